@@ -1,0 +1,1 @@
+//! Run one command anywhere: local, SSH, Docker; managed and attached handles, streams, signals.

@@ -1,0 +1,1 @@
+//! YAML text to a validated project specification: spans, ${...}, diagnostics and the JSON Schema.

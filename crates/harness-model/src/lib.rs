@@ -1,0 +1,30 @@
+//! The vocabulary every crate shares: names, service specifications, templates, secrets, states.
+//!
+//! Plain data and nothing else: no I/O, no clock, no async. `harness-config` lowers YAML into a
+//! [`spec::ProjectSpec`], the wire carries it, the registry stores it, the orchestrator runs it. There is
+//! exactly one [`state::ServiceState`] and one [`state::Health`] in the workspace, and they live here.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`names`] | validated names: project, service, network, port |
+//! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for free text |
+//! | [`template`] | strings with `${service.ip}` references still in them |
+//! | [`spec`] | what a project and its services are |
+//! | [`resolve`] | a spec with every reference replaced, its digest, and what changed between two of them |
+//! | [`state`] | what a service is doing, as everybody sees it |
+//! | [`time`] | wall-clock instants in nanoseconds |
+
+pub mod names;
+pub mod resolve;
+pub mod secret;
+pub mod spec;
+pub mod state;
+pub mod template;
+pub mod time;
+
+pub use names::{NetworkName, PortName, ProjectName, ServiceName};
+pub use secret::{REDACTED, Redactor, SecretString};
+pub use spec::{ProjectSpec, ServiceSpec};
+pub use state::{ExitStatus, Health, ServiceState};
+pub use template::{AddressField, Part, Reference, Template};
+pub use time::WallTime;

@@ -1,0 +1,1 @@
+//! Who runs where: records, addresses, networks, the store and change events.
