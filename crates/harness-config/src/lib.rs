@@ -1,1 +1,33 @@
-//! YAML text to a validated project specification: spans, ${...}, diagnostics and the JSON Schema.
+//! YAML text to a validated [`ProjectSpec`](harness_model::ProjectSpec), with diagnostics that point.
+//!
+//! ```text
+//! files -> tree (spanned nodes) -> merge -> lower (one room per section) -> check (across services) -> ProjectSpec
+//!                                              \_________ every mistake goes to one list _________/
+//! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `source` | the texts, byte spans in them, what of them must not be shown |
+//! | `tree` | YAML as spanned nodes, whatever their types: a mistake in one never hides the next |
+//! | `merge` | several files made one |
+//! | `keys` | the one table of keys: what the reader accepts, the JSON Schema and the reference say the same |
+//! | `read` | sections and typed scalars, each telling what is wrong at its place |
+//! | `interpolate` | `${VAR}`, `${service.ip}`, `$$` |
+//! | `lower` | sections to specifications |
+//! | `check` | what needs more than one service to tell: dependencies, references, ports, cycles |
+//! | [`diagnostics`] | the list of mistakes and how people see it |
+//! | `schema`, `reference` | the JSON Schema and the YAML reference, from the table |
+//! | [`import`] | a first file from a compose file, a Procfile, or nothing |
+#![doc = include_str!("../README.md")]
+
+pub mod diagnostics;
+pub mod import;
+mod load;
+mod reference;
+mod schema;
+mod source;
+
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use load::{LoadError, LoadOptions, Loaded, find_config, inherited_environment, load, load_files};
+pub use reference::reference_markdown;
+pub use schema::json_schema;

@@ -1,0 +1,258 @@
+//! What is wrong with a file: a list of mistakes, each with its place, its source line and what to do.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use crate::source::{Sources, Span};
+
+/// Longer advice than this stands below the source line rather than beside the carets.
+const LABEL_WIDTH: usize = 60;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Nothing is started.
+    Error,
+    /// Probably not what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// The word as printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One mistake. Literal secrets are not in it, neither in its words nor in its source lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, as the user called it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    excerpt: Excerpt,
+    related: Vec<(String, Excerpt)>,
+}
+
+/// A source line as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    file: String,
+    line: u32,
+    text: String,
+    highlight: Range<usize>,
+}
+
+impl Excerpt {
+    fn new(sources: &Sources, span: Span) -> Self {
+        let source = sources.get(span.file);
+        let index = source.line_index(span.start);
+        let (text, highlight) = source.shown_line(index, span.start..span.end);
+        Self {
+            file: source.name.clone(),
+            line: source.position(span.start).0,
+            text,
+            highlight,
+        }
+    }
+}
+
+/// The mistakes of a load, in the order of the files and lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each of them, in the order of the files and lines.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.0.iter()
+    }
+
+    /// All of them as a person reads them: message, place, source line, carets, advice. Ends with a line break
+    /// unless empty.
+    pub fn render(&self, color: bool) -> String {
+        self.0.iter().map(|diagnostic| diagnostic.render(color)).collect()
+    }
+
+    /// All of them for scripts: `[{"severity","file","line","column","message","help"}]`.
+    pub fn to_json(&self) -> Value {
+        self.0
+            .iter()
+            .map(|d| {
+                json!({
+                    "severity": d.severity.as_str(),
+                    "file": d.file,
+                    "line": d.line,
+                    "column": d.column,
+                    "message": d.message,
+                    "help": d.help,
+                })
+            })
+            .collect()
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl Diagnostic {
+    /// This one as a person reads it.
+    pub fn render(&self, color: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let short = self.help.as_deref().filter(|help| help.chars().count() <= LABEL_WIDTH);
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        let mut primary = snippet(&self.excerpt).annotation(
+            AnnotationKind::Primary
+                .span(self.excerpt.highlight.clone())
+                .label(short),
+        );
+        let mut others = Vec::new();
+        for (label, excerpt) in &self.related {
+            let context = AnnotationKind::Context
+                .span(excerpt.highlight.clone())
+                .label(label.as_str());
+            if excerpt.file == self.excerpt.file && excerpt.line == self.excerpt.line {
+                primary = primary.annotation(context);
+            } else {
+                others.push(snippet(excerpt).annotation(context));
+            }
+        }
+        group = group.element(primary);
+        for other in others {
+            group = group.element(other);
+        }
+        if let (Some(help), None) = (&self.help, short) {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut out = renderer.render(&[group]);
+        out.push('\n');
+        out
+    }
+}
+
+fn snippet(excerpt: &Excerpt) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    Snippet::source(excerpt.text.as_str())
+        .line_start(excerpt.line as usize)
+        .path(excerpt.file.as_str())
+}
+
+/// A mistake before the whole list is known, when more of the text may yet turn out to be secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    severity: Severity,
+    span: Span,
+    message: String,
+    help: Option<String>,
+    related: Vec<(Span, String)>,
+}
+
+impl Finding {
+    /// An error at a place.
+    pub(crate) fn error(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            span,
+            message: message.into(),
+            help: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// A warning at a place.
+    pub(crate) fn warning(span: Span, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
+    }
+
+    /// With what to do about it.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With what to do about it, if that is known.
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// With another place that belongs to it.
+    pub(crate) fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    fn finish(self, sources: &Sources) -> Diagnostic {
+        let source = sources.get(self.span.file);
+        let (line, column) = source.position(self.span.start);
+        Diagnostic {
+            severity: self.severity,
+            file: source.name.clone(),
+            line,
+            column,
+            message: self.message,
+            help: self.help,
+            excerpt: Excerpt::new(sources, self.span),
+            related: self
+                .related
+                .into_iter()
+                .map(|(span, label)| (label, Excerpt::new(sources, span)))
+                .collect(),
+        }
+    }
+}
+
+/// Errors and warnings, sorted by place, each once.
+pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnostics, Diagnostics) {
+    findings.sort_by(|a, b| match a.span.cmp(&b.span) {
+        Ordering::Equal => a.message.cmp(&b.message),
+        other => other,
+    });
+    findings.dedup();
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+    let finish = |list: Vec<Finding>| Diagnostics(list.into_iter().map(|f| f.finish(sources)).collect());
+    (finish(errors), finish(warnings))
+}

@@ -1,0 +1,147 @@
+//! The texts that were read, byte spans in them, and which of their bytes must not be shown.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A range of bytes in one of the sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Span {
+    /// Index into [`Sources`].
+    pub file: usize,
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The part of this span from `offset`, `len` bytes long, kept within it.
+    pub(crate) fn part(self, offset: usize, len: usize) -> Self {
+        let start = (self.start + offset).min(self.end);
+        Self {
+            file: self.file,
+            start,
+            end: (start + len).min(self.end),
+        }
+    }
+}
+
+/// One text.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// As the user would call it.
+    pub name: String,
+    /// The folder that relative paths in it start from.
+    pub dir: PathBuf,
+    /// What stands in it.
+    pub text: String,
+    /// Ranges that hold a literal secret.
+    masked: RefCell<Vec<Range<usize>>>,
+    line_starts: Vec<usize>,
+}
+
+impl Source {
+    fn new(name: String, dir: PathBuf, text: String) -> Self {
+        let line_starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            name,
+            dir,
+            text,
+            masked: RefCell::default(),
+            line_starts,
+        }
+    }
+
+    /// The index of the line that holds this byte.
+    pub(crate) fn line_index(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    /// Line and column (in characters), both from 1.
+    pub(crate) fn position(&self, at: usize) -> (u32, u32) {
+        let line = self.line_index(at);
+        let start = self.line_starts[line];
+        let column = self.text.get(start..at).map_or(0, |text| text.chars().count());
+        (to_u32(line + 1), to_u32(column + 1))
+    }
+
+    /// The bytes of a line without its line break.
+    pub(crate) fn line_range(&self, index: usize) -> Range<usize> {
+        let start = self.line_starts[index];
+        let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
+        start..end
+    }
+
+    /// Marks bytes as a secret: they are never shown.
+    pub(crate) fn mask(&self, range: Range<usize>) {
+        if !range.is_empty() {
+            self.masked.borrow_mut().push(range);
+        }
+    }
+
+    /// A line as it may be shown, and where a range of the source is in that.
+    pub(crate) fn shown_line(&self, index: usize, highlight: Range<usize>) -> (String, Range<usize>) {
+        let line = self.line_range(index);
+        let masked = self.masked.borrow();
+        let mut out = String::new();
+        let (mut start, mut end) = (None, None);
+        let mut hidden = false;
+        for (offset, c) in self.text[line.clone()].char_indices() {
+            let at = line.start + offset;
+            if start.is_none() && at >= highlight.start {
+                start = Some(out.len());
+            }
+            if end.is_none() && at >= highlight.end {
+                end = Some(out.len());
+            }
+            if masked.iter().any(|range| range.contains(&at)) {
+                if !hidden {
+                    out.push_str(harness_model::REDACTED);
+                }
+                hidden = true;
+            } else {
+                out.push(c);
+                hidden = false;
+            }
+        }
+        let start = start.unwrap_or(out.len());
+        let end = end.unwrap_or(out.len()).max(start);
+        (out, start..end)
+    }
+}
+
+/// Every text of one load.
+#[derive(Debug, Default)]
+pub(crate) struct Sources(Vec<Source>);
+
+impl Sources {
+    /// Adds a text; the index is its `Span::file`.
+    pub(crate) fn add(&mut self, name: String, dir: PathBuf, text: String) -> usize {
+        self.0.push(Source::new(name, dir, text));
+        self.0.len() - 1
+    }
+
+    /// The source a span lies in.
+    pub(crate) fn get(&self, file: usize) -> &Source {
+        &self.0[file]
+    }
+
+    /// The text of a span.
+    pub(crate) fn text(&self, span: Span) -> &str {
+        self.get(span.file).text.get(span.start..span.end).unwrap_or_default()
+    }
+}
+
+/// How a path is called in messages: relative to the working directory where it lies below it.
+pub(crate) fn display_name(path: &Path, cwd: &Path) -> String {
+    path.strip_prefix(cwd).unwrap_or(path).display().to_string()
+}
+
+/// Lines and columns past four billion are all the same to people.
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
