@@ -3,4 +3,6 @@
 //! [`machine`] is the heart: a pure state machine, without I/O, clock or tasks. One actor owns its state,
 //! performs the effects it asks for through executors and probes, and feeds back what happened as events.
 
+pub mod health;
 pub mod machine;
+pub mod ports;

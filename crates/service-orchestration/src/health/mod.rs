@@ -1,0 +1,95 @@
+//! Probes: one question to a service and its answer, asked from the service's own place.
+//!
+//! A [`Prober`] asks once, within a timeout, and says what it heard in one line. It keeps nothing between two
+//! probes: no connection, no task, no counter. When to probe and what an answer means for a service is decided
+//! by [`crate::machine`].
+//!
+//! ```text
+//!                 permit             connect, ask                  the answer
+//! machine: Probe -------> in flight --------------> answered ----> Healthy | Unhealthy("answered 503 …")
+//!   (ProbeLimiter, fair)      |                        ^
+//!                             +-- timeout: dropped ----+           Unhealthy("no answer within 5s")
+//!                             +-- no fd, no memory, …              Unknown("too many open files")
+//! ```
+//!
+//! What may enter: [`http`], [`tcp`], [`command`] and [`log`], each in its own file. A new kind of probe is a new
+//! [`Prober`]. The futures run on any executor; dropping one closes its connection.
+
+mod command;
+mod connect;
+mod http;
+mod limiter;
+mod log;
+mod tcp;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::machine::ProbeOutcome;
+
+pub use command::{CommandAnswer, CommandProbe, CommandRunner, command};
+pub use http::{HttpProbe, http};
+pub use limiter::{ProbeLimiter, ProbePermit};
+pub use log::{LogMatcher, log};
+pub use tcp::{TcpProbe, tcp};
+
+/// Asks a service how it is.
+#[async_trait]
+pub trait Prober: Send + Sync {
+    /// Asks once and answers after `timeout` at the latest. Dropping the future ends the probe.
+    async fn probe(&self, timeout: Duration) -> ProbeOutcome;
+
+    /// What is tried, in a few words without secrets: `http localhost:8080/health`.
+    fn describe(&self) -> String;
+}
+
+/// A probe that cannot be made from what is written.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ProbeConfigError {
+    /// The URL has no `http://` in front.
+    #[error("the health check URL `{url}` has no scheme; write `http://{url}`")]
+    MissingScheme {
+        /// As written.
+        url: String,
+    },
+    /// Only plain HTTP is spoken: whose certificate to trust is a question that a command can answer better.
+    #[error("https health checks are not supported (`{url}`); use `http`, or a `command` such as curl")]
+    HttpsUnsupported {
+        /// As written, without its query.
+        url: String,
+    },
+    /// Another scheme than http.
+    #[error("the health check URL `{url}` must begin with `http://`")]
+    UnknownScheme {
+        /// As written, without its query.
+        url: String,
+    },
+    /// A user or password stands in the URL; it would show in every failure report.
+    #[error("the health check URL for `{host}` must not contain a user or password; use a `command`")]
+    Credentials {
+        /// The host that was meant.
+        host: String,
+    },
+    /// It is no URL.
+    #[error("the health check URL `{url}` is not valid: {reason}")]
+    InvalidUrl {
+        /// As written, without its query.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is no `host:port`.
+    #[error("the health check address `{address}` is not `host:port`")]
+    InvalidAddress {
+        /// As written.
+        address: String,
+    },
+    /// It is no regular expression.
+    #[error("the log pattern is not a valid regular expression")]
+    InvalidPattern {
+        /// What the parser says, pointing into the pattern.
+        #[source]
+        source: regex::Error,
+    },
+}

@@ -1,0 +1,201 @@
+//! Who holds a port: the question before a plan is started, so that "address in use" has a name.
+//!
+//! [`holders`] reads the kernel's socket tables once for any number of ports, and looks into the processes only
+//! when one of them is taken. Everything here is synchronous and short; call it through `blocking::unblock`.
+//!
+//! ```text
+//! wanted ports --> tables (/proc/net) --> conflicts? --no--> nothing
+//!                                             |yes
+//!                                             +--> owners (/proc/*/fd) --> Holder {program, pid, user}
+//! ```
+
+mod conflict;
+mod owner;
+mod table;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use harness_model::spec::Protocol;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use conflict::Conflict;
+use owner::Owners;
+use table::Entry;
+
+/// Someone who holds a wanted port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The address that was asked about.
+    pub address: IpAddr,
+    /// The address it is bound to, which may be a wildcard.
+    pub bound: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The transport.
+    pub protocol: Protocol,
+    /// The process; `None`: it is another user's, or in another pid namespace.
+    pub pid: Option<u32>,
+    /// The name of its program.
+    pub program: Option<String>,
+    /// The user it belongs to: the name, or the number when it has none.
+    pub user: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    /// `postgres (pid 812, user postgres, not harness)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.program, self.pid) {
+            (Some(program), _) => write!(f, "{program} (")?,
+            (None, Some(_)) => f.write_str("a process (")?,
+            (None, None) => f.write_str("another user's process (")?,
+        }
+        if let Some(pid) = self.pid {
+            write!(f, "pid {pid}, ")?;
+        }
+        if let Some(user) = &self.user {
+            write!(f, "user {user}, ")?;
+        }
+        f.write_str("not harness)")
+    }
+}
+
+/// A port that could not be asked about.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// A socket table of the kernel cannot be read.
+    #[error("cannot read {path}")]
+    Table {
+        /// The table.
+        path: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Whether the port is free cannot be tried: the address is not of this machine, or the port is privileged.
+    #[error("cannot bind {} port {}", .address, .protocol.as_str())]
+    Bind {
+        /// The address and port.
+        address: SocketAddr,
+        /// The transport.
+        protocol: Protocol,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Who holds any of the wanted ports, in the order they are wanted; one entry for each bound address in the way.
+/// Port 0 (any free one) is never held. Where the kernel's tables are not to be had, each port is tried by
+/// binding it, and whoever holds it stays unnamed.
+///
+/// # Errors
+/// When neither works.
+pub fn holders(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortError> {
+    let ports: BTreeSet<(Protocol, u16)> = wanted
+        .iter()
+        .filter(|(_, port, _)| *port != 0)
+        .map(|(_, port, protocol)| (*protocol, *port))
+        .collect();
+    if ports.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entries = match table::read(&ports) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::debug!(%error, "the socket tables are not readable, binding instead");
+            return holders_by_binding(wanted);
+        }
+    };
+    let mut hits: Vec<(IpAddr, &Entry)> = Vec::new();
+    for (address, port, protocol) in wanted {
+        for entry in &entries {
+            if entry.port == *port && entry.protocol == *protocol && in_the_way(*address, entry) {
+                hits.push((*address, entry));
+            }
+        }
+    }
+    let owners = Owners::find(hits.iter().map(|(_, entry)| entry.inode).collect());
+    Ok(hits
+        .into_iter()
+        .map(|(address, entry)| {
+            let owner = owners.of(entry.inode);
+            Holder {
+                address,
+                bound: entry.address,
+                port: entry.port,
+                protocol: entry.protocol,
+                pid: owner.map(|owner| owner.pid),
+                program: owner.and_then(|owner| owner.program.clone()),
+                user: Some(owner::user_name(
+                    owner.and_then(|owner| owner.uid).unwrap_or(entry.uid),
+                )),
+            }
+        })
+        .collect())
+}
+
+/// Whether an entry of the tables keeps a port from being bound.
+fn in_the_way(wanted: IpAddr, entry: &Entry) -> bool {
+    match conflict::between(wanted, entry.address) {
+        Conflict::No => false,
+        Conflict::Yes => true,
+        Conflict::UnlessV6Only => !matches!(is_free(wanted, entry.port, entry.protocol), Ok(true)),
+    }
+}
+
+fn holders_by_binding(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortError> {
+    let mut held = Vec::new();
+    for (address, port, protocol) in wanted {
+        if !is_free(*address, *port, *protocol)? {
+            held.push(Holder {
+                address: *address,
+                bound: *address,
+                port: *port,
+                protocol: *protocol,
+                pid: None,
+                program: None,
+                user: None,
+            });
+        }
+    }
+    Ok(held)
+}
+
+/// Whether a port can be bound right now, found out by binding it for a moment. It is never listened on, so
+/// nobody can connect to it by mistake; ports in TIME_WAIT count as free.
+///
+/// # Errors
+/// When the answer is neither yes nor "in use".
+pub fn is_free(address: IpAddr, port: u16, protocol: Protocol) -> Result<bool, PortError> {
+    let at = SocketAddr::new(address, port);
+    match bind(at, protocol) {
+        Ok(()) => Ok(true),
+        Err(Errno::ADDRINUSE) => Ok(false),
+        Err(errno) => Err(PortError::Bind {
+            address: at,
+            protocol,
+            source: errno.into(),
+        }),
+    }
+}
+
+fn bind(at: SocketAddr, protocol: Protocol) -> Result<(), Errno> {
+    let family = if at.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if protocol == Protocol::Tcp {
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &at)
+}
