@@ -1,0 +1,284 @@
+//! Addresses and ports of a whole plan, before anything starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use harness_model::spec::{NetworkSpec, PortSpec, Protocol, ServiceKind, ServiceSpec};
+use harness_model::{NetworkName, ProjectSpec, ServiceName};
+
+use super::{AddressError, Endpoint, Place, PortAssignment, ServiceAddresses, Taken};
+use crate::network::Cidr;
+
+/// What every service without an address of its own listens on.
+const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// How many ports in a row may turn out to be promised to somebody before the search is given up.
+const MAX_REFUSED: u32 = 1000;
+
+/// Gives every service of `project` its addresses.
+///
+/// A local process is reached at 127.0.0.1; if its network has a loopback subnet narrower than 127.0.0.0/8, at
+/// an address of its own out of that. Port 0 becomes a free port from `free_port`. What was chosen for a
+/// service before (`previous`) is kept, so that a replaced service stays where it was; leave a service out of
+/// `previous` to have its choices made anew. Written ports stay as written.
+///
+/// # Errors
+/// Two services on one port, a port in use by another project, an address pool with nothing left, and the
+/// rest of [`AddressError`].
+pub fn assign(
+    project: &ProjectSpec,
+    previous: &BTreeMap<ServiceName, ServiceAddresses>,
+    taken: &Taken,
+    free_port: &mut dyn FnMut(IpAddr, Protocol) -> io::Result<u16>,
+) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
+    let ips = own_addresses(project, previous, taken)?;
+    let mut plan = Plan {
+        taken,
+        used: Vec::new(),
+    };
+    let mut out = BTreeMap::new();
+    // Written ports first, then kept ones: what is chosen anew must keep away from all of them.
+    for (name, spec) in &project.services {
+        let ip = ips.get(name).copied().unwrap_or(SHARED);
+        out.insert(name.clone(), plan.written(name, spec, ip)?);
+    }
+    for (name, addresses) in &mut out {
+        if let Some(previous) = previous.get(name) {
+            plan.keep(name, addresses, previous);
+        }
+    }
+    for (name, addresses) in &mut out {
+        plan.choose(name, addresses, free_port)?;
+    }
+    Ok(out)
+}
+
+/// How the processes of a network are told apart.
+enum Addressing {
+    /// All listen on one address.
+    Shared(IpAddr),
+    /// Each has its own.
+    Pool(Cidr),
+}
+
+fn addressing(name: &NetworkName, network: &NetworkSpec) -> Result<Addressing, AddressError> {
+    let Some(subnet) = &network.subnet else {
+        return Ok(Addressing::Shared(SHARED));
+    };
+    let cidr: Cidr = subnet.parse().map_err(|source| AddressError::BadSubnet {
+        network: name.clone(),
+        source,
+    })?;
+    if !cidr.is_loopback() {
+        return Ok(Addressing::Shared(SHARED));
+    }
+    if cidr.is_single() {
+        return Ok(Addressing::Shared(cidr.address()));
+    }
+    // The whole of 127.0.0.0/8 says "this machine" rather than "a pool".
+    Ok(if cidr.prefix() > 8 {
+        Addressing::Pool(cidr)
+    } else {
+        Addressing::Shared(SHARED)
+    })
+}
+
+/// The address of every service: those that keep theirs first, so that nobody new takes it from them.
+fn own_addresses(
+    project: &ProjectSpec,
+    previous: &BTreeMap<ServiceName, ServiceAddresses>,
+    taken: &Taken,
+) -> Result<BTreeMap<ServiceName, IpAddr>, AddressError> {
+    let mut ips = BTreeMap::new();
+    let mut used = BTreeSet::new();
+    let mut wanting = Vec::new();
+    for (name, spec) in &project.services {
+        if !matches!(spec.kind, ServiceKind::Process(_)) {
+            return Err(AddressError::UnsupportedType {
+                service: name.clone(),
+                kind: spec.kind.type_name(),
+            });
+        }
+        let network = project
+            .networks
+            .get(&spec.network)
+            .ok_or_else(|| AddressError::UnknownNetwork {
+                service: name.clone(),
+                network: spec.network.clone(),
+            })?;
+        match addressing(&spec.network, network)? {
+            Addressing::Shared(ip) => {
+                ips.insert(name.clone(), ip);
+            }
+            Addressing::Pool(pool) => {
+                let kept = previous.get(name).map(|a| a.ip);
+                match kept.filter(|ip| is_choice(&pool, *ip) && !taken.has_ip(*ip) && !used.contains(ip)) {
+                    Some(ip) => {
+                        used.insert(ip);
+                        ips.insert(name.clone(), ip);
+                    }
+                    None => wanting.push((name, &spec.network, pool)),
+                }
+            }
+        }
+    }
+    for (name, network, pool) in wanting {
+        let free = |ip: &IpAddr| is_choice(&pool, *ip) && !taken.has_ip(*ip) && !used.contains(ip);
+        let ip = pool
+            .hosts()
+            .find(free)
+            .ok_or_else(|| AddressError::PoolExhausted {
+                service: name.clone(),
+                network: network.clone(),
+                subnet: pool,
+            })?;
+        used.insert(ip);
+        ips.insert(name.clone(), ip);
+    }
+    Ok(ips)
+}
+
+/// 127.0.0.1 belongs to everybody, so it is nobody's own even if the pool contains it.
+fn is_choice(pool: &Cidr, ip: IpAddr) -> bool {
+    pool.contains(ip) && ip != SHARED
+}
+
+struct Plan<'a> {
+    taken: &'a Taken,
+    used: Vec<(Endpoint, ServiceName)>,
+}
+
+impl Plan<'_> {
+    /// The service with its written ports; chosen ones are still 0.
+    fn written(
+        &mut self,
+        name: &ServiceName,
+        spec: &ServiceSpec,
+        ip: IpAddr,
+    ) -> Result<ServiceAddresses, AddressError> {
+        let mut ports = Vec::new();
+        for port in &spec.ports {
+            let host_ip = match &port.host_ip {
+                None => ip,
+                Some(text) => listen_address(text).ok_or_else(|| AddressError::NotAnAddress {
+                    service: name.clone(),
+                    text: text.clone(),
+                    origin: port.origin.clone(),
+                })?,
+            };
+            let assignment = PortAssignment {
+                name: port.name.clone(),
+                host_ip,
+                port: port.port,
+                target: port.target,
+                protocol: port.protocol,
+                dynamic: port.port == 0,
+            };
+            if !assignment.dynamic {
+                self.occupy(name, assignment.endpoint(), port)?;
+            }
+            ports.push(assignment);
+        }
+        // A service whose first port is bound to one address is not reached anywhere else.
+        let bound = ports.first().map(|p| p.host_ip).filter(|ip| !ip.is_unspecified());
+        let ip = bound.unwrap_or(ip);
+        Ok(ServiceAddresses {
+            place: Place::Local,
+            ip,
+            host: ip.to_string(),
+            ports,
+        })
+    }
+
+    fn occupy(
+        &mut self,
+        name: &ServiceName,
+        endpoint: Endpoint,
+        port: &PortSpec,
+    ) -> Result<(), AddressError> {
+        if let Some((_, other)) = self.used.iter().find(|(used, _)| used.overlaps(&endpoint)) {
+            return Err(AddressError::Duplicate {
+                service: name.clone(),
+                other: other.clone(),
+                endpoint,
+                origin: port.origin.clone(),
+            });
+        }
+        if let Some(holder) = self.taken.in_use_by(&endpoint) {
+            return Err(AddressError::InUse {
+                service: name.clone(),
+                endpoint,
+                holder: holder.clone(),
+                origin: port.origin.clone(),
+            });
+        }
+        self.used.push((endpoint, name.clone()));
+        Ok(())
+    }
+
+    fn may_choose(&self, endpoint: &Endpoint) -> bool {
+        !self.taken.remembers(endpoint) && !self.used.iter().any(|(used, _)| used.overlaps(endpoint))
+    }
+
+    /// Puts the numbers of earlier choices back where they still fit.
+    fn keep(&mut self, name: &ServiceName, addresses: &mut ServiceAddresses, previous: &ServiceAddresses) {
+        let mut earlier: Vec<&PortAssignment> = previous.ports.iter().filter(|p| p.dynamic).collect();
+        for port in addresses.ports.iter_mut().filter(|p| p.dynamic) {
+            let same = |e: &&PortAssignment| {
+                e.name == port.name && e.protocol == port.protocol && e.host_ip == port.host_ip
+            };
+            let Some(index) = earlier.iter().position(same) else {
+                continue;
+            };
+            let endpoint = earlier.remove(index).endpoint();
+            if self.may_choose(&endpoint) {
+                self.used.push((endpoint, name.clone()));
+                port.port = endpoint.port;
+            }
+        }
+    }
+
+    /// Finds a port for each that has none yet.
+    fn choose(
+        &mut self,
+        name: &ServiceName,
+        addresses: &mut ServiceAddresses,
+        free_port: &mut dyn FnMut(IpAddr, Protocol) -> io::Result<u16>,
+    ) -> Result<(), AddressError> {
+        for port in addresses.ports.iter_mut().filter(|p| p.port == 0) {
+            let failed = |source| AddressError::NoFreePort {
+                service: name.clone(),
+                ip: port.host_ip,
+                protocol: port.protocol,
+                source,
+            };
+            let mut attempts = 0;
+            let endpoint = loop {
+                let number = free_port(port.host_ip, port.protocol).map_err(failed)?;
+                let endpoint = Endpoint {
+                    ip: port.host_ip,
+                    port: number,
+                    protocol: port.protocol,
+                };
+                if number != 0 && self.may_choose(&endpoint) {
+                    break endpoint;
+                }
+                attempts += 1;
+                if attempts == MAX_REFUSED {
+                    return Err(failed(io::ErrorKind::AddrNotAvailable.into()));
+                }
+            };
+            self.used.push((endpoint, name.clone()));
+            port.port = endpoint.port;
+        }
+        Ok(())
+    }
+}
+
+fn listen_address(text: &str) -> Option<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Some(SHARED);
+    }
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}

@@ -1,0 +1,297 @@
+//! Where each service is reached, and how one service names the address of another.
+//!
+//! [`assign`] gives a whole plan its addresses before anything starts; [`lookup`] answers `${service.ip}` as
+//! the referring service can reach it; [`environment`] puts the same figures into variables.
+
+mod assign;
+mod free_ports;
+mod lookup;
+
+use std::net::IpAddr;
+
+use harness_model::spec::{Origin, Protocol};
+use harness_model::{NetworkName, PortName, ProjectName, Reference, ServiceName};
+use serde::{Deserialize, Serialize};
+
+pub use assign::assign;
+pub use free_ports::FreePorts;
+pub use lookup::{environment, lookup};
+
+/// Where a service runs, as far as reaching it is concerned.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// On this machine, in its own network namespace.
+    #[default]
+    Local,
+    /// In a container.
+    Container {
+        /// The network it is attached to.
+        network: NetworkName,
+    },
+    /// On another host.
+    Node {
+        /// Its address or DNS name.
+        host: String,
+    },
+}
+
+/// Where a service is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAddresses {
+    /// Where it runs.
+    #[serde(default)]
+    pub place: Place,
+    /// Its address, as its own place sees it.
+    pub ip: IpAddr,
+    /// The name or address of the host it runs on.
+    pub host: String,
+    /// Its ports, in the order of its specification.
+    pub ports: Vec<PortAssignment>,
+}
+
+/// A port of a service with its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortAssignment {
+    /// Its name.
+    pub name: Option<PortName>,
+    /// The address it listens (or is published) on.
+    pub host_ip: IpAddr,
+    /// The port on the host, never 0.
+    pub port: u16,
+    /// The port inside the container, if another one.
+    pub target: Option<u16>,
+    /// The transport.
+    pub protocol: Protocol,
+    /// Whether the number was chosen (`0` is written) rather than written.
+    #[serde(default)]
+    pub dynamic: bool,
+}
+
+impl PortAssignment {
+    /// What it occupies.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            ip: self.host_ip,
+            port: self.port,
+            protocol: self.protocol,
+        }
+    }
+}
+
+/// Something only one program at a time can listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The address; unspecified (`0.0.0.0`, `::`): every address.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The transport.
+    pub protocol: Protocol,
+}
+
+impl Endpoint {
+    /// Whether listening on one keeps others from listening on the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let covers = |a: IpAddr, b: IpAddr| match a {
+            IpAddr::V4(v4) => v4.is_unspecified() && b.is_ipv4(),
+            // Sockets on `::` take IPv4 too unless told otherwise.
+            IpAddr::V6(v6) => v6.is_unspecified(),
+        };
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || covers(self.ip, other.ip) || covers(other.ip, self.ip))
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}/{}",
+            std::net::SocketAddr::new(self.ip, self.port),
+            self.protocol.as_str()
+        )
+    }
+}
+
+/// A service of some project.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The project.
+    pub project: ProjectName,
+    /// The service.
+    pub service: ServiceName,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of project {}", self.service, self.project)
+    }
+}
+
+/// What the services of other projects occupy on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    entries: Vec<TakenBy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TakenBy {
+    holder: Holder,
+    live: bool,
+    addresses: ServiceAddresses,
+}
+
+impl Taken {
+    /// Adds a service. While it is `live` its ports are in use; otherwise they are merely remembered for it,
+    /// and only chosen addresses and ports keep away from them.
+    pub fn add(&mut self, holder: Holder, live: bool, addresses: ServiceAddresses) {
+        if addresses.place == Place::Local {
+            self.entries.push(TakenBy {
+                holder,
+                live,
+                addresses,
+            });
+        }
+    }
+
+    fn in_use_by(&self, endpoint: &Endpoint) -> Option<&Holder> {
+        let used = |t: &&TakenBy| t.live && t.addresses.ports.iter().any(|p| p.endpoint().overlaps(endpoint));
+        self.entries.iter().find(used).map(|t| &t.holder)
+    }
+
+    fn remembers(&self, endpoint: &Endpoint) -> bool {
+        self.entries
+            .iter()
+            .any(|t| t.addresses.ports.iter().any(|p| p.endpoint().overlaps(endpoint)))
+    }
+
+    fn has_ip(&self, ip: IpAddr) -> bool {
+        self.entries.iter().any(|t| t.addresses.ip == ip)
+    }
+}
+
+/// Why a plan cannot be given addresses, or a reference has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Two services of the plan want the same port.
+    #[error("{service} and {other} both listen on {endpoint}")]
+    Duplicate {
+        /// The one that comes second by name.
+        service: ServiceName,
+        /// The one that comes first (the same service if it lists the port twice).
+        other: ServiceName,
+        /// What both want.
+        endpoint: Endpoint,
+        /// Where the second one's port is written.
+        origin: Option<Origin>,
+    },
+    /// A running service of another project has the port.
+    #[error("{service}: {endpoint} is in use by {holder}")]
+    InUse {
+        /// Who wants it.
+        service: ServiceName,
+        /// What it wants.
+        endpoint: Endpoint,
+        /// Who has it.
+        holder: Holder,
+        /// Where the port is written.
+        origin: Option<Origin>,
+    },
+    /// A port's `host_ip` is not an address.
+    #[error("{service}: `{text}` is not an IP address to listen on")]
+    NotAnAddress {
+        /// The service.
+        service: ServiceName,
+        /// What is written.
+        text: String,
+        /// Where the port is written.
+        origin: Option<Origin>,
+    },
+    /// The service names a network that the project does not have.
+    #[error("{service} is on network `{network}`, which the project does not have")]
+    UnknownNetwork {
+        /// The service.
+        service: ServiceName,
+        /// The network.
+        network: NetworkName,
+    },
+    /// The subnet of its network is not in CIDR notation.
+    #[error("network `{network}`: bad subnet")]
+    BadSubnet {
+        /// The network.
+        network: NetworkName,
+        /// What is wrong with it.
+        #[source]
+        source: crate::network::CidrError,
+    },
+    /// Its network's subnet has no address left.
+    #[error("{service}: no address is left in {subnet} of network `{network}`")]
+    PoolExhausted {
+        /// The service.
+        service: ServiceName,
+        /// The network.
+        network: NetworkName,
+        /// Its subnet.
+        subnet: crate::network::Cidr,
+    },
+    /// The system would not name a free port.
+    #[error("{service}: finding a free {} port on {ip}", protocol.as_str())]
+    NoFreePort {
+        /// The service.
+        service: ServiceName,
+        /// Where it wants to listen.
+        ip: IpAddr,
+        /// The transport.
+        protocol: Protocol,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Services of this type have no addresses of their own making.
+    #[error("{service}: services of type `{kind}` cannot be given addresses")]
+    UnsupportedType {
+        /// The service.
+        service: ServiceName,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// A reference, or the service it stands in, is not in the plan.
+    #[error("{reference}: there is no service `{service}`")]
+    UnknownService {
+        /// The reference.
+        reference: Reference,
+        /// Who is missing.
+        service: ServiceName,
+    },
+    /// A reference asks for the port of a service that has none.
+    #[error("{reference}: {} declares no ports", reference.service)]
+    NoPorts {
+        /// The reference.
+        reference: Reference,
+    },
+    /// A reference asks for a port by a name that no port has.
+    #[error("{reference}: {} has no port of that name (it has: {})", reference.service, names(known))]
+    UnknownPort {
+        /// The reference.
+        reference: Reference,
+        /// The names its ports have.
+        known: Vec<PortName>,
+    },
+    /// No way is known from where the reference stands to the service.
+    #[error("{reference}: {} cannot be reached from {from}", reference.service)]
+    Unreachable {
+        /// The reference.
+        reference: Reference,
+        /// The service it stands in.
+        from: ServiceName,
+    },
+}
+
+fn names(known: &[PortName]) -> String {
+    if known.is_empty() {
+        return "none with a name".to_owned();
+    }
+    known.iter().map(PortName::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,124 @@
+//! A subnet in CIDR notation.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A subnet: `192.168.1.0/24`, `fd00::/64`. A bare address is a subnet of one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cidr {
+    /// As written, host bits included.
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// A text that is not a subnet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a subnet such as 192.168.1.0/24")]
+pub struct CidrError {
+    /// The text.
+    pub text: String,
+}
+
+impl Cidr {
+    /// The subnet of `address` with a prefix of this many bits; `None` if an address has fewer.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= bits).then_some(Self { address, prefix })
+    }
+
+    /// The address as written.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The number of bits that all its addresses share.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether the address lies in it.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let same = |a: u128, b: u128, bits: u8| {
+            let host_bits = u32::from(bits - self.prefix);
+            a.checked_shr(host_bits).unwrap_or(0) == b.checked_shr(host_bits).unwrap_or(0)
+        };
+        match (self.address, ip) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        }
+    }
+
+    /// Whether all of it is loopback.
+    pub fn is_loopback(&self) -> bool {
+        match self.address {
+            IpAddr::V4(ip) => ip.is_loopback() && self.prefix >= 8,
+            IpAddr::V6(ip) => ip.is_loopback() && self.prefix == 128,
+        }
+    }
+
+    /// Whether it is one address.
+    pub fn is_single(&self) -> bool {
+        self.prefix == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// The addresses that hosts may have, in order: without the network's own and the broadcast address where
+    /// IPv4 has them.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let (bits, start) = match self.address {
+            IpAddr::V4(ip) => (32, u128::from(ip.to_bits())),
+            IpAddr::V6(ip) => (128, ip.to_bits()),
+        };
+        let host_bits = u32::from(bits - self.prefix);
+        let mask = 1u128.checked_shl(host_bits).map_or(u128::MAX, |size| size - 1);
+        let (first, last) = (start & !mask, start | mask);
+        let v4 = bits == 32;
+        let reserved = u128::from(v4 && host_bits >= 2);
+        (first + reserved..=last - reserved).map(move |n| match u32::try_from(n) {
+            Ok(n) if v4 => IpAddr::V4(Ipv4Addr::from_bits(n)),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(n)),
+        })
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let fail = || CidrError {
+            text: text.to_owned(),
+        };
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| fail())?;
+        let prefix = match prefix {
+            None => {
+                if address.is_ipv4() {
+                    32
+                } else {
+                    128
+                }
+            }
+            // `parse` alone would take "+24".
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().map_err(|_| fail())?
+            }
+            Some(_) => return Err(fail()),
+        };
+        Self::new(address, prefix).ok_or_else(fail)
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl fmt::Debug for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

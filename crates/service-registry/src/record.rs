@@ -1,0 +1,110 @@
+//! What is known of a project and of each of its services: plain data, as kept in memory and in the store.
+//!
+//! The heavy parts of a [`ServiceRecord`] (its spec, the inherited environment) are shared, so that taking a
+//! new record for every change of state copies a few words and not the whole specification.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use harness_model::resolve::SpecDigest;
+use harness_model::{
+    ExitStatus, Health, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, ServiceState,
+    WallTime,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::address::ServiceAddresses;
+
+/// A project that the daemon knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectRecord {
+    /// Its name, unique in a daemon.
+    pub name: ProjectName,
+    /// The file it was started from, absolute.
+    pub source: PathBuf,
+    /// What it was when it was last started, references unresolved.
+    pub spec: ProjectSpec,
+    /// When it was first started.
+    pub created_at: WallTime,
+}
+
+/// A service that the daemon knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: ServiceName,
+    /// What it is, every reference replaced.
+    pub spec: Arc<ServiceSpec>,
+    /// The digest of `spec`.
+    pub digest: SpecDigest,
+    /// What it inherits from the environment of whoever started it; not part of the spec.
+    pub environment: Arc<BTreeMap<String, SecretString>>,
+    /// Whether it is meant to be up.
+    pub wanted: bool,
+    /// Whether the file still has it.
+    pub in_file: bool,
+    /// What it is doing.
+    pub state: ServiceState,
+    /// What its probe says.
+    pub health: Health,
+    /// Counts its launches; the number of its newest run directory.
+    pub generation: u64,
+    /// Restarts by policy since it was last started by hand.
+    pub restarts: u32,
+    /// How its last process ended.
+    pub exit: Option<ExitStatus>,
+    /// What went wrong, in one line.
+    pub error: Option<String>,
+    /// When its newest process was launched.
+    pub started_at: Option<WallTime>,
+    /// When its last process ended.
+    pub ended_at: Option<WallTime>,
+    /// Its main process, while there is one.
+    pub pid: Option<u32>,
+    /// Whether its newest process was ready at some time.
+    pub was_ready: bool,
+    /// The boot during which its newest process was launched.
+    pub boot_id: Option<String>,
+    /// The digest of the spec its newest process was launched with.
+    pub launched_digest: Option<SpecDigest>,
+    /// Where it is reached.
+    pub addresses: ServiceAddresses,
+}
+
+impl ServiceRecord {
+    /// A service that has been registered and never launched.
+    pub fn new(
+        project: ProjectName,
+        name: ServiceName,
+        spec: impl Into<Arc<ServiceSpec>>,
+        environment: impl Into<Arc<BTreeMap<String, SecretString>>>,
+        addresses: ServiceAddresses,
+    ) -> Self {
+        let spec = spec.into();
+        Self {
+            project,
+            name,
+            digest: spec.digest(),
+            spec,
+            environment: environment.into(),
+            wanted: false,
+            in_file: true,
+            state: ServiceState::Stopped,
+            health: Health::None,
+            generation: 0,
+            restarts: 0,
+            exit: None,
+            error: None,
+            started_at: None,
+            ended_at: None,
+            pid: None,
+            was_ready: false,
+            boot_id: None,
+            launched_digest: None,
+            addresses,
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Records, store and changes joined: one place that knows who runs where.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use harness_model::spec::Protocol;
+use harness_model::{ProjectName, ProjectSpec, ServiceName};
+
+use crate::address::{self, AddressError, FreePorts, Holder, ServiceAddresses, Taken};
+use crate::changes::{ChangeKind, Changes};
+use crate::record::{ProjectRecord, ServiceRecord};
+use crate::store::{Store, StoreError};
+
+/// Who runs where. Clones share it; reading never waits for the disk.
+///
+/// What is written is visible to readers and subscribers at once and reaches the disk shortly after;
+/// [`Registry::flush`] waits until it has.
+#[derive(Clone)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Held while a record, its place in the store's queue and its change are written, so that all three are
+    /// in the same order.
+    memory: RwLock<Memory>,
+    free_ports: Mutex<FreePorts>,
+    store: Store,
+    changes: Changes,
+}
+
+#[derive(Default)]
+struct Memory {
+    projects: BTreeMap<ProjectName, Arc<ProjectRecord>>,
+    services: BTreeMap<ProjectName, BTreeMap<ServiceName, Arc<ServiceRecord>>>,
+}
+
+/// A registry that has been opened.
+pub struct Opened {
+    /// The registry.
+    pub registry: Registry,
+    /// Where a damaged store was moved to; the registry then began empty.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl Registry {
+    /// Opens the registry that is kept in the file at `path`, creating it if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is in use, or was written by a newer version.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Opened, StoreError> {
+        let path = path.as_ref().to_owned();
+        blocking::unblock(move || Self::open_blocking(&path)).await
+    }
+
+    fn open_blocking(path: &Path) -> Result<Opened, StoreError> {
+        let opened = Store::open(path)?;
+        let mut memory = Memory::default();
+        let mut free_ports = FreePorts::default();
+        for project in opened.contents.projects {
+            memory.projects.insert(project.name.clone(), Arc::new(project));
+        }
+        for service in opened.contents.services {
+            for port in service.addresses.ports.iter().filter(|p| p.dynamic) {
+                free_ports.keep(port.port, port.protocol);
+            }
+            let services = memory.services.entry(service.project.clone()).or_default();
+            services.insert(service.name.clone(), Arc::new(service));
+        }
+        let shared = Shared {
+            memory: RwLock::new(memory),
+            free_ports: Mutex::new(free_ports),
+            store: opened.store,
+            changes: Changes::new(),
+        };
+        Ok(Opened {
+            registry: Self {
+                shared: Arc::new(shared),
+            },
+            set_aside: opened.set_aside,
+        })
+    }
+
+    // A poisoned lock means that some reader or writer panicked. Every writer's last step under the lock is
+    // the one that makes its record visible, so what is there is whole.
+    fn read(&self) -> RwLockReadGuard<'_, Memory> {
+        self.shared.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.shared.memory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn free_ports(&self) -> MutexGuard<'_, FreePorts> {
+        self.shared
+            .free_ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every project, by name.
+    pub fn projects(&self) -> Vec<Arc<ProjectRecord>> {
+        self.read().projects.values().cloned().collect()
+    }
+
+    /// One project.
+    pub fn project(&self, name: &ProjectName) -> Option<Arc<ProjectRecord>> {
+        self.read().projects.get(name).cloned()
+    }
+
+    /// Every service of a project, by name.
+    pub fn services(&self, project: &ProjectName) -> Vec<Arc<ServiceRecord>> {
+        self.read()
+            .services
+            .get(project)
+            .map(|s| s.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// One service.
+    pub fn service(&self, project: &ProjectName, service: &ServiceName) -> Option<Arc<ServiceRecord>> {
+        self.read().services.get(project)?.get(service).cloned()
+    }
+
+    /// Adds a project or replaces what is known of it.
+    pub fn upsert_project(&self, record: ProjectRecord, message: impl Into<String>) -> Arc<ProjectRecord> {
+        let record = Arc::new(record);
+        let mut memory = self.write();
+        self.shared.store.put_project(Arc::clone(&record));
+        self.shared
+            .changes
+            .publish(record.name.clone(), None, ChangeKind::Project, message, None);
+        memory.projects.insert(record.name.clone(), Arc::clone(&record));
+        record
+    }
+
+    /// Adds a service or replaces what is known of it.
+    pub fn upsert_service(
+        &self,
+        mut record: ServiceRecord,
+        kind: ChangeKind,
+        message: impl Into<String>,
+    ) -> Arc<ServiceRecord> {
+        let mut memory = self.write();
+        let services = memory.services.entry(record.project.clone()).or_default();
+        let same_spec = services
+            .get(&record.name)
+            .is_some_and(|earlier| share(earlier, &mut record));
+        let record = Arc::new(record);
+        if same_spec {
+            self.shared.store.put_status(Arc::clone(&record));
+        } else {
+            self.shared.store.put_service(Arc::clone(&record));
+        }
+        let (project, service) = (record.project.clone(), Some(record.name.clone()));
+        self.shared
+            .changes
+            .publish(project, service, kind, message, Some(Arc::clone(&record)));
+        services.insert(record.name.clone(), Arc::clone(&record));
+        record
+    }
+
+    /// Forgets a service; what it was, if it was known.
+    pub fn remove_service(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        message: impl Into<String>,
+    ) -> Option<Arc<ServiceRecord>> {
+        let mut memory = self.write();
+        let removed = memory.services.get_mut(project)?.remove(service)?;
+        self.forget(&removed, message.into());
+        Some(removed)
+    }
+
+    /// Forgets a project and its services; what it was, if it was known.
+    pub fn remove_project(
+        &self,
+        project: &ProjectName,
+        message: impl Into<String>,
+    ) -> Option<Arc<ProjectRecord>> {
+        let mut memory = self.write();
+        for service in memory.services.remove(project).unwrap_or_default().into_values() {
+            self.forget(&service, "its project was removed".to_owned());
+        }
+        let removed = memory.projects.remove(project)?;
+        self.shared.store.remove_project(project.clone());
+        self.shared
+            .changes
+            .publish(project.clone(), None, ChangeKind::Project, message, None);
+        Some(removed)
+    }
+
+    fn forget(&self, record: &Arc<ServiceRecord>, message: String) {
+        let mut free_ports = self.free_ports();
+        for port in record.addresses.ports.iter().filter(|p| p.dynamic) {
+            free_ports.release(port.port, port.protocol);
+        }
+        drop(free_ports);
+        let (project, service) = (record.project.clone(), record.name.clone());
+        self.shared.store.remove_service(project.clone(), service.clone());
+        let snapshot = Some(Arc::clone(record));
+        self.shared
+            .changes
+            .publish(project, Some(service), ChangeKind::Removed, message, snapshot);
+    }
+
+    /// What the services of all other projects occupy.
+    pub fn taken(&self, except: &ProjectName) -> Taken {
+        let memory = self.read();
+        let mut taken = Taken::default();
+        for record in memory
+            .services
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter(|r| r.project != *except)
+        {
+            let holder = Holder {
+                project: record.project.clone(),
+                service: record.name.clone(),
+            };
+            taken.add(holder, record.state.is_live(), record.addresses.clone());
+        }
+        taken
+    }
+
+    /// Addresses for a whole plan ([`address::assign`]), keeping what its services have. A port that was
+    /// chosen for a service that is down now is chosen anew if a stranger has taken it meanwhile.
+    ///
+    /// Asks the system for free ports, which takes microseconds and never waits.
+    ///
+    /// # Errors
+    /// As [`address::assign`].
+    pub fn assign_addresses(
+        &self,
+        project: &ProjectSpec,
+    ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
+        let mut previous = BTreeMap::new();
+        for record in self.services(&project.name) {
+            let mut addresses = record.addresses.clone();
+            if !record.state.is_live() {
+                addresses
+                    .ports
+                    .retain(|p| !p.dynamic || FreePorts::is_free(p.host_ip, p.port, p.protocol));
+            }
+            previous.insert(record.name.clone(), addresses);
+        }
+        let mut free_ports = self.free_ports();
+        let mut free = |ip: IpAddr, protocol: Protocol| -> io::Result<u16> { free_ports.take(ip, protocol) };
+        address::assign(project, &previous, &self.taken(&project.name), &mut free)
+    }
+
+    /// Waits until everything written before this call is on the disk.
+    ///
+    /// # Errors
+    /// When writing failed. Nothing is lost: it stays in memory and is tried again with the next write.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.shared.store.flush().await
+    }
+
+    /// Why the last attempt to write to the disk failed; `None` if it succeeded.
+    pub fn last_error(&self) -> Option<StoreError> {
+        self.shared.store.last_error()
+    }
+
+    /// The changes, for following and for publishing what is not a change of a record.
+    pub fn changes(&self) -> &Changes {
+        &self.shared.changes
+    }
+}
+
+/// Lets the new record share the heavy parts of the earlier one where they are equal, and tells whether
+/// everything that the store keeps with the spec is.
+fn share(earlier: &ServiceRecord, record: &mut ServiceRecord) -> bool {
+    let mut same = earlier.digest == record.digest && earlier.addresses == record.addresses;
+    if *earlier.spec == *record.spec {
+        record.spec = Arc::clone(&earlier.spec);
+    } else {
+        same = false;
+    }
+    if *earlier.environment == *record.environment {
+        record.environment = Arc::clone(&earlier.environment);
+    } else {
+        same = false;
+    }
+    same
+}

@@ -1,0 +1,105 @@
+//! The two halves of a service as they stand in the file. A field added here needs `#[serde(default)]`, so that
+//! the files of earlier versions can be read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use harness_model::resolve::SpecDigest;
+use harness_model::{
+    ExitStatus, Health, ProjectName, SecretString, ServiceName, ServiceSpec, ServiceState, WallTime,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::address::ServiceAddresses;
+use crate::record::ServiceRecord;
+
+/// What changes when the user's file does.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SpecRow {
+    spec: Arc<ServiceSpec>,
+    digest: SpecDigest,
+    environment: Arc<BTreeMap<String, SecretString>>,
+    addresses: ServiceAddresses,
+}
+
+/// What changes while it runs.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StatusRow {
+    wanted: bool,
+    in_file: bool,
+    state: ServiceState,
+    health: Health,
+    generation: u64,
+    restarts: u32,
+    exit: Option<ExitStatus>,
+    error: Option<String>,
+    started_at: Option<WallTime>,
+    ended_at: Option<WallTime>,
+    pid: Option<u32>,
+    was_ready: bool,
+    boot_id: Option<String>,
+    launched_digest: Option<SpecDigest>,
+}
+
+impl SpecRow {
+    pub(super) fn of(record: &ServiceRecord) -> Self {
+        Self {
+            spec: Arc::clone(&record.spec),
+            digest: record.digest.clone(),
+            environment: Arc::clone(&record.environment),
+            addresses: record.addresses.clone(),
+        }
+    }
+}
+
+impl StatusRow {
+    pub(super) fn of(record: &ServiceRecord) -> Self {
+        Self {
+            wanted: record.wanted,
+            in_file: record.in_file,
+            state: record.state,
+            health: record.health,
+            generation: record.generation,
+            restarts: record.restarts,
+            exit: record.exit,
+            error: record.error.clone(),
+            started_at: record.started_at,
+            ended_at: record.ended_at,
+            pid: record.pid,
+            was_ready: record.was_ready,
+            boot_id: record.boot_id.clone(),
+            launched_digest: record.launched_digest.clone(),
+        }
+    }
+}
+
+/// The whole record again.
+pub(super) fn join(
+    project: ProjectName,
+    name: ServiceName,
+    spec: SpecRow,
+    status: StatusRow,
+) -> ServiceRecord {
+    ServiceRecord {
+        project,
+        name,
+        spec: spec.spec,
+        digest: spec.digest,
+        environment: spec.environment,
+        wanted: status.wanted,
+        in_file: status.in_file,
+        state: status.state,
+        health: status.health,
+        generation: status.generation,
+        restarts: status.restarts,
+        exit: status.exit,
+        error: status.error,
+        started_at: status.started_at,
+        ended_at: status.ended_at,
+        pid: status.pid,
+        was_ready: status.was_ready,
+        boot_id: status.boot_id,
+        launched_digest: status.launched_digest,
+        addresses: spec.addresses,
+    }
+}
