@@ -1,1 +1,34 @@
 //! The supervisor of one process, and the run-directory contract it shares with whoever started it.
+#![doc = include_str!("../README.md")]
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`run_dir`] | the files of a run directory, and the lock that says whether its shim lives |
+//! | [`identity`] | processes named so that a reused pid is never mistaken for the old one |
+//! | [`log`] | log segments: writer, reader, line cutter |
+//! | [`control`] | what a client may ask of a running shim |
+//! | [`handshake`] | the one line a starting shim sends to its starter |
+//! | [`tree`] | finding and killing what a dead shim left behind |
+//! | [`cgroup`] | whether cgroups may be used here, and killing with them |
+
+//!
+//! The life of a shim:
+//!
+//! ```text
+//!            spec read, log, socket        identity written          main exits, rest signalled
+//! started ------------------------> forked ----------------> running ------------------------> draining
+//!    |                                |  exec failed            | Stop                            |  |
+//!    |                                v                         v                     nobody left |  | grace over
+//!    +--------------------------> exit record <--- gone <--- stopping ---- grace over --> killing <--+
+//! ```
+
+mod atomic_file;
+
+pub mod cgroup;
+pub mod control;
+pub mod handshake;
+pub mod identity;
+pub mod log;
+pub mod run_dir;
+mod text;
+pub mod tree;

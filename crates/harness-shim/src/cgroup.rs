@@ -1,0 +1,171 @@
+//! Whether cgroups (version 2) may be used here, and what is done with one.
+//!
+//! A process cannot leave the cgroup it was put into without the right to write elsewhere, and `cgroup.kill`
+//! reaches everything in it at once. Where no cgroup may be used, [`crate::tree`] and the shim walk descendants.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The cgroup below which the caller may make its own, if there is one.
+///
+/// That is its own cgroup when it is writable and nobody else manages it: it is delegated by systemd
+/// (`user.delegate` or `trusted.delegate` is 1) or belongs to a user other than root, or no systemd runs.
+pub fn delegated_base() -> Option<PathBuf> {
+    let mountinfo = fs::read("/proc/self/mountinfo").ok()?;
+    let (root, mount_point) = mountinfo.split(|&b| b == b'\n').find_map(cgroup2_mount)?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let relative = Path::new(own).strip_prefix(&root).ok()?;
+    let base = mount_point.join(relative);
+    let usable = is_ours(&base) && can_kill(&base) && can_create(&base);
+    usable.then_some(base)
+}
+
+/// Root within the hierarchy and mount point, if the line of mountinfo is a cgroup2 mount.
+fn cgroup2_mount(line: &[u8]) -> Option<(PathBuf, PathBuf)> {
+    let mut fields = line.split(|&b| b == b' ');
+    let root = unescape(fields.nth(3)?);
+    let mount_point = unescape(fields.next()?);
+    let mut optional_and_rest = fields.skip_while(|field| *field != b"-");
+    (optional_and_rest.nth(1)? == b"cgroup2").then_some((root, mount_point))
+}
+
+/// Resolves the octal escapes (`\040` for a space) of `/proc` files.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = tail.get(..3).filter(|_| byte == b'\\').and_then(|digits| {
+            let text = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(text, 8).ok()
+        });
+        match octal {
+            Some(value) => {
+                out.push(value);
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(out))
+}
+
+fn is_ours(base: &Path) -> bool {
+    if !Path::new("/run/systemd/system").exists() {
+        return true;
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let owned = uid != 0 && fs::metadata(base).is_ok_and(|metadata| metadata.uid() == uid);
+    owned
+        || ["user.delegate", "trusted.delegate"].iter().any(|name| {
+            let mut value = [0; 8];
+            rustix::fs::getxattr(base, *name, &mut value).is_ok_and(|len| value.get(..len) == Some(b"1"))
+        })
+}
+
+fn can_kill(base: &Path) -> bool {
+    // The root of the hierarchy has no `cgroup.kill`, but its children do on the same kernels.
+    base.join("cgroup.kill").exists() || !base.join("cgroup.type").exists()
+}
+
+fn can_create(base: &Path) -> bool {
+    let probe = base.join(format!("harness-probe-{}", std::process::id()));
+    let made = fs::create_dir(&probe).is_ok();
+    let killable = probe.join("cgroup.kill").exists();
+    let removed = fs::remove_dir(&probe).is_ok();
+    made && killable && removed
+}
+
+/// Creates a cgroup, if need be with its parents, and moves a process into it.
+pub(crate) fn enter(cgroup: &Path, pid: u32) -> io::Result<()> {
+    fs::create_dir_all(cgroup)?;
+    fs::write(cgroup.join("cgroup.procs"), pid.to_string())
+}
+
+/// Kills every process in a cgroup and below it.
+///
+/// # Errors
+/// When there is no such cgroup, or the kernel (before 5.14) cannot.
+pub fn kill(cgroup: &Path) -> io::Result<()> {
+    fs::write(cgroup.join("cgroup.kill"), "1")
+}
+
+/// The processes in a cgroup and below it, threads and zombies not counted.
+///
+/// # Errors
+/// When it cannot be read; a cgroup that does not exist has none.
+pub fn processes(cgroup: &Path) -> io::Result<Vec<u32>> {
+    let text = match fs::read_to_string(cgroup.join("cgroup.procs")) {
+        Ok(text) => text,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut pids: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    for child in children(cgroup)? {
+        pids.extend(processes(&child)?);
+    }
+    Ok(pids)
+}
+
+/// Removes an empty cgroup and the ones that the service made below it.
+///
+/// # Errors
+/// When a process is still in it, or it cannot be removed; one that does not exist is no error.
+pub fn remove(cgroup: &Path) -> io::Result<()> {
+    for child in children(cgroup)? {
+        remove(&child)?;
+    }
+    match fs::remove_dir(cgroup) {
+        Err(error) if !is_absent(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn children(cgroup: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(cgroup) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// A cgroup that is removed while its files are open gives ENODEV.
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_told_apart() {
+        let line = br"41 31 0:38 / /sys/fs/a\040b rw,relatime shared:9 - cgroup2 cgroup2 rw";
+        assert_eq!(cgroup2_mount(line), Some(("/".into(), "/sys/fs/a b".into())));
+        assert_eq!(cgroup2_mount(b"31 23 0:28 / /sys rw - tmpfs tmpfs rw"), None);
+        assert_eq!(cgroup2_mount(b""), None);
+    }
+
+    #[test]
+    fn a_usable_base_is_left_as_it_was() {
+        if let Some(base) = delegated_base() {
+            let probe = base.join(format!("harness-probe-{}", std::process::id()));
+            assert!(base.is_dir() && !probe.exists());
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Processes named so that a reused pid is never mistaken for the old one.
+//!
+//! A pid alone names whatever has it now. Here a process is its pid, its start time, the boot it belongs to
+//! and the pid namespace in which the pid is counted. A signal goes through a pidfd that was checked *after* it
+//! was opened: from then on the kernel keeps it pointing at that process or at nothing.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::text::{ParseError, TextWriter, parse};
+
+/// What of `/proc/PID/stat` matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// The process.
+    pub(crate) pid: u32,
+    /// One letter: `R`, `S`, `T`, `Z`, …
+    pub(crate) state: u8,
+    /// Its parent.
+    pub(crate) parent: u32,
+    /// Its session.
+    pub(crate) session: u32,
+    /// Clock ticks between boot and its start.
+    pub(crate) start_time: u64,
+}
+
+impl Stat {
+    /// Reads it; `NotFound` when there is no such process.
+    pub(crate) fn read(pid: u32) -> io::Result<Self> {
+        let text = match fs::read(format!("/proc/{pid}/stat")) {
+            // A process that vanishes while its file is open gives ESRCH.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            other => other?,
+        };
+        Self::parse(pid, &text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn parse(pid: u32, text: &[u8]) -> Option<Self> {
+        // The second field is the program's name in parentheses, and may hold anything, parentheses included.
+        let after_name = text.iter().rposition(|&b| b == b')')?;
+        let rest = std::str::from_utf8(text.get(after_name + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        // Field 22 of proc_pid_stat(5); `session` was field 6.
+        let start_time = fields.nth(15)?.parse().ok()?;
+        Some(Self {
+            pid,
+            state,
+            parent,
+            session,
+            start_time,
+        })
+    }
+
+    /// Whether nothing runs any more: only its exit status waits to be fetched.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// The id of the running kernel's boot.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}
+
+/// The inode that names the pid namespace of the calling process.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn pid_namespace() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
+/// One process, for all time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProcessId {
+    /// Its pid.
+    pub pid: u32,
+    /// Clock ticks between boot and its start (`/proc/PID/stat`, field 22).
+    pub start_time: u64,
+    /// The boot in which it runs.
+    pub boot_id: String,
+    /// The pid namespace in which `pid` is counted (inode of `/proc/self/ns/pid` of the observer).
+    pub pid_ns: u64,
+}
+
+impl ProcessId {
+    /// The process that has this pid now.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; otherwise when `/proc` cannot be read.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        Ok(Self {
+            pid,
+            start_time: Stat::read(pid)?.start_time,
+            boot_id: boot_id()?,
+            pid_ns: pid_namespace()?,
+        })
+    }
+
+    /// The calling process.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn current() -> io::Result<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// Whether it belongs to this boot and to the caller's pid namespace: otherwise its pid says nothing here.
+    fn is_visible(&self) -> bool {
+        pid_namespace().is_ok_and(|ns| ns == self.pid_ns) && boot_id().is_ok_and(|id| id == self.boot_id)
+    }
+
+    /// Whether it still runs. A zombie counts as gone, and so does a process of another pid namespace.
+    pub fn is_alive(&self) -> bool {
+        self.is_visible() && self.runs()
+    }
+
+    fn runs(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| stat.start_time == self.start_time && !stat.is_gone())
+    }
+
+    /// A pidfd of it; `None` when it is gone or its pid belongs to another process.
+    ///
+    /// # Errors
+    /// When no pidfd can be opened for another reason (descriptors used up, a kernel before 5.3).
+    pub fn open_pidfd(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(None);
+        };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            // EINVAL: the pid is now that of a thread.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Checked only now: had the pid been reused before the pidfd was opened, the start time would tell.
+        Ok(self.is_alive().then_some(pidfd))
+    }
+
+    /// Sends it a signal; `false` when it is gone. Another process is never signalled.
+    ///
+    /// # Errors
+    /// When the signal is not one, the caller may not send it, or no pidfd can be had.
+    pub fn signal(&self, signal: i32) -> io::Result<bool> {
+        let signal = signal_from_number(signal)?;
+        let Some(pidfd) = self.open_pidfd()? else {
+            return Ok(false);
+        };
+        match pidfd_send_signal(pidfd.as_fd(), signal) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&self, writer: &mut TextWriter, key: &str) {
+        let Self {
+            pid,
+            start_time,
+            boot_id,
+            pid_ns,
+        } = self;
+        writer.value(key, format_args!("{pid} {start_time} {boot_id} {pid_ns}"));
+    }
+
+    fn parse(words: &[&str]) -> Option<Self> {
+        let [pid, start_time, boot_id, pid_ns] = words else {
+            return None;
+        };
+        Some(Self {
+            pid: pid.parse().ok()?,
+            start_time: start_time.parse().ok()?,
+            boot_id: (*boot_id).to_owned(),
+            pid_ns: pid_ns.parse().ok()?,
+        })
+    }
+}
+
+/// A signal number, checked; realtime signals included.
+#[expect(unsafe_code, reason = "rustix has no safe constructor for realtime signals")]
+pub(crate) fn signal_from_number(number: i32) -> io::Result<Signal> {
+    if (1..=64).contains(&number) {
+        // SAFETY: only valid numbers come here; the C library's own two or three (32 to 34) are merely sent to
+        // a process, never given a handler in this one.
+        Ok(unsafe { Signal::from_raw_unchecked(number) })
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// Who runs in a run directory: the shim and the main process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The supervisor.
+    pub shim: ProcessId,
+    /// The service's main process.
+    pub main: ProcessId,
+    /// The run id of the launch specification.
+    pub run_id: String,
+    /// When the main process was started, in nanoseconds since the Unix epoch.
+    pub started_at_ns: u64,
+}
+
+impl Identity {
+    const TITLE: &'static str = "harness-identity";
+    const FORMAT: u64 = 1;
+
+    /// The text of the file.
+    pub(crate) fn to_text(&self) -> Vec<u8> {
+        let mut writer = TextWriter::new(Self::TITLE, Self::FORMAT);
+        self.shim.write(&mut writer, "shim");
+        self.main.write(&mut writer, "main");
+        writer.value("run_id", &self.run_id);
+        writer.value("started_at_ns", self.started_at_ns);
+        writer.finish()
+    }
+
+    /// Reads the text of the file.
+    pub(crate) fn from_text(text: &[u8]) -> Result<Self, ParseError> {
+        let (mut shim, mut main, mut run_id, mut started_at_ns) = (None, None, None, None);
+        for line in parse(text, Self::TITLE, Self::FORMAT)? {
+            let line = line?;
+            match line.key {
+                "shim" => shim = Some(ProcessId::parse(&line.words()?).ok_or_else(|| line.bad())?),
+                "main" => main = Some(ProcessId::parse(&line.words()?).ok_or_else(|| line.bad())?),
+                "run_id" => run_id = Some(line.text()?.to_owned()),
+                "started_at_ns" => started_at_ns = Some(line.parse()?),
+                _ => return Err(line.bad()),
+            }
+        }
+        Ok(Self {
+            shim: shim.ok_or(ParseError::Missing("shim"))?,
+            main: main.ok_or(ParseError::Missing("main"))?,
+            run_id: run_id.ok_or(ParseError::Missing("run_id"))?,
+            started_at_ns: started_at_ns.ok_or(ParseError::Missing("started_at_ns"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_parentheses_does_not_confuse() {
+        let text = b"7 (a) b) (c) T 3 7 5 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 99123 1 2";
+        let stat = Stat::parse(7, text).unwrap();
+        assert_eq!(
+            (stat.state, stat.parent, stat.session, stat.start_time),
+            (b'T', 3, 5, 99123)
+        );
+    }
+
+    #[test]
+    fn another_start_time_is_another_process() {
+        let me = ProcessId::current().unwrap();
+        assert!(me.is_alive());
+        assert!(me.open_pidfd().unwrap().is_some());
+        for other in [
+            ProcessId {
+                start_time: me.start_time + 1,
+                ..me.clone()
+            },
+            ProcessId {
+                boot_id: "x".into(),
+                ..me.clone()
+            },
+            ProcessId {
+                pid_ns: 1,
+                ..me.clone()
+            },
+        ] {
+            assert!(!other.is_alive());
+            assert!(other.open_pidfd().unwrap().is_none());
+            // SIGKILL to the pid of this very test: it survives.
+            assert!(!other.signal(9).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_file_survives_the_round_trip() {
+        let me = ProcessId::current().unwrap();
+        let identity = Identity {
+            shim: me.clone(),
+            main: me,
+            run_id: "a/b 7".into(),
+            started_at_ns: 12,
+        };
+        assert_eq!(Identity::from_text(&identity.to_text()), Ok(identity));
+    }
+}

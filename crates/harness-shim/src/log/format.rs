@@ -1,0 +1,244 @@
+//! The bytes of a segment.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Which stream bytes came from. A terminal has only [`Stream::Stdout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What one read returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its number: 0, 1, 2, … over all segments of a run, both streams together.
+    pub seq: u64,
+    /// When it was read, in nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// Where from.
+    pub stream: Stream,
+    /// What.
+    pub data: Vec<u8>,
+}
+
+/// The most bytes a record may claim to hold; more is damage.
+pub(super) const MAX_RECORD: u32 = 1024 * 1024;
+
+const MAGIC: [u8; 8] = *b"HRNSLOG\n";
+const FORMAT: u32 = 1;
+const FLAG_DROPPED: u8 = 1;
+
+/// First in every segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    /// Number of the first record.
+    pub(super) first_seq: u64,
+    /// Lines before this segment since the run began.
+    pub(super) lines_before: u64,
+    /// When it was begun, in nanoseconds since the Unix epoch.
+    pub(super) created_ns: u64,
+}
+
+impl SegmentHeader {
+    pub(super) const LEN: usize = 36;
+
+    pub(super) fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.first_seq.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.lines_before.to_le_bytes());
+        bytes[28..36].copy_from_slice(&self.created_ns.to_le_bytes());
+        bytes
+    }
+
+    /// `None`: not a segment of a format known here.
+    pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let known = fields.take::<8>()? == MAGIC && u32::from_le_bytes(fields.take()?) == FORMAT;
+        let header = Self {
+            first_seq: fields.u64()?,
+            lines_before: fields.u64()?,
+            created_ns: fields.u64()?,
+        };
+        known.then_some(header)
+    }
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Bytes of a stream.
+    Data(Stream),
+    /// Output was dropped here; the bytes are a [`DroppedCount`].
+    Dropped,
+}
+
+/// First of every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    pub(super) seq: u64,
+    pub(super) time_ns: u64,
+    pub(super) len: u32,
+    pub(super) kind: Kind,
+}
+
+impl RecordHeader {
+    pub(super) const LEN: usize = 24;
+
+    pub(super) fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.time_ns.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.len.to_le_bytes());
+        let (stream, flags) = match self.kind {
+            Kind::Data(Stream::Stdout) => (1, 0),
+            Kind::Data(Stream::Stderr) => (2, 0),
+            Kind::Dropped => (0, FLAG_DROPPED),
+        };
+        bytes[20] = stream;
+        bytes[21] = flags;
+        let check = check(&bytes[..22]);
+        bytes[22..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// `None`: not a record.
+    pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Option<Self> {
+        let (body, stored) = bytes.split_at(22);
+        if check(body).to_le_bytes() != stored {
+            return None;
+        }
+        let mut fields = Fields(body);
+        let header = Self {
+            seq: fields.u64()?,
+            time_ns: fields.u64()?,
+            len: u32::from_le_bytes(fields.take()?),
+            kind: match fields.take::<2>()? {
+                [1, 0] => Kind::Data(Stream::Stdout),
+                [2, 0] => Kind::Data(Stream::Stderr),
+                [0, FLAG_DROPPED] => Kind::Dropped,
+                _ => return None,
+            },
+        };
+        let plausible = match header.kind {
+            Kind::Data(_) => header.len <= MAX_RECORD,
+            Kind::Dropped => header.len as usize == DroppedCount::LEN,
+        };
+        plausible.then_some(header)
+    }
+}
+
+/// What a record of dropped output says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DroppedCount {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+}
+
+impl DroppedCount {
+    pub(super) const LEN: usize = 16;
+
+    pub(super) fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.lines.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(Self {
+            lines: fields.u64()?,
+            bytes: fields.u64()?,
+        })
+    }
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take()?))
+    }
+}
+
+/// FNV-1a folded to 16 bits: enough to tell a header from zeros or from the middle of some output.
+fn check(bytes: &[u8]) -> u16 {
+    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let [a, b, c, d] = hash.to_le_bytes();
+    u16::from_le_bytes([a ^ c, b ^ d])
+}
+
+/// How many lines end in these bytes.
+pub(super) fn newlines(bytes: &[u8]) -> u64 {
+    // In small blocks whose count fits a byte the compiler vectorizes this.
+    let count = |block: &[u8]| block.iter().map(|&b| u8::from(b == b'\n')).sum::<u8>();
+    bytes.chunks(255).map(|block| u64::from(count(block))).sum()
+}
+
+/// The path of a segment.
+pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:06}.seg"))
+}
+
+/// The numbers of all segments, ascending.
+pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+        numbers.extend(number.and_then(|digits| digits.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_the_round_trip() {
+        let segment = SegmentHeader {
+            first_seq: 1,
+            lines_before: u64::MAX,
+            created_ns: 3,
+        };
+        assert_eq!(SegmentHeader::decode(&segment.encode()), Some(segment));
+        for kind in [
+            Kind::Data(Stream::Stdout),
+            Kind::Data(Stream::Stderr),
+            Kind::Dropped,
+        ] {
+            let record = RecordHeader {
+                seq: 5,
+                time_ns: 6,
+                len: 16,
+                kind,
+            };
+            assert_eq!(RecordHeader::decode(&record.encode()), Some(record));
+        }
+        assert_eq!(RecordHeader::decode(&[0; RecordHeader::LEN]), None);
+    }
+
+    #[test]
+    fn newlines_are_counted() {
+        assert_eq!(newlines(b""), 0);
+        assert_eq!(newlines(&[b'\n'; 1000]), 1000);
+        assert_eq!(newlines(b"a\nb\nc"), 2);
+    }
+}

@@ -1,0 +1,196 @@
+//! Appending to a log.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::LogError;
+use super::format::{
+    DroppedCount, Kind, MAX_RECORD, RecordHeader, SegmentHeader, Stream, newlines, segment_numbers,
+    segment_path,
+};
+use super::reader::{ReadItem, Reader};
+use crate::run_dir::LogLimits;
+
+/// Output that is missing from the log because it could not be written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Bytes.
+    pub bytes: u64,
+    /// Newlines among them.
+    pub lines: u64,
+}
+
+/// Appends records, one `writev(2)` each, and rotates segments.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    limits: LogLimits,
+    segment: File,
+    number: u64,
+    /// Bytes in the segment: where the next record goes.
+    len: u64,
+    seq: u64,
+    lines: u64,
+    /// All that was dropped in this writer's life.
+    dropped: Dropped,
+    /// What of it is not noted in the log yet.
+    unnoted: Dropped,
+}
+
+impl Writer {
+    /// Begins the log of `dir`, or a new segment of one that exists.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or the segment cannot be created.
+    pub fn open(dir: impl Into<PathBuf>, limits: LogLimits, now_ns: u64) -> Result<Self, LogError> {
+        let dir = dir.into();
+        let numbers = segment_numbers(&dir).map_err(LogError::new("list", &dir))?;
+        let last = numbers.last().copied().unwrap_or(0);
+        let (seq, lines) = if last == 0 { (0, 0) } else { end_of(&dir)? };
+        let number = last + 1;
+        let header = SegmentHeader {
+            first_seq: seq,
+            lines_before: lines,
+            created_ns: now_ns,
+        };
+        let segment =
+            create(&dir, number, &header).map_err(LogError::new("create", &segment_path(&dir, number)))?;
+        Ok(Self {
+            dir,
+            limits,
+            segment,
+            number,
+            len: SegmentHeader::LEN as u64,
+            seq,
+            lines,
+            dropped: Dropped::default(),
+            unnoted: Dropped::default(),
+        })
+    }
+
+    /// Appends what was read from a stream. What cannot be written is dropped and counted, and noted in the log
+    /// before the next record that can.
+    pub fn append(&mut self, stream: Stream, bytes: &[u8], now_ns: u64) {
+        for piece in bytes.chunks(MAX_RECORD as usize) {
+            self.append_piece(stream, piece, now_ns);
+        }
+    }
+
+    fn append_piece(&mut self, stream: Stream, bytes: &[u8], now_ns: u64) {
+        let lines = newlines(bytes);
+        let result = self.note_dropped(now_ns).and_then(|()| {
+            self.write(Kind::Data(stream), bytes, now_ns)?;
+            self.lines += lines;
+            Ok(())
+        });
+        if result.is_err() {
+            for count in [&mut self.dropped, &mut self.unnoted] {
+                count.bytes += bytes.len() as u64;
+                count.lines += lines;
+            }
+        }
+    }
+
+    /// All that was dropped.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Notes in the log what was dropped, if that is possible now; to be called last.
+    pub fn finish(&mut self, now_ns: u64) {
+        // It stays in `dropped`, which the exit record carries.
+        let _ = self.note_dropped(now_ns);
+    }
+
+    fn note_dropped(&mut self, now_ns: u64) -> io::Result<()> {
+        let Dropped { bytes, lines } = self.unnoted;
+        if bytes == 0 {
+            return Ok(());
+        }
+        let count = DroppedCount { lines, bytes };
+        self.write(Kind::Dropped, &count.encode(), now_ns)?;
+        self.lines += lines;
+        self.unnoted = Dropped::default();
+        Ok(())
+    }
+
+    fn write(&mut self, kind: Kind, bytes: &[u8], now_ns: u64) -> io::Result<()> {
+        let size = (RecordHeader::LEN + bytes.len()) as u64;
+        let has_records = self.len > SegmentHeader::LEN as u64;
+        if has_records && self.len + size > self.limits.max_size {
+            self.rotate(now_ns)?;
+        }
+        let header = RecordHeader {
+            seq: self.seq,
+            time_ns: now_ns,
+            len: u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+            kind,
+        };
+        if let Err(error) = write_all(&mut self.segment, &header.encode(), bytes) {
+            // Leave no half record: take back what was written of it. The descriptor appends, so the next
+            // record goes where this one began.
+            let _ = self.segment.set_len(self.len);
+            return Err(error);
+        }
+        self.len += size;
+        self.seq += 1;
+        Ok(())
+    }
+
+    fn rotate(&mut self, now_ns: u64) -> io::Result<()> {
+        let header = SegmentHeader {
+            first_seq: self.seq,
+            lines_before: self.lines,
+            created_ns: now_ns,
+        };
+        self.segment = create(&self.dir, self.number + 1, &header)?;
+        self.number += 1;
+        self.len = SegmentHeader::LEN as u64;
+        // What cannot be removed now is tried again at the next rotation.
+        let keep_from = (self.number + 1).saturating_sub(u64::from(self.limits.max_files.max(1)));
+        for number in segment_numbers(&self.dir).unwrap_or_default() {
+            if number < keep_from {
+                let _ = fs::remove_file(segment_path(&self.dir, number));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn create(dir: &Path, number: u64, header: &SegmentHeader) -> io::Result<File> {
+    let path = segment_path(dir, number);
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    if let Err(error) = file.write_all(&header.encode()) {
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+fn write_all(file: &mut File, header: &[u8], bytes: &[u8]) -> io::Result<()> {
+    let mut slices = [IoSlice::new(header), IoSlice::new(bytes)];
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        match file.write_vectored(rest) {
+            Ok(0) if rest.iter().all(|slice| slice.is_empty()) => return Ok(()),
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The next sequence number and the count of lines of an existing log.
+fn end_of(dir: &Path) -> Result<(u64, u64), LogError> {
+    let mut reader = Reader::open_tail(dir, 0)?;
+    while !matches!(reader.next()?, ReadItem::End) {}
+    Ok((reader.next_seq(), reader.lines_seen()))
+}

@@ -1,0 +1,301 @@
+//! The run directory: where a starter and a shim meet, and what survives both.
+//!
+//! One directory (0700) for each generation of a service. Every file begins with its format number and is there
+//! whole or not at all.
+//!
+//! | name | written by | what it says |
+//! |---|---|---|
+//! | [`LOCK`] | starter | empty; held (flock) exactly while the shim lives, through an inherited descriptor |
+//! | [`SPEC`] | starter | what to run, [`LaunchSpec`]; holds secrets, 0600 |
+//! | [`IDENTITY`] | shim | who runs, [`Identity`]; there before the program is executed |
+//! | [`CONTROL_SOCKET`] | shim | [`crate::control`]; there before the handshake, gone with the shim |
+//! | [`LOG_DIR`] | shim | segments, [`crate::log`] |
+//! | [`EXIT`] | shim | how it ended, [`ExitRecord`]; the last thing written |
+//! | [`SHIM_ERR`] | shim | its own complaints, for people |
+
+mod exit;
+mod spec;
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+pub use crate::text::ParseError;
+pub use exit::{ExitRecord, Outcome};
+pub use spec::{LaunchSpec, LogLimits, Resource, Stdin, StopMode, StopPolicy, TtySize};
+
+use crate::atomic_file;
+use crate::identity::Identity;
+use crate::text::MAX_FILE;
+
+/// What to run.
+pub const SPEC: &str = "spec";
+/// Who runs.
+pub const IDENTITY: &str = "identity";
+/// How it ended.
+pub const EXIT: &str = "exit";
+/// Held exactly while the shim lives.
+pub const LOCK: &str = "lock";
+/// Where the shim listens.
+pub const CONTROL_SOCKET: &str = "control.sock";
+/// The directory of the log segments.
+pub const LOG_DIR: &str = "log";
+/// The shim's own messages.
+pub const SHIM_ERR: &str = "shim.err";
+
+/// Whether a shim holds the lock of a run directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockState {
+    /// A shim lives, or is being started.
+    Held,
+    /// No shim lives.
+    Free,
+}
+
+/// Why something could not be done with a run directory.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunDirError {
+    /// The operating system refused.
+    Io {
+        /// What was tried: "create", "read", …
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+}
+
+impl fmt::Display for RunDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io {
+                operation,
+                path,
+                source,
+            } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())
+            }
+            Self::Parse { path, source } => write!(f, "{} is damaged: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for RunDirError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Parse { source, .. } => Some(source),
+        }
+    }
+}
+
+/// A run directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Creates the directory (0700) and its log directory; parents must exist or are created 0700 too.
+    ///
+    /// # Errors
+    /// When it exists already or cannot be created.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, RunDirError> {
+        let dir = Self { path: path.into() };
+        let builder = |path: &Path, recursive| {
+            DirBuilder::new()
+                .recursive(recursive)
+                .mode(0o700)
+                .create(path)
+                .map_err(io_error("create", path))
+        };
+        if let Some(parent) = dir.path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            builder(parent, true)?;
+        }
+        builder(&dir.path, false)?;
+        builder(&dir.log_dir(), false)?;
+        Ok(dir)
+    }
+
+    /// An existing directory.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, RunDirError> {
+        let dir = Self { path: path.into() };
+        let metadata = fs::metadata(&dir.path).map_err(io_error("open", &dir.path))?;
+        if !metadata.is_dir() {
+            let error = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(io_error("open", &dir.path)(error));
+        }
+        Ok(dir)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the log segments.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path.join(LOG_DIR)
+    }
+
+    /// Opens the file for the shim's own messages, to be its fd 2.
+    ///
+    /// # Errors
+    /// When it cannot be created or opened.
+    pub fn open_shim_err(&self) -> Result<File, RunDirError> {
+        let path = self.path.join(SHIM_ERR);
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error("open", &path))
+    }
+
+    /// What the shim has complained about, at most the last 4 KiB; empty if nothing.
+    pub fn shim_messages(&self) -> String {
+        let bytes = fs::read(self.path.join(SHIM_ERR)).unwrap_or_default();
+        let tail = bytes.len().saturating_sub(4096);
+        String::from_utf8_lossy(&bytes[tail..]).into_owned()
+    }
+
+    fn open_lock(&self) -> Result<File, RunDirError> {
+        let path = self.path.join(LOCK);
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error("open", &path))
+    }
+
+    /// Takes the lock: the file to hand to the shim as its fd 0. It stays held until every copy of this
+    /// descriptor is closed, so the starter drops its own once the shim is spawned.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it is held already; otherwise when the file cannot be opened.
+    pub fn take_lock(&self) -> Result<File, RunDirError> {
+        let file = self.open_lock()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| io_error("lock", &self.path.join(LOCK))(error.into()))?;
+        Ok(file)
+    }
+
+    /// Whether a shim lives here.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn lock_state(&self) -> Result<LockState, RunDirError> {
+        let path = self.path.join(LOCK);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockState::Free),
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(LockState::Free),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(LockState::Held),
+            Err(error) => Err(io_error("lock", &path)(error.into())),
+        }
+    }
+
+    /// Writes what to run (0600).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_spec(&self, spec: &LaunchSpec) -> Result<(), RunDirError> {
+        self.write(SPEC, &spec.to_text())
+    }
+
+    /// What to run.
+    ///
+    /// # Errors
+    /// When it is missing, cannot be read, or is damaged.
+    pub fn read_spec(&self) -> Result<LaunchSpec, RunDirError> {
+        self.read(SPEC, LaunchSpec::from_text)?
+            .ok_or_else(|| io_error("read", &self.path.join(SPEC))(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Writes who runs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_identity(&self, identity: &Identity) -> Result<(), RunDirError> {
+        self.write(IDENTITY, &identity.to_text())
+    }
+
+    /// Who runs; `None` when the shim has not come so far.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn read_identity(&self) -> Result<Option<Identity>, RunDirError> {
+        self.read(IDENTITY, Identity::from_text)
+    }
+
+    /// Writes how it ended.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_exit(&self, record: &ExitRecord) -> Result<(), RunDirError> {
+        self.write(EXIT, &record.to_text())
+    }
+
+    /// How it ended; `None` when it has not, or the shim died first.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn read_exit(&self) -> Result<Option<ExitRecord>, RunDirError> {
+        self.read(EXIT, ExitRecord::from_text)
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> Result<(), RunDirError> {
+        let path = self.path.join(name);
+        atomic_file::write(&path, text).map_err(io_error("write", &path))
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Result<Option<T>, RunDirError> {
+        let path = self.path.join(name);
+        let Some(text) = atomic_file::read(&path).map_err(io_error("read", &path))? else {
+            return Ok(None);
+        };
+        let parsed = if text.len() as u64 > MAX_FILE {
+            Err(ParseError::TooLarge)
+        } else {
+            parse(&text)
+        };
+        parsed
+            .map(Some)
+            .map_err(|source| RunDirError::Parse { path, source })
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunDirError {
+    let path = path.to_owned();
+    move |source| RunDirError::Io {
+        operation,
+        path,
+        source,
+    }
+}

@@ -1,0 +1,378 @@
+//! What to run, and under which rules.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::text::{ParseError, TextWriter, parse};
+
+/// A resource that can be limited, `setrlimit(2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Open files (RLIMIT_NOFILE).
+    OpenFiles,
+    /// Processes of the user (RLIMIT_NPROC).
+    Processes,
+    /// Address space in bytes (RLIMIT_AS).
+    Memory,
+    /// Size of a core dump in bytes (RLIMIT_CORE).
+    Core,
+    /// Size of a file it may write, in bytes (RLIMIT_FSIZE).
+    FileSize,
+    /// CPU time in seconds (RLIMIT_CPU).
+    CpuSeconds,
+}
+
+impl Resource {
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::OpenFiles, "open_files"),
+        (Self::Processes, "processes"),
+        (Self::Memory, "memory"),
+        (Self::Core, "core"),
+        (Self::FileSize, "file_size"),
+        (Self::CpuSeconds, "cpu_seconds"),
+    ];
+
+    /// Its name as written in the spec and in `--limit name=N`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "open_files",
+            Self::Processes => "processes",
+            Self::Memory => "memory",
+            Self::Core => "core",
+            Self::FileSize => "file_size",
+            Self::CpuSeconds => "cpu_seconds",
+        }
+    }
+
+    /// The resource of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, n)| *n == name).map(|(r, _)| *r)
+    }
+}
+
+/// What the process reads from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// A pipe kept open, fed by [`crate::control::Request::Stdin`]. With a terminal it is the terminal anyway.
+    Keep,
+}
+
+/// The size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TtySize {
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// Who gets the stop signal first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StopMode {
+    /// The main process; the rest when it has exited.
+    #[default]
+    Mixed,
+    /// Every process of the tree at once.
+    Group,
+}
+
+/// How the tree is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopPolicy {
+    /// The first signal.
+    pub signal: i32,
+    /// Who gets it.
+    pub mode: StopMode,
+    /// How long the tree has until SIGKILL.
+    pub grace: Duration,
+}
+
+impl Default for StopPolicy {
+    /// SIGTERM to the main process, ten seconds.
+    fn default() -> Self {
+        Self {
+            signal: libc::SIGTERM,
+            mode: StopMode::Mixed,
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How much output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes per segment.
+    pub max_size: u64,
+    /// Segments kept; at least one is.
+    pub max_files: u32,
+}
+
+impl Default for LogLimits {
+    /// 64 MiB x 5.
+    fn default() -> Self {
+        Self {
+            max_size: 64 * 1024 * 1024,
+            max_files: 5,
+        }
+    }
+}
+
+/// What a shim runs, and how. Holds secrets: its `Debug` shows the names of variables, not their values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LaunchSpec {
+    /// The program; without a slash it is looked up in the PATH of `env`.
+    pub program: PathBuf,
+    /// Its arguments, without its name.
+    pub args: Vec<OsString>,
+    /// Its whole environment (HARNESS_RUN_ID is added; so are HOME, USER, LOGNAME, SHELL with `user`).
+    pub env: Vec<(OsString, OsString)>,
+    /// Its working directory.
+    pub cwd: PathBuf,
+    /// The user it runs as: a name or a numeric uid known to the system; `None`: who runs the shim.
+    pub user: Option<String>,
+    /// Its resource limits, soft and hard alike.
+    pub limits: Vec<(Resource, u64)>,
+    /// What it reads from.
+    pub stdin: Stdin,
+    /// The size of its terminal; `None`: no terminal, but separate pipes for stdout and stderr.
+    pub tty: Option<TtySize>,
+    /// How its tree is stopped when it exits by itself leaving others behind.
+    pub stop: StopPolicy,
+    /// How much of its output is kept.
+    pub log: LogLimits,
+    /// A cgroup to create and move it into; `None`: its tree is found by walking descendants.
+    pub cgroup: Option<PathBuf>,
+    /// Unique to this run: HARNESS_RUN_ID of its environment, by which leftovers are found.
+    pub run_id: String,
+}
+
+impl LaunchSpec {
+    const TITLE: &'static str = "harness-spec";
+    const FORMAT: u64 = 1;
+
+    /// A specification with the defaults for everything but these.
+    pub fn new(program: impl Into<PathBuf>, cwd: impl Into<PathBuf>, run_id: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: cwd.into(),
+            user: None,
+            limits: Vec::new(),
+            stdin: Stdin::Null,
+            tty: None,
+            stop: StopPolicy::default(),
+            log: LogLimits::default(),
+            cgroup: None,
+            run_id: run_id.into(),
+        }
+    }
+
+    /// The text of the file.
+    pub(crate) fn to_text(&self) -> Vec<u8> {
+        let mut writer = TextWriter::new(Self::TITLE, Self::FORMAT);
+        writer
+            .value("run_id", &self.run_id)
+            .bytes("program", self.program.as_os_str().as_bytes())
+            .bytes("cwd", self.cwd.as_os_str().as_bytes());
+        for arg in &self.args {
+            writer.bytes("arg", arg.as_bytes());
+        }
+        for (name, value) in &self.env {
+            writer.bytes("env", &[name.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+        if let Some(user) = &self.user {
+            writer.value("user", user);
+        }
+        for (resource, limit) in &self.limits {
+            writer.value("limit", format_args!("{} {limit}", resource.name()));
+        }
+        let stdin = match self.stdin {
+            Stdin::Null => "null",
+            Stdin::Keep => "keep",
+        };
+        writer.value("stdin", stdin);
+        if let Some(TtySize { cols, rows }) = self.tty {
+            writer.value("tty", format_args!("{cols} {rows}"));
+        }
+        let mode = match self.stop.mode {
+            StopMode::Mixed => "mixed",
+            StopMode::Group => "group",
+        };
+        let grace = u64::try_from(self.stop.grace.as_nanos()).unwrap_or(u64::MAX);
+        writer.value("stop", format_args!("{} {mode} {grace}", self.stop.signal));
+        writer.value(
+            "log",
+            format_args!("{} {}", self.log.max_size, self.log.max_files),
+        );
+        if let Some(cgroup) = &self.cgroup {
+            writer.bytes("cgroup", cgroup.as_os_str().as_bytes());
+        }
+        writer.finish()
+    }
+
+    /// Reads the text of the file.
+    pub(crate) fn from_text(text: &[u8]) -> Result<Self, ParseError> {
+        let mut spec = Self::new("", "", "");
+        for line in parse(text, Self::TITLE, Self::FORMAT)? {
+            let line = line?;
+            match line.key {
+                "run_id" => spec.run_id = line.text()?.to_owned(),
+                "program" => spec.program = line.os().into(),
+                "cwd" => spec.cwd = line.os().into(),
+                "arg" => spec.args.push(line.os()),
+                "env" => spec
+                    .env
+                    .push(split_variable(line.bytes()).ok_or_else(|| line.bad())?),
+                "user" => spec.user = Some(line.text()?.to_owned()),
+                "limit" => spec
+                    .limits
+                    .push(parse_limit(&line.words()?).ok_or_else(|| line.bad())?),
+                "stdin" => {
+                    spec.stdin = match line.text()? {
+                        "null" => Stdin::Null,
+                        "keep" => Stdin::Keep,
+                        _ => return Err(line.bad()),
+                    }
+                }
+                "tty" => spec.tty = Some(parse_size(&line.words()?).ok_or_else(|| line.bad())?),
+                "stop" => spec.stop = parse_stop(&line.words()?).ok_or_else(|| line.bad())?,
+                "log" => spec.log = parse_log(&line.words()?).ok_or_else(|| line.bad())?,
+                "cgroup" => spec.cgroup = Some(line.os().into()),
+                _ => return Err(line.bad()),
+            }
+        }
+        if spec.program.as_os_str().is_empty() {
+            return Err(ParseError::Missing("program"));
+        }
+        if spec.cwd.as_os_str().is_empty() {
+            return Err(ParseError::Missing("cwd"));
+        }
+        if spec.run_id.is_empty() {
+            return Err(ParseError::Missing("run_id"));
+        }
+        Ok(spec)
+    }
+}
+
+fn split_variable(bytes: &[u8]) -> Option<(OsString, OsString)> {
+    let at = bytes.iter().position(|&b| b == b'=')?;
+    let (name, value) = (bytes.get(..at)?, bytes.get(at + 1..)?);
+    Some((
+        OsString::from_vec(name.to_vec()),
+        OsString::from_vec(value.to_vec()),
+    ))
+}
+
+fn parse_limit(words: &[&str]) -> Option<(Resource, u64)> {
+    let [name, limit] = words else { return None };
+    Some((Resource::from_name(name)?, limit.parse().ok()?))
+}
+
+fn parse_size(words: &[&str]) -> Option<TtySize> {
+    let [cols, rows] = words else { return None };
+    Some(TtySize {
+        cols: cols.parse().ok()?,
+        rows: rows.parse().ok()?,
+    })
+}
+
+fn parse_stop(words: &[&str]) -> Option<StopPolicy> {
+    let [signal, mode, grace] = words else { return None };
+    Some(StopPolicy {
+        signal: signal.parse().ok().filter(|s| (1..=64).contains(s))?,
+        mode: match *mode {
+            "mixed" => StopMode::Mixed,
+            "group" => StopMode::Group,
+            _ => return None,
+        },
+        grace: Duration::from_nanos(grace.parse().ok()?),
+    })
+}
+
+fn parse_log(words: &[&str]) -> Option<LogLimits> {
+    let [max_size, max_files] = words else { return None };
+    Some(LogLimits {
+        max_size: max_size.parse().ok()?,
+        max_files: max_files.parse().ok()?,
+    })
+}
+
+impl fmt::Debug for LaunchSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("LaunchSpec")
+            .field("program", &self.program)
+            .field("args", &self.args.len())
+            .field("env", &names)
+            .field("cwd", &self.cwd)
+            .field("user", &self.user)
+            .field("limits", &self.limits)
+            .field("stdin", &self.stdin)
+            .field("tty", &self.tty)
+            .field("stop", &self.stop)
+            .field("log", &self.log)
+            .field("cgroup", &self.cgroup)
+            .field("run_id", &self.run_id)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> LaunchSpec {
+        LaunchSpec {
+            args: vec![
+                "a b".into(),
+                OsString::from_vec(vec![0xff, b'\n', b'\\']),
+                "".into(),
+            ],
+            env: vec![("A".into(), "x=y".into()), ("PASSWORD".into(), "hunter2".into())],
+            user: Some("nobody".into()),
+            limits: vec![(Resource::OpenFiles, 64), (Resource::Core, 0)],
+            stdin: Stdin::Keep,
+            tty: Some(TtySize { cols: 80, rows: 24 }),
+            stop: StopPolicy {
+                signal: 2,
+                mode: StopMode::Group,
+                grace: Duration::from_millis(1500),
+            },
+            log: LogLimits {
+                max_size: 1,
+                max_files: 2,
+            },
+            cgroup: Some("/sys/fs/cgroup/x".into()),
+            ..LaunchSpec::new("/bin/sh", "/tmp", "r-1")
+        }
+    }
+
+    #[test]
+    fn the_file_survives_the_round_trip() {
+        for spec in [full(), LaunchSpec::new("sh", "/", "r")] {
+            assert_eq!(LaunchSpec::from_text(&spec.to_text()), Ok(spec));
+        }
+    }
+
+    #[test]
+    fn values_of_variables_are_not_shown() {
+        assert!(!format!("{:?}", full()).contains("hunter2"));
+    }
+
+    #[test]
+    fn every_resource_has_its_name() {
+        for (resource, name) in Resource::NAMES {
+            assert_eq!(
+                (resource.name(), Resource::from_name(name)),
+                (name, Some(resource))
+            );
+        }
+    }
+}

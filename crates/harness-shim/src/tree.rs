@@ -1,0 +1,234 @@
+//! Finding and killing what a dead shim left behind.
+//!
+//! With its shim gone, a tree hangs together by three threads: the run id in the environment of its processes,
+//! descent from one of those, and the session of the main process. The session counts only while a process
+//! of it is known otherwise: then its number cannot have been given to another one. Every process found is
+//! named by its start time too, so a pid reused between finding and killing is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::cgroup;
+use crate::identity::{Identity, ProcessId, Stat, boot_id, pid_namespace};
+use crate::run_dir::{LockState, RunDir, RunDirError};
+
+/// The variable by which processes of a run are found.
+pub const RUN_ID_VARIABLE: &str = "HARNESS_RUN_ID";
+/// How long [`kill_leftovers`] tries.
+pub const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why leftovers could not be cleared away.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LeftoversError {
+    /// The shim lives: it is to be asked.
+    ShimAlive,
+    /// The run directory cannot be read.
+    RunDir(RunDirError),
+    /// `/proc` cannot be read.
+    Proc(io::Error),
+    /// Some are still there after the deadline (in the kernel, or of another user).
+    StillThere(Vec<ProcessId>),
+}
+
+impl fmt::Display for LeftoversError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShimAlive => f.write_str("the supervisor is alive"),
+            Self::RunDir(_) => f.write_str("cannot find out what was left behind"),
+            Self::Proc(_) => f.write_str("cannot list processes"),
+            Self::StillThere(processes) => {
+                let pids: Vec<String> = processes.iter().map(|p| p.pid.to_string()).collect();
+                write!(f, "cannot kill {}", pids.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for LeftoversError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::RunDir(source) => Some(source),
+            Self::Proc(source) => Some(source),
+            Self::ShimAlive | Self::StillThere(_) => None,
+        }
+    }
+}
+
+/// All processes, zombies included, as they were one after the other.
+pub(crate) fn snapshot() -> io::Result<Vec<Stat>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            // Gone since, or not to be read: then it is not ours.
+            all.extend(Stat::read(pid));
+        }
+    }
+    Ok(all)
+}
+
+/// The descendants of `roots` in a snapshot, roots not included.
+pub(crate) fn descendants_in(all: &[Stat], roots: impl IntoIterator<Item = u32>) -> Vec<Stat> {
+    let mut children: BTreeMap<u32, Vec<&Stat>> = BTreeMap::new();
+    for stat in all {
+        children.entry(stat.parent).or_default().push(stat);
+    }
+    let mut found = Vec::new();
+    let mut queue: Vec<u32> = roots.into_iter().collect();
+    while let Some(parent) = queue.pop() {
+        // Removed, so that a snapshot torn by reused pids cannot make a circle.
+        for child in children.remove(&parent).unwrap_or_default() {
+            found.push(*child);
+            queue.push(child.pid);
+        }
+    }
+    found
+}
+
+/// The living descendants of a process.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn descendants(pid: u32) -> io::Result<Vec<ProcessId>> {
+    let found = descendants_in(&snapshot()?, [pid]);
+    name(found.into_iter())
+}
+
+/// The living processes with this run id in their environment, the caller not included. Only processes whose
+/// environment may be read are found: for root all, otherwise the user's own.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn find_by_run_id(run_id: &str) -> io::Result<Vec<ProcessId>> {
+    let all = snapshot()?;
+    name(all.into_iter().filter(|stat| has_run_id(stat.pid, run_id)))
+}
+
+fn has_run_id(pid: u32, run_id: &str) -> bool {
+    let wanted = format!("{RUN_ID_VARIABLE}={run_id}");
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+        environ
+            .split(|&b| b == 0)
+            .any(|variable| variable == wanted.as_bytes())
+    })
+}
+
+fn name(stats: impl Iterator<Item = Stat>) -> io::Result<Vec<ProcessId>> {
+    let (boot_id, pid_ns) = (boot_id()?, pid_namespace()?);
+    let me = std::process::id();
+    Ok(stats
+        .filter(|stat| !stat.is_gone() && stat.pid != me)
+        .map(|stat| ProcessId {
+            pid: stat.pid,
+            start_time: stat.start_time,
+            boot_id: boot_id.clone(),
+            pid_ns,
+        })
+        .collect())
+}
+
+/// Every living process of a run whose shim is dead.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn leftovers(run_id: &str, main: Option<&ProcessId>) -> io::Result<Vec<ProcessId>> {
+    let all = snapshot()?;
+    let main = main.filter(|main| main.is_alive());
+    let mut known: BTreeSet<u32> = all
+        .iter()
+        .filter(|stat| main.is_some_and(|main| main.pid == stat.pid) || has_run_id(stat.pid, run_id))
+        .map(|stat| stat.pid)
+        .collect();
+    // Sessions begun by the run: the leader was one of them, whoever is left in it. A session that was there
+    // before (the shim's own, or that of a terminal) has other people in it.
+    let sessions = own_sessions(&all, &known);
+    known.extend(
+        all.iter()
+            .filter(|stat| sessions.contains(&stat.session))
+            .map(|stat| stat.pid),
+    );
+    known.extend(
+        descendants_in(&all, known.iter().copied())
+            .iter()
+            .map(|stat| stat.pid),
+    );
+    name(all.into_iter().filter(|stat| known.contains(&stat.pid)))
+}
+
+fn own_sessions(all: &[Stat], known: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let pids: BTreeSet<u32> = all.iter().map(|stat| stat.pid).collect();
+    all.iter()
+        .filter(|stat| known.contains(&stat.pid))
+        .map(|stat| stat.session)
+        .filter(|session| *session != 0 && (known.contains(session) || !pids.contains(session)))
+        .collect()
+}
+
+/// Kills every process of a run whose shim is dead, until none is left or [`KILL_DEADLINE`] has passed.
+/// Returns how many there were.
+///
+/// # Errors
+/// When the processes cannot be found, or some cannot be killed.
+pub fn kill_all(run_id: &str, main: Option<&ProcessId>) -> Result<usize, LeftoversError> {
+    let deadline = Instant::now() + KILL_DEADLINE;
+    let mut seen = BTreeSet::new();
+    let mut pause = Duration::from_micros(200);
+    loop {
+        let found = leftovers(run_id, main).map_err(LeftoversError::Proc)?;
+        if found.is_empty() {
+            return Ok(seen.len());
+        }
+        if Instant::now() >= deadline {
+            return Err(LeftoversError::StillThere(found));
+        }
+        for process in &found {
+            // What cannot be signalled is still there in the end, and is reported then.
+            let _ = process.signal(libc::SIGKILL);
+            seen.insert((process.pid, process.start_time));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Clears away what a dead shim left behind in a run directory: processes, control socket, cgroup. Returns how
+/// many processes were killed.
+///
+/// # Errors
+/// When the shim is alive after all, what to look for cannot be read, or some processes cannot be killed.
+pub fn kill_leftovers(run_dir: &RunDir) -> Result<usize, LeftoversError> {
+    if run_dir.lock_state().map_err(LeftoversError::RunDir)? == LockState::Held {
+        return Err(LeftoversError::ShimAlive);
+    }
+    let spec = run_dir.read_spec().map_err(LeftoversError::RunDir)?;
+    // A damaged identity is no reason to leave processes alone that the run id finds.
+    let main = run_dir
+        .read_identity()
+        .ok()
+        .flatten()
+        .map(|identity: Identity| identity.main);
+    let mut killed = 0;
+    if let Some(cgroup) = spec.cgroup.as_deref() {
+        killed = cgroup::processes(cgroup).map_or(0, |pids| pids.len());
+        // The walk finds what this does not reach.
+        let _ = cgroup::kill(cgroup);
+    }
+    killed += kill_all(&spec.run_id, main.as_ref())?;
+    if let Some(cgroup) = spec.cgroup.as_deref() {
+        remove_when_empty(cgroup);
+    }
+    let _ = fs::remove_file(run_dir.path().join(crate::run_dir::CONTROL_SOCKET));
+    Ok(killed)
+}
+
+/// A killed process leaves its cgroup a moment after it is gone for everybody else.
+pub(crate) fn remove_when_empty(cgroup: &std::path::Path) {
+    let deadline = Instant::now() + Duration::from_millis(500);
+    while cgroup::remove(cgroup).is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
