@@ -7,4 +7,12 @@
 //! Wire types are views made for clients; the domain stays elsewhere and is converted in harness-core. Only
 //! the vocabulary of `harness-model` (names, states, the project specification) is shared.
 
+pub mod client;
+mod link;
 pub mod message;
+mod schema;
+pub mod server;
+pub mod tls;
+
+pub use link::MalformedMessage;
+pub use schema::protocol_schema;

@@ -1,0 +1,127 @@
+//! Why a client gets no connection, or no answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite;
+
+use crate::link::MalformedMessage;
+use crate::message::{ErrorBody, MalformedFrame, PROTOCOL_VERSION};
+use crate::tls::TlsError;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The certificates cannot be used.
+    #[error("cannot use the certificates of this home")]
+    Certificates(#[from] TlsError),
+    /// Nobody listens there.
+    #[error("nothing listens on {address}")]
+    Refused {
+        /// The address dialled.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be reached.
+    #[error("cannot connect to {address}")]
+    Unreachable {
+        /// The address dialled.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The server has no certificate of our authority, or does not accept ours, or speaks no TLS.
+    #[error("the TLS handshake with {address} failed")]
+    Tls {
+        /// The address dialled.
+        address: SocketAddr,
+        /// Why; a [`rustls::Error`](futures_rustls::rustls::Error) inside.
+        #[source]
+        source: io::Error,
+    },
+    /// The server did not answer in time.
+    #[error("{address} did not complete the handshake within {limit:?}")]
+    Timeout {
+        /// The address dialled.
+        address: SocketAddr,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The server is none of ours: it does not take the WebSocket.
+    #[error("{address} does not speak the harness protocol")]
+    Upgrade {
+        /// The address dialled.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: Box<tungstenite::Error>,
+    },
+    /// The server speaks other protocol versions only; what it said about that.
+    #[error("the daemon does not speak protocol version {PROTOCOL_VERSION}")]
+    Version(#[source] ErrorBody),
+    /// The connection was lost, or nonsense came, before the server's hello.
+    #[error("the connection to {address} was lost before the daemon's hello")]
+    Lost {
+        /// The address dialled.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: Disconnect,
+    },
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClientError {
+    /// The daemon refused the request, or it failed as a whole.
+    #[error(transparent)]
+    Refused(ErrorBody),
+    /// The connection was lost; whether the request took effect is not known.
+    #[error("the connection to the daemon was lost")]
+    Disconnected(#[source] Arc<Disconnect>),
+    /// The request is larger than the protocol allows; nothing was sent.
+    #[error("the request has {size} bytes, more than the {max} allowed")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The request cannot be written as JSON; nothing was sent.
+    #[error("the request cannot be written as JSON")]
+    Unencodable,
+    /// The request has been answered already.
+    #[error("the request has been answered already")]
+    Answered,
+}
+
+/// How a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Disconnect {
+    /// The daemon closed it, or ended.
+    #[error("the daemon closed the connection")]
+    Closed,
+    /// The daemon gave it up, and said why.
+    #[error("the daemon refused the connection")]
+    Refused(#[source] ErrorBody),
+    /// It failed.
+    #[error("the connection failed")]
+    Transport(#[source] Box<tungstenite::Error>),
+    /// A text message from the daemon cannot be read.
+    #[error("the daemon sent a malformed message")]
+    Malformed(#[source] MalformedMessage),
+    /// A binary message from the daemon cannot be read.
+    #[error("the daemon sent a malformed binary message")]
+    MalformedFrame(#[source] MalformedFrame),
+    /// A message of the daemon breaks the rules.
+    #[error("the daemon sent an unexpected message")]
+    Unexpected,
+    /// The future that runs the connection was dropped.
+    #[error("the connection is not being run any more")]
+    Dropped,
+}

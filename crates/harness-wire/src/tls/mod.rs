@@ -1,0 +1,226 @@
+//! Mutual TLS with an authority of our own: the certificates of one harness home and the TLS settings made
+//! of them.
+//!
+//! The authority lives ten years, leaf certificates one year, renewed with the same key when 30 days are left.
+//! All begin two days in the past. Keys are written before their certificates, so whatever a crash leaves
+//! behind is completed by the next [`TlsDir::ensure`]; what is there and readable by others, or damaged, is
+//! refused by name instead of replaced behind somebody's back.
+//!
+//! The client does not check the address it dialled but the name [`SERVER_NAME`] under our own authority, so
+//! that a daemon may be reached by any address.
+
+mod config;
+mod error;
+mod files;
+mod issue;
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use harness_model::WallTime;
+use rcgen::{Issuer, KeyPair};
+
+pub use error::TlsError;
+pub use futures_rustls::rustls::{ClientConfig, ServerConfig};
+use issue::{Facts, Role};
+
+/// The name every server certificate has and every client checks.
+pub const SERVER_NAME: &str = "harness.internal";
+
+/// The folder `<home>/tls`: `ca.pem`, `ca.key`, `server.pem`, `server.key`, `client.pem`, `client.key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsDir {
+    path: PathBuf,
+    extra_names: Vec<String>,
+}
+
+/// What [`TlsDir::ensure`] did; empty if all was well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ensured {
+    /// Files that were missing and were made.
+    pub created: Vec<PathBuf>,
+    /// Certificates that were replaced: near their end, not yet valid, or not fitting their key, their
+    /// authority or the names wanted.
+    pub renewed: Vec<PathBuf>,
+}
+
+impl Ensured {
+    /// Whether nothing had to be done.
+    pub fn is_unchanged(&self) -> bool {
+        self.created.is_empty() && self.renewed.is_empty()
+    }
+}
+
+impl TlsDir {
+    /// The folder at this path; nothing is read yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            extra_names: Vec::new(),
+        }
+    }
+
+    /// The same folder, whose server certificate shall have these DNS names or IP addresses too, for clients
+    /// other than ours. Always there: [`SERVER_NAME`], `localhost`, `127.0.0.1`, `::1`.
+    #[must_use]
+    pub fn with_server_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.extra_names = names.into_iter().collect();
+        self
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes what is missing and renews what is near its end. Callers in several processes wait for each other.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, a key is readable by others, a file is damaged, or something has to
+    /// be signed and the authority's key is not there.
+    pub fn ensure(&self, now: SystemTime) -> Result<Ensured, TlsError> {
+        let _lock = files::lock_private_dir(&self.path)?;
+        let mut done = Ensured::default();
+        let authority = self.ensure_authority(now, &mut done)?;
+        let mut names: Vec<String> = [SERVER_NAME, "localhost", "127.0.0.1", "::1"]
+            .map(String::from)
+            .to_vec();
+        for name in &self.extra_names {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        self.ensure_leaf(Role::Server, &names, &authority, now, &mut done)?;
+        self.ensure_leaf(Role::Client, &[], &authority, now, &mut done)?;
+        Ok(done)
+    }
+
+    /// When the server certificate ends.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn server_certificate_expiry(&self) -> Result<WallTime, TlsError> {
+        let path = self.file("server.pem");
+        Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.not_after)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn required(&self, path: &Path, content: Option<Vec<u8>>) -> Result<Vec<u8>, TlsError> {
+        content.ok_or_else(|| TlsError::Missing {
+            path: path.to_owned(),
+            remedy: "start the daemon of this home once, it makes its certificates",
+        })
+    }
+
+    fn ensure_authority(&self, now: SystemTime, done: &mut Ensured) -> Result<Authority, TlsError> {
+        let (key_path, path) = (self.file("ca.key"), self.file("ca.pem"));
+        let existing = match files::read(&path)? {
+            Some(pem) => Some(Facts::parse(&path, &pem)?),
+            None => None,
+        };
+        let (existing, key) = match (existing, files::read_key(&key_path)?) {
+            (existing, Some(pem)) => (existing, issue::parse_key(&key_path, &pem)?),
+            // Keeping the authority's key elsewhere is legitimate; it is asked for when something must be signed.
+            (Some(facts), None) => {
+                return Ok(Authority {
+                    facts,
+                    signer: None,
+                    key_path,
+                });
+            }
+            (None, None) => {
+                let (key, pem) = issue::new_key(&key_path)?;
+                files::replace(&key_path, pem.as_bytes())?;
+                done.created.push(key_path.clone());
+                (None, key)
+            }
+        };
+        let facts = match existing {
+            Some(facts) if facts.public_key != key.public_key_raw() => {
+                return Err(TlsError::Mismatch {
+                    certificate: path,
+                    key: key_path,
+                });
+            }
+            Some(facts) if facts.lasts(now, issue::AUTHORITY_RENEWAL) => facts,
+            replaced => {
+                let pem = issue::authority(&path, &key, now)?;
+                files::replace(&path, pem.as_bytes())?;
+                note(done, replaced.is_some(), &path);
+                Facts::parse(&path, pem.as_bytes())?
+            }
+        };
+        Ok(Authority {
+            signer: Some(issue::issuer(&path, &facts.der, key)?),
+            facts,
+            key_path,
+        })
+    }
+
+    fn ensure_leaf(
+        &self,
+        role: Role,
+        names: &[String],
+        authority: &Authority,
+        now: SystemTime,
+        done: &mut Ensured,
+    ) -> Result<(), TlsError> {
+        let stem = match role {
+            Role::Server => "server",
+            Role::Client => "client",
+        };
+        let (key_path, path) = (
+            self.file(&format!("{stem}.key")),
+            self.file(&format!("{stem}.pem")),
+        );
+        let key = match files::read_key(&key_path)? {
+            Some(pem) => issue::parse_key(&key_path, &pem)?,
+            None => {
+                let (key, pem) = issue::new_key(&key_path)?;
+                files::replace(&key_path, pem.as_bytes())?;
+                done.created.push(key_path);
+                key
+            }
+        };
+        let existing = match files::read(&path)? {
+            Some(pem) => Some(Facts::parse(&path, &pem)?),
+            None => None,
+        };
+        let fits = existing.as_ref().is_some_and(|leaf| {
+            leaf.lasts(now, issue::LEAF_RENEWAL)
+                && leaf.public_key == key.public_key_raw()
+                && leaf.authority_key_id == authority.facts.subject_key_id
+                && names.iter().all(|name| leaf.names.contains(name))
+        });
+        if fits {
+            return Ok(());
+        }
+        let signer = authority.signer.as_ref().ok_or_else(|| TlsError::Missing {
+            path: authority.key_path.clone(),
+            remedy: "put it back, or remove the whole folder to begin with a new authority",
+        })?;
+        let pem = issue::leaf(&path, role, &key, names, signer, now)?;
+        files::replace(&path, pem.as_bytes())?;
+        note(done, existing.is_some(), &path);
+        Ok(())
+    }
+}
+
+struct Authority {
+    facts: Facts,
+    signer: Option<Issuer<'static, KeyPair>>,
+    key_path: PathBuf,
+}
+
+fn note(done: &mut Ensured, existed: bool, path: &Path) {
+    let list = if existed {
+        &mut done.renewed
+    } else {
+        &mut done.created
+    };
+    list.push(path.to_owned());
+}
