@@ -89,3 +89,73 @@ fn shorten(line: &str) -> String {
         None => line.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answering(answer: Result<CommandAnswer, String>) -> CommandProbe {
+        command(
+            "pg_isready",
+            Box::new(move |_| {
+                let answer = answer.clone();
+                Box::pin(async move { answer })
+            }),
+        )
+    }
+
+    fn probe(probe: &CommandProbe) -> ProbeOutcome {
+        futures_lite::future::block_on(probe.probe(Duration::from_secs(10)))
+    }
+
+    fn ended(exit: ExitStatus, tail: &str) -> ProbeOutcome {
+        probe(&answering(Ok(CommandAnswer {
+            exit,
+            tail: tail.into(),
+        })))
+    }
+
+    #[test]
+    fn the_exit_status_decides() {
+        assert_eq!(ended(ExitStatus::Code(0), "whatever"), ProbeOutcome::Healthy);
+        let bad = |text: &str| ProbeOutcome::Unhealthy(text.into());
+        assert_eq!(ended(ExitStatus::Code(2), ""), bad("exited 2"));
+        assert_eq!(
+            ended(ExitStatus::Code(2), "one\n  two  \n\n"),
+            bad("exited 2: two")
+        );
+        assert_eq!(ended(ExitStatus::Signal(9), ""), bad("killed by SIGKILL"));
+        let long = bad(&format!("exited 1: {}…", "é".repeat(200)));
+        assert_eq!(ended(ExitStatus::Code(1), &"é".repeat(300)), long);
+    }
+
+    #[test]
+    fn a_command_that_could_not_run_tells_nothing() {
+        let outcome = probe(&answering(Err("pg_isready: not found".into())));
+        assert_eq!(outcome, ProbeOutcome::Unknown("pg_isready: not found".into()));
+    }
+
+    #[test]
+    fn a_command_is_dropped_at_its_timeout() {
+        let running = std::sync::Arc::new(());
+        let held = std::sync::Arc::clone(&running);
+        let slow = command(
+            "sleep",
+            Box::new(move |_| {
+                let held = std::sync::Arc::clone(&held);
+                Box::pin(async move {
+                    let _held = held;
+                    futures_lite::future::pending().await
+                })
+            }),
+        );
+        let outcome = futures_lite::future::block_on(slow.probe(Duration::from_millis(20)));
+        assert_eq!(outcome, ProbeOutcome::Unhealthy("no answer within 20ms".into()));
+        assert_eq!(
+            std::sync::Arc::strong_count(&running),
+            2,
+            "the future of the command is gone"
+        );
+        assert_eq!(slow.describe(), "command sleep");
+    }
+}

@@ -227,3 +227,57 @@ fn is_own_reflection(stream: &TcpStream) -> io::Result<bool> {
     rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, getsockname, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_connected_to_itself_is_no_server() {
+        let own = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&own, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = SocketAddr::try_from(getsockname(&own).unwrap()).unwrap();
+        connect(&own, &address).unwrap();
+        let own = TcpStream::from(own);
+        assert!(is_own_reflection(&own).unwrap());
+        drop(own);
+
+        // The port is free again at once, also for a service that does not set SO_REUSEADDR.
+        let service = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&service, &address).unwrap();
+        rustix::net::listen(&service, 1).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        assert!(!is_own_reflection(&client).unwrap());
+    }
+
+    #[test]
+    fn a_lack_of_this_machine_is_not_held_against_the_service() {
+        let outcome = |errno: Errno| io_outcome(&io::Error::from(errno));
+        assert_eq!(
+            outcome(Errno::CONNREFUSED),
+            ProbeOutcome::Unhealthy("connection refused".into())
+        );
+        assert_eq!(
+            outcome(Errno::HOSTUNREACH),
+            ProbeOutcome::Unhealthy("no route to host".into())
+        );
+        assert_eq!(
+            outcome(Errno::MFILE),
+            ProbeOutcome::Unknown("too many open files".into())
+        );
+        let plain = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            io_outcome(&plain),
+            ProbeOutcome::Unhealthy("connection refused".into())
+        );
+    }
+
+    #[test]
+    fn durations_are_short() {
+        for (millis, text) in [(5000, "5s"), (1500, "1.5s"), (500, "500ms"), (60_000, "60s")] {
+            assert_eq!(short(Duration::from_millis(millis)), text);
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! The http check: GET of a URL answers 2xx or 3xx.
 
+use std::fmt;
 use std::future::Future;
 use std::net::TcpStream;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_millis(100);
 
 /// Asks by an HTTP request; made by [`http`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpProbe {
     address: HostPort,
     /// What the server is told it is called.
@@ -83,16 +85,25 @@ pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
     })
 }
 
+impl fmt::Debug for HttpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpProbe").field(&self.describe()).finish()
+    }
+}
+
 #[async_trait]
 impl Prober for HttpProbe {
     async fn probe(&self, timeout: Duration) -> ProbeOutcome {
+        // What the head said stands, also when the time is up while the body is read.
+        let judged = OnceLock::new();
         let attempt = async {
             match connect(&self.address).await {
-                Ok(stream) => self.ask(stream).await,
+                Ok(stream) => self.ask(stream, &judged).await,
                 Err(error) => error.into_outcome(),
             }
         };
-        within(timeout, attempt).await
+        let outcome = within(timeout, attempt).await;
+        judged.into_inner().unwrap_or(outcome)
     }
 
     fn describe(&self) -> String {
@@ -102,7 +113,7 @@ impl Prober for HttpProbe {
 }
 
 impl HttpProbe {
-    async fn ask(&self, stream: Async<TcpStream>) -> ProbeOutcome {
+    async fn ask(&self, stream: Async<TcpStream>, judged: &OnceLock<ProbeOutcome>) -> ProbeOutcome {
         let shaken = http1::Builder::new()
             .max_buf_size(MAX_HEAD)
             .handshake::<_, Empty<Bytes>>(FuturesIo::new(stream))
@@ -116,7 +127,7 @@ impl HttpProbe {
                 Ok(response) => response,
                 Err(error) => return hyper_outcome(&error),
             };
-            let outcome = judge(response.status());
+            let outcome = judged.get_or_init(|| judge(response.status())).clone();
             future::or(finish(response), async {
                 Timer::after(BODY_TIME).await;
             })

@@ -37,3 +37,30 @@ impl LogMatcher {
 pub fn log(pattern: &str) -> Result<LogMatcher, ProbeConfigError> {
     LogMatcher::new(pattern)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_matched_without_their_end() {
+        let ready = log("^ready( on .*)?$").unwrap();
+        for line in ["ready", "ready\n", "ready\r\n", "ready on port 80\n"] {
+            assert!(ready.matches(line.as_bytes()), "{line:?}");
+        }
+        for line in ["", "not ready", "already\n", "ready\n\n"] {
+            assert!(!ready.matches(line.as_bytes()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_need_not_be_text() {
+        assert!(log("listening").unwrap().matches(b"\xff\xfe listening \xff"));
+    }
+
+    #[test]
+    fn a_broken_pattern_is_an_error() {
+        let error = log("(").unwrap_err();
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

@@ -76,7 +76,7 @@ pub enum PortError {
         source: io::Error,
     },
     /// Whether the port is free cannot be tried: the address is not of this machine, or the port is privileged.
-    #[error("cannot bind {} port {}", .address, .protocol.as_str())]
+    #[error("cannot bind {address} {}", .protocol.as_str())]
     Bind {
         /// The address and port.
         address: SocketAddr,
