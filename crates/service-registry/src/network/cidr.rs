@@ -122,3 +122,59 @@ impl fmt::Debug for Cidr {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cidr(text: &str) -> Cidr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn subnets_are_parsed() {
+        for good in ["0.0.0.0/0", "192.168.1.0/24", "10.0.0.1/32", "::/0", "fd00::/64"] {
+            assert_eq!(cidr(good).to_string(), good);
+        }
+        assert_eq!(cidr("127.0.0.1").prefix(), 32);
+        for bad in [
+            "",
+            "/",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "::/129",
+            "10.0.0.0/8/8",
+            "a/8",
+        ] {
+            assert!(bad.parse::<Cidr>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_lie_in_subnets() {
+        let inside = |subnet: &str, ip: &str| cidr(subnet).contains(ip.parse().unwrap());
+        assert!(inside("192.168.1.7/24", "192.168.1.200"));
+        assert!(!inside("192.168.1.0/24", "192.168.2.0"));
+        assert!(inside("0.0.0.0/0", "255.255.255.255"));
+        assert!(inside("::/0", "ffff::"));
+        assert!(!inside("0.0.0.0/0", "::1"));
+        assert!(inside("10.0.0.1/32", "10.0.0.1") && !inside("10.0.0.1/32", "10.0.0.2"));
+        assert!(inside("fd00::/64", "fd00::1:2:3:4") && !inside("fd00::/64", "fd00:0:0:1::"));
+    }
+
+    #[test]
+    fn hosts_leave_out_what_hosts_may_not_have() {
+        let hosts = |text: &str| cidr(text).hosts().map(|ip| ip.to_string()).collect::<Vec<_>>();
+        assert_eq!(hosts("10.0.0.5/30"), ["10.0.0.5", "10.0.0.6"]);
+        assert_eq!(hosts("10.0.0.4/31"), ["10.0.0.4", "10.0.0.5"]);
+        assert_eq!(hosts("10.0.0.4/32"), ["10.0.0.4"]);
+        assert_eq!(hosts("fd00::/127"), ["fd00::", "fd00::1"]);
+        assert_eq!(
+            cidr("255.255.255.0/24").hosts().last().unwrap().to_string(),
+            "255.255.255.254"
+        );
+        assert!(cidr("::/0").hosts().next().is_some());
+    }
+}

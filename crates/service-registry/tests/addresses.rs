@@ -1,0 +1,336 @@
+//! Who gets which address, and what a reference to it says.
+#![allow(missing_docs, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+
+use common::{addresses, named_port, port, project, project_spec, service, spec};
+use harness_model::spec::{NetworkKind, NetworkSpec, Protocol, ServiceKind};
+use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName};
+use service_registry::address::{
+    AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
+};
+
+type Plan = BTreeMap<ServiceName, ServiceAddresses>;
+
+/// Hands out 40000, 40001, …
+fn counting() -> impl FnMut(IpAddr, Protocol) -> io::Result<u16> {
+    let mut next = 40_000;
+    move |_, _| {
+        next += 1;
+        Ok(next - 1)
+    }
+}
+
+fn plan(spec: &ProjectSpec, previous: &Plan) -> Result<Plan, AddressError> {
+    assign(spec, previous, &Taken::default(), &mut counting())
+}
+
+fn numbers(plan: &Plan, name: &str) -> Vec<u16> {
+    plan[&service(name)].ports.iter().map(|p| p.port).collect()
+}
+
+fn ip(plan: &Plan, name: &str) -> String {
+    plan[&service(name)].ip.to_string()
+}
+
+fn pool(mut spec: ProjectSpec, subnet: &str) -> ProjectSpec {
+    let network = NetworkSpec {
+        kind: NetworkKind::Local,
+        subnet: Some(subnet.to_owned()),
+        config_path: None,
+        nodes: Vec::new(),
+    };
+    spec.networks.insert(NetworkName::local(), network);
+    spec
+}
+
+fn taken(live: bool, addresses: ServiceAddresses) -> Taken {
+    let mut taken = Taken::default();
+    taken.add(
+        Holder {
+            project: project("other"),
+            service: service("x"),
+        },
+        live,
+        addresses,
+    );
+    taken
+}
+
+#[test]
+fn local_processes_share_the_loopback_address() {
+    let spec = project_spec("p", vec![("a", spec(vec![port(5432)])), ("b", spec(vec![]))]);
+    for spec in [spec.clone(), pool(spec, "127.0.0.0/8")] {
+        let plan = plan(&spec, &Plan::new()).unwrap();
+        assert_eq!(
+            (ip(&plan, "a").as_str(), ip(&plan, "b").as_str()),
+            ("127.0.0.1", "127.0.0.1")
+        );
+        assert_eq!(numbers(&plan, "a"), [5432]);
+    }
+}
+
+#[test]
+fn port_zero_is_chosen_and_kept() {
+    let first = project_spec(
+        "p",
+        vec![("a", spec(vec![port(0), named_port("admin", 0), port(80)]))],
+    );
+    let plan_1 = plan(&first, &Plan::new()).unwrap();
+    assert_eq!(numbers(&plan_1, "a"), [40_000, 40_001, 80]);
+    // Reordered, and with a service that comes first and wants one too.
+    let second = project_spec(
+        "p",
+        vec![
+            ("a", spec(vec![named_port("admin", 0), port(80), port(0)])),
+            ("Z", spec(vec![port(0)])),
+        ],
+    );
+    let plan_2 = plan(&second, &plan_1).unwrap();
+    assert_eq!(numbers(&plan_2, "a"), [40_001, 80, 40_000]);
+    assert_eq!(numbers(&plan_2, "Z"), [40_002]);
+}
+
+#[test]
+fn a_kept_port_gives_way_to_a_written_one() {
+    let first = project_spec("p", vec![("a", spec(vec![port(0)]))]);
+    let plan_1 = plan(&first, &Plan::new()).unwrap();
+    let second = project_spec(
+        "p",
+        vec![("a", spec(vec![port(0)])), ("b", spec(vec![port(40_000)]))],
+    );
+    let plan_2 = plan(&second, &plan_1).unwrap();
+    assert_eq!(
+        (numbers(&plan_2, "a"), numbers(&plan_2, "b")),
+        (vec![40_001], vec![40_000])
+    );
+}
+
+#[test]
+fn one_port_for_two_services_is_a_conflict() {
+    let mut wildcard = port(80);
+    wildcard.host_ip = Some("0.0.0.0".to_owned());
+    let mut v6 = port(80);
+    v6.host_ip = Some("[::]".to_owned());
+    let mut udp = port(80);
+    udp.protocol = Protocol::Udp;
+    let mut elsewhere = port(80);
+    elsewhere.host_ip = Some("127.0.0.2".to_owned());
+    let with = |other| {
+        plan(
+            &project_spec("p", vec![("a", spec(vec![port(80)])), ("b", spec(vec![other]))]),
+            &Plan::new(),
+        )
+    };
+    for other in [port(80), wildcard, v6] {
+        let error = with(other).unwrap_err();
+        assert!(
+            matches!(&error, AddressError::Duplicate { service: s, other: o, .. } if *s == service("b") && *o == service("a")),
+            "{error}"
+        );
+    }
+    assert!(with(udp).is_ok());
+    assert_eq!(
+        ip(&with(elsewhere).unwrap(), "b"),
+        "127.0.0.2",
+        "it is reached where it listens"
+    );
+}
+
+#[test]
+fn ports_of_other_projects_count_while_they_run() {
+    let spec = project_spec("p", vec![("a", spec(vec![port(5432)]))]);
+    let assign_with = |taken| assign(&spec, &Plan::new(), &taken, &mut counting());
+    let error = assign_with(taken(true, addresses(&[(5432, false)]))).unwrap_err();
+    assert!(
+        matches!(error, AddressError::InUse { ref holder, .. } if holder.service == service("x")),
+        "{error}"
+    );
+    assert!(assign_with(taken(false, addresses(&[(5432, false)]))).is_ok());
+    let mut remote = addresses(&[(5432, false)]);
+    remote.place = Place::Node {
+        host: "node1".to_owned(),
+    };
+    assert!(
+        assign_with(taken(true, remote)).is_ok(),
+        "another machine has ports of its own"
+    );
+}
+
+#[test]
+fn a_chosen_port_keeps_away_from_what_is_remembered_for_others() {
+    let spec = project_spec("p", vec![("a", spec(vec![port(0)]))]);
+    let plan = assign(
+        &spec,
+        &Plan::new(),
+        &taken(false, addresses(&[(40_000, true)])),
+        &mut counting(),
+    )
+    .unwrap();
+    assert_eq!(numbers(&plan, "a"), [40_001]);
+}
+
+#[test]
+fn a_search_that_finds_nothing_ends() {
+    let spec = project_spec("p", vec![("a", spec(vec![port(0), port(0)]))]);
+    let error = assign(&spec, &Plan::new(), &Taken::default(), &mut |_, _| Ok(40_000)).unwrap_err();
+    assert!(matches!(error, AddressError::NoFreePort { .. }), "{error}");
+}
+
+#[test]
+fn a_narrow_loopback_subnet_gives_everybody_an_address() {
+    let two = project_spec(
+        "p",
+        vec![("a", spec(vec![port(80)])), ("b", spec(vec![port(80)]))],
+    );
+    let plan_1 = plan(&pool(two, "127.0.0.0/29"), &Plan::new()).unwrap();
+    assert_eq!(
+        (ip(&plan_1, "a").as_str(), ip(&plan_1, "b").as_str()),
+        ("127.0.0.2", "127.0.0.3")
+    );
+    // "B" sorts first, and takes nothing from the others.
+    let three = project_spec(
+        "p",
+        vec![("B", spec(vec![])), ("a", spec(vec![])), ("b", spec(vec![]))],
+    );
+    let plan_2 = plan(&pool(three.clone(), "127.0.0.0/29"), &plan_1).unwrap();
+    let all = ["B", "a", "b"].map(|name| ip(&plan_2, name));
+    assert_eq!(all, ["127.0.0.4", "127.0.0.2", "127.0.0.3"]);
+    let error = plan(&pool(three.clone(), "127.0.0.0/30"), &Plan::new()).unwrap_err();
+    assert!(matches!(error, AddressError::PoolExhausted { .. }), "{error}");
+    // Addresses of other projects are not given again.
+    let mut other = addresses(&[]);
+    other.ip = "127.0.0.2".parse().unwrap();
+    let plan_3 = assign(
+        &pool(three, "127.0.0.0/29"),
+        &Plan::new(),
+        &taken(false, other),
+        &mut counting(),
+    )
+    .unwrap();
+    assert!(
+        !plan_3.values().any(|a| a.ip.to_string() == "127.0.0.2"),
+        "{plan_3:?}"
+    );
+}
+
+#[test]
+fn bad_input_is_an_error() {
+    let mut bad_ip = port(80);
+    bad_ip.host_ip = Some("eth0".to_owned());
+    let bad_ip = project_spec("p", vec![("a", spec(vec![bad_ip]))]);
+    assert!(matches!(
+        plan(&bad_ip, &Plan::new()),
+        Err(AddressError::NotAnAddress { .. })
+    ));
+    let good = project_spec("p", vec![("a", spec(vec![]))]);
+    let error = plan(&pool(good.clone(), "127.0.0.0/33"), &Plan::new());
+    assert!(matches!(error, Err(AddressError::BadSubnet { .. })));
+    let mut docker = good.clone();
+    docker.services.get_mut(&service("a")).unwrap().kind = ServiceKind::Docker(Box::default());
+    assert!(matches!(
+        plan(&docker, &Plan::new()),
+        Err(AddressError::UnsupportedType { kind: "docker", .. })
+    ));
+    let mut lost = good;
+    lost.networks.clear();
+    assert!(matches!(
+        plan(&lost, &Plan::new()),
+        Err(AddressError::UnknownNetwork { .. })
+    ));
+}
+
+#[test]
+fn references_are_answered() {
+    let spec = project_spec(
+        "p",
+        vec![
+            ("db", spec(vec![port(5432), named_port("admin", 0)])),
+            ("app", spec(vec![])),
+        ],
+    );
+    let plan = plan(&spec, &Plan::new()).unwrap();
+    let ask = |name: &str, field| {
+        lookup(
+            &Reference {
+                service: service(name),
+                field,
+            },
+            &plan,
+            &service("app"),
+        )
+    };
+    let admin = |name: &str| AddressField::Port(Some(PortName::new(name).unwrap()));
+    assert_eq!(ask("db", AddressField::Ip).unwrap(), "127.0.0.1");
+    assert_eq!(ask("db", AddressField::Host).unwrap(), "127.0.0.1");
+    assert_eq!(ask("db", AddressField::Port(None)).unwrap(), "5432");
+    assert_eq!(ask("db", admin("admin")).unwrap(), "40000");
+    assert!(matches!(
+        ask("db", admin("amdin")),
+        Err(AddressError::UnknownPort { .. })
+    ));
+    assert!(matches!(
+        ask("app", AddressField::Port(None)),
+        Err(AddressError::NoPorts { .. })
+    ));
+    assert!(matches!(
+        ask("no", AddressField::Ip),
+        Err(AddressError::UnknownService { .. })
+    ));
+    let mut far = plan.clone();
+    far.get_mut(&service("db")).unwrap().place = Place::Node {
+        host: "node1".to_owned(),
+    };
+    let reference = Reference {
+        service: service("db"),
+        field: AddressField::Ip,
+    };
+    assert!(matches!(
+        lookup(&reference, &far, &service("app")),
+        Err(AddressError::Unreachable { .. })
+    ));
+}
+
+#[test]
+fn addresses_become_variables() {
+    let spec = project_spec(
+        "p",
+        vec![
+            ("my-db", spec(vec![named_port("sql-1", 5432), port(80)])),
+            ("app", spec(vec![])),
+        ],
+    );
+    let variables: Vec<_> = environment(&plan(&spec, &Plan::new()).unwrap())
+        .into_iter()
+        .collect();
+    let expected = [
+        ("HARNESS_APP_IP", "127.0.0.1"),
+        ("HARNESS_MY_DB_IP", "127.0.0.1"),
+        ("HARNESS_MY_DB_PORT", "5432"),
+        ("HARNESS_MY_DB_PORT_SQL_1", "5432"),
+    ];
+    assert_eq!(
+        variables,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn free_ports_are_free_and_given_once() {
+    let mut free = FreePorts::default();
+    let local = "127.0.0.1".parse().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let number = free.take(local, Protocol::Tcp).unwrap();
+        assert!(seen.insert(number), "{number} was given twice");
+    }
+    let listener = TcpListener::bind((local, 0)).unwrap();
+    let used = listener.local_addr().unwrap().port();
+    assert!(!FreePorts::is_free(local, used, Protocol::Tcp));
+    drop(listener);
+    assert!(FreePorts::is_free(local, used, Protocol::Tcp));
+}

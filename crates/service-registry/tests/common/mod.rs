@@ -1,0 +1,136 @@
+//! Projects and services to test with.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harness_model::spec::{
+    Hooks, InheritEnv, Limits, LogLimits, NetworkKind, NetworkSpec, PortSpec, ProcessSpec, Protocol,
+    RestartPolicy, ServiceKind, Signal, StopMode,
+};
+use harness_model::{
+    NetworkName, PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template,
+    WallTime,
+};
+use service_registry::address::{Place, PortAssignment, ServiceAddresses};
+use service_registry::{ProjectRecord, ServiceRecord};
+
+pub(crate) fn project(name: &str) -> ProjectName {
+    ProjectName::new(name).unwrap()
+}
+
+pub(crate) fn service(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap()
+}
+
+pub(crate) fn port(number: u16) -> PortSpec {
+    PortSpec {
+        name: None,
+        host_ip: None,
+        port: number,
+        target: None,
+        protocol: Protocol::Tcp,
+        origin: None,
+    }
+}
+
+pub(crate) fn named_port(name: &str, number: u16) -> PortSpec {
+    PortSpec {
+        name: Some(PortName::new(name).unwrap()),
+        ..port(number)
+    }
+}
+
+pub(crate) fn spec(ports: Vec<PortSpec>) -> ServiceSpec {
+    ServiceSpec {
+        kind: ServiceKind::Process(ProcessSpec {
+            binary: Template::from("/bin/true"),
+            args: vec![Template::from("--verbose")],
+            working_dir: Some(Template::from("/")),
+            user: None,
+            limits: Limits::default(),
+        }),
+        network: NetworkName::local(),
+        host: None,
+        env: BTreeMap::from([("DB_PASSWORD".to_owned(), Template::secret("hunter2-in-spec"))]),
+        inherit_env: InheritEnv::Minimal,
+        files: Vec::new(),
+        ports,
+        dependencies: Vec::new(),
+        health_check: None,
+        startup_timeout: Duration::from_secs(60),
+        shutdown_timeout: Duration::from_secs(10),
+        stop_signal: Signal::default(),
+        stop_mode: StopMode::Mixed,
+        stdin: false,
+        tty: false,
+        restart: RestartPolicy::default(),
+        oneshot: false,
+        profiles: BTreeSet::new(),
+        logs: LogLimits::default(),
+        hooks: Hooks::default(),
+    }
+}
+
+pub(crate) fn project_spec(name: &str, services: Vec<(&str, ServiceSpec)>) -> ProjectSpec {
+    let local = NetworkSpec {
+        kind: NetworkKind::Local,
+        subnet: None,
+        config_path: None,
+        nodes: Vec::new(),
+    };
+    ProjectSpec {
+        name: project(name),
+        description: None,
+        source: PathBuf::from("/srv/app/services.yaml"),
+        base_dir: PathBuf::from("/srv/app"),
+        secrets: BTreeSet::new(),
+        networks: BTreeMap::from([(NetworkName::local(), local)]),
+        services: services
+            .into_iter()
+            .map(|(name, spec)| (service(name), spec))
+            .collect(),
+    }
+}
+
+pub(crate) fn project_record(name: &str) -> ProjectRecord {
+    let spec = project_spec(name, vec![("db", spec(vec![port(5432)]))]);
+    ProjectRecord {
+        name: project(name),
+        source: spec.source.clone(),
+        spec,
+        created_at: WallTime(1),
+    }
+}
+
+pub(crate) fn addresses(ports: &[(u16, bool)]) -> ServiceAddresses {
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let assignment = |&(port, dynamic): &(u16, bool)| PortAssignment {
+        name: None,
+        host_ip: ip,
+        port,
+        target: None,
+        protocol: Protocol::Tcp,
+        dynamic,
+    };
+    let ports = ports.iter().map(assignment).collect();
+    ServiceAddresses {
+        place: Place::Local,
+        ip,
+        host: ip.to_string(),
+        ports,
+    }
+}
+
+pub(crate) fn record(in_project: &str, name: &str) -> ServiceRecord {
+    let environment = BTreeMap::from([("API_TOKEN".to_owned(), SecretString::new("hunter2-inherited"))]);
+    ServiceRecord::new(
+        project(in_project),
+        service(name),
+        spec(vec![port(5432)]),
+        environment,
+        addresses(&[(5432, false)]),
+    )
+}

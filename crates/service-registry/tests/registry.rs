@@ -1,0 +1,195 @@
+//! The registry: memory, store and changes say the same.
+#![allow(missing_docs, reason = "tests")]
+
+mod common;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{port, project, project_record, project_spec, record, service, spec};
+use futures_lite::future::block_on;
+use harness_model::ServiceState;
+use service_registry::address::AddressError;
+use service_registry::store::Store;
+use service_registry::{ChangeKind, Item, Registry, ServiceRecord};
+
+fn open(path: &Path) -> Registry {
+    block_on(Registry::open(path)).unwrap().registry
+}
+
+#[test]
+fn what_is_written_is_read_at_once_and_published_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("state"));
+    let mut changes = registry.changes().subscribe(None);
+    registry.upsert_project(project_record("shop"), "started");
+    registry.upsert_service(record("shop", "db"), ChangeKind::Registered, "new");
+    registry
+        .remove_service(&project("shop"), &service("db"), "pruned")
+        .unwrap();
+    registry.upsert_service(record("shop", "web"), ChangeKind::Registered, "new");
+    registry.remove_project(&project("shop"), "gone").unwrap();
+    assert!(registry.projects().is_empty() && registry.services(&project("shop")).is_empty());
+    assert!(registry.remove_project(&project("shop"), "again").is_none());
+    assert!(
+        registry
+            .remove_service(&project("shop"), &service("db"), "again")
+            .is_none()
+    );
+
+    let mut kinds = Vec::new();
+    while let Some(Item::Change(change)) = changes.try_next() {
+        kinds.push((
+            change.sequence,
+            change.kind,
+            change.service.clone(),
+            change.record.is_some(),
+        ));
+    }
+    let expected = [
+        (1, ChangeKind::Project, None, false),
+        (2, ChangeKind::Registered, Some(service("db")), true),
+        (3, ChangeKind::Removed, Some(service("db")), true),
+        (4, ChangeKind::Registered, Some(service("web")), true),
+        (5, ChangeKind::Removed, Some(service("web")), true),
+        (6, ChangeKind::Project, None, false),
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn flushed_records_are_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let copy = folder.path().join("copy");
+    let registry = open(&path);
+    registry.upsert_project(project_record("shop"), "started");
+    for generation in 0..1000 {
+        let mut db = record("shop", "db");
+        db.generation = generation;
+        registry.upsert_service(db, ChangeKind::State, "again");
+    }
+    block_on(registry.flush()).unwrap();
+    assert!(registry.last_error().is_none());
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(Store::load(&copy).unwrap().services[0].generation, 999);
+    drop(registry);
+    let registry = open(&path);
+    assert_eq!(
+        registry
+            .service(&project("shop"), &service("db"))
+            .unwrap()
+            .generation,
+        999
+    );
+    assert_eq!(
+        *registry.project(&project("shop")).unwrap(),
+        project_record("shop")
+    );
+}
+
+#[test]
+fn records_of_one_spec_share_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("state"));
+    let first = registry.upsert_service(record("shop", "db"), ChangeKind::Registered, "new");
+    let second = registry.upsert_service(record("shop", "db"), ChangeKind::State, "again");
+    assert!(Arc::ptr_eq(&first.spec, &second.spec));
+    assert!(Arc::ptr_eq(&first.environment, &second.environment));
+}
+
+#[test]
+fn a_changed_environment_or_address_reaches_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let registry = open(&path);
+    let mut db = record("shop", "db");
+    registry.upsert_service(db.clone(), ChangeKind::Registered, "new");
+    block_on(registry.flush()).unwrap();
+    db.environment = Arc::default();
+    registry.upsert_service(db.clone(), ChangeKind::State, "environment");
+    block_on(registry.flush()).unwrap();
+    db.addresses = common::addresses(&[(1, true)]);
+    registry.upsert_service(db.clone(), ChangeKind::State, "addresses");
+    drop(registry);
+    assert_eq!(Store::load(&path).unwrap().services, [db]);
+}
+
+/// Registers the plan of a project as its services, in this state.
+fn register(registry: &Registry, name: &str, state: ServiceState) -> u16 {
+    let plan = project_spec(name, vec![("a", spec(vec![port(0)]))]);
+    let addresses = registry
+        .assign_addresses(&plan)
+        .unwrap()
+        .remove(&service("a"))
+        .unwrap();
+    let number = addresses.ports[0].port;
+    let environment = std::collections::BTreeMap::new();
+    let mut a = ServiceRecord::new(
+        project(name),
+        service("a"),
+        spec(vec![port(0)]),
+        environment,
+        addresses,
+    );
+    a.state = state;
+    registry.upsert_service(a, ChangeKind::Registered, "new");
+    number
+}
+
+#[test]
+fn a_chosen_port_stays_with_its_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let registry = open(&path);
+    let first = register(&registry, "shop", ServiceState::Stopped);
+    assert_eq!(register(&registry, "shop", ServiceState::Stopped), first);
+    drop(registry);
+    let registry = open(&path);
+    assert_eq!(
+        register(&registry, "shop", ServiceState::Stopped),
+        first,
+        "after the daemon was replaced, too"
+    );
+    assert_ne!(register(&registry, "other", ServiceState::Stopped), first);
+
+    let stranger = TcpListener::bind(("127.0.0.1", first)).unwrap();
+    assert_eq!(register(&registry, "shop", ServiceState::Running), {
+        // It is down and its port is a stranger's now: another one.
+        let moved = registry
+            .service(&project("shop"), &service("a"))
+            .unwrap()
+            .addresses
+            .ports[0]
+            .port;
+        assert_ne!(moved, first);
+        moved
+    });
+    drop(stranger);
+}
+
+#[test]
+fn the_port_of_a_running_service_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("state"));
+    let first = register(&registry, "shop", ServiceState::Running);
+    let _itself = TcpListener::bind(("127.0.0.1", first)).unwrap();
+    assert_eq!(register(&registry, "shop", ServiceState::Running), first);
+    let rival = project_spec("rival", vec![("b", spec(vec![port(first)]))]);
+    let error = registry.assign_addresses(&rival).unwrap_err();
+    assert!(
+        matches!(error, AddressError::InUse { ref holder, .. } if holder.project == project("shop")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_store_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    std::fs::write(&path, "nonsense").unwrap();
+    let opened = block_on(Registry::open(&path)).unwrap();
+    assert!(opened.set_aside.is_some_and(|aside| aside.exists()));
+    assert!(opened.registry.projects().is_empty());
+}
