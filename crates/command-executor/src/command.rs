@@ -1,0 +1,185 @@
+//! What to run, as a value: built first, wrapped by layers, spawned later, any number of times.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What a process gets as its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StdinMode {
+    /// Nothing: end of file at once.
+    #[default]
+    Null,
+    /// A pipe, written through [`crate::process::Stdin`].
+    Piped,
+}
+
+/// The size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Characters in a line.
+    pub cols: u16,
+    /// Lines.
+    pub rows: u16,
+}
+
+impl Default for WindowSize {
+    /// 80 x 24.
+    fn default() -> Self {
+        Self { cols: 80, rows: 24 }
+    }
+}
+
+/// A command: program, arguments, environment, working directory, user, stdin, terminal.
+///
+/// `Debug` shows the names of the environment's variables and none of their values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) clear_env: bool,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) stdin: StdinMode,
+    pub(crate) tty: Option<WindowSize>,
+    /// Written to stdin before anything of the caller's: a layer's way to hand over what must not be in argv.
+    pub(crate) preamble: Vec<u8>,
+}
+
+impl Command {
+    /// A command that runs `program`: a path (with a slash; relative to the working directory), or a name that
+    /// is looked up in the command's `PATH` at the place where it runs.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            clear_env: false,
+            cwd: None,
+            user: None,
+            stdin: StdinMode::Null,
+            tty: None,
+            preamble: Vec::new(),
+        }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets one environment variable. Its value never stands in the argv of a layer.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets environment variables.
+    #[must_use]
+    pub fn envs<N: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.env
+            .extend(vars.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Inherits nothing of this process's environment. In another place (a container, an SSH host) nothing of
+    /// it is inherited anyway: there the base is that place's own environment.
+    #[must_use]
+    pub fn clear_env(mut self) -> Self {
+        self.clear_env = true;
+        self
+    }
+
+    /// Sets the working directory, at the place where the command runs.
+    #[must_use]
+    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(dir.into());
+        self
+    }
+
+    /// Runs as this user: a name, or a numeric id, at the place where the command runs.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// What it gets as standard input; nothing by default.
+    #[must_use]
+    pub fn stdin(mut self, mode: StdinMode) -> Self {
+        self.stdin = mode;
+        self
+    }
+
+    /// Runs on a terminal of its own. Standard input is then the terminal's, whatever [`Self::stdin`] says, and
+    /// both output streams arrive as [`crate::ProcessEvent::Stdout`].
+    #[must_use]
+    pub fn tty(mut self, size: WindowSize) -> Self {
+        self.tty = Some(size);
+        self
+    }
+
+    /// The program.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The arguments, without the program.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.args
+    }
+
+    /// The environment variables that are set for it.
+    pub fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.env
+    }
+
+    /// The working directory, if one is set.
+    pub fn working_dir(&self) -> Option<&Path> {
+        self.cwd.as_deref()
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("clear_env", &self.clear_env)
+            .field("cwd", &self.cwd)
+            .field("user", &self.user)
+            .field("stdin", &self.stdin)
+            .field("tty", &self.tty)
+            .field("preamble_bytes", &self.preamble.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_value() {
+        let command = Command::new("psql").env("PGPASSWORD", "hunter2");
+        let text = format!("{command:?}");
+        assert!(text.contains("PGPASSWORD"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,212 @@
+//! A stack of layers, and running a command through it to its end.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::future;
+
+use crate::command::Command;
+use crate::layer::{Layer, LayerError, Local};
+use crate::process::{ProcessEvent, Running, SpawnError};
+
+/// How many bytes of each stream [`Executor::run`] keeps: the last 256 KiB.
+pub const OUTPUT_TAIL: usize = 256 * 1024;
+
+/// Runs commands in one place: this machine, or whatever its layers lead to. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    local: Local,
+    /// Outermost first.
+    layers: Vec<Arc<dyn Layer>>,
+}
+
+impl Executor {
+    /// Runs commands on this machine.
+    pub fn local() -> Self {
+        Self {
+            local: Local::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    /// Gives it the shim binary, which user switches and terminals need.
+    #[must_use]
+    pub fn with_shim(mut self, shim: impl Into<PathBuf>) -> Self {
+        self.local = Local::with_shim(shim);
+        self
+    }
+
+    /// Goes one place further in: `local().layer(Ssh::new("h")).layer(Docker::new("c"))` runs commands in
+    /// container `c` of host `h`.
+    #[must_use]
+    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+
+    /// The place, for people: `container db on ssh node1`.
+    pub fn describe(&self) -> String {
+        if self.layers.is_empty() {
+            return self.local.describe();
+        }
+        let places: Vec<String> = self.layers.iter().rev().map(|layer| layer.describe()).collect();
+        places.join(" on ")
+    }
+
+    /// The command that runs on this machine in the end.
+    ///
+    /// # Errors
+    /// When one of the places cannot run such a command.
+    pub fn wrap(&self, command: Command) -> Result<Command, LayerError> {
+        let command = self
+            .layers
+            .iter()
+            .rev()
+            .try_fold(command, |command, layer| layer.wrap(command))?;
+        self.local.wrap(command)
+    }
+
+    /// Starts a command; the handle owns it.
+    ///
+    /// # Errors
+    /// When a layer cannot carry it, or this machine cannot start it.
+    pub fn spawn(&self, command: Command) -> Result<Running, SpawnError> {
+        Running::spawn(self.wrap(command)?)
+    }
+
+    /// Runs a command to its end and keeps the tail of its output. When `timeout` passes, or this future is
+    /// dropped, its whole process group is killed.
+    ///
+    /// # Errors
+    /// When it cannot be started, its output cannot be read, or the timeout passes.
+    pub async fn run(&self, command: Command, timeout: Option<Duration>) -> Result<Output, RunError> {
+        let program = command.program.to_string_lossy().into_owned();
+        let mut running = self.spawn(command)?;
+        let mut stdout = Tail::default();
+        let mut stderr = Tail::default();
+        let ended = {
+            let drain = async {
+                loop {
+                    match running.next_event().await? {
+                        Some(ProcessEvent::Stdout(bytes)) => stdout.push(&bytes),
+                        Some(ProcessEvent::Stderr(bytes)) => stderr.push(&bytes),
+                        Some(ProcessEvent::Exited(status)) => return Ok(Some(status)),
+                        Some(ProcessEvent::Started { .. }) => {}
+                        None => return running.wait().await.map(Some),
+                    }
+                }
+            };
+            let expired = async {
+                match timeout {
+                    Some(timeout) => Timer::after(timeout).await,
+                    None => future::pending().await,
+                };
+                Ok(None)
+            };
+            future::or(drain, expired).await
+        };
+        match (ended, timeout) {
+            (Ok(Some(status)), _) => Ok(Output {
+                status,
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+            }),
+            (Ok(None), after) => {
+                running.kill_tree();
+                Err(RunError::Timeout {
+                    program,
+                    after: after.unwrap_or_default(),
+                    stdout: stdout.into(),
+                    stderr: stderr.into(),
+                })
+            }
+            (Err(source), _) => Err(RunError::Io { program, source }),
+        }
+    }
+}
+
+/// How a command ended, and the end of what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to stdout.
+    pub stdout: TailBytes,
+    /// What it wrote to stderr.
+    pub stderr: TailBytes,
+}
+
+/// The last bytes of a stream, at most [`OUTPUT_TAIL`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TailBytes {
+    /// The bytes kept.
+    pub bytes: Vec<u8>,
+    /// How many came before them and were dropped.
+    pub dropped: u64,
+}
+
+impl TailBytes {
+    /// The bytes as text; what is not UTF-8 is replaced.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+}
+
+/// A command that did not run to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// It did not end in time; its whole process group was killed.
+    #[error("`{program}` did not end within {after:?} and was killed")]
+    Timeout {
+        /// The program.
+        program: String,
+        /// The time it was given.
+        after: Duration,
+        /// What it had written to stdout.
+        stdout: TailBytes,
+        /// What it had written to stderr.
+        stderr: TailBytes,
+    },
+    /// Its output or exit status could not be read.
+    #[error("cannot follow `{program}`")]
+    Io {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The last [`OUTPUT_TAIL`] bytes of what is pushed.
+#[derive(Default)]
+struct Tail {
+    kept: VecDeque<u8>,
+    dropped: u64,
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.kept.extend(bytes);
+        let excess = self.kept.len().saturating_sub(OUTPUT_TAIL);
+        self.kept.drain(..excess);
+        self.dropped += excess as u64;
+    }
+}
+
+impl From<Tail> for TailBytes {
+    fn from(tail: Tail) -> Self {
+        Self {
+            bytes: tail.kept.into(),
+            dropped: tail.dropped,
+        }
+    }
+}

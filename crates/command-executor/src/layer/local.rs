@@ -1,0 +1,55 @@
+//! This machine: the outermost place. A user switch and a terminal go through `harness-shim exec`, so that
+//! nothing runs between fork and exec in a large process.
+
+use std::path::PathBuf;
+
+use crate::command::Command;
+use crate::layer::{Layer, LayerError};
+
+/// This machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Local {
+    shim: Option<PathBuf>,
+}
+
+impl Local {
+    /// This machine, without user switches and terminals.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This machine, with the shim binary that switches users and takes terminals.
+    pub fn with_shim(shim: impl Into<PathBuf>) -> Self {
+        Self {
+            shim: Some(shim.into()),
+        }
+    }
+}
+
+impl Layer for Local {
+    fn wrap(&self, mut command: Command) -> Result<Command, LayerError> {
+        if command.user.is_none() && command.tty.is_none() {
+            return Ok(command);
+        }
+        let shim = self.shim.as_ref().ok_or(LayerError::ShimNeeded)?;
+        let mut args = vec!["exec".into()];
+        if let Some(user) = command.user.take() {
+            args.extend(["--user".into(), user.into()]);
+        }
+        if let Some(dir) = command.cwd.take() {
+            args.extend(["--cwd".into(), dir.into()]);
+        }
+        if command.tty.is_some() {
+            args.push("--tty".into());
+        }
+        args.push("--".into());
+        args.push(std::mem::replace(&mut command.program, shim.into()));
+        args.append(&mut command.args);
+        command.args = args;
+        Ok(command)
+    }
+
+    fn describe(&self) -> String {
+        "this machine".to_owned()
+    }
+}

@@ -1,0 +1,285 @@
+//! A direct child: ours to stop, streamed while it runs.
+//!
+//! ```text
+//!   spawn ──▶ Started ──▶ Stdout | Stderr … ──▶ Exited ──▶ (end of events)
+//! ```
+//!
+//! `Exited` comes after everything the process itself had written. What processes it left behind write later is
+//! not waited for: they may hold the pipe for ever.
+//!
+//! The child is kept unreaped until its handle is dropped, so that its pid, and with it its process group,
+//! cannot come to mean another process. Dropping the handle kills the group; [`Running::detach`] is how to let
+//! a process go on.
+
+mod spawn;
+mod stream;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use async_io::Async;
+use futures_lite::{Stream, future, stream as streams};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
+
+use crate::attached::signal_from_number;
+use crate::command::WindowSize;
+use crate::pty;
+use crate::reaper;
+
+pub use spawn::SpawnError;
+use stream::Source;
+pub use stream::Stdin;
+
+/// What happens to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// It runs.
+    Started {
+        /// Its process id, on this machine: of the outermost layer's client, if there are layers.
+        pid: u32,
+    },
+    /// It wrote this to stdout, or to its terminal.
+    Stdout(Vec<u8>),
+    /// It wrote this to stderr.
+    Stderr(Vec<u8>),
+    /// It ended.
+    Exited(ExitStatus),
+}
+
+/// A managed process: a direct child that is killed, with its process group, when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    pid: Pid,
+    /// Taken only by `detach` and `drop`.
+    pidfd: Option<Async<OwnedFd>>,
+    stdin: Option<Stdin>,
+    stdout: Option<Source>,
+    stderr: Option<Source>,
+    terminal: Option<Arc<Async<OwnedFd>>>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Spawned; `Started` has not been told.
+    New,
+    /// Running as far as we know.
+    Running,
+    /// It has ended; `Exited` follows when the streams are read.
+    Draining(ExitStatus),
+    /// `Exited` has been told.
+    Ended(ExitStatus),
+}
+
+/// What one turn of the event loop found.
+enum Turn {
+    Stdout(io::Result<Vec<u8>>),
+    Stderr(io::Result<Vec<u8>>),
+    Exit(io::Result<ExitStatus>),
+}
+
+impl Running {
+    /// Its process id, on this machine.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Its standard input, to be written and closed from elsewhere; `None` if it has none or it was taken.
+    pub fn take_stdin(&mut self) -> Option<Stdin> {
+        self.stdin.take()
+    }
+
+    /// Its standard input.
+    pub fn stdin(&mut self) -> Option<&mut Stdin> {
+        self.stdin.as_mut()
+    }
+
+    /// The next thing that happens to it; `None` after `Exited`. Cancelling the future loses nothing.
+    ///
+    /// A process that writes more than its pipes hold waits for its events to be read, here or in
+    /// [`Self::wait`]. Both streams are always read together, so neither can block the other.
+    ///
+    /// # Errors
+    /// When a stream or the exit status cannot be read.
+    pub async fn next_event(&mut self) -> io::Result<Option<ProcessEvent>> {
+        if self.phase == Phase::New {
+            self.phase = Phase::Running;
+            return Ok(Some(ProcessEvent::Started { pid: self.id() }));
+        }
+        loop {
+            match self.phase {
+                Phase::Ended(_) => return Ok(None),
+                Phase::Draining(status) => {
+                    if let Some(bytes) = rest(&mut self.stdout)? {
+                        return Ok(Some(ProcessEvent::Stdout(bytes)));
+                    }
+                    if let Some(bytes) = rest(&mut self.stderr)? {
+                        return Ok(Some(ProcessEvent::Stderr(bytes)));
+                    }
+                    self.phase = Phase::Ended(status);
+                    return Ok(Some(ProcessEvent::Exited(status)));
+                }
+                Phase::New | Phase::Running => {}
+            }
+            let Some(pidfd) = &self.pidfd else { return Ok(None) };
+            let turn = future::race(
+                future::race(
+                    async { Turn::Stdout(next_bytes(&mut self.stdout).await) },
+                    async { Turn::Stderr(next_bytes(&mut self.stderr).await) },
+                ),
+                async { Turn::Exit(exit_status(pidfd).await) },
+            )
+            .await;
+            match turn {
+                Turn::Stdout(bytes) => match bytes? {
+                    bytes if bytes.is_empty() => self.stdout = None,
+                    bytes => return Ok(Some(ProcessEvent::Stdout(bytes))),
+                },
+                Turn::Stderr(bytes) => match bytes? {
+                    bytes if bytes.is_empty() => self.stderr = None,
+                    bytes => return Ok(Some(ProcessEvent::Stderr(bytes))),
+                },
+                Turn::Exit(status) => {
+                    let status = status?;
+                    for source in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
+                        source.limit_to_written()?;
+                    }
+                    self.phase = Phase::Draining(status);
+                }
+            }
+        }
+    }
+
+    /// The events as a stream, which ends after `Exited`, or after the first error.
+    pub fn events(&mut self) -> impl Stream<Item = io::Result<ProcessEvent>> {
+        streams::unfold(Some(self), |running| async move {
+            let running = running?;
+            match running.next_event().await {
+                Ok(Some(event)) => Some((Ok(event), Some(running))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// Waits for its end, discarding what it still writes; at once if it has ended.
+    ///
+    /// # Errors
+    /// When a stream or the exit status cannot be read.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Phase::Ended(status) = self.phase {
+                return Ok(status);
+            }
+            self.next_event().await?;
+        }
+    }
+
+    /// Sends a signal to the process itself. Success if it has ended.
+    ///
+    /// # Errors
+    /// When there is no such signal, or the process belongs to another user.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        let signal = signal_from_number(number)?;
+        match &self.pidfd {
+            Some(pidfd) => ended_is_fine(pidfd_send_signal(pidfd, signal)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a signal to its process group: itself and whatever it started that did not leave the group.
+    ///
+    /// # Errors
+    /// When there is no such signal, or nobody in the group may be signalled by us.
+    pub fn signal_group(&self, number: i32) -> io::Result<()> {
+        ended_is_fine(kill_process_group(self.pid, signal_from_number(number)?))
+    }
+
+    /// Kills the process and its group, at once.
+    pub fn kill_tree(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            // A child that has not reached its own group yet is reached by its pidfd. Both calls fail only
+            // when there is nobody left to kill.
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+
+    /// Tells the programs on its terminal the new size.
+    ///
+    /// # Errors
+    /// `Unsupported` when it runs on no terminal.
+    pub fn resize(&self, size: WindowSize) -> io::Result<()> {
+        let Some(terminal) = &self.terminal else {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the process runs on no terminal",
+            ));
+        };
+        Ok(pty::resize(terminal.as_fd(), size)?)
+    }
+
+    /// Lets the process go on without this handle. Its output pipes are closed: if it still writes to them it
+    /// gets SIGPIPE. It is reaped when it ends.
+    pub fn detach(mut self) {
+        if let Some(pidfd) = self.pidfd.take().and_then(|fd| fd.into_inner().ok()) {
+            reaper::abandon(pidfd);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill_tree();
+        if let Some(pidfd) = self.pidfd.take().and_then(|fd| fd.into_inner().ok()) {
+            reaper::abandon(pidfd);
+        }
+    }
+}
+
+/// The next bytes of a stream; empty at its end; never, without a stream.
+async fn next_bytes(source: &mut Option<Source>) -> io::Result<Vec<u8>> {
+    match source {
+        Some(source) => source.read().await,
+        None => future::pending().await,
+    }
+}
+
+/// What is left in a stream of an ended process.
+fn rest(source: &mut Option<Source>) -> io::Result<Option<Vec<u8>>> {
+    let Some(open) = source else { return Ok(None) };
+    let bytes = open.read_rest()?;
+    if bytes.is_none() {
+        *source = None;
+    }
+    Ok(bytes)
+}
+
+/// How a child ended, leaving it unreaped.
+async fn exit_status(pidfd: &Async<OwnedFd>) -> io::Result<ExitStatus> {
+    loop {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+            Ok(Some(status)) => {
+                let raw = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => (code & 0xff) << 8,
+                    (None, signal) => signal.unwrap_or(0),
+                };
+                return Ok(ExitStatus::from_raw(raw));
+            }
+            Ok(None) => pidfd.readable().await?,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn ended_is_fine(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        other => Ok(other?),
+    }
+}

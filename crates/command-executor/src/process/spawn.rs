@@ -1,0 +1,244 @@
+//! Starting a child the fast way: everything here keeps `std` on `posix_spawn` (no `pre_exec`, no user switch,
+//! a program that is already a path), because a fork copies the page tables of a large process.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+
+use async_io::Async;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{Phase, Running, Source, Stdin};
+use crate::command::{Command, StdinMode};
+use crate::layer::LayerError;
+use crate::pty;
+
+/// A process that could not be started. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A layer cannot carry the command.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A program without a slash is in no directory of `PATH`.
+    #[error("`{program}` is not in PATH ({path})")]
+    NotFound {
+        /// The program.
+        program: String,
+        /// Where it was looked for.
+        path: String,
+    },
+    /// The working directory cannot be entered.
+    #[error("cannot enter the working directory {}", path.display())]
+    WorkingDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An operation of the system failed.
+    #[error("cannot start {}: {operation} failed", program.display())]
+    System {
+        /// The program.
+        program: PathBuf,
+        /// Which operation.
+        operation: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The environment for another place is larger than what one pipe holds.
+    #[error("cannot start {}: its environment of {bytes} bytes is too large to be sent along", program.display())]
+    EnvironmentTooLarge {
+        /// The program.
+        program: PathBuf,
+        /// The size of it.
+        bytes: usize,
+    },
+}
+
+/// Kills and reaps a child whose start is given up half-way.
+struct Guard(Option<Child>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Both fail only when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Running {
+    pub(crate) fn spawn(command: Command) -> Result<Self, SpawnError> {
+        let program = resolve(&command)?;
+        let fail = |operation: &'static str| {
+            let program = program.clone();
+            move |source: io::Error| SpawnError::System {
+                program,
+                operation,
+                source,
+            }
+        };
+
+        let mut plain = new_command(&program);
+        plain.arg0(&command.program).args(&command.args);
+        if command.clear_env {
+            plain.env_clear();
+        }
+        plain.envs(&command.env);
+        if let Some(dir) = &command.cwd {
+            plain.current_dir(dir);
+        }
+        let mut master = None;
+        if let Some(size) = command.tty {
+            let pair = pty::open(size)
+                .map_err(io::Error::from)
+                .map_err(fail("opening a terminal"))?;
+            let copy = || pair.slave.try_clone().map_err(fail("opening a terminal"));
+            plain.stdin(copy()?).stdout(copy()?).stderr(copy()?);
+            master = Some(pair.master);
+        } else {
+            // The trampoline of a terminal calls setsid, which a group leader may not.
+            plain.process_group(0);
+            let piped = command.stdin == StdinMode::Piped || !command.preamble.is_empty();
+            plain.stdin(if piped { Stdio::piped() } else { Stdio::null() });
+            plain.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+
+        let child = plain.spawn().map_err(|source| match &command.cwd {
+            Some(dir) if !dir.is_dir() => SpawnError::WorkingDir {
+                path: dir.clone(),
+                source: std::fs::read_dir(dir).err().unwrap_or(source),
+            },
+            _ => fail("exec")(source),
+        })?;
+        // Its copies of the terminal's other end must be closed, or the end of output is never seen.
+        drop(plain);
+        let pid = child_pid(&child);
+        let mut guard = Guard(Some(child));
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())
+            .map_err(io::Error::from)
+            .and_then(Async::new)
+            .map_err(fail("pidfd_open"))?;
+
+        let watch = fail("watching its streams");
+        let streams = guard
+            .0
+            .as_mut()
+            .map(|child| (child.stdin.take(), child.stdout.take(), child.stderr.take()));
+        let (stdin, stdout, stderr) = streams.unwrap_or_default();
+        let (stdin, stdout, stderr, terminal) = match master {
+            Some(master) => {
+                let master = Arc::new(Async::new(master).map_err(watch)?);
+                let stdin = Stdin::terminal(Arc::clone(&master));
+                let stdout = Source::terminal(Arc::clone(&master));
+                (Some(stdin), Some(stdout), None, Some(master))
+            }
+            None => {
+                let stdin = match stdin {
+                    Some(fd) => prepared_stdin(fd.into(), &command, &program)?,
+                    None => None,
+                };
+                let source = |fd: OwnedFd| Source::pipe(fd).map_err(watch.clone());
+                let stdout = stdout.map(|fd| source(fd.into())).transpose()?;
+                let stderr = stderr.map(|fd| source(fd.into())).transpose()?;
+                (stdin, stdout, stderr, None)
+            }
+        };
+        guard.0 = None;
+        Ok(Self {
+            pid,
+            pidfd: Some(pidfd),
+            stdin,
+            stdout,
+            stderr,
+            terminal,
+            phase: Phase::New,
+        })
+    }
+}
+
+/// Writes the preamble, which an empty pipe takes at once, and keeps the pipe if the caller wants to write.
+fn prepared_stdin(fd: OwnedFd, command: &Command, program: &Path) -> Result<Option<Stdin>, SpawnError> {
+    let fail = |operation| {
+        move |source: io::Error| SpawnError::System {
+            program: program.to_path_buf(),
+            operation,
+            source,
+        }
+    };
+    let preamble = &command.preamble;
+    if preamble.len() > 4096 {
+        // More than the system lets us have shows in the short write below.
+        let _ = rustix::pipe::fcntl_setpipe_size(&fd, preamble.len());
+    }
+    let stdin = Stdin::pipe(fd.try_clone().map_err(fail("sending its environment"))?)
+        .map_err(fail("sending its environment"))?;
+    let mut sent = 0;
+    while sent < preamble.len() {
+        match rustix::io::retry_on_intr(|| rustix::io::write(&fd, &preamble[sent..])) {
+            Ok(count) => sent += count,
+            Err(rustix::io::Errno::AGAIN) => {
+                return Err(SpawnError::EnvironmentTooLarge {
+                    program: program.to_path_buf(),
+                    bytes: preamble.len(),
+                });
+            }
+            // It ended before it read anything; its exit status tells why.
+            Err(rustix::io::Errno::PIPE) => break,
+            Err(error) => return Err(fail("sending its environment")(error.into())),
+        }
+    }
+    Ok((command.stdin == StdinMode::Piped).then_some(stdin))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place that spawns processes"
+)]
+fn new_command(program: &Path) -> std::process::Command {
+    std::process::Command::new(program)
+}
+
+fn child_pid(child: &Child) -> Pid {
+    #[expect(clippy::expect_used, reason = "the id of a running child is never 0")]
+    i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a child has a pid")
+}
+
+/// The path of the command's program. `PATH` is the command's own, as `execvp` in the child would take it.
+fn resolve(command: &Command) -> Result<PathBuf, SpawnError> {
+    let program = Path::new(&command.program);
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return Ok(program.to_path_buf());
+    }
+    let path = match command.env.get("PATH".as_ref() as &std::ffi::OsStr) {
+        Some(path) => path.clone(),
+        None if command.clear_env => OsString::from("/bin:/usr/bin"),
+        None => std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into()),
+    };
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|candidate| is_executable(command, candidate))
+        .ok_or_else(|| SpawnError::NotFound {
+            program: program.display().to_string(),
+            path: path.to_string_lossy().into_owned(),
+        })
+}
+
+fn is_executable(command: &Command, candidate: &Path) -> bool {
+    let candidate = match &command.cwd {
+        Some(dir) => dir.join(candidate),
+        None => candidate.to_path_buf(),
+    };
+    candidate.is_file() && rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK).is_ok()
+}

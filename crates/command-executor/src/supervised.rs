@@ -1,0 +1,177 @@
+//! Local services under the shim: they outlive whoever started them, and are found again through their run
+//! directory.
+//!
+//! ```text
+//!   launch ──▶ Supervised ──▶ wait ──▶ Ended::Exited(record)      the shim wrote how it ended
+//!     ▲            │                   Ended::SupervisorDied      it did not: the tree was found and killed
+//!     │            └─ dropped: the service goes on
+//!   adopt ──▶ Running | Ended | SupervisorDied | Rebooted | NeverStarted
+//! ```
+//!
+//! **Invariant:** what a run directory says is read in the order lock, exit record, identity. A free lock is
+//! final, so an exit record that is missing after it was seen free will never come.
+
+mod adopt;
+mod control;
+mod launch;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_lock::{Mutex, OnceCell};
+use blocking::unblock;
+
+use harness_shim::run_dir::RunDir;
+use harness_shim::tree;
+
+use crate::attached::AttachedHandle;
+use crate::logs::{FollowError, LogFollower, LogFrom};
+
+pub use adopt::{AdoptError, Adopted};
+pub use control::ControlError;
+pub use harness_shim::cgroup::delegated_base;
+pub use harness_shim::control::Scope;
+pub use harness_shim::identity::{Identity, ProcessId};
+pub use harness_shim::run_dir::{
+    ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode, StopPolicy, TtySize,
+};
+pub use harness_shim::tree::LeftoversError;
+pub use launch::LaunchError;
+
+/// Launches services under one shim binary.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    shim: PathBuf,
+}
+
+impl Supervisor {
+    /// Launches with this shim; see [`crate::shim_binary::install`].
+    pub fn new(shim: impl Into<PathBuf>) -> Self {
+        Self { shim: shim.into() }
+    }
+
+    /// The shim binary.
+    pub fn shim(&self) -> &Path {
+        &self.shim
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Its shim recorded it. Nothing of it is left.
+    Exited(ExitRecord),
+    /// Its shim died without a record; what it left behind was killed.
+    SupervisorDied {
+        /// How many processes there were.
+        killed: usize,
+    },
+}
+
+/// Whether, or how, a run has ended could not be found out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The shim cannot be watched.
+    #[error("cannot watch the supervisor")]
+    Watch(#[source] io::Error),
+    /// The exit record cannot be read.
+    #[error("cannot read how the run ended")]
+    RunDir(#[from] RunDirError),
+    /// Its shim died, and what it left behind could not be cleared away.
+    #[error("the supervisor died, and what it left behind could not be killed")]
+    Leftovers(#[from] LeftoversError),
+}
+
+/// A service under its shim. Clones are handles of the same one; dropping them all leaves it running.
+#[derive(Debug, Clone)]
+pub struct Supervised(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    run_dir: RunDir,
+    identity: Identity,
+    shim: AttachedHandle,
+    ended: OnceCell<Ended>,
+    /// Keeps what one caller sends together.
+    stdin: Mutex<()>,
+}
+
+impl Supervised {
+    fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle) -> Self {
+        Self(Arc::new(Inner {
+            run_dir,
+            identity,
+            shim,
+            ended: OnceCell::new(),
+            stdin: Mutex::new(()),
+        }))
+    }
+
+    /// Who runs: the shim and the service's main process.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// Where its files are.
+    pub fn run_dir(&self) -> &Path {
+        self.0.run_dir.path()
+    }
+
+    /// Whether its shim lives: the service runs, or its end is not recorded yet.
+    pub fn is_alive(&self) -> bool {
+        self.0.shim.is_alive()
+    }
+
+    /// Waits until nothing of it is left, and tells how it ended. Any number of callers may wait.
+    ///
+    /// # Errors
+    /// When the shim cannot be watched, its record cannot be read, or it died and some of what it left behind
+    /// cannot be killed. A later call tries again.
+    pub async fn wait(&self) -> Result<Ended, WaitError> {
+        self.0.shim.wait().await.map_err(WaitError::Watch)?;
+        self.0.shim.reap();
+        let ended = self.0.ended.get_or_try_init(|| {
+            let run_dir = self.0.run_dir.clone();
+            unblock(move || ended(&run_dir))
+        });
+        ended.await.cloned()
+    }
+
+    /// Follows its log until it has ended.
+    ///
+    /// # Errors
+    /// When the run directory cannot be watched.
+    pub fn logs(&self, from: LogFrom) -> Result<LogFollower, FollowError> {
+        LogFollower::new(self.run_dir(), from)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A shim that is our child must be reaped whenever it ends.
+        self.shim.leave_to_reaper();
+    }
+}
+
+/// How long a dead shim's lock may still be held by a child that it had just forked.
+const LOCK_RELEASE: Duration = Duration::from_secs(5);
+
+/// How a run ended whose shim is dead. Blocks while leftovers are killed.
+fn ended(run_dir: &RunDir) -> Result<Ended, WaitError> {
+    if let Some(record) = run_dir.read_exit()? {
+        return Ok(Ended::Exited(record));
+    }
+    let deadline = Instant::now() + LOCK_RELEASE;
+    loop {
+        match tree::kill_leftovers(run_dir) {
+            Ok(killed) => return Ok(Ended::SupervisorDied { killed }),
+            Err(LeftoversError::ShimAlive) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
