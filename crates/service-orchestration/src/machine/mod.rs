@@ -2,10 +2,73 @@
 //!
 //! It decides; it does nothing. It performs no I/O, reads no clock and starts no task, so ordering, restarts,
 //! backoff, timeouts and shutdown are tested by simulation in virtual time.
+//!
+//! # The life of a service
+//!
+//! ```text
+//!            start                 dependencies hold             before_start ran
+//!   Idle ------------> Pending ------------------> Preparing ------------------> Launching
+//!    ^  stopped,          ^  ^                     (if it has                        | launched
+//!    |  completed,        |  |                      that hook)                       v
+//!    |  failed            |  +-- Backoff <--------- failed, policy restarts it ----- Up: starting, running
+//!    |                    |                                                          |
+//!    |  not wanted        | wanted again, replaced, restarted                        | stop; not ready in
+//!    +--------------------+---------------- gone <------- Stopping <-----------------+ time; unhealthy
+//!                                                             | neither stop nor kill is answered
+//!                                                             v
+//!                                                          Adrift (state `unknown`)
+//! ```
+//!
+//! # Rules
+//!
+//! - **Never doubled.** A generation is begun from Pending only, and Pending is reached only when everything of
+//!   the former generation is gone. What cannot be stopped is adrift and is never launched beside; asking for
+//!   it again (start or stop) kills it once more.
+//! - **Order.** A service starts the moment its own dependencies hold. One that is to be stopped holds no
+//!   condition any more, and stops when no dependent that is being stopped as well is left. `condition: none`
+//!   orders nothing.
+//! - **Optional dependencies** are started along; they are passed over when nothing more can be expected of them:
+//!   absent, stopped, failed, unhealthy for good, or past their `startup_timeout`. Their failure alone does not
+//!   fail an operation.
+//! - **`no_deps`** leaves dependencies alone, it does not waive them: what they do not hold fails the operation.
+//! - **Windows.** `startup_timeout` runs from the first launch of a row of attempts until it is ready. The
+//!   `before_start` hook has the same time for itself.
+//! - **Completed.** A one-shot that exits 0 has completed, whatever its policy; so has a service whose policy
+//!   does not restart it. A one-shot's probe gives it health, only its exit makes it ready.
+//! - **Hooks.** `before_start` failing fails the attempt. `after_healthy` runs once per generation (a one-shot's
+//!   when it has completed); its failure is shown and changes nothing, as with `before_stop` and `after_stop`,
+//!   which run when a generation is stopped, not when it ends by itself.
+//! - **Restart with a dependency** (`restart: true`): when a dependency is launched again, whoever asked for it.
+//! - **Definitions.** A start makes the file's definitions desired for the services it concerns and for those
+//!   at rest; what runs otherwise goes on, restarts included, by its own.
+//! - **A stop preempts starts** it shares a service with; they end as superseded. A start takes services back
+//!   from a stop, which then ends as superseded.
+//! - **Abandoned** operations give no `Finished` and roll nothing back.
+//! - **Effects** of a step come in this order: `Planned`, `Forgotten`, `Changed`, what is to be done, `Finished`.
+//!   Recorded first, then done, then answered.
 
+mod advance;
+mod conditions;
+mod graph;
+mod health;
+mod operations;
+mod plan;
+mod recovery;
+mod restart;
+mod service;
+mod snapshot;
+mod stopping;
 mod types;
+mod verdict;
+mod words;
 
-use harness_model::ServiceName;
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness_model::{Health, ServiceName};
+
+use graph::Edge;
+use operations::Operation;
+use service::Service;
 
 pub use types::{
     Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern, OperationId,
@@ -17,7 +80,31 @@ pub use types::{
 #[derive(Debug)]
 pub struct Machine {
     seed: u64,
-    definitions: std::collections::BTreeMap<ServiceName, Definition>,
+    now: Time,
+    services: BTreeMap<ServiceName, Service>,
+    operations: BTreeMap<OperationId, Operation>,
+    /// Recoveries are coming in, and nothing is decided before the last.
+    recovering: bool,
+
+    dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
+    patterns: BTreeMap<ServiceName, BTreeSet<LogPattern>>,
+    loose_edges: BTreeSet<Edge>,
+    graph_stale: bool,
+
+    timers: BTreeSet<(Time, ServiceName)>,
+    operation_timers: BTreeSet<(Time, OperationId, ServiceName)>,
+
+    /// Services that may be able to take a step.
+    dirty: BTreeSet<ServiceName>,
+    /// Services that operations have yet to look at.
+    heard: BTreeSet<ServiceName>,
+    /// Services that may look different from outside.
+    touched: BTreeSet<ServiceName>,
+
+    planned: Vec<Effect>,
+    forgotten: Vec<ServiceName>,
+    actions: Vec<Effect>,
+    finished: Vec<Effect>,
 }
 
 impl Machine {
@@ -25,43 +112,193 @@ impl Machine {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            definitions: Default::default(),
+            now: Time::default(),
+            services: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            recovering: false,
+            dependents: BTreeMap::new(),
+            patterns: BTreeMap::new(),
+            loose_edges: BTreeSet::new(),
+            graph_stale: false,
+            timers: BTreeSet::new(),
+            operation_timers: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            heard: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            planned: Vec::new(),
+            forgotten: Vec::new(),
+            actions: Vec::new(),
+            finished: Vec::new(),
         }
     }
 
-    /// Takes one event in and says what to do: record (`Changed`) first, then act, then reply (`Finished`).
-    pub fn step(&mut self, _event: Event, _now: Time) -> Vec<Effect> {
-        self.seed = self.seed.wrapping_add(1);
-        Vec::new()
+    /// Takes one event in and says what to do, in this order: `Planned`, `Forgotten` and `Changed` (record),
+    /// then launches, stops, probes and hooks (act), then `Finished` (answer).
+    ///
+    /// Events about unknown services or former generations change nothing. Time never runs backwards: an
+    /// earlier `now` counts as the latest one given.
+    pub fn step(&mut self, event: Event, now: Time) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        match event {
+            Event::Recover {
+                service,
+                definition,
+                wanted,
+                found,
+            } => {
+                self.recover(service, definition, wanted, found);
+                return Vec::new();
+            }
+            Event::Submit { operation, request } => self.submit(operation, request),
+            Event::Abandon { operation } => self.abandon(operation),
+            Event::Launched { service, generation } => self.launched(&service, generation),
+            Event::LaunchFailed {
+                service,
+                generation,
+                reason,
+            } => {
+                self.launch_failed(&service, generation, reason);
+            }
+            Event::Exited {
+                service,
+                generation,
+                ended,
+            } => self.exited(&service, generation, ended),
+            Event::Probed {
+                service,
+                generation,
+                outcome,
+            } => self.probed(&service, generation, outcome),
+            Event::LogMatched {
+                service,
+                generation,
+                pattern,
+            } => {
+                if let Some(found) = self.current(&service, generation) {
+                    found.matched.insert(pattern);
+                }
+            }
+            Event::HookFinished {
+                service,
+                generation,
+                hook,
+                result,
+            } => {
+                self.hook_finished(&service, generation, hook, result);
+            }
+            Event::Tick => {}
+        }
+        self.recovering = false;
+        self.run()
     }
 
-    /// When `Event::Tick` is due at the latest.
+    fn run(&mut self) -> Vec<Effect> {
+        while let Some((due, _)) = self.timers.first()
+            && *due <= self.now
+            && let Some((_, name)) = self.timers.pop_first()
+        {
+            if let Some(service) = self.services.get_mut(&name) {
+                service.timer = None;
+            }
+            self.dirty.insert(name);
+        }
+        while let Some((due, _, _)) = self.operation_timers.first()
+            && *due <= self.now
+            && let Some((_, _, name)) = self.operation_timers.pop_first()
+        {
+            self.heard.insert(name);
+        }
+        loop {
+            self.refresh_graph();
+            self.settle();
+            self.heard.extend(self.touched.iter().cloned());
+            if !self.follow_operations() {
+                break;
+            }
+        }
+        let mut out = std::mem::take(&mut self.planned);
+        let forgotten = std::mem::take(&mut self.forgotten);
+        out.extend(forgotten.into_iter().map(|service| Effect::Forgotten { service }));
+        self.publish(&mut out);
+        out.append(&mut self.actions);
+        out.append(&mut self.finished);
+        out
+    }
+
+    /// When `Event::Tick` is due at the latest; `None` if only other events can change anything.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
-    }
-
-    /// How a service is; `None` if it is not known.
-    pub fn snapshot(&self, _service: &ServiceName, _now: Time) -> Option<Snapshot> {
-        None
+        if self.recovering {
+            return Some(self.now);
+        }
+        let service = self.timers.first().map(|(due, _)| *due);
+        let operation = self.operation_timers.first().map(|(due, _, _)| *due);
+        service.into_iter().chain(operation).min()
     }
 
     /// Every known service.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
-        self.definitions.keys()
+        self.services.keys()
     }
 
     /// The desired definition of a service: the one its next launch goes by.
     pub fn definition(&self, service: &ServiceName) -> Option<&Definition> {
-        self.definitions.get(service)
+        self.services.get(service).map(|found| &found.definition)
     }
 
-    /// What a request would do, without doing it.
-    pub fn plan(&self, _request: &OperationRequest) -> Vec<PlannedStep> {
-        Vec::new()
-    }
-
-    /// Whether nothing runs, nothing is wanted and no operation is in flight.
+    /// Whether nothing runs, nothing is going to run, and no operation is in flight.
     pub fn is_idle(&self) -> bool {
-        self.definitions.is_empty()
+        self.operations.is_empty() && self.services.values().all(Service::is_at_rest)
+    }
+
+    /// The service, if the event is about its present generation.
+    fn current(&mut self, name: &ServiceName, generation: u64) -> Option<&mut Service> {
+        let service = self.services.get_mut(name)?;
+        if service.generation != generation {
+            return None;
+        }
+        self.dirty.insert(name.clone());
+        Some(service)
+    }
+
+    fn probed(&mut self, name: &ServiceName, generation: u64, outcome: ProbeOutcome) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        let before = service.health();
+        let Some(probing) = service.up_mut().and_then(|up| up.probing.as_mut()) else {
+            return;
+        };
+        if !probing.answered(outcome, now) {
+            return;
+        }
+        match (before, service.health()) {
+            (before, after) if before == after => {}
+            (_, Health::Unhealthy) => {
+                let reason = advance::unhealthy(service).reason;
+                service.note(reason);
+            }
+            (Health::Unhealthy | Health::Unknown, Health::Healthy) => service.note("healthy again"),
+            (_, Health::Unknown) => service.note("its health cannot be told"),
+            _ => {}
+        }
+    }
+
+    fn hook_finished(&mut self, name: &ServiceName, generation: u64, hook: Hook, result: Result<(), String>) {
+        match hook {
+            Hook::BeforeStart => self.prepared(name, generation, result),
+            Hook::BeforeStop | Hook::AfterStop => {
+                if self.current(name, generation).is_some() {
+                    self.hook_of_stop_finished(name, hook, result);
+                }
+            }
+            Hook::AfterHealthy => {
+                if let (Some(service), Err(why)) = (self.current(name, generation), result) {
+                    let note = format!("{} hook failed: {why}", words::hook(hook));
+                    service.note(note.clone());
+                    service.hook_note = Some(note);
+                }
+            }
+        }
     }
 }

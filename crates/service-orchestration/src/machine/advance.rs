@@ -1,0 +1,500 @@
+//! Bringing services up: each takes every step that is open to it, and those it concerns are asked again.
+
+use std::collections::BTreeSet;
+
+use harness_model::spec::{Condition, RestartMode};
+use harness_model::{Health, ServiceName};
+
+use super::Machine;
+use super::health::{Due, Probing};
+use super::restart::STABLE;
+use super::service::{Active, Failure, Halt, Phase, Rest, SETTLE, Service, Stage, Up};
+use super::types::{Effect, Ended, FailureCause, Hook, LogPattern, Time};
+use super::words;
+
+impl Machine {
+    /// Lets every service concerned take every step open to it, until none is left.
+    pub(super) fn settle(&mut self) {
+        while let Some(name) = self.dirty.pop_first() {
+            while self.advance(&name) {}
+            self.note_facts(name);
+        }
+    }
+
+    fn advance(&mut self, name: &ServiceName) -> bool {
+        let now = self.now;
+        let Some(service) = self.services.get(name) else {
+            return false;
+        };
+        match &service.phase {
+            Phase::Idle(_) => {
+                if !service.defined && !service.wanted {
+                    self.forget(name);
+                }
+                false
+            }
+            Phase::Pending => {
+                let open = self.may_start(service);
+                if open {
+                    self.begin(name);
+                }
+                open
+            }
+            Phase::Backoff { until } => {
+                let due = *until <= now;
+                if due && let Some(service) = self.services.get_mut(name) {
+                    service.phase = Phase::Pending;
+                }
+                due
+            }
+            Phase::Active(_) => self.advance_active(name),
+            Phase::Stopping(stopping) => {
+                let due = stopping.stage.until() <= now;
+                if due {
+                    self.stop_stage_overdue(name);
+                }
+                due
+            }
+            Phase::Adrift(_) => false,
+        }
+    }
+
+    /// Spreads the word where what others build on has changed, and sets the timer anew.
+    fn note_facts(&mut self, name: ServiceName) {
+        self.touched.insert(name.clone());
+        let Some(service) = self.services.get(&name) else {
+            return;
+        };
+        let (facts, timer) = (self.facts(&name, service), service.deadline());
+        if timer != service.timer {
+            if let Some(old) = service.timer {
+                self.timers.remove(&(old, name.clone()));
+            }
+            if let Some(new) = timer {
+                self.timers.insert((new, name.clone()));
+            }
+        }
+        if facts != service.facts {
+            self.dirty
+                .extend(self.dependents.get(&name).into_iter().flatten().cloned());
+            if facts.going != service.facts.going || facts.state != service.facts.state {
+                // They may be waiting for this one to be gone.
+                let going = service.definition.dependencies.iter().map(|d| &d.service);
+                let going = going.filter(|d| self.services.get(*d).is_some_and(Service::is_going));
+                self.dirty.extend(going.cloned());
+            }
+        }
+        if let Some(service) = self.services.get_mut(&name) {
+            service.facts = facts;
+            service.timer = timer;
+        }
+    }
+
+    /// Begins a new generation. Nothing of a former one runs: only a pending service gets here.
+    fn begin(&mut self, name: &ServiceName) {
+        let now = self.now;
+        let Some(service) = self.services.get_mut(name) else {
+            return;
+        };
+        service.generation = service.generation.saturating_add(1);
+        service.digest = Some(service.definition.digest.clone());
+        service.matched.clear();
+        service.hook_note = None;
+        if !service.has_hook(Hook::BeforeStart) {
+            return self.launch(name);
+        }
+        let until = now.after(service.definition.startup_timeout);
+        service.phase = Phase::Active(Active {
+            stage: Stage::Preparing { until },
+            halt: None,
+        });
+        service.note("running its before_start hook");
+        let (generation, hook) = (service.generation, Hook::BeforeStart);
+        self.actions.push(Effect::RunHook {
+            service: name.clone(),
+            generation,
+            hook,
+        });
+    }
+
+    fn launch(&mut self, name: &ServiceName) {
+        let now = self.now;
+        let Some(service) = self.services.get_mut(name) else {
+            return;
+        };
+        service.phase = Phase::Active(Active {
+            stage: Stage::Launching { since: now },
+            halt: None,
+        });
+        let window = now.after(service.definition.startup_timeout);
+        service.series.window.get_or_insert(window);
+        service.note("launching");
+        let generation = service.generation;
+        self.actions.push(Effect::Launch {
+            service: name.clone(),
+            generation,
+            digest: service.definition.digest.clone(),
+        });
+        self.operations_saw_launch(name);
+        if generation > 1 {
+            for dependent in self.restarting_with(name) {
+                self.halt(&dependent, Halt::Asked, &format!("restarting with {name}"));
+            }
+        }
+    }
+
+    /// The running services that ask to be restarted when this one is.
+    pub(super) fn restarting_with(&self, name: &ServiceName) -> Vec<ServiceName> {
+        let wants = |dependent: &ServiceName| {
+            self.services.get(dependent).is_some_and(|service| {
+                service.is_staying()
+                    && service
+                        .definition
+                        .dependencies
+                        .iter()
+                        .any(|d| d.restart && d.service == *name && d.condition != Condition::None)
+            })
+        };
+        self.dependents_of(name).filter(|d| wants(d)).cloned().collect()
+    }
+
+    pub(super) fn launched(&mut self, name: &ServiceName, generation: u64) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        let policy = service.definition.health.clone();
+        match &mut service.phase {
+            Phase::Active(Active {
+                stage: stage @ Stage::Launching { .. },
+                ..
+            }) => {
+                *stage = Stage::Up(Up::new(now, policy.map(|policy| Probing::new(policy, now))));
+                service.note("launched");
+            }
+            Phase::Stopping(stopping) => {
+                stopping.launched_at.get_or_insert(now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        match &service.phase {
+            Phase::Active(Active {
+                stage: Stage::Launching { .. },
+                halt: None,
+            }) => {
+                let failure = Failure {
+                    reason: format!("could not be launched: {reason}"),
+                    cause: FailureCause::Launch(reason),
+                };
+                self.attempt_over(name, Some(failure));
+            }
+            Phase::Active(Active {
+                stage: Stage::Launching { .. },
+                ..
+            })
+            | Phase::Stopping(_)
+            | Phase::Adrift(_) => {
+                self.gone(name);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn exited(&mut self, name: &ServiceName, generation: u64, ended: Ended) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        let active = match &service.phase {
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                ..
+            }) => return,
+            Phase::Active(active) => active,
+            Phase::Stopping(stopping) if !stopping.stage.may_be_live() => return,
+            Phase::Stopping(_) | Phase::Adrift(_) => {
+                service.note(words::ended(&ended));
+                service.ended = Some(ended);
+                return self.gone(name);
+            }
+            Phase::Idle(_) | Phase::Pending | Phase::Backoff { .. } => return,
+        };
+        service.ended = Some(ended.clone());
+        if active.halt.is_some() {
+            service.note(words::ended(&ended));
+            return self.gone(name);
+        }
+        let (since, was_ready) = match &active.stage {
+            Stage::Launching { since } => (*since, service.definition.health.is_none()),
+            Stage::Up(up) => (up.launched_at, up.was_ready),
+            Stage::Preparing { .. } => return,
+        };
+        let was_ready = was_ready || service.definition.oneshot;
+        let early = words::succeeded(&ended) && !was_ready;
+        if words::succeeded(&ended) && !early {
+            let oneshot = service.definition.oneshot;
+            self.attempt_over(name, None);
+            if oneshot {
+                self.run_after_healthy(name);
+            }
+            return;
+        }
+        let reason = if early {
+            "exited 0 before it was healthy".to_owned()
+        } else {
+            format!(
+                "{} after {}",
+                words::ended(&ended),
+                words::brief(now.since(since))
+            )
+        };
+        self.attempt_over(
+            name,
+            Some(Failure {
+                cause: FailureCause::Ended(ended),
+                reason,
+            }),
+        );
+    }
+
+    /// The `before_start` hook of the present attempt has ended.
+    pub(super) fn prepared(&mut self, name: &ServiceName, generation: u64, result: Result<(), String>) {
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        match &service.phase {
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                halt: None,
+            }) => {}
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                ..
+            }) => return self.gone(name),
+            Phase::Stopping(_) => return self.hook_of_stop_finished(name, Hook::BeforeStart, result),
+            _ => return,
+        }
+        match result {
+            Err(why) => self.preparing_failed(name, why),
+            // What held before the hook may not hold any more.
+            Ok(()) => match self.services.get(name).map(|service| self.may_start(service)) {
+                Some(true) => self.launch(name),
+                _ => {
+                    if let Some(service) = self.services.get_mut(name) {
+                        service.phase = Phase::Pending;
+                    }
+                }
+            },
+        }
+    }
+
+    fn preparing_failed(&mut self, name: &ServiceName, why: String) {
+        let reason = format!("before_start hook failed: {why}");
+        let cause = FailureCause::Hook(Hook::BeforeStart, why);
+        self.attempt_over(name, Some(Failure { cause, reason }));
+    }
+
+    fn advance_active(&mut self, name: &ServiceName) -> bool {
+        let now = self.now;
+        let Some(service) = self.services.get(name) else {
+            return false;
+        };
+        let Phase::Active(active) = &service.phase else {
+            return false;
+        };
+        if let Some(halt) = &active.halt {
+            let open = matches!(halt, Halt::Failed(_)) || !self.has_going_dependents(name);
+            if open {
+                self.begin_stop(name);
+            }
+            return open;
+        }
+        if let Stage::Preparing { until } = active.stage {
+            if until <= now {
+                self.preparing_failed(name, "it did not end in time".into());
+            }
+            return until <= now;
+        }
+        let ready = service
+            .up()
+            .is_some_and(|up| up.was_ready || service.up_is_ready(up));
+        if !ready && service.series.window.is_some_and(|window| window <= now) {
+            self.startup_timed_out(name);
+            return true;
+        }
+        match service.up() {
+            None => false,
+            Some(_) => self.advance_up(name),
+        }
+    }
+
+    fn startup_timed_out(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get_mut(name) else {
+            return;
+        };
+        let goal = if service.definition.oneshot {
+            "completed"
+        } else if service.up().is_none() {
+            "launched"
+        } else {
+            "healthy"
+        };
+        let mut reason = format!(
+            "not {goal} within {}",
+            words::brief(service.definition.startup_timeout)
+        );
+        if let Some(answer) = service
+            .up()
+            .and_then(|up| up.probing.as_ref())
+            .and_then(Probing::last)
+        {
+            reason = format!("{reason}: {answer}");
+        }
+        service.series.overdue = true;
+        let failure = Failure {
+            cause: FailureCause::StartupTimeout,
+            reason: reason.clone(),
+        };
+        self.halt(name, Halt::Failed(failure), &reason);
+    }
+
+    /// A running service: readiness, stability, patterns, probes.
+    fn advance_up(&mut self, name: &ServiceName) -> bool {
+        let now = self.now;
+        let patterns = self.patterns_of(name);
+        let Some(service) = self.services.get_mut(name) else {
+            return false;
+        };
+        let generation = service.generation;
+        let Some(up) = service.up_mut() else {
+            return false;
+        };
+        for pattern in patterns {
+            if up.watched.insert(pattern.clone()) {
+                self.actions.push(Effect::WatchLog {
+                    service: name.clone(),
+                    generation,
+                    pattern,
+                });
+            }
+        }
+        up.settled |= up.launched_at.after(SETTLE) <= now;
+        match up.probing.as_mut().and_then(|probing| probing.due(now)) {
+            Some(Due::Probe) => {
+                self.actions.push(Effect::Probe {
+                    service: name.clone(),
+                    generation,
+                });
+            }
+            Some(Due::NothingButHealthLost) => service.note("its probe does not answer"),
+            None => {}
+        }
+        let first = follow_readiness(service, now);
+        if first {
+            self.run_after_healthy(name);
+        }
+        let Some(service) = self.services.get(name) else {
+            return false;
+        };
+        let ill = service.health() == Health::Unhealthy && service.definition.restart.mode != RestartMode::No;
+        if ill {
+            let failure = unhealthy(service);
+            let reason = failure.reason.clone();
+            self.halt(name, Halt::Failed(failure), &reason);
+        }
+        ill
+    }
+
+    fn run_after_healthy(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get(name) else {
+            return;
+        };
+        if service.has_hook(Hook::AfterHealthy) {
+            let (generation, hook) = (service.generation, Hook::AfterHealthy);
+            self.actions.push(Effect::RunHook {
+                service: name.clone(),
+                generation,
+                hook,
+            });
+        }
+    }
+
+    /// The patterns that dependents wait for in the output of a service.
+    fn patterns_of(&self, name: &ServiceName) -> BTreeSet<LogPattern> {
+        self.patterns.get(name).cloned().unwrap_or_default()
+    }
+
+    fn forget(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.remove(name) else {
+            return;
+        };
+        if let Some(timer) = service.timer {
+            self.timers.remove(&(timer, name.clone()));
+        }
+        self.unlink(name, &service.definition);
+        self.dirty
+            .extend(self.dependents.get(name).into_iter().flatten().cloned());
+        self.forgotten.push(name.clone());
+    }
+}
+
+/// Keeps the marks of being ready; `true` when it is so for the first time.
+fn follow_readiness(service: &mut Service, now: Time) -> bool {
+    let ready = service.is_ready();
+    let streak_over = service
+        .up()
+        .and_then(|up| up.stable_since)
+        .is_some_and(|since| since.after(STABLE) <= now);
+    let Some(up) = service.up_mut() else {
+        return false;
+    };
+    let first = ready && !up.was_ready;
+    let launched_at = up.launched_at;
+    let probed = up.probing.is_some();
+    up.was_ready |= ready;
+    up.stable_since = if ready {
+        up.stable_since.or(Some(now))
+    } else {
+        None
+    };
+    if ready {
+        service.series.window = None;
+        service.series.overdue = false;
+    }
+    if ready && streak_over {
+        service.series.streak = 0;
+        service.series.failure = None;
+    }
+    if first && probed {
+        service.note(format!("healthy after {}", words::brief(now.since(launched_at))));
+    }
+    first
+}
+
+pub(super) fn unhealthy(service: &Service) -> Failure {
+    let last = service
+        .up()
+        .and_then(|up| up.probing.as_ref())
+        .and_then(Probing::last);
+    Failure {
+        cause: FailureCause::Unhealthy,
+        reason: match last {
+            Some(answer) => format!("unhealthy: {answer}"),
+            None => "unhealthy".into(),
+        },
+    }
+}
+
+impl Service {
+    /// Nothing runs any more and nothing is wanted.
+    pub(super) fn rest(&mut self, rest: Rest) {
+        self.phase = Phase::Idle(rest);
+        self.series = Default::default();
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether dependencies hold, whether they still can, and what ails a service by way of them.
+
+use harness_model::spec::{Condition, Dependency, RestartMode};
+use harness_model::{Health, ServiceName};
+
+use super::Machine;
+use super::service::{Facts, Phase, Rest, Service, Trouble};
+use super::types::LogPattern;
+
+impl Machine {
+    /// Whether everything holds that a service waits for.
+    pub(super) fn may_start(&self, service: &Service) -> bool {
+        service.definition.dependencies.iter().all(|d| self.satisfied(d))
+    }
+
+    /// Whether a dependency holds, or may be passed over.
+    pub(super) fn satisfied(&self, dependency: &Dependency) -> bool {
+        if dependency.condition == Condition::None {
+            return true;
+        }
+        match self.services.get(&dependency.service) {
+            None => !dependency.required,
+            Some(service) => {
+                holds(&dependency.condition, service) || (!dependency.required && given_up(service))
+            }
+        }
+    }
+
+    /// Whether a pending service waits for something that only a new operation can bring about.
+    fn is_stuck(&self, service: &Service) -> bool {
+        matches!(service.phase, Phase::Pending)
+            && service
+                .definition
+                .dependencies
+                .iter()
+                .any(|d| !self.satisfied(d) && self.services.get(&d.service).is_none_or(given_up))
+    }
+
+    /// What ails a service by way of its required dependencies.
+    fn trouble(&self, name: &ServiceName, service: &Service) -> Option<Trouble> {
+        if matches!(service.phase, Phase::Idle(_)) {
+            return None;
+        }
+        let is_up = service.is_live();
+        service
+            .definition
+            .dependencies
+            .iter()
+            .filter(|d| d.required && d.condition != Condition::None && d.service != *name)
+            .find_map(|d| {
+                let via = d.service.clone();
+                let Some(dependency) = self.services.get(&via) else {
+                    return Some(Trouble {
+                        root: via.clone(),
+                        via,
+                        what: "is not known",
+                    });
+                };
+                if is_up && matches!(d.condition, Condition::Completed) && !is_failed(dependency) {
+                    return None;
+                }
+                if let Some(what) = ailment(dependency, is_up) {
+                    return Some(Trouble {
+                        root: via.clone(),
+                        via,
+                        what,
+                    });
+                }
+                let inherited = dependency.facts.trouble.as_ref()?;
+                (inherited.root != *name).then(|| Trouble {
+                    via,
+                    ..inherited.clone()
+                })
+            })
+    }
+
+    /// What others must hear of when it changes.
+    pub(super) fn facts(&self, name: &ServiceName, service: &Service) -> Facts {
+        Facts {
+            state: service.state(),
+            health: service.health(),
+            wanted: service.wanted,
+            started: service.staying_up().is_some(),
+            going: service.is_going(),
+            overdue: service.series.overdue,
+            matched: service.matched.len(),
+            stuck: self.is_stuck(service),
+            trouble: self.trouble(name, service),
+        }
+    }
+}
+
+/// Whether a condition holds. What is being stopped holds nothing, and unknown is not good.
+pub(super) fn holds(condition: &Condition, service: &Service) -> bool {
+    match condition {
+        Condition::None => true,
+        Condition::Started => service.staying_up().is_some() || service.completed(),
+        Condition::Healthy => service.staying_up().is_some() && service.health() == Health::Healthy,
+        Condition::Completed => {
+            service.completed() && service.digest.as_ref() == Some(&service.definition.digest)
+        }
+        Condition::Log(pattern) => {
+            (service.staying_up().is_some() || service.completed())
+                && service.matched.contains(&LogPattern(pattern.clone()))
+        }
+    }
+}
+
+/// Whether nothing more can be expected of a service without a new operation (or, for one that crashes again
+/// and again, before long).
+pub(super) fn given_up(service: &Service) -> bool {
+    match &service.phase {
+        Phase::Idle(_) | Phase::Adrift(_) => true,
+        Phase::Pending => service.facts.stuck || service.series.overdue,
+        Phase::Backoff { .. } => service.series.overdue,
+        Phase::Stopping(_) => !service.wanted || service.series.overdue,
+        Phase::Active(_) => !service.wanted || service.series.overdue || unhealthy_for_good(service),
+    }
+}
+
+/// Unhealthy, and its policy leaves it so.
+pub(super) fn unhealthy_for_good(service: &Service) -> bool {
+    service.definition.restart.mode == RestartMode::No
+        && service.staying_up().is_some()
+        && service.health() == Health::Unhealthy
+}
+
+fn is_failed(service: &Service) -> bool {
+    matches!(service.phase, Phase::Idle(Rest::Failed(_)))
+}
+
+/// What is wrong with a service itself, as its dependents put it.
+fn ailment(service: &Service, dependent_is_up: bool) -> Option<&'static str> {
+    match &service.phase {
+        Phase::Idle(Rest::Failed(_)) => Some("failed"),
+        Phase::Idle(Rest::Completed) => None,
+        Phase::Idle(Rest::Stopped | Rest::Rebooted) => Some("is stopped"),
+        Phase::Backoff { .. } => Some("is restarting"),
+        Phase::Adrift(_) => Some("could not be stopped"),
+        Phase::Active(_) if service.health() == Health::Unhealthy => Some("is unhealthy"),
+        _ if !dependent_is_up => None,
+        Phase::Pending => Some("is not running"),
+        Phase::Stopping(_) => Some("is stopping"),
+        Phase::Active(active) if active.halt.is_some() => Some("is stopping"),
+        Phase::Active(_) => None,
+    }
+}

@@ -1,0 +1,153 @@
+//! Following the health of one generation.
+//!
+//! ```text
+//!             good                     `retries` bad in a row
+//! starting ---------> healthy <----------------------------> unhealthy
+//!     \                  |                   good                |
+//!      \---- unknown <---+------ the prober failed --------------+
+//! ```
+//! Until the first good answer bad ones do not count (only `startup_timeout` does). From `unknown` only a good
+//! answer or `retries` bad ones lead out: what is not known is never shown as good.
+
+use std::time::Duration;
+
+use harness_model::Health;
+
+use super::service::MARGIN;
+use super::types::{HealthPolicy, ProbeOutcome, Time};
+
+/// How long after the launch probes follow each other at the shortest pause.
+const EAGER_FOR: Duration = Duration::from_secs(1);
+/// After that a pause is this part of the time since.
+const GROWTH: u32 = 8;
+/// Keeps a zero interval from probing without end at one instant.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Probing {
+    policy: HealthPolicy,
+    launched_at: Time,
+    next: Next,
+    health: Health,
+    /// Bad answers in a row since the first good one.
+    failures: u32,
+    was_healthy: bool,
+    last: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    At(Time),
+    /// Asked; the answer is overdue at this time.
+    InFlight {
+        overdue: Time,
+    },
+    /// Asked, and the prober has not kept its own timeout. Not asked again: never two in flight.
+    Lost,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Probe,
+    NothingButHealthLost,
+}
+
+impl Probing {
+    /// For a process that has just been launched.
+    pub(super) fn new(policy: HealthPolicy, launched_at: Time) -> Self {
+        Self {
+            policy,
+            launched_at,
+            next: Next::At(launched_at),
+            health: Health::Starting,
+            failures: 0,
+            was_healthy: false,
+            last: None,
+        }
+    }
+
+    /// For a process that a former daemon launched.
+    pub(super) fn adopted(policy: HealthPolicy, now: Time, was_healthy: bool) -> Self {
+        Self {
+            health: Health::Unknown,
+            was_healthy,
+            ..Self::new(policy, now)
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.health
+    }
+
+    pub(super) fn last(&self) -> Option<&String> {
+        self.last.as_ref()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.next {
+            Next::At(time) | Next::InFlight { overdue: time } => Some(time),
+            Next::Lost => None,
+        }
+    }
+
+    /// What is due at `now`, taken.
+    pub(super) fn due(&mut self, now: Time) -> Option<Due> {
+        match self.next {
+            Next::At(time) if time <= now => {
+                let overdue = now.after(self.policy.timeout).after(MARGIN);
+                self.next = Next::InFlight { overdue };
+                Some(Due::Probe)
+            }
+            Next::InFlight { overdue } if overdue <= now => {
+                self.next = Next::Lost;
+                self.health = Health::Unknown;
+                self.last = Some("the probe did not answer".into());
+                Some(Due::NothingButHealthLost)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes an answer in; `false` if none was asked for.
+    pub(super) fn answered(&mut self, outcome: ProbeOutcome, now: Time) -> bool {
+        if matches!(self.next, Next::At(_)) {
+            return false;
+        }
+        match outcome {
+            ProbeOutcome::Healthy => {
+                self.health = Health::Healthy;
+                self.was_healthy = true;
+                self.failures = 0;
+                self.last = None;
+            }
+            ProbeOutcome::Unhealthy(answer) => {
+                self.last = Some(answer);
+                if self.was_healthy {
+                    self.failures = self.failures.saturating_add(1);
+                    if self.failures >= self.policy.retries.max(1) {
+                        self.health = Health::Unhealthy;
+                    }
+                } else {
+                    self.health = Health::Starting;
+                }
+            }
+            ProbeOutcome::Unknown(why) => {
+                self.last = Some(why);
+                self.health = Health::Unknown;
+            }
+        }
+        self.next = Next::At(now.after(self.pause(now)));
+        true
+    }
+
+    fn pause(&self, now: Time) -> Duration {
+        let interval = self.policy.interval.max(SHORTEST);
+        if self.was_healthy {
+            return interval;
+        }
+        let eager = self.policy.eager.max(SHORTEST);
+        let beyond = now.since(self.launched_at).saturating_sub(EAGER_FOR);
+        eager.saturating_add(beyond / GROWTH).min(interval)
+    }
+}

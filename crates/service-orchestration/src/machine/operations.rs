@@ -1,0 +1,404 @@
+//! Operations: taking a request in, and following each of its services until the verdict is certain.
+//!
+//! A start ends when nothing more can change its verdict: every service of it is up, has failed for good, or
+//! waits in vain for one that has. For a service that crashes again and again, or a condition that never comes
+//! to hold, "for good" means: not within its `startup_timeout` from the first launch the operation saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness_model::ServiceName;
+
+use super::Machine;
+use super::plan::{Plan, StartRequest};
+use super::service::{Active, Halt, Phase};
+use super::types::{
+    Change, Definition, Effect, OperationId, OperationOutcome, OperationRequest, Outcome, RootFailure, Time,
+    Timing,
+};
+
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) entries: BTreeMap<ServiceName, Entry>,
+    /// Entries that are [`Status::Moving`].
+    pub(super) moving: usize,
+    pub(super) stage: OperationStage,
+}
+
+#[derive(Debug)]
+pub(super) enum OperationStage {
+    Starting {
+        rollback: bool,
+        no_deps: bool,
+    },
+    Stopping,
+    /// A start has failed and takes down what it began.
+    RollingBack(Vec<RootFailure>),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) change: Change,
+    /// Whether its failure fails the operation.
+    pub(super) needed: bool,
+    pub(super) launched: Option<Time>,
+    pub(super) done: Option<Time>,
+    /// When patience with it ends.
+    pub(super) deadline: Option<Time>,
+    /// That patience ended once without it being up.
+    pub(super) late: bool,
+    pub(super) status: Status,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Something is happening to it that ends by itself.
+    Moving,
+    /// Waits for its dependencies.
+    Waiting,
+    /// Where the operation wants it.
+    Reached,
+    Failed,
+    /// Another operation wants it otherwise.
+    Superseded,
+}
+
+impl Entry {
+    fn new(change: Change, needed: bool) -> Self {
+        Self {
+            change,
+            needed,
+            launched: None,
+            done: None,
+            deadline: None,
+            late: false,
+            status: Status::Moving,
+        }
+    }
+}
+
+impl Operation {
+    fn new(plan: &Plan, stage: OperationStage) -> Self {
+        let entry = |(name, change): (&ServiceName, &Change)| {
+            let needed = plan.needed.contains(name) || *change == Change::Stop;
+            (name.clone(), Entry::new(*change, needed))
+        };
+        let entries: BTreeMap<_, _> = plan.changes.iter().map(entry).collect();
+        Self {
+            moving: entries.len(),
+            entries,
+            stage,
+        }
+    }
+
+    /// Whether the operation wants this service down.
+    pub(super) fn takes_down(&self, entry: &Entry) -> bool {
+        match self.stage {
+            OperationStage::Stopping => true,
+            OperationStage::Starting { .. } => entry.change == Change::Stop,
+            OperationStage::RollingBack(_) => entry.change != Change::Unchanged,
+        }
+    }
+
+    pub(super) fn set_status(&mut self, name: &ServiceName, status: Status, now: Time) {
+        if let Some(entry) = self.entries.get_mut(name)
+            && entry.status != status
+        {
+            match (entry.status, status) {
+                (Status::Moving, _) => self.moving = self.moving.saturating_sub(1),
+                (_, Status::Moving) => self.moving += 1,
+                _ => {}
+            }
+            entry.status = status;
+            entry.done = (status == Status::Reached).then_some(now);
+        }
+    }
+
+    pub(super) fn finished(self, operation: OperationId, outcome: Outcome) -> Effect {
+        let timing = |(name, entry): (ServiceName, Entry)| {
+            (
+                name,
+                Timing {
+                    change: entry.change,
+                    launched: entry.launched,
+                    done: entry.done,
+                },
+            )
+        };
+        let timings = self.entries.into_iter().map(timing).collect();
+        Effect::Finished {
+            operation,
+            outcome: OperationOutcome { outcome, timings },
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn submit(&mut self, operation: OperationId, request: OperationRequest) {
+        if self.operations.contains_key(&operation) {
+            return;
+        }
+        match request {
+            OperationRequest::Start {
+                definitions,
+                targets,
+                no_deps,
+                restart,
+                prune,
+                rollback,
+            } => {
+                let request = StartRequest {
+                    definitions: &definitions,
+                    targets: targets.as_ref(),
+                    no_deps,
+                    restart,
+                    prune,
+                };
+                let plan = self.plan_start(request);
+                self.planned(operation, &plan);
+                self.take_definitions(definitions, &plan.redefined);
+                for (name, change) in &plan.changes {
+                    self.carry_out(name, *change);
+                }
+                self.start_takes_over(&plan);
+                let stage = OperationStage::Starting { rollback, no_deps };
+                self.operations.insert(operation, Operation::new(&plan, stage));
+            }
+            OperationRequest::Stop { targets } => {
+                let plan = self.plan_stop(targets.as_ref());
+                self.planned(operation, &plan);
+                for name in plan.changes.keys() {
+                    self.release(name);
+                }
+                self.stop_takes_over(&plan);
+                self.operations
+                    .insert(operation, Operation::new(&plan, OperationStage::Stopping));
+            }
+        }
+    }
+
+    /// Nobody waits for it any more. What it began goes on, so nothing is rolled back.
+    pub(super) fn abandon(&mut self, operation: OperationId) {
+        if let Some(gone) = self.operations.remove(&operation) {
+            self.drop_timers(operation, &gone);
+        }
+    }
+
+    fn planned(&mut self, operation: OperationId, plan: &Plan) {
+        self.planned.push(Effect::Planned {
+            operation,
+            steps: plan.steps.clone(),
+        });
+        self.heard.extend(plan.changes.keys().cloned());
+    }
+
+    /// What the file says is desired of the services concerned at once, of the others as soon as nothing is
+    /// wanted of them.
+    fn take_definitions(
+        &mut self,
+        definitions: BTreeMap<ServiceName, Definition>,
+        redefined: &BTreeSet<ServiceName>,
+    ) {
+        let known: Vec<ServiceName> = self.services.keys().cloned().collect();
+        for name in known {
+            let defined = definitions.contains_key(&name);
+            if let Some(service) = self.services.get_mut(&name)
+                && service.defined != defined
+            {
+                service.defined = defined;
+                if !defined && service.is_at_rest() && !redefined.contains(&name) {
+                    service.wanted = false;
+                }
+                self.dirty.insert(name);
+            }
+        }
+        for (name, definition) in definitions {
+            let at_rest = self
+                .services
+                .get(&name)
+                .is_none_or(|service| service.is_at_rest());
+            if at_rest || redefined.contains(&name) {
+                self.define(&name, definition);
+            }
+        }
+    }
+
+    /// Makes a service wanted, in the way that was planned.
+    fn carry_out(&mut self, name: &ServiceName, change: Change) {
+        self.dirty.insert(name.clone());
+        if change == Change::Stop {
+            return self.release(name);
+        }
+        let Some(service) = self.services.get_mut(name) else {
+            return;
+        };
+        service.wanted = true;
+        match (&mut service.phase, change) {
+            (Phase::Idle(_), Change::Unchanged) => {}
+            (Phase::Idle(_) | Phase::Pending, _)
+            | (Phase::Backoff { .. }, Change::Start | Change::Restart) => {
+                service.begin_series();
+            }
+            (Phase::Backoff { .. }, _) => {}
+            (Phase::Stopping(stopping), _) => stopping.halt = Halt::Asked,
+            (Phase::Adrift(_), _) => self.kill_again(name),
+            (Phase::Active(active), Change::Unchanged) => {
+                if active.halt.take().is_some() {
+                    service.note("its stop was called off");
+                }
+            }
+            (Phase::Active(_), Change::Replace) => {
+                self.halt(name, Halt::Asked, "replacing it: its spec changed")
+            }
+            (Phase::Active(_), _) => self.halt(name, Halt::Asked, "restarting"),
+        }
+    }
+
+    /// A start wants services up that stops (or prunes, or rollbacks) were taking down.
+    fn start_takes_over(&mut self, plan: &Plan) {
+        let now = self.now;
+        for operation in self.operations.values_mut() {
+            for name in plan
+                .changes
+                .iter()
+                .filter(|(_, c)| **c != Change::Stop)
+                .map(|(name, _)| name)
+            {
+                let taken = operation.entries.get(name).is_some_and(|entry| {
+                    operation.takes_down(entry) && !matches!(entry.status, Status::Reached)
+                });
+                if taken {
+                    operation.set_status(name, Status::Superseded, now);
+                }
+            }
+        }
+    }
+
+    /// A stop preempts every start that wants one of its services up.
+    fn stop_takes_over(&mut self, plan: &Plan) {
+        let preempted = |operation: &Operation| {
+            matches!(operation.stage, OperationStage::Starting { .. })
+                && operation
+                    .entries
+                    .iter()
+                    .any(|(name, entry)| entry.change != Change::Stop && plan.changes.contains_key(name))
+        };
+        let ids: Vec<OperationId> = self
+            .operations
+            .iter()
+            .filter(|(_, o)| preempted(o))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            if let Some(operation) = self.operations.remove(&id) {
+                self.drop_timers(id, &operation);
+                self.finished.push(operation.finished(id, Outcome::Superseded));
+            }
+        }
+    }
+
+    pub(super) fn operations_saw_launch(&mut self, name: &ServiceName) {
+        let now = self.now;
+        for operation in self.operations.values_mut() {
+            if let Some(entry) = operation.entries.get_mut(name) {
+                entry.launched.get_or_insert(now);
+            }
+        }
+    }
+
+    pub(super) fn drop_timers(&mut self, id: OperationId, operation: &Operation) {
+        for (name, entry) in &operation.entries {
+            if let Some(deadline) = entry.deadline {
+                self.operation_timers.remove(&(deadline, id, name.clone()));
+            }
+        }
+    }
+
+    /// Lets every operation hear of what changed; `true` if one of them changed something in turn.
+    pub(super) fn follow_operations(&mut self) -> bool {
+        let heard = std::mem::take(&mut self.heard);
+        let mut again = false;
+        for id in self.operations.keys().copied().collect::<Vec<_>>() {
+            let Some(mut operation) = self.operations.remove(&id) else {
+                continue;
+            };
+            for name in &heard {
+                self.follow(id, &mut operation, name);
+            }
+            let verdict = if operation.moving == 0 {
+                self.verdict(&operation)
+            } else {
+                None
+            };
+            match verdict {
+                None => {
+                    self.operations.insert(id, operation);
+                }
+                Some(Outcome::Failed(roots))
+                    if matches!(operation.stage, OperationStage::Starting { rollback: true, .. }) =>
+                {
+                    operation.stage = OperationStage::RollingBack(roots);
+                    self.roll_back(&operation);
+                    self.operations.insert(id, operation);
+                    again = true;
+                }
+                Some(outcome) => {
+                    self.drop_timers(id, &operation);
+                    self.finished.push(operation.finished(id, outcome));
+                }
+            }
+        }
+        again
+    }
+
+    fn roll_back(&mut self, operation: &Operation) {
+        for (name, entry) in &operation.entries {
+            self.heard.insert(name.clone());
+            if operation.takes_down(entry) && entry.status != Status::Superseded {
+                self.release(name);
+            }
+        }
+    }
+
+    fn follow(&mut self, id: OperationId, operation: &mut Operation, name: &ServiceName) {
+        let now = self.now;
+        let Some(entry) = operation.entries.get(name) else {
+            return;
+        };
+        if entry.status == Status::Superseded {
+            return;
+        }
+        if entry.deadline.is_none()
+            && !operation.takes_down(entry)
+            && let Some(deadline) = self.patience(operation, name)
+            && let Some(entry) = operation.entries.get_mut(name)
+        {
+            entry.deadline = Some(deadline);
+            self.operation_timers.insert((deadline, id, name.clone()));
+        }
+        let Some(entry) = operation.entries.get(name) else {
+            return;
+        };
+        let (status, late) = self.status(operation, entry, name);
+        operation.set_status(name, status, now);
+        if let Some(entry) = operation.entries.get_mut(name) {
+            entry.late = late;
+        }
+    }
+
+    /// When an operation loses patience with a service; `None` before anything of it has begun.
+    fn patience(&self, operation: &Operation, name: &ServiceName) -> Option<Time> {
+        let service = self.services.get(name)?;
+        let from_now = self.now.after(service.definition.startup_timeout);
+        match (&service.phase, &operation.stage) {
+            (Phase::Active(Active { halt: None, .. }) | Phase::Backoff { .. }, _) => Some(
+                service
+                    .series
+                    .window
+                    .filter(|window| *window > self.now)
+                    .unwrap_or(from_now),
+            ),
+            (Phase::Pending, OperationStage::Starting { no_deps: true, .. }) => Some(from_now),
+            _ => None,
+        }
+    }
+}

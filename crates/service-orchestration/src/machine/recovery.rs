@@ -1,0 +1,128 @@
+//! What a new daemon makes of what a former one left.
+//!
+//! | found | wanted | not wanted |
+//! |---|---|---|
+//! | running | adopted; replaced if a changed spec was on its way | its stop is continued |
+//! | ended, nobody has dealt with it | its restart policy decides | stopped |
+//! | ended before | completed or failed, as it was | stopped |
+//! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
+//! | idle | its start is continued | stopped |
+//!
+//! Recoveries come one by one, so nothing is done (and nothing published) before the first other event: only
+//! then is it known which dependencies there are. Until then a deadline is due at once.
+
+use harness_model::ServiceName;
+use harness_model::spec::RestartMode;
+
+use super::Machine;
+use super::health::Probing;
+use super::restart::STABLE;
+use super::service::{Active, Failure, Halt, Phase, Rest, SETTLE, Service, Stage, Up};
+use super::types::{Definition, FailureCause, Recovered, Time};
+use super::words;
+
+impl Machine {
+    pub(super) fn recover(
+        &mut self,
+        name: ServiceName,
+        definition: Definition,
+        wanted: bool,
+        found: Recovered,
+    ) {
+        if self.services.contains_key(&name) {
+            return;
+        }
+        self.recovering = true;
+        self.define(&name, definition);
+        self.dirty.insert(name.clone());
+        let now = self.now;
+        let Some(service) = self.services.get_mut(&name) else {
+            return;
+        };
+        service.wanted = wanted;
+        match found {
+            Recovered::Running {
+                generation,
+                digest,
+                for_,
+                was_ready,
+                restarts,
+            } => {
+                service.generation = generation;
+                service.restarts = restarts;
+                let changed = digest != service.definition.digest;
+                service.digest = Some(digest);
+                let launched_at = Time(now.0.saturating_sub(for_));
+                let policy = service.definition.health.clone();
+                let mut up = Up::new(
+                    launched_at,
+                    policy.map(|policy| Probing::adopted(policy, now, was_ready)),
+                );
+                up.settled = for_ >= SETTLE;
+                up.was_ready = was_ready && !service.definition.oneshot;
+                service.series.streak = if was_ready && for_ >= STABLE { 0 } else { restarts };
+                service.series.window = Some(now.after(service.definition.startup_timeout));
+                let halt = (changed || !wanted).then_some(Halt::Asked);
+                service.phase = Phase::Active(Active {
+                    stage: Stage::Up(up),
+                    halt,
+                });
+                service.note("adopted");
+            }
+            Recovered::Ended {
+                generation,
+                digest,
+                ended,
+                fresh,
+                restarts,
+            } => {
+                service.generation = generation;
+                service.digest = Some(digest);
+                service.restarts = restarts;
+                service.ended = Some(ended.clone());
+                let failure = (!words::succeeded(&ended)).then(|| Failure {
+                    reason: words::ended(&ended),
+                    cause: FailureCause::Ended(ended),
+                });
+                if fresh {
+                    service.series.streak = restarts;
+                    self.attempt_over(&name, failure);
+                } else {
+                    service.phase = Phase::Idle(match failure {
+                        _ if !wanted => Rest::Stopped,
+                        Some(failure) => Rest::Failed(failure),
+                        None => Rest::Completed,
+                    });
+                }
+            }
+            Recovered::Rebooted { generation } => {
+                service.generation = generation;
+                let again = matches!(
+                    service.definition.restart.mode,
+                    RestartMode::Always | RestartMode::UnlessStopped
+                );
+                if wanted && again {
+                    service.begin_series();
+                    service.note("starting again after a reboot");
+                } else {
+                    service.wanted = false;
+                    service.phase = Phase::Idle(Rest::Rebooted);
+                    service.note("the machine was rebooted");
+                }
+            }
+            Recovered::Idle { generation } => {
+                service.generation = generation;
+                if wanted {
+                    service.begin_series();
+                }
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Nothing runs and nothing is going to.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Idle(_))
+    }
+}

@@ -1,0 +1,351 @@
+//! A service and the phase it is in. What only a phase knows lives in the variant of that phase.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use harness_model::resolve::SpecDigest;
+use harness_model::spec::RestartMode;
+use harness_model::{Health, ServiceName, ServiceState};
+
+use super::health::Probing;
+use super::types::{Definition, Ended, FailureCause, Hook, LogPattern, Snapshot, Time};
+
+/// How long a service without a probe is watched before an operation counts it as up.
+pub(super) const SETTLE: Duration = Duration::from_millis(300);
+/// How much longer than its executor the machine waits for an answer.
+pub(super) const MARGIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) definition: Definition,
+    /// Whether the newest file has it.
+    pub(super) defined: bool,
+    pub(super) wanted: bool,
+    /// The last one used; 0 if there was none.
+    pub(super) generation: u64,
+    /// What that generation was launched by.
+    pub(super) digest: Option<SpecDigest>,
+    pub(super) phase: Phase,
+    /// How its last process ended.
+    pub(super) ended: Option<Ended>,
+    /// Restarts by policy since it was last asked to start.
+    pub(super) restarts: u32,
+    pub(super) series: Series,
+    /// Patterns seen in the output of this generation; outlives its process.
+    pub(super) matched: BTreeSet<LogPattern>,
+    /// A hook that failed without failing the service.
+    pub(super) hook_note: Option<String>,
+    pub(super) facts: Facts,
+    pub(super) timer: Option<Time>,
+    pub(super) published: Option<Snapshot>,
+    /// What happened since the last `Changed`.
+    pub(super) notes: Vec<String>,
+}
+
+/// Attempts in a row to bring a service up.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    /// Restarts in a row.
+    pub(super) streak: u32,
+    /// When it must be ready; from its first launch.
+    pub(super) window: Option<Time>,
+    /// That it has once missed its window and goes on by policy.
+    pub(super) overdue: bool,
+    /// Why the last attempt failed.
+    pub(super) failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) cause: FailureCause,
+    pub(super) reason: String,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Nothing runs and nothing is going to happen by itself.
+    Idle(Rest),
+    /// Wanted; waits for its dependencies.
+    Pending,
+    /// Wanted; waits for its next attempt.
+    Backoff { until: Time },
+    /// A generation is being brought up, or is up.
+    Active(Active),
+    /// A generation is being taken down.
+    Stopping(Stopping),
+    /// It could not be stopped by any means; something of it may still run.
+    Adrift(Failure),
+}
+
+#[derive(Debug)]
+pub(super) enum Rest {
+    Stopped,
+    Rebooted,
+    Completed,
+    Failed(Failure),
+}
+
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) stage: Stage,
+    /// That it is to be stopped as soon as its dependents allow.
+    pub(super) halt: Option<Halt>,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The `before_start` hook runs; nothing of the service does.
+    Preparing { until: Time },
+    /// The launch is not answered yet.
+    Launching { since: Time },
+    /// Its process runs.
+    Up(Up),
+}
+
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) launched_at: Time,
+    /// Whether this generation has been ready (healthy, or launched without a probe).
+    pub(super) was_ready: bool,
+    /// Since when it has been ready without interruption.
+    pub(super) stable_since: Option<Time>,
+    /// Whether it has survived [`SETTLE`].
+    pub(super) settled: bool,
+    pub(super) probing: Option<Probing>,
+    /// Patterns already asked for.
+    pub(super) watched: BTreeSet<LogPattern>,
+}
+
+/// Why a generation is stopped, which decides what follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// By request; what follows depends on whether it is wanted when it is gone.
+    Asked,
+    /// It failed without ending; the restart policy decides when it is gone.
+    Failed(Failure),
+}
+
+#[derive(Debug)]
+pub(super) struct Stopping {
+    pub(super) stage: StopStage,
+    pub(super) halt: Halt,
+    pub(super) launched_at: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopStage {
+    /// A `before_start` hook is still running; the launch will not follow.
+    Preparing { until: Time },
+    /// The `before_stop` hook runs.
+    BeforeStop { until: Time },
+    /// The stop has been asked for.
+    Signalled { until: Time },
+    /// The kill has been asked for.
+    Killed { until: Time },
+    /// Everything is gone; the `after_stop` hook runs.
+    AfterStop { until: Time },
+}
+
+/// What others must hear of when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Facts {
+    pub(super) state: ServiceState,
+    pub(super) health: Health,
+    pub(super) wanted: bool,
+    pub(super) started: bool,
+    pub(super) going: bool,
+    pub(super) overdue: bool,
+    pub(super) matched: usize,
+    /// Pending, and no event of its own project will change that.
+    pub(super) stuck: bool,
+    /// What ails it by way of its dependencies.
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// The root of a trouble and what is wrong with it: `is unhealthy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) via: ServiceName,
+    pub(super) root: ServiceName,
+    pub(super) what: &'static str,
+}
+
+impl Service {
+    pub(super) fn new(definition: Definition) -> Self {
+        Self {
+            definition,
+            defined: true,
+            wanted: false,
+            generation: 0,
+            digest: None,
+            phase: Phase::Idle(Rest::Stopped),
+            ended: None,
+            restarts: 0,
+            series: Series::default(),
+            matched: BTreeSet::new(),
+            hook_note: None,
+            facts: Facts::default(),
+            timer: None,
+            published: None,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    pub(super) fn has_hook(&self, hook: Hook) -> bool {
+        self.definition.hooks.contains(&hook)
+    }
+
+    /// Waits to be launched, with a clean slate.
+    pub(super) fn begin_series(&mut self) {
+        self.phase = Phase::Pending;
+        self.restarts = 0;
+        self.series = Series::default();
+    }
+
+    pub(super) fn retries(&self) -> bool {
+        self.definition.restart.mode != RestartMode::No
+    }
+
+    pub(super) fn up(&self) -> Option<&Up> {
+        match &self.phase {
+            Phase::Active(Active {
+                stage: Stage::Up(up), ..
+            }) => Some(up),
+            _ => None,
+        }
+    }
+
+    pub(super) fn up_mut(&mut self) -> Option<&mut Up> {
+        match &mut self.phase {
+            Phase::Active(Active {
+                stage: Stage::Up(up), ..
+            }) => Some(up),
+            _ => None,
+        }
+    }
+
+    /// Up, and not about to be stopped.
+    pub(super) fn staying_up(&self) -> Option<&Up> {
+        match &self.phase {
+            Phase::Active(Active {
+                stage: Stage::Up(up),
+                halt: None,
+            }) => Some(up),
+            _ => None,
+        }
+    }
+
+    /// Something of it runs or may run.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Active(_) | Phase::Stopping(_) | Phase::Adrift(_)
+        )
+    }
+
+    /// On its way down, and its dependencies have to wait for that.
+    pub(super) fn is_going(&self) -> bool {
+        match &self.phase {
+            Phase::Active(active) => active.halt.is_some(),
+            Phase::Stopping(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Runs (or is about to) and nobody has asked it to stop.
+    pub(super) fn is_staying(&self) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.halt.is_none())
+    }
+
+    pub(super) fn completed(&self) -> bool {
+        matches!(self.phase, Phase::Idle(Rest::Completed))
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match (&self.definition.health, &self.phase) {
+            (None, _) => Health::None,
+            (Some(_), Phase::Active(Active { stage, .. })) => match stage {
+                Stage::Up(up) => up.probing.as_ref().map_or(Health::None, Probing::health),
+                Stage::Preparing { .. } | Stage::Launching { .. } => Health::Starting,
+            },
+            (Some(_), Phase::Adrift(_)) => Health::Unknown,
+            _ => Health::None,
+        }
+    }
+
+    /// Up in the sense of a snapshot: healthy, completed, or running without a probe.
+    pub(super) fn is_ready(&self) -> bool {
+        self.completed() || self.staying_up().is_some_and(|up| self.up_is_ready(up))
+    }
+
+    pub(super) fn up_is_ready(&self, up: &Up) -> bool {
+        !self.definition.oneshot && up.probing.as_ref().is_none_or(|p| p.health() == Health::Healthy)
+    }
+
+    /// Up in the sense of an operation: also past [`SETTLE`] where there is no probe.
+    pub(super) fn is_reached(&self) -> bool {
+        self.is_ready()
+            && self
+                .staying_up()
+                .is_none_or(|up| up.settled || up.probing.is_some())
+    }
+
+    /// When something is due without any event.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Idle(_) | Phase::Pending | Phase::Adrift(_) => None,
+            Phase::Backoff { until } => Some(*until),
+            Phase::Stopping(stopping) => Some(stopping.stage.until()),
+            Phase::Active(Active { halt: Some(_), .. }) => None,
+            Phase::Active(Active { stage, halt: None }) => match stage {
+                Stage::Preparing { until } => Some(*until),
+                Stage::Launching { .. } => self.series.window,
+                Stage::Up(up) => [
+                    self.series.window.filter(|_| !up.was_ready),
+                    (!up.settled).then(|| up.launched_at.after(SETTLE)),
+                    up.stable_since
+                        .filter(|_| self.series.streak > 0)
+                        .map(|since| since.after(super::restart::STABLE)),
+                    up.probing.as_ref().and_then(Probing::deadline),
+                ]
+                .into_iter()
+                .flatten()
+                .min(),
+            },
+        }
+    }
+}
+
+impl StopStage {
+    /// Whether a process of the generation may still run.
+    pub(super) fn may_be_live(self) -> bool {
+        !matches!(self, Self::Preparing { .. } | Self::AfterStop { .. })
+    }
+
+    pub(super) fn until(self) -> Time {
+        match self {
+            Self::Preparing { until }
+            | Self::BeforeStop { until }
+            | Self::Signalled { until }
+            | Self::Killed { until }
+            | Self::AfterStop { until } => until,
+        }
+    }
+}
+
+impl Up {
+    pub(super) fn new(launched_at: Time, probing: Option<Probing>) -> Self {
+        Self {
+            launched_at,
+            was_ready: false,
+            stable_since: None,
+            settled: false,
+            probing,
+            watched: BTreeSet::new(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! How a service looks from outside, and telling when that has changed.
+
+use harness_model::{Health, ServiceName, ServiceState};
+
+use super::Machine;
+use super::health::Probing;
+use super::service::{Active, Phase, Rest, Service, Stage, StopStage};
+use super::types::{Effect, Snapshot, Step, Time, WaitReason};
+
+impl Machine {
+    /// How a service is; `None` if it is not known.
+    pub fn snapshot(&self, service: &ServiceName, _now: Time) -> Option<Snapshot> {
+        self.services.get(service).map(|found| self.view(found))
+    }
+
+    fn view(&self, service: &Service) -> Snapshot {
+        let up = service.up();
+        Snapshot {
+            state: service.state(),
+            health: service.health(),
+            wanted: service.wanted,
+            generation: service.generation,
+            digest: service.digest.clone(),
+            restarts: service.restarts,
+            retry_at: match service.phase {
+                Phase::Backoff { until } => Some(until),
+                _ => None,
+            },
+            startup_deadline: match &service.phase {
+                Phase::Active(_) if up.is_none_or(|up| !up.was_ready) => service.series.window,
+                _ => None,
+            },
+            launched_at: match &service.phase {
+                Phase::Stopping(stopping) => stopping.launched_at,
+                _ => up.map(|up| up.launched_at),
+            },
+            ended: service.ended.clone(),
+            last_probe: up
+                .and_then(|up| up.probing.as_ref())
+                .and_then(Probing::last)
+                .cloned(),
+            failure: match &service.phase {
+                Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.cause.clone()),
+                Phase::Backoff { .. } => service.series.failure.as_ref().map(|f| f.cause.clone()),
+                _ if service.health() == Health::Unhealthy => Some(super::types::FailureCause::Unhealthy),
+                _ => None,
+            },
+            error: error(service),
+            waiting: self.waiting(service),
+            defined: service.defined,
+            ready: service.is_ready(),
+            step: step(service),
+        }
+    }
+
+    fn waiting(&self, service: &Service) -> Vec<WaitReason> {
+        match &service.phase {
+            Phase::Pending => service
+                .definition
+                .dependencies
+                .iter()
+                .filter(|d| !self.satisfied(d))
+                .map(|d| WaitReason {
+                    service: d.service.clone(),
+                    condition: d.condition.describe(),
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Publishes every service that looks different from when it was last published.
+    pub(super) fn publish(&mut self, out: &mut Vec<Effect>) {
+        for name in std::mem::take(&mut self.touched) {
+            let Some(view) = self.services.get(&name).map(|service| self.view(service)) else {
+                continue;
+            };
+            let Some(service) = self.services.get_mut(&name) else {
+                continue;
+            };
+            let notes = std::mem::take(&mut service.notes);
+            if service.published.as_ref() == Some(&view) {
+                continue;
+            }
+            let message = if notes.is_empty() {
+                plain_message(service.published.as_ref(), &view)
+            } else {
+                notes.join(", ")
+            };
+            service.published = Some(view);
+            out.push(Effect::Changed {
+                service: name,
+                message,
+            });
+        }
+    }
+}
+
+/// What to say of a change that nobody has put into words: something around the service has changed.
+fn plain_message(before: Option<&Snapshot>, now: &Snapshot) -> String {
+    if let Some(wait) = now.waiting.first() {
+        return format!("waiting for {} to {}", wait.service, wait.condition);
+    }
+    if let Some(error) = &now.error {
+        return error.clone();
+    }
+    match before {
+        Some(before) if before.error.is_some() => format!("{}, all well again", now.state),
+        Some(before) if before.defined && !now.defined => "not in the file any more".into(),
+        Some(before) if before.last_probe != now.last_probe => match &now.last_probe {
+            Some(answer) => format!("probe: {answer}"),
+            None => format!("probe: {}", now.health),
+        },
+        _ => now.state.to_string(),
+    }
+}
+
+fn error(service: &Service) -> Option<String> {
+    let own = match &service.phase {
+        Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.reason.clone()),
+        Phase::Idle(Rest::Rebooted) => Some("the machine was rebooted".into()),
+        Phase::Idle(Rest::Stopped | Rest::Completed) => None,
+        _ if service.health() == Health::Unhealthy => Some(super::advance::unhealthy(service).reason),
+        _ if service.is_ready() => None,
+        Phase::Backoff { .. } | Phase::Pending | Phase::Active(_) => service
+            .series
+            .failure
+            .as_ref()
+            .map(|failure| failure.reason.clone()),
+        Phase::Stopping(_) => None,
+    };
+    own.or_else(|| service.hook_note.clone()).or_else(|| {
+        service.facts.trouble.as_ref().map(|trouble| {
+            if trouble.via == trouble.root {
+                format!("depends on {}, which {}", trouble.root, trouble.what)
+            } else {
+                format!(
+                    "depends on {}, which depends on {}, which {}",
+                    trouble.via, trouble.root, trouble.what
+                )
+            }
+        })
+    })
+}
+
+fn step(service: &Service) -> Step {
+    match &service.phase {
+        Phase::Idle(_) => Step::Idle,
+        Phase::Pending => Step::Waiting,
+        Phase::Backoff { .. } => Step::Backoff,
+        Phase::Active(Active { halt: Some(_), .. }) => Step::Waiting,
+        Phase::Active(Active { stage, halt: None }) => match stage {
+            Stage::Preparing { .. } => Step::Preparing,
+            Stage::Launching { .. } => Step::Launching,
+            Stage::Up(up) if up.was_ready => Step::Running,
+            Stage::Up(_) => Step::Starting,
+        },
+        Phase::Stopping(stopping) => match stopping.stage {
+            StopStage::Preparing { .. } => Step::Preparing,
+            _ => Step::Stopping,
+        },
+        Phase::Adrift(_) => Step::Stopping,
+    }
+}
+
+impl Service {
+    /// What it is doing, in the words that everybody shares.
+    pub(super) fn state(&self) -> ServiceState {
+        match &self.phase {
+            Phase::Idle(Rest::Stopped | Rest::Rebooted) => ServiceState::Stopped,
+            Phase::Idle(Rest::Completed) => ServiceState::Completed,
+            Phase::Idle(Rest::Failed(_)) => ServiceState::Failed,
+            Phase::Pending => ServiceState::Pending,
+            Phase::Backoff { .. } => ServiceState::Restarting,
+            Phase::Active(Active { halt: Some(_), .. }) | Phase::Stopping(_) => ServiceState::Stopping,
+            Phase::Active(Active {
+                stage: Stage::Up(up), ..
+            }) if up.was_ready => ServiceState::Running,
+            Phase::Active(_) => ServiceState::Starting,
+            Phase::Adrift(_) => ServiceState::Unknown,
+        }
+    }
+}

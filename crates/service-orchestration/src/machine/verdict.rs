@@ -1,0 +1,270 @@
+//! How each service of an operation stands, and what follows for the whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness_model::ServiceName;
+use harness_model::spec::{Condition, Dependency};
+
+use super::Machine;
+use super::advance::unhealthy;
+use super::conditions::{given_up, unhealthy_for_good};
+use super::health::Probing;
+use super::operations::{Entry, Operation, OperationStage, Status};
+use super::service::{Failure, Phase, Rest, Service};
+use super::types::{FailureCause, Outcome, RootFailure};
+use super::words;
+
+impl Machine {
+    /// How a service stands, and whether patience with it has ended.
+    pub(super) fn status(&self, operation: &Operation, entry: &Entry, name: &ServiceName) -> (Status, bool) {
+        let service = self.services.get(name);
+        if operation.takes_down(entry) {
+            let status = match service.map(|service| &service.phase) {
+                None | Some(Phase::Idle(_)) => Status::Reached,
+                Some(Phase::Adrift(_)) => Status::Failed,
+                Some(_) => Status::Moving,
+            };
+            return (status, false);
+        }
+        let Some(service) = service else {
+            return (Status::Failed, false);
+        };
+        if matches!(operation.stage, OperationStage::RollingBack(_)) || service.is_reached() {
+            return (Status::Reached, entry.late);
+        }
+        let patient = entry.deadline.is_none_or(|deadline| deadline > self.now);
+        match &service.phase {
+            Phase::Idle(Rest::Stopped | Rest::Rebooted) => (Status::Superseded, false),
+            Phase::Idle(_) | Phase::Adrift(_) => (Status::Failed, entry.late),
+            Phase::Pending => (Status::Waiting, entry.late),
+            Phase::Stopping(_) if !entry.late => (Status::Moving, false),
+            Phase::Active(_) if unhealthy_for_good(service) => (Status::Failed, entry.late),
+            Phase::Active(_) | Phase::Backoff { .. } | Phase::Stopping(_) => {
+                if patient && !entry.late {
+                    (Status::Moving, false)
+                } else {
+                    (Status::Failed, true)
+                }
+            }
+        }
+    }
+
+    /// The verdict on an operation in which nothing moves; `None` while it may still change.
+    pub(super) fn verdict(&self, operation: &Operation) -> Option<Outcome> {
+        let waiting: BTreeSet<&ServiceName> = with_status(operation, Status::Waiting).collect();
+        if self.may_still_start(operation, &waiting) {
+            return None;
+        }
+        let needed = |name: &ServiceName| operation.entries.get(name).is_some_and(|entry| entry.needed);
+        let mut roots: BTreeMap<ServiceName, RootFailure> = BTreeMap::new();
+        for name in with_status(operation, Status::Failed).filter(|name| needed(name)) {
+            let failure = self.failure_of(operation, name);
+            roots.insert(name.clone(), root(name, failure));
+        }
+        let mut explained = BTreeSet::new();
+        for root in roots.values_mut() {
+            root.blocked = self.blocked_by(&root.service, &waiting);
+            explained.extend(root.blocked.iter().cloned());
+        }
+        for name in waiting.iter().filter(|name| needed(name)) {
+            if explained.contains(*name) {
+                continue;
+            }
+            let Some(mut found) = self.why_blocked(operation, &waiting, name) else {
+                continue;
+            };
+            found.blocked = self.blocked_by(&found.service, &waiting);
+            explained.extend(found.blocked.iter().cloned());
+            explained.insert(found.service.clone());
+            roots.entry(found.service.clone()).or_insert(found);
+        }
+        if let OperationStage::RollingBack(before) = &operation.stage {
+            let mut all = before.clone();
+            all.extend(
+                roots
+                    .into_values()
+                    .filter(|new| before.iter().all(|old| old.service != new.service)),
+            );
+            return Some(Outcome::Failed(all));
+        }
+        if !roots.is_empty() {
+            return Some(Outcome::Failed(roots.into_values().collect()));
+        }
+        let superseded = with_status(operation, Status::Superseded).next().is_some();
+        Some(if superseded {
+            Outcome::Superseded
+        } else {
+            Outcome::Done
+        })
+    }
+
+    /// Whether one of those waiting can still be launched: all it waits for may yet come to hold.
+    fn may_still_start(&self, operation: &Operation, waiting: &BTreeSet<&ServiceName>) -> bool {
+        let hopeful = |service: &Service| {
+            service
+                .definition
+                .dependencies
+                .iter()
+                .filter(|d| !self.satisfied(d))
+                .all(|d| !waiting.contains(&d.service) && self.may_come(operation, d))
+        };
+        waiting.iter().any(|name| {
+            let patient = operation.entries.get(*name).and_then(|entry| entry.deadline);
+            patient.is_none_or(|deadline| deadline > self.now)
+                && self.services.get(*name).is_some_and(hopeful)
+        })
+    }
+
+    /// Whether an unsatisfied dependency, itself not waiting in this operation, may yet hold.
+    fn may_come(&self, operation: &Operation, dependency: &Dependency) -> bool {
+        let Some(service) = self.services.get(&dependency.service) else {
+            return false;
+        };
+        match operation.entries.get(&dependency.service) {
+            None => !given_up(service),
+            Some(entry) => {
+                let patient = entry.deadline.is_some_and(|deadline| deadline > self.now);
+                entry.status == Status::Reached && service.is_staying() && patient
+            }
+        }
+    }
+
+    /// Those waiting that wait for `root`, directly or through each other.
+    fn blocked_by(&self, root: &ServiceName, waiting: &BTreeSet<&ServiceName>) -> Vec<ServiceName> {
+        let mut blocked: BTreeSet<&ServiceName> = BTreeSet::new();
+        let mut open = vec![root];
+        while let Some(on) = open.pop() {
+            for dependent in self.dependents_of(on) {
+                let waits = waiting.contains(dependent)
+                    && dependent != root
+                    && self.services.get(dependent).is_some_and(|service| {
+                        let mut edges = service.definition.dependencies.iter();
+                        edges.any(|d| d.service == *on && !self.satisfied(d))
+                    });
+                if waits && blocked.insert(dependent) {
+                    open.push(dependent);
+                }
+            }
+        }
+        blocked.into_iter().cloned().collect()
+    }
+
+    /// The root of what keeps `name` from starting, where no failed service of the operation explains it.
+    fn why_blocked(
+        &self,
+        operation: &Operation,
+        waiting: &BTreeSet<&ServiceName>,
+        name: &ServiceName,
+    ) -> Option<RootFailure> {
+        let service = self.services.get(name)?;
+        let unsatisfied = || {
+            service
+                .definition
+                .dependencies
+                .iter()
+                .filter(|d| !self.satisfied(d))
+        };
+        // What waits as well is explained by what it waits for itself.
+        let own = unsatisfied().find(|d| !waiting.contains(&d.service));
+        let Some(dependency) = own.or_else(|| unsatisfied().next()) else {
+            return Some(missing(name, name, "is not started"));
+        };
+        let on = &dependency.service;
+        let Some(found) = self.services.get(on) else {
+            return Some(missing(name, on, "is not known"));
+        };
+        match &found.phase {
+            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(root(on, failure.clone())),
+            Phase::Idle(Rest::Completed) => Some(missing(
+                name,
+                on,
+                &format!("completed and did not {}", dependency.condition.describe()),
+            )),
+            Phase::Idle(_) => Some(missing(name, on, "is not running")),
+            _ if own.is_none() => Some(missing(name, on, "waits for it in turn")),
+            Phase::Pending => Some(missing(name, on, "is not running")),
+            _ if operation
+                .entries
+                .get(on)
+                .is_some_and(|entry| entry.status == Status::Failed) =>
+            {
+                Some(root(on, self.failure_of(operation, on)))
+            }
+            _ => {
+                let within = words::brief(found.definition.startup_timeout);
+                let reason = match &dependency.condition {
+                    Condition::Log(pattern) => format!("did not log /{pattern}/ within {within}"),
+                    condition => format!("did not {} within {within}", condition.describe()),
+                };
+                Some(root(
+                    on,
+                    Failure {
+                        cause: FailureCause::StartupTimeout,
+                        reason,
+                    },
+                ))
+            }
+        }
+    }
+
+    fn failure_of(&self, operation: &Operation, name: &ServiceName) -> Failure {
+        let Some(service) = self.services.get(name) else {
+            return Failure {
+                cause: FailureCause::MissingDependency(name.clone()),
+                reason: "it is not known".into(),
+            };
+        };
+        match &service.phase {
+            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => failure.clone(),
+            _ if unhealthy_for_good(service) => unhealthy(service),
+            _ => {
+                let within = words::brief(service.definition.startup_timeout);
+                let taking_down = operation
+                    .entries
+                    .get(name)
+                    .is_some_and(|e| operation.takes_down(e));
+                let probe = service
+                    .up()
+                    .and_then(|up| up.probing.as_ref())
+                    .and_then(Probing::last);
+                let cause = FailureCause::StartupTimeout;
+                let reason = match (&service.series.failure, probe) {
+                    _ if taking_down => "it does not end".into(),
+                    (Some(before), _) if before.cause == cause => before.reason.clone(),
+                    (Some(before), _) => format!("not ready within {within}: {}", before.reason),
+                    (None, Some(answer)) => format!("not healthy within {within}: {answer}"),
+                    (None, None) => format!("not ready within {within}"),
+                };
+                Failure { cause, reason }
+            }
+        }
+    }
+}
+
+fn with_status(operation: &Operation, status: Status) -> impl Iterator<Item = &ServiceName> {
+    operation
+        .entries
+        .iter()
+        .filter(move |(_, entry)| entry.status == status)
+        .map(|(name, _)| name)
+}
+
+fn root(service: &ServiceName, failure: Failure) -> RootFailure {
+    RootFailure {
+        service: service.clone(),
+        cause: failure.cause,
+        reason: failure.reason,
+        blocked: Vec::new(),
+    }
+}
+
+fn missing(service: &ServiceName, on: &ServiceName, what: &str) -> RootFailure {
+    let cause = FailureCause::MissingDependency(on.clone());
+    root(
+        service,
+        Failure {
+            cause,
+            reason: format!("depends on {on}, which {what}"),
+        },
+    )
+}

@@ -1,0 +1,41 @@
+//! Words for people.
+
+use std::time::Duration;
+
+use super::types::{Ended, Hook};
+
+/// `0.2s`, `4.1s`, `75s`, `12m`.
+pub(super) fn brief(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => {
+            let text = format!("{:.1}", duration.as_secs_f64());
+            format!("{}s", text.strip_suffix(".0").unwrap_or(&text))
+        }
+        10..600 => format!("{seconds}s"),
+        _ => format!("{}m", seconds / 60),
+    }
+}
+
+/// `exited 3`, `its supervisor died`.
+pub(super) fn ended(ended: &Ended) -> String {
+    match ended {
+        Ended::Exit(status) => status.to_string(),
+        Ended::SupervisorDied => "its supervisor died".into(),
+        Ended::Lost(why) => format!("lost: {why}"),
+    }
+}
+
+pub(super) fn succeeded(ended: &Ended) -> bool {
+    matches!(ended, Ended::Exit(status) if status.success())
+}
+
+/// The key of a hook in a file.
+pub(super) fn hook(hook: Hook) -> &'static str {
+    match hook {
+        Hook::BeforeStart => "before_start",
+        Hook::AfterHealthy => "after_healthy",
+        Hook::BeforeStop => "before_stop",
+        Hook::AfterStop => "after_stop",
+    }
+}
