@@ -138,7 +138,10 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let short = self.help.as_deref().filter(|help| help.chars().count() <= LABEL_WIDTH);
+        let short = self
+            .help
+            .as_deref()
+            .filter(|help| help.chars().count() <= LABEL_WIDTH);
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         let mut primary = snippet(&self.excerpt).annotation(
             AnnotationKind::Primary
@@ -163,7 +166,11 @@ impl Diagnostic {
         if let (Some(help), None) = (&self.help, short) {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let mut out = renderer.render(&[group]);
         out.push('\n');
         out
@@ -251,8 +258,9 @@ pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnost
         other => other,
     });
     findings.dedup();
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
     let finish = |list: Vec<Finding>| Diagnostics(list.into_iter().map(|f| f.finish(sources)).collect());
     (finish(errors), finish(warnings))
 }

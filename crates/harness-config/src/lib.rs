@@ -20,14 +20,30 @@
 //! | [`import`] | a first file from a compose file, a Procfile, or nothing |
 #![doc = include_str!("../README.md")]
 
+mod check;
 pub mod diagnostics;
+mod fields;
+mod files;
 pub mod import;
+mod inherit;
+mod interpolate;
+mod keys;
 mod load;
+mod lower;
+mod mask;
+mod merge;
+mod read;
 mod reference;
+mod scalars;
 mod schema;
 mod source;
+mod suggest;
+mod tree;
+mod variables;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub use load::{LoadError, LoadOptions, Loaded, find_config, inherited_environment, load, load_files};
+pub use files::load_files;
+pub use inherit::inherited_environment;
+pub use load::{LoadError, LoadOptions, Loaded, find_config, load};
 pub use reference::reference_markdown;
 pub use schema::json_schema;

@@ -1,11 +1,20 @@
 //! From file names to a project: reading, and the order in which the other rooms work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName};
+use harness_model::{ProjectName, ProjectSpec, ServiceName};
 
-use crate::diagnostics::Diagnostics;
+use crate::check::{self, Dependencies};
+use crate::diagnostics::{self, Diagnostics, Finding};
+use crate::lower::{DraftProject, lower_project};
+use crate::mask::{listed_secrets, mask_literals};
+use crate::merge::{merge, refuse_duplicates};
+use crate::read::Context;
+use crate::source::{Sources, display_name};
+use crate::tree::{self, MAX_FILE_SIZE, Node};
+use crate::variables::{Variables, parse_env_file};
 
 /// What to load, and what it may depend on. Nothing else of the process's surroundings is looked at.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +42,8 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// Every service of the files, those of other profiles included.
     pub all_services: BTreeSet<ServiceName>,
+    /// Env files that cannot be read: no mistake for validating, but one for starting.
+    pub missing_files: Diagnostics,
 }
 
 /// Why there is no project.
@@ -44,7 +55,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// There is no services.yaml here or above.
     #[error("no services.yaml in {} or any folder above it", from.display())]
@@ -73,30 +84,166 @@ pub fn find_config(start: &Path) -> Option<PathBuf> {
 /// # Errors
 /// When no file is found, one cannot be read, or anything in them is wrong: then with every mistake.
 pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
-    Err(LoadError::NotFound {
-        from: options.cwd.clone(),
-    })
+    let paths = config_paths(options)?;
+    let sources = Sources::default();
+    let mut findings = Vec::new();
+    let trees = read_trees(&sources, &paths, &options.cwd, &mut findings)?;
+    let (Some(tree), Some(source)) = (trees, paths.first()) else {
+        return Err(LoadError::Invalid(diagnostics::finish(findings, &sources).0));
+    };
+    let base_dir = folder_of(source);
+    let variables = Variables {
+        environment: options.environment.clone(),
+        dotenv: read_dotenv(&sources, &base_dir, &options.cwd, &mut findings)?,
+        secrets: listed_secrets(&tree),
+    };
+    let context = Context::new(&sources, &variables, options.home.clone());
+    context.findings.borrow_mut().extend(findings);
+    let draft = lower_project(&context, &options.profiles, &tree);
+    let dependencies = draft.as_ref().map(|draft| check::check(&context, draft));
+
+    let missing = context.missing.take();
+    let (errors, warnings) = diagnostics::finish(context.findings.take(), &sources);
+    match (draft, dependencies) {
+        (Some(draft), Some(dependencies)) if errors.is_empty() => Ok(Loaded {
+            all_services: draft.services.keys().cloned().collect(),
+            project: assemble(
+                options,
+                draft,
+                dependencies,
+                source,
+                base_dir,
+                variables.secrets.clone(),
+            ),
+            warnings,
+            missing_files: diagnostics::finish(missing, &sources).0,
+        }),
+        _ => Err(LoadError::Invalid(errors)),
+    }
 }
 
-/// Reads the file templates of a project (`FileSpec::content`) and substitutes `${VAR}` in them: done at start,
-/// since validating needs no file to exist.
-///
-/// # Errors
-/// When a template cannot be read, or something in it is wrong.
-pub fn load_files(
-    project: &mut ProjectSpec,
-    environment: &BTreeMap<String, String>,
-) -> Result<(), LoadError> {
-    let _ = (project, environment);
-    Ok(())
+fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadError> {
+    if options.files.is_empty() {
+        return match find_config(&options.cwd) {
+            Some(path) => Ok(vec![path]),
+            None => Err(LoadError::NotFound {
+                from: options.cwd.clone(),
+            }),
+        };
+    }
+    let absolute = |path: &PathBuf| options.cwd.join(path).components().collect();
+    Ok(options.files.iter().map(absolute).collect())
 }
 
-/// What of the CLI's environment the daemon needs to start this project's services: what every program needs, and
-/// what their `inherit_env` asks for.
-pub fn inherited_environment(
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The text of a file of at most `max` bytes.
+pub(crate) fn read_limited(path: &Path, max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {max} bytes"),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// Reads, masks and merges the files; `None` when one of them is not YAML.
+fn read_trees(
+    sources: &Sources,
+    paths: &[PathBuf],
+    cwd: &Path,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Node>, LoadError> {
+    let mut trees = Vec::new();
+    for path in paths {
+        let text = read_limited(path, MAX_FILE_SIZE).map_err(|source| LoadError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let file = sources.add(display_name(path, cwd), folder_of(path), text);
+        trees.push(tree::parse(sources, file, findings));
+    }
+    let secrets: BTreeSet<String> = trees.iter().flatten().flat_map(listed_secrets).collect();
+    let mut merged: Option<Node> = None;
+    let complete = trees.iter().all(Option::is_some);
+    for mut tree in trees.into_iter().flatten() {
+        mask_literals(sources, &tree, &secrets);
+        refuse_duplicates(&mut tree, findings);
+        match &mut merged {
+            Some(base) => merge(base, tree),
+            None => merged = Some(tree),
+        }
+    }
+    Ok(merged.filter(|_| complete))
+}
+
+fn read_dotenv(
+    sources: &Sources,
+    folder: &Path,
+    cwd: &Path,
+    findings: &mut Vec<Finding>,
+) -> Result<BTreeMap<String, String>, LoadError> {
+    let path = folder.join(".env");
+    match read_limited(&path, MAX_FILE_SIZE) {
+        Ok(text) => {
+            let file = sources.add(display_name(&path, cwd), folder.to_path_buf(), text);
+            Ok(parse_env_file(sources, file, findings))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(source) => Err(LoadError::Read { path, source }),
+    }
+}
+
+fn assemble(
+    options: &LoadOptions,
+    draft: DraftProject,
+    dependencies: Dependencies,
+    source: &Path,
+    base_dir: PathBuf,
+    secrets: BTreeSet<String>,
+) -> ProjectSpec {
+    let folder_name = || {
+        let name = base_dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        ProjectName::from_lossy(name.as_deref().unwrap_or_default())
+    };
+    let mut services = draft
+        .services
+        .into_iter()
+        .filter_map(|(name, draft)| Some((name, draft.spec?)))
+        .collect();
+    check::assign(&mut services, dependencies);
+    ProjectSpec {
+        name: options.project.clone().or(draft.name).unwrap_or_else(folder_name),
+        description: draft.description,
+        source: source.to_path_buf(),
+        base_dir,
+        secrets,
+        networks: draft
+            .networks
+            .into_iter()
+            .map(|(name, draft)| (name, draft.spec))
+            .collect(),
+        services,
+    }
+}
+
+/// The variables a template may use: the environment, and `.env` beside the project's first file.
+pub(crate) fn project_variables(
+    sources: &Sources,
     project: &ProjectSpec,
     environment: &BTreeMap<String, String>,
-) -> BTreeMap<String, SecretString> {
-    let _ = (project, environment);
-    BTreeMap::new()
+    findings: &mut Vec<Finding>,
+) -> Result<Variables, LoadError> {
+    Ok(Variables {
+        environment: environment.clone(),
+        dotenv: read_dotenv(sources, &project.base_dir, &project.base_dir, findings)?,
+        secrets: project.secrets.clone(),
+    })
 }

@@ -1,6 +1,157 @@
 //! The YAML reference for people, from the table of keys.
 
+use crate::keys::{Key, SECTIONS, SERVICE_TYPES, Section, Shape};
+
+const INTRODUCTION: &str = "\
+# services.yaml
+
+<!-- Generated from the schema; do not edit. -->
+
+One file describes a project: its networks and its services. Unknown keys are errors, and so are keys that a service's
+type does not have. `-c` may be given several times: maps are merged deeply, scalars and lists are replaced.
+Relative paths are relative to the file they are written in, and `~` is the home of whoever calls `harness`. At the top
+level, keys that begin with `x-` are passed over: a place for YAML anchors.
+
+## Values
+
+| kind | how it is written |
+|---|---|
+| duration | seconds as a number (`10`, `2.5`), or with units: `500ms`, `30s`, `2m`, `1h30m`, `1d` |
+| size | bytes as a number, or with a unit: `k`, `m`, `g`, `t`, `KiB`, `MiB` … count in 1024s, `KB`, `MB` … in 1000s |
+| command | a string, split like a shell splits words but without a shell; or a list of words |
+| variables | a map, or a list of `NAME=value`; numbers are kept as written, booleans need quotes |
+| port | `5432`, `\"5353/udp\"`, for docker also `\"8080:80\"` and `\"127.0.0.1:8080:80/udp\"`, or a map |
+
+## Variables and references
+
+They may stand in every string value.
+
+| written | means |
+|---|---|
+| `${VAR}` | the variable of the environment, else of `.env` beside the first file; an error if neither has it |
+| `${VAR:-default}` | `default` if the variable is unset or empty; it may hold further `${…}` |
+| `${VAR:?message}` | an error with this message if the variable is unset or empty |
+| `${service.ip}` | the address at which this service reaches that one |
+| `${service.host}` | the name or address of the host it runs on |
+| `${service.port}` | its only or first port |
+| `${service.port.NAME}` | its port of that name |
+| `$$` | a plain `$` |
+| `$NAME` | stays as it is |
+
+A reference to a service implies a dependency on it. Values of variables under `secrets`, or with PASSWORD, TOKEN, SECRET,
+KEY or CREDENTIAL in their names, are never shown and must not stand in arguments and commands: pass them through `env` or
+`files`.
+
+## Where a service runs
+
+On the network `local`, on this machine. On another network, on the node that `host` names by its `host` or `name`; if the
+network has exactly one node, on that one. Relative paths there start from the home of the SSH user. Docker and compose
+services run on this machine only.
+";
+
 /// The text of `docs/yaml-reference.md`.
 pub fn reference_markdown() -> String {
-    String::from("# services.yaml\n")
+    let mut out = INTRODUCTION.to_owned();
+    for section in SECTIONS {
+        out.push_str(&section_markdown(section));
+    }
+    out
+}
+
+fn section_markdown(section: &Section) -> String {
+    let mut out = format!("\n## {}\n", title(section));
+    if section.name != "service" {
+        out.push_str(&table(section.keys.iter(), section));
+        return out;
+    }
+    out.push_str("\nEvery type has:\n");
+    out.push_str(&table(
+        section.keys.iter().filter(|key| key.types.is_empty()),
+        section,
+    ));
+    for service_type in SERVICE_TYPES {
+        out.push_str(&format!("\n### `type: {service_type}`\n"));
+        out.push_str(&table(
+            section
+                .keys
+                .iter()
+                .filter(|key| key.types.contains(&service_type)),
+            section,
+        ));
+    }
+    out
+}
+
+fn title(section: &Section) -> String {
+    match section.name {
+        "project" => "Top level".into(),
+        "network" => "A network (`networks.NAME`)".into(),
+        "node" => "A node (`networks.NAME.nodes`)".into(),
+        "service" => "A service (`services.NAME`)".into(),
+        "file" => "A file (`files`)".into(),
+        "port" => "A port as a map (`ports`)".into(),
+        "dependency" => "A dependency as a map (`dependencies`)".into(),
+        name => format!("`{name}`"),
+    }
+}
+
+fn table<'a>(keys: impl Iterator<Item = &'a Key>, section: &Section) -> String {
+    let mut out = String::from("\n| key | value | meaning | default |\n|---|---|---|---|\n");
+    for key in keys {
+        let default = if section.required.contains(&key.name) {
+            "required"
+        } else {
+            key.default
+        };
+        out.push_str(&format!(
+            "| `{}` | {} | {} | {} |\n",
+            key.name,
+            value(key.shape).replace('|', "\\|"),
+            key.doc.replace('|', "\\|"),
+            default
+        ));
+    }
+    out
+}
+
+fn value(shape: Shape) -> String {
+    match shape {
+        Shape::Text => "string".into(),
+        Shape::Scalar => "string or number".into(),
+        Shape::Bool => "`true`, `false`".into(),
+        Shape::Whole { min: 0, max } if max >= u64::from(u32::MAX) => "whole number".into(),
+        Shape::Whole { min, max } if max >= u64::from(u32::MAX) => format!("whole number from {min}"),
+        Shape::Whole { min, max } => format!("{min} to {max}"),
+        Shape::Duration => "duration".into(),
+        Shape::Size => "size".into(),
+        Shape::Words => "command".into(),
+        Shape::Choice(words) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Shape::List(item) => format!("list of {}", value(*item)),
+        Shape::Map(Shape::Scalar) => "variables".into(),
+        Shape::Map(item) => format!("map of names to {}", value(*item)),
+        Shape::Section(section) => format!("[{0}](#{1})", section.name, anchor(section)),
+        Shape::Any([Shape::Map(Shape::Scalar), ..]) => "variables".into(),
+        Shape::Any(shapes) => shapes
+            .iter()
+            .map(|shape| value(*shape))
+            .collect::<Vec<_>>()
+            .join(" or "),
+    }
+}
+
+/// The anchor that Markdown renderers make of a heading.
+fn anchor(section: &Section) -> String {
+    title(section)
+        .to_lowercase()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || matches!(c, '-' | '_') => Some(c),
+            _ => None,
+        })
+        .collect()
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A range of bytes in one of the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -18,11 +19,11 @@ pub(crate) struct Span {
 impl Span {
     /// The part of this span from `offset`, `len` bytes long, kept within it.
     pub(crate) fn part(self, offset: usize, len: usize) -> Self {
-        let start = (self.start + offset).min(self.end);
+        let start = self.start.saturating_add(offset).min(self.end);
         Self {
             file: self.file,
             start,
-            end: (start + len).min(self.end),
+            end: start.saturating_add(len).min(self.end),
         }
     }
 }
@@ -57,7 +58,9 @@ impl Source {
 
     /// The index of the line that holds this byte.
     pub(crate) fn line_index(&self, at: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
+        self.line_starts
+            .partition_point(|start| *start <= at)
+            .saturating_sub(1)
     }
 
     /// Line and column (in characters), both from 1.
@@ -68,11 +71,29 @@ impl Source {
         (to_u32(line + 1), to_u32(column + 1))
     }
 
+    /// The byte at a line and column (in characters), both from 1.
+    pub(crate) fn offset(&self, line: u64, column: u64) -> usize {
+        let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
+        let line = self.line_range(index.min(self.line_starts.len() - 1));
+        let column = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+        let text = &self.text[line.clone()];
+        text.char_indices()
+            .nth(column)
+            .map_or(line.end, |(at, _)| line.start + at)
+    }
+
     /// The bytes of a line without its line break.
     pub(crate) fn line_range(&self, index: usize) -> Range<usize> {
         let start = self.line_starts[index];
-        let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
-        let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
+        let end = self
+            .line_starts
+            .get(index + 1)
+            .map_or(self.text.len(), |next| next - 1);
+        let end = if self.text[start..end].ends_with('\r') {
+            end - 1
+        } else {
+            end
+        };
         start..end
     }
 
@@ -114,25 +135,31 @@ impl Source {
     }
 }
 
-/// Every text of one load.
+/// Every text of one load. Texts may be added while others are in use.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Vec<Source>);
+pub(crate) struct Sources(RefCell<Vec<Rc<Source>>>);
 
 impl Sources {
     /// Adds a text; the index is its `Span::file`.
-    pub(crate) fn add(&mut self, name: String, dir: PathBuf, text: String) -> usize {
-        self.0.push(Source::new(name, dir, text));
-        self.0.len() - 1
+    pub(crate) fn add(&self, name: String, dir: PathBuf, text: String) -> usize {
+        let mut all = self.0.borrow_mut();
+        all.push(Rc::new(Source::new(name, dir, text)));
+        all.len() - 1
     }
 
     /// The source a span lies in.
-    pub(crate) fn get(&self, file: usize) -> &Source {
-        &self.0[file]
+    pub(crate) fn get(&self, file: usize) -> Rc<Source> {
+        Rc::clone(&self.0.borrow()[file])
     }
 
     /// The text of a span.
-    pub(crate) fn text(&self, span: Span) -> &str {
-        self.get(span.file).text.get(span.start..span.end).unwrap_or_default()
+    pub(crate) fn text(&self, span: Span) -> String {
+        let source = self.get(span.file);
+        source
+            .text
+            .get(span.start..span.end)
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 

@@ -1,0 +1,133 @@
+//! Dependencies: that their targets exist and can fulfil the condition, and what the condition is if none is written.
+
+use harness_model::ServiceName;
+use harness_model::spec::{Condition, Dependency};
+
+use super::Dependencies;
+use super::references::profile_help;
+use crate::diagnostics::Finding;
+use crate::lower::{DraftDependency, DraftProject, DraftService};
+use crate::read::Context;
+use crate::suggest::{did_you_mean, listed};
+
+/// What is waited for when nothing is written.
+pub(crate) fn default_condition(has_health_check: bool, oneshot: bool) -> Condition {
+    match (has_health_check, oneshot) {
+        (_, true) => Condition::Completed,
+        (true, false) => Condition::Healthy,
+        (false, false) => Condition::Started,
+    }
+}
+
+/// The dependencies of every active service, those implied by references last.
+pub(super) fn resolve(context: &Context<'_>, project: &DraftProject) -> Dependencies {
+    let mut out = Dependencies::new();
+    for (name, draft) in &project.services {
+        let list = out.entry(name.clone()).or_default();
+        for dependency in &draft.dependencies {
+            if let Some(resolved) = explicit(context, project, draft, dependency) {
+                list.push((resolved, dependency.span));
+            }
+        }
+    }
+    for mention in context.mentions.borrow().iter() {
+        let target = &mention.reference.service;
+        if let Some(list) = out.get_mut(&mention.from)
+            && *target != mention.from
+            && let Some(draft) = project.services.get(target)
+            && draft.active
+            && !list.iter().any(|(dependency, _)| dependency.service == *target)
+        {
+            let dependency = Dependency {
+                service: target.clone(),
+                condition: default_condition(draft.has_health_check, draft.oneshot),
+                restart: false,
+                required: true,
+            };
+            list.push((dependency, mention.span));
+        }
+    }
+    out.retain(|name, _| project.services.get(name).is_some_and(|draft| draft.active));
+    out
+}
+
+fn explicit(
+    context: &Context<'_>,
+    project: &DraftProject,
+    dependent: &DraftService,
+    dependency: &DraftDependency,
+) -> Option<Dependency> {
+    let Some((name, target)) = project.services.get_key_value(dependency.service.as_str()) else {
+        let names = || project.services.keys().map(ServiceName::as_str);
+        let help = did_you_mean(&dependency.service, names())
+            .unwrap_or_else(|| format!("the services are {}", listed(names(), "none")));
+        context.report(
+            Finding::error(
+                dependency.span,
+                format!("there is no service `{}`", dependency.service),
+            )
+            .help(help),
+        );
+        return None;
+    };
+    if !dependent.active {
+        return None;
+    }
+    if !target.active {
+        if dependency.required {
+            context.report(
+                Finding::error(
+                    dependency.span,
+                    format!("the service `{name}` is not in the chosen profiles"),
+                )
+                .help(format!("{}, or write `required: false`", profile_help(target))),
+            );
+        }
+        return None;
+    }
+    let condition = match &dependency.condition {
+        None => default_condition(target.has_health_check, target.oneshot),
+        Some(condition) => {
+            check_condition(context, dependency, name, target, condition);
+            condition.clone()
+        }
+    };
+    Some(Dependency {
+        service: name.clone(),
+        condition,
+        restart: dependency.restart,
+        required: dependency.required,
+    })
+}
+
+fn check_condition(
+    context: &Context<'_>,
+    dependency: &DraftDependency,
+    name: &ServiceName,
+    target: &DraftService,
+    condition: &Condition,
+) {
+    match condition {
+        Condition::Healthy if !target.has_health_check => context.report(
+            Finding::error(
+                dependency.span,
+                format!("`{name}` can never be healthy: it has no health check"),
+            )
+            .help(format!(
+                "give `{name}` a `health_check`, or write `condition: started`"
+            ))
+            .related(target.name_span, "this service"),
+        ),
+        Condition::Completed if !target.oneshot => context.report(
+            Finding::error(
+                dependency.span,
+                format!("`{name}` is meant to keep running, not to complete"),
+            )
+            .help(format!(
+                "give `{name}` `oneshot: true`, or write another condition"
+            ))
+            .related(target.name_span, "this service"),
+        ),
+        _ => {}
+    }
+}

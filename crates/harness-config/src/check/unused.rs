@@ -1,0 +1,84 @@
+//! Networks that nobody is on, and ports that two services want.
+
+use harness_model::NetworkName;
+
+use crate::diagnostics::Finding;
+use crate::lower::{DraftPort, DraftProject, DraftService};
+use crate::read::Context;
+use crate::scalars;
+
+/// Warns of networks that no service of any profile is on.
+pub(super) fn networks(context: &Context<'_>, project: &DraftProject) {
+    for (name, network) in &project.networks {
+        let used = project
+            .services
+            .values()
+            .any(|draft| draft.network.as_ref() == Some(name));
+        if let Some(span) = network.span
+            && !used
+            && *name != NetworkName::local()
+        {
+            context.report(
+                Finding::warning(span, format!("no service is on the network `{name}`")).help(format!(
+                    "write `network: {name}` in the services that belong there"
+                )),
+            );
+        }
+    }
+}
+
+/// Refuses two services that would listen on the same port of the same address of the same host.
+pub(super) fn ports(context: &Context<'_>, project: &DraftProject) {
+    let listening: Vec<(&str, &DraftService, &DraftPort)> = project
+        .services
+        .iter()
+        // A oneshot has let go of its port when the next one needs it.
+        .filter(|(_, draft)| draft.active && !draft.oneshot && !has_address_of_its_own(project, draft))
+        .flat_map(|(name, draft)| draft.ports.iter().map(move |port| (name.as_str(), draft, port)))
+        .filter(|(_, _, port)| port.spec.port != 0)
+        .collect();
+    for (at, (name, draft, port)) in listening.iter().enumerate() {
+        let same = |(other_name, other, other_port): &&(&str, &DraftService, &DraftPort)| {
+            other_name != name
+                && other.host == draft.host
+                && other_port.spec.port == port.spec.port
+                && other_port.spec.protocol == port.spec.protocol
+                && same_address(other_port, port)
+        };
+        if let Some((other, _, other_port)) = listening[..at].iter().find(same) {
+            context.report(
+                Finding::error(
+                    port.span,
+                    format!("`{name}` and `{other}` both want port {}", port.spec.port),
+                )
+                .help("give one of them another port")
+                .related(other_port.span, format!("port of `{other}`")),
+            );
+        }
+    }
+}
+
+/// Whether processes get addresses from a pool here, so that equal ports do not meet.
+fn has_address_of_its_own(project: &DraftProject, draft: &DraftService) -> bool {
+    draft
+        .network
+        .as_ref()
+        .and_then(|name| project.networks.get(name))
+        .and_then(|network| network.spec.subnet.as_deref())
+        .and_then(scalars::subnet)
+        .is_some_and(|(address, _)| address.is_loopback())
+}
+
+fn same_address(a: &DraftPort, b: &DraftPort) -> bool {
+    let address = |port: &DraftPort| {
+        port.spec
+            .host_ip
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1".to_owned())
+    };
+    let (a, b) = (address(a), address(b));
+    a == b
+        || [&a, &b]
+            .iter()
+            .any(|address| matches!(address.as_str(), "0.0.0.0" | "::"))
+}

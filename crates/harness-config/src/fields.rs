@@ -1,0 +1,422 @@
+//! A map with known keys: refuses the unknown ones at once, and reads the others by the table's shape.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness_model::Template;
+
+use crate::diagnostics::Finding;
+use crate::keys::{SYNONYMS, Section, Shape};
+use crate::read::{Allow, Reader, Text, secret_template};
+use crate::source::Span;
+use crate::suggest::{listed, nearest};
+use crate::tree::{Key, Kind, Node};
+
+/// The keys of one map.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    pub reader: Reader<'a>,
+    pub section: &'static Section,
+    pub span: Span,
+    entries: &'a [(Key, Node)],
+}
+
+/// No key was written.
+const NOTHING: &[(Key, Node)] = &[];
+
+impl<'a> Fields<'a> {
+    /// The keys of a map; a mistake and `None` if it is something else.
+    pub(crate) fn open(reader: Reader<'a>, section: &'static Section, node: &'a Node) -> Option<Self> {
+        let entries = match &node.kind {
+            Kind::Map(entries) => entries.as_slice(),
+            Kind::Null => NOTHING,
+            _ => {
+                reader.report(Finding::error(
+                    node.span,
+                    format!(
+                        "expected a map of the keys of a {}, found {}",
+                        section.name,
+                        node.describe()
+                    ),
+                ));
+                return None;
+            }
+        };
+        Some(Self {
+            reader,
+            section,
+            span: node.span,
+            entries,
+        })
+    }
+
+    /// Reports every key that the section cannot be without (`owner` at `at` needs it), and every one that is not
+    /// in it, or not for this service type.
+    pub(crate) fn check_keys(&self, owner: &str, at: Span, service_type: Option<&str>) {
+        for key in self.section.required {
+            self.require(key, owner, at);
+        }
+        for (key, _) in self.entries {
+            if self.section.extensible && key.name.starts_with("x-") {
+                continue;
+            }
+            let Some(known) = self.section.key(&key.name) else {
+                self.reader.report(
+                    Finding::error(key.span, format!("unknown key `{}`", key.name))
+                        .maybe_help(self.suggestion(&key.name, service_type)),
+                );
+                continue;
+            };
+            if let Some(service_type) = service_type
+                && !known.types.is_empty()
+                && !known.types.contains(&service_type)
+            {
+                let types = listed(known.types.iter().copied(), "none");
+                self.reader.report(
+                    Finding::error(
+                        key.span,
+                        format!("a {service_type} service has no `{}`", key.name),
+                    )
+                    .help(format!("only for type {types}")),
+                );
+            }
+        }
+    }
+
+    fn suggestion(&self, word: &str, service_type: Option<&str>) -> Option<String> {
+        let fits = |name: &str| {
+            self.section.key(name).is_some_and(|key| {
+                key.types.is_empty()
+                    || service_type.is_none_or(|service_type| key.types.contains(&service_type))
+            })
+        };
+        let plain = word.to_lowercase().replace('-', "_");
+        let synonym = SYNONYMS
+            .iter()
+            .find(|(theirs, ours)| *theirs == plain && fits(ours))
+            .map(|(_, ours)| *ours);
+        let names = || {
+            self.section
+                .keys
+                .iter()
+                .map(|key| key.name)
+                .filter(|name| fits(name))
+        };
+        match synonym.or_else(|| nearest(&plain, names())) {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None if self.section.keys.len() <= 10 => Some(format!(
+                "a {} has {}",
+                self.section.name,
+                listed(names(), "no keys")
+            )),
+            None => None,
+        }
+    }
+
+    /// The entry of a key, empty values included.
+    pub(crate) fn entry(&self, key: &'static str) -> Option<(&'a Key, &'a Node)> {
+        debug_assert!(
+            self.section.key(key).is_some(),
+            "{key} is not in the table of {}",
+            self.section.name
+        );
+        #[cfg(test)]
+        self.reader
+            .context
+            .asked
+            .borrow_mut()
+            .insert((self.section.name, key));
+        self.entries
+            .iter()
+            .find(|(k, _)| k.name == key)
+            .map(|(k, node)| (k, node))
+    }
+
+    /// The place of a key, or of the whole map without it.
+    pub(crate) fn key_span(&self, key: &'static str) -> Span {
+        self.entry(key).map_or(self.span, |(key, _)| key.span)
+    }
+
+    /// The value of a key. An empty value is a mistake, except where a list or map is expected.
+    pub(crate) fn get(&self, key: &'static str) -> Option<&'a Node> {
+        let (written, node) = self.entry(key)?;
+        if let Kind::Null = node.kind {
+            if !self.shape(key).is_collection() {
+                self.reader.report(
+                    Finding::error(written.span, format!("`{key}` has no value"))
+                        .help(format!("expected {}", self.shape(key).describe())),
+                );
+            }
+            return None;
+        }
+        Some(node)
+    }
+
+    /// Whether a key is written.
+    pub(crate) fn has(&self, key: &'static str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    fn shape(&self, key: &str) -> Shape {
+        self.section.key(key).map_or(Shape::Text, |key| key.shape)
+    }
+
+    fn numbers(&self, key: &str) -> bool {
+        fn has_scalar(shape: Shape) -> bool {
+            match shape {
+                Shape::Scalar | Shape::Whole { .. } => true,
+                Shape::List(item) | Shape::Map(item) => has_scalar(*item),
+                Shape::Any(shapes) => shapes.iter().any(|shape| has_scalar(*shape)),
+                _ => false,
+            }
+        }
+        has_scalar(self.shape(key))
+    }
+
+    /// A string that needs no address to be known.
+    pub(crate) fn text(&self, key: &'static str) -> Option<Text> {
+        self.reader.text(self.get(key)?, self.numbers(key))
+    }
+
+    /// A string in which addresses may stand, and secrets if allowed.
+    pub(crate) fn template(&self, key: &'static str, allow: Allow) -> Option<Template> {
+        self.reader.template(self.get(key)?, self.numbers(key), allow)
+    }
+
+    /// A boolean, `false` if not written.
+    pub(crate) fn flag(&self, key: &'static str) -> bool {
+        self.get(key)
+            .and_then(|node| self.reader.bool(node))
+            .unwrap_or(false)
+    }
+
+    /// A boolean.
+    pub(crate) fn bool(&self, key: &'static str) -> Option<bool> {
+        self.reader.bool(self.get(key)?)
+    }
+
+    /// A whole number within the table's bounds.
+    pub(crate) fn whole(&self, key: &'static str) -> Option<u64> {
+        let shape = self.shape(key);
+        let (min, max) = match shape {
+            Shape::Whole { min, max } => (min, max),
+            _ => (0, u64::MAX),
+        };
+        self.reader.whole(self.get(key)?, min, max, &shape.describe())
+    }
+
+    /// A whole number that fits 32 bits.
+    pub(crate) fn whole_u32(&self, key: &'static str) -> Option<u32> {
+        self.whole(key).and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// A whole number that fits 16 bits.
+    pub(crate) fn whole_u16(&self, key: &'static str) -> Option<u16> {
+        self.whole(key).and_then(|number| u16::try_from(number).ok())
+    }
+
+    /// A duration.
+    pub(crate) fn duration(&self, key: &'static str) -> Option<Duration> {
+        self.reader.duration(self.get(key)?)
+    }
+
+    /// A duration that must be longer than nothing.
+    pub(crate) fn positive_duration(&self, key: &'static str) -> Option<Duration> {
+        let node = self.get(key)?;
+        let duration = self.reader.duration(node)?;
+        if duration.is_zero() {
+            self.reader.report(Finding::error(
+                node.span,
+                format!("`{key}` must be longer than zero"),
+            ));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A size in bytes.
+    pub(crate) fn size(&self, key: &'static str) -> Option<u64> {
+        self.reader.size(self.get(key)?)
+    }
+
+    /// One of the words of the table.
+    pub(crate) fn choice(&self, key: &'static str) -> Option<&'static str> {
+        let words = match self.shape(key) {
+            Shape::Choice(words) => words,
+            _ => &[],
+        };
+        self.reader.choice(self.get(key)?, words, key)
+    }
+
+    /// A command.
+    pub(crate) fn words(&self, key: &'static str) -> Option<Vec<Template>> {
+        self.reader.words(self.get(key)?)
+    }
+
+    /// The items of a list; a single string counts as a list of one where the table says so.
+    pub(crate) fn items(&self, key: &'static str) -> &'a [Node] {
+        let Some(node) = self.get(key) else { return &[] };
+        match &node.kind {
+            Kind::List(items) => items,
+            Kind::String(_) if matches!(self.shape(key), Shape::Any([Shape::Text, ..])) => {
+                std::slice::from_ref(node)
+            }
+            _ => {
+                self.wrong(key, node);
+                &[]
+            }
+        }
+    }
+
+    /// Reports a value that is not of the table's shape.
+    pub(crate) fn wrong(&self, key: &str, node: &Node) {
+        let expected = self.shape(key).describe();
+        self.reader.report(Finding::error(
+            node.span,
+            format!("`{key}` must be {expected}, found {}", node.describe()),
+        ));
+    }
+
+    /// A list of strings that need no address to be known.
+    pub(crate) fn texts(&self, key: &'static str) -> Vec<Text> {
+        let numbers = self.numbers(key);
+        self.items(key)
+            .iter()
+            .filter_map(|item| self.reader.text(item, numbers))
+            .collect()
+    }
+
+    /// A list of strings without their places.
+    pub(crate) fn strings(&self, key: &'static str) -> Vec<String> {
+        self.texts(key).into_iter().map(|text| text.value).collect()
+    }
+
+    /// A list of strings in which addresses may stand, and secrets if allowed.
+    pub(crate) fn templates(&self, key: &'static str, allow: Allow) -> Vec<Template> {
+        let numbers = self.numbers(key);
+        self.items(key)
+            .iter()
+            .filter_map(|item| self.reader.template(item, numbers, allow))
+            .collect()
+    }
+
+    /// The entries of a map with free keys.
+    pub(crate) fn pairs(&self, key: &'static str) -> &'a [(Key, Node)] {
+        let Some(node) = self.get(key) else { return &[] };
+        match &node.kind {
+            Kind::Map(entries) => entries,
+            _ => {
+                self.wrong(key, node);
+                &[]
+            }
+        }
+    }
+
+    /// The keys of a section within this one.
+    pub(crate) fn section(&self, key: &'static str, section: &'static Section) -> Option<Self> {
+        let node = self.get(key)?;
+        let fields = Self::open(self.reader, section, node)?;
+        fields.check_keys(&format!("`{key}`"), self.key_span(key), None);
+        Some(fields)
+    }
+
+    /// Variables: a map, or a list of `NAME=value`. The literal values of secret names are secret.
+    pub(crate) fn variables(&self, key: &'static str) -> BTreeMap<String, Template> {
+        let Some(node) = self.get(key) else {
+            return BTreeMap::new();
+        };
+        let mut out = BTreeMap::new();
+        match &node.kind {
+            Kind::Map(entries) => {
+                for (name, value) in entries {
+                    if let Some(value) = self.variable_value(&name.name, value)
+                        && self.check_variable_name(&name.name, name.span)
+                    {
+                        out.insert(name.name.clone(), self.hidden_if_secret(&name.name, value));
+                    }
+                }
+            }
+            Kind::List(items) => {
+                for item in items {
+                    if let Some((name, value)) = self.variable_item(item) {
+                        out.insert(name.clone(), self.hidden_if_secret(&name, value));
+                    }
+                }
+            }
+            _ => self.wrong(key, node),
+        }
+        out
+    }
+
+    fn hidden_if_secret(&self, name: &str, value: Template) -> Template {
+        if self.reader.context.variables.is_secret(name) {
+            secret_template(&value)
+        } else {
+            value
+        }
+    }
+
+    fn check_variable_name(&self, name: &str, span: Span) -> bool {
+        let good = !name.is_empty() && !name.contains(['=', '\0']);
+        if !good {
+            self.reader
+                .report(Finding::error(span, "this cannot be the name of a variable"));
+        }
+        good
+    }
+
+    fn variable_value(&self, name: &str, value: &Node) -> Option<Template> {
+        match &value.kind {
+            Kind::Bool(boolean) => {
+                self.reader.report(
+                    Finding::error(
+                        value.span,
+                        format!("the value of `{name}` is a boolean, and variables are text"),
+                    )
+                    .help(format!("put quotes around it: \"{boolean}\"")),
+                );
+                None
+            }
+            Kind::Null => {
+                self.reader.report(
+                    Finding::error(value.span, format!("the variable `{name}` has no value"))
+                        .help("write \"\" for an empty one, or list the name under `inherit_env`"),
+                );
+                None
+            }
+            _ => self.reader.template(value, true, Allow::Everything),
+        }
+    }
+
+    fn variable_item(&self, item: &Node) -> Option<(String, Template)> {
+        let Kind::String(text) = &item.kind else {
+            self.reader.report(Finding::error(
+                item.span,
+                format!("expected `NAME=value`, found {}", item.describe()),
+            ));
+            return None;
+        };
+        let Some((name, value)) = text.split_once('=') else {
+            self.reader.report(
+                Finding::error(item.span, "expected `NAME=value`")
+                    .help("to take a variable from your own environment, list it under `inherit_env`"),
+            );
+            return None;
+        };
+        let value = Node {
+            span: item.span,
+            kind: Kind::String(value.to_owned()),
+        };
+        let value = self.reader.template(&value, true, Allow::Everything)?;
+        self.check_variable_name(name, item.span)
+            .then(|| (name.to_owned(), value))
+    }
+
+    /// Reports a key that is needed and not written.
+    pub(crate) fn require(&self, key: &'static str, owner: &str, at: Span) {
+        if !self.has(key) {
+            self.reader
+                .report(Finding::error(at, format!("{owner} needs `{key}`")));
+        }
+    }
+}

@@ -1,0 +1,591 @@
+//! The one table of keys. The reader refuses what is not in it, the JSON Schema and the reference are made from
+//! it, and a test sees to it that every key in it is read: so the three cannot drift apart.
+
+/// The types a service may have.
+pub(crate) const SERVICE_TYPES: [&str; 5] = ["process", "docker", "compose", "remote", "package"];
+
+/// What may stand after a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// A string.
+    Text,
+    /// A string, or a number kept as written.
+    Scalar,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Whole { min: u64, max: u64 },
+    /// Seconds as a number, or `500ms`, `2m`.
+    Duration,
+    /// Bytes as a number, or `64MiB`.
+    Size,
+    /// A command: a string that is split like a shell splits words, or a list of words.
+    Words,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list.
+    List(&'static Shape),
+    /// A map with free keys.
+    Map(&'static Shape),
+    /// A map with the keys of a section.
+    Section(&'static Section),
+    /// Any of these.
+    Any(&'static [Shape]),
+}
+
+impl Shape {
+    /// Whether leaving the value out (`env:`) may mean an empty one.
+    pub(crate) fn is_collection(self) -> bool {
+        match self {
+            Self::List(_) | Self::Map(_) | Self::Section(_) => true,
+            Self::Any(shapes) => shapes.iter().any(|shape| shape.is_collection()),
+            _ => false,
+        }
+    }
+
+    /// The shape in words, as in "expected …".
+    pub(crate) fn describe(self) -> String {
+        match self {
+            Self::Text => "a string".into(),
+            Self::Scalar => "a string or a number".into(),
+            Self::Bool => "`true` or `false`".into(),
+            Self::Whole {
+                min: 0,
+                max: u64::MAX,
+            } => "a whole number".into(),
+            Self::Whole { min, max: u64::MAX } => format!("a whole number of at least {min}"),
+            Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Duration => "a duration".into(),
+            Self::Size => "a size".into(),
+            Self::Words => "a command (a string or a list of words)".into(),
+            Self::Choice(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                words.join(", ")
+            }
+            Self::List(Self::Text | Self::Scalar) => "a list of strings".into(),
+            Self::List(item) => format!("a list ({})", item.describe()),
+            Self::Map(Self::Section(section)) => format!("a map of names to {}", section.plural),
+            Self::Map(_) => "a map".into(),
+            Self::Section(section) => format!("a map ({})", section.name),
+            Self::Any(shapes) => {
+                let shapes: Vec<String> = shapes.iter().map(|shape| shape.describe()).collect();
+                shapes.join(", or ")
+            }
+        }
+    }
+}
+
+/// A key of a section.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    /// What it means, for the reference and for editors.
+    pub doc: &'static str,
+    /// What holds when it is not written.
+    pub default: &'static str,
+    /// The service types that have it; empty: all.
+    pub types: &'static [&'static str],
+}
+
+impl Key {
+    const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+        Self {
+            name,
+            shape,
+            doc,
+            default: "",
+            types: &[],
+        }
+    }
+    const fn or(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+    const fn of(mut self, types: &'static [&'static str]) -> Self {
+        self.types = types;
+        self
+    }
+}
+
+/// A map with known keys.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Its name in messages, the reference and the schema's `$defs`.
+    pub name: &'static str,
+    pub plural: &'static str,
+    pub keys: &'static [Key],
+    /// The keys it cannot be without.
+    pub required: &'static [&'static str],
+    /// Whether keys that begin with `x-` are passed over: a place for anchors.
+    pub extensible: bool,
+}
+
+impl Section {
+    /// The key of this name.
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+const STRINGS: Shape = Shape::List(&Shape::Text);
+const SCALARS: Shape = Shape::List(&Shape::Scalar);
+const COUNT: Shape = Shape::Whole {
+    min: 0,
+    max: u64::MAX,
+};
+const SMALL: Shape = Shape::Whole {
+    min: 0,
+    max: u32::MAX as u64,
+};
+const PORT_NUMBER: Shape = Shape::Whole { min: 0, max: 65535 };
+const ENV: Shape = Shape::Any(&[Shape::Map(&Shape::Scalar), SCALARS]);
+const RESTART_SHAPE: Shape = Shape::Any(&[Shape::Choice(&RESTART_WORDS), Shape::Section(&RESTART)]);
+const INHERIT: Shape = Shape::Any(&[Shape::Bool, STRINGS]);
+
+/// The words of `restart`.
+pub(crate) const RESTART_WORDS: [&str; 4] = ["no", "on-failure", "always", "unless-stopped"];
+/// The words of a dependency's `condition`.
+pub(crate) const CONDITIONS: [&str; 5] = ["started", "healthy", "completed", "log", "none"];
+
+const PROGRAMS: &[&str] = &["process", "remote"];
+const WITH_BINARY: &[&str] = &["process", "remote", "package"];
+const WITH_FOLDER: &[&str] = &["process", "remote", "docker"];
+const DOCKER: &[&str] = &["docker"];
+const COMPOSE: &[&str] = &["compose"];
+const PACKAGE: &[&str] = &["package"];
+
+/// The whole file.
+pub(crate) static PROJECT: Section = Section {
+    name: "project",
+    plural: "projects",
+    required: &["services"],
+    extensible: true,
+    keys: &[
+        Key::new(
+            "version",
+            Shape::Scalar,
+            "The version of this format: `\"1.0\"` or `1.0`.",
+        ),
+        Key::new("name", Shape::Text, "The project's name, unique in a daemon.").or("the folder's name"),
+        Key::new("description", Shape::Text, "What the project is, for people."),
+        Key::new(
+            "settings",
+            Shape::Section(&SETTINGS),
+            "Defaults for every service of the file.",
+        ),
+        Key::new(
+            "secrets",
+            STRINGS,
+            "Names of variables whose values are never shown. Names with PASSWORD, TOKEN, SECRET, KEY or CREDENTIAL in them need not be listed.",
+        ),
+        Key::new(
+            "networks",
+            Shape::Map(&Shape::Section(&NETWORK)),
+            "The places services run in. `local`, this machine, always exists.",
+        ),
+        Key::new(
+            "services",
+            Shape::Map(&Shape::Section(&SERVICE)),
+            "What is to run.",
+        ),
+    ],
+};
+
+/// `settings`.
+pub(crate) static SETTINGS: Section = Section {
+    name: "settings",
+    plural: "settings",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new(
+            "startup_timeout",
+            Shape::Duration,
+            "`startup_timeout` of services that have none.",
+        ),
+        Key::new(
+            "shutdown_timeout",
+            Shape::Duration,
+            "`shutdown_timeout` of services that have none.",
+        ),
+        Key::new(
+            "restart",
+            RESTART_SHAPE,
+            "`restart` of services that have none (oneshots excepted).",
+        ),
+        Key::new(
+            "logs",
+            Shape::Section(&LOGS),
+            "`logs` of services that have none.",
+        ),
+        Key::new(
+            "inherit_env",
+            INHERIT,
+            "`inherit_env` of services that have none.",
+        ),
+    ],
+};
+
+/// A network.
+pub(crate) static NETWORK: Section = Section {
+    name: "network",
+    plural: "networks",
+    required: &["type"],
+    extensible: false,
+    keys: &[
+        Key::new(
+            "type",
+            Shape::Choice(&["local", "lan", "wireguard"]),
+            "`local`: this machine. `lan`: hosts reached over SSH. `wireguard`: hosts reached over SSH through a tunnel that exists already.",
+        ),
+        Key::new(
+            "subnet",
+            Shape::Text,
+            "Its addresses, as in `192.168.1.0/24`. A loopback subnet is a pool of addresses for processes.",
+        ),
+        Key::new(
+            "config_path",
+            Shape::Text,
+            "The WireGuard configuration file. Only for `type: wireguard`.",
+        ),
+        Key::new("nodes", Shape::List(&Shape::Section(&NODE)), "The hosts on it."),
+    ],
+};
+
+/// A node of a network.
+pub(crate) static NODE: Section = Section {
+    name: "node",
+    plural: "nodes",
+    required: &["host"],
+    extensible: false,
+    keys: &[
+        Key::new("host", Shape::Text, "Its address or DNS name."),
+        Key::new(
+            "name",
+            Shape::Text,
+            "A short name that a service's `host` may use.",
+        ),
+        Key::new("ssh_user", Shape::Text, "The user to log in as.").or("as ssh decides"),
+        Key::new("ssh_key", Shape::Text, "The private key file.").or("as ssh decides"),
+        Key::new("ssh_port", Shape::Whole { min: 1, max: 65535 }, "The SSH port.").or("22"),
+        Key::new(
+            "package_deploy",
+            Shape::Bool,
+            "Whether packages may be deployed to it.",
+        )
+        .or("true"),
+    ],
+};
+
+/// A service.
+pub(crate) static SERVICE: Section = Section {
+    name: "service",
+    plural: "services",
+    required: &["type"],
+    extensible: false,
+    keys: &[
+        Key::new("type", Shape::Choice(&SERVICE_TYPES), "What it is: a local process, a container, services of a compose file, a process on an SSH host, or a package deployed to one."),
+        Key::new("network", Shape::Text, "The network it runs on. A process or package on a network with exactly one node runs on that node.").or("local"),
+        Key::new("host", Shape::Text, "The node it runs on, by `host` or `name`; needed when the network has several."),
+        Key::new("binary", Shape::Text, "The program. With a slash: a path relative to this file (on a node: to the home there). Without: looked up in PATH. For a package: the program in it, if not the one its manifest names.").of(WITH_BINARY),
+        Key::new("args", SCALARS, "Its arguments.").of(WITH_BINARY),
+        Key::new("working_dir", Shape::Text, "The folder it runs in.").or("this file's folder; on a node the home; in a container the image's").of(WITH_FOLDER),
+        Key::new("user", Shape::Scalar, "The user it runs as.").or("whoever runs the daemon; on a node the SSH user; in a container the image's").of(WITH_FOLDER),
+        Key::new("limits", Shape::Section(&LIMITS), "Resource limits (setrlimit).").of(PROGRAMS),
+        Key::new("image", Shape::Text, "The image to run; with `build`, the name the built image gets.").of(DOCKER),
+        Key::new("build", Shape::Any(&[Shape::Text, Shape::Section(&BUILD)]), "How to build the image: the context folder, or a map.").of(DOCKER),
+        Key::new("command", Shape::Words, "Replaces the image's CMD.").of(DOCKER),
+        Key::new("entrypoint", Shape::Words, "Replaces the image's ENTRYPOINT.").of(DOCKER),
+        Key::new("volumes", STRINGS, "`source:target[:ro]`. A source with a leading `./`, `../`, `~` or `/` is a path, otherwise a named volume.").of(DOCKER),
+        Key::new("tmpfs", Shape::Any(&[Shape::Text, STRINGS]), "Folders in memory.").of(DOCKER),
+        Key::new("extra_hosts", STRINGS, "`name:address` entries for its hosts file.").of(DOCKER),
+        Key::new("labels", Shape::Map(&Shape::Scalar), "Labels of the container.").of(DOCKER),
+        Key::new("init", Shape::Bool, "Whether an init process reaps zombies in it.").or("false").of(DOCKER),
+        Key::new("privileged", Shape::Bool, "Full access to the host.").or("false").of(DOCKER),
+        Key::new("cap_add", STRINGS, "Capabilities to add.").of(DOCKER),
+        Key::new("cap_drop", STRINGS, "Capabilities to drop.").of(DOCKER),
+        Key::new("resources", Shape::Section(&RESOURCES), "What it may use at most.").of(DOCKER),
+        Key::new("file", Shape::Text, "The compose file.").of(COMPOSE),
+        Key::new("service", Shape::Text, "The one service of the compose file to run.").or("all of them").of(COMPOSE),
+        Key::new("services", STRINGS, "The services of the compose file to run.").or("all of them").of(COMPOSE),
+        Key::new("package", Shape::Text, "The package archive, on this machine.").of(PACKAGE),
+        Key::new("version", Shape::Scalar, "The package's version.").of(PACKAGE),
+        Key::new("install_path", Shape::Text, "Where it is unpacked on the node.").of(PACKAGE),
+        Key::new("requires", STRINGS, "Commands that must exist on the node.").of(PACKAGE),
+        Key::new("env", ENV, "Its environment: a map, or a list of `NAME=value`. Numbers are kept as written; booleans need quotes."),
+        Key::new("env_file", Shape::Any(&[Shape::Text, STRINGS]), "Files of `NAME=value` lines, taken literally. `env` beats them; a later file beats an earlier one. A missing file is an error at start, not when validating."),
+        Key::new("inherit_env", INHERIT, "What it takes from the environment of whoever starts it besides PATH, HOME, USER, LOGNAME, SHELL, LANG, LC_*, TZ, TMPDIR, XDG_* and SSH_AUTH_SOCK: `true` for everything, or a list of names.").or("false"),
+        Key::new("files", Shape::List(&Shape::Section(&FILE)), "Files rendered before it starts, with `${…}` replaced in them."),
+        Key::new("ports", Shape::Any(&[Shape::List(&Shape::Any(&[Shape::Scalar, Shape::Section(&PORT)])), Shape::Map(&PORT_NUMBER)]), "What it listens on: `5432`, `\"5353/udp\"`, a map with a name, or `NAME: 5432` pairs. For docker what is published, on 127.0.0.1 unless an address is written: `\"8080:80\"`, `\"0.0.0.0:8080:80\"`. `0` takes a free port."),
+        Key::new("dependencies", Shape::List(&Shape::Any(&[Shape::Text, Shape::Section(&DEPENDENCY)])), "What must hold before it starts: names of services, or maps. A `${service.…}` anywhere in the service implies one."),
+        Key::new("health_check", Shape::Section(&HEALTH_CHECK), "How to tell whether it is healthy."),
+        Key::new("startup_timeout", Shape::Duration, "From its first launch until it must be ready.").or("60, or longer if the health check's own figures need it"),
+        Key::new("shutdown_timeout", Shape::Duration, "From the stop signal until SIGKILL.").or("10"),
+        Key::new("stop_signal", Shape::Scalar, "The signal that asks it to end, by name or number.").or("SIGTERM"),
+        Key::new("stop_mode", Shape::Choice(&["mixed", "group"]), "`mixed`: the main process gets the signal, the rest once it has exited. `group`: all at once.").or("mixed"),
+        Key::new("stdin", Shape::Bool, "Whether its stdin is kept open for `attach`.").or("false"),
+        Key::new("tty", Shape::Bool, "Whether it gets a terminal instead of pipes.").or("false"),
+        Key::new("restart", RESTART_SHAPE, "When it is started again after it ended.").or("no"),
+        Key::new("max_restarts", SMALL, "How many restarts in a row at most.").or("without end"),
+        Key::new("oneshot", Shape::Bool, "Done when it exits 0, rather than meant to keep running.").or("false"),
+        Key::new("profiles", STRINGS, "The profiles it belongs to; without any it always does."),
+        Key::new("logs", Shape::Section(&LOGS), "How much of its output is kept."),
+        Key::new("hooks", Shape::Section(&HOOKS), "Commands around its life."),
+    ],
+};
+
+/// An entry of `files`.
+pub(crate) static FILE: Section = Section {
+    name: "file",
+    plural: "files",
+    required: &["template", "target"],
+    extensible: false,
+    keys: &[
+        Key::new("template", Shape::Text, "The template, relative to this file."),
+        Key::new(
+            "target",
+            Shape::Text,
+            "Where the rendered file goes, at the service's place.",
+        ),
+    ],
+};
+
+/// An entry of `ports` as a map.
+pub(crate) static PORT: Section = Section {
+    name: "port",
+    plural: "ports",
+    required: &["port"],
+    extensible: false,
+    keys: &[
+        Key::new("name", Shape::Text, "Its name, for `${service.port.NAME}`."),
+        Key::new("port", PORT_NUMBER, "The port on the host; `0` takes a free one."),
+        Key::new(
+            "target",
+            Shape::Whole { min: 1, max: 65535 },
+            "The port inside the container. Only for docker.",
+        )
+        .or("the same"),
+        Key::new("host_ip", Shape::Text, "The address it is published on.").or("127.0.0.1"),
+        Key::new("protocol", Shape::Choice(&["tcp", "udp"]), "The transport.").or("tcp"),
+    ],
+};
+
+/// An entry of `dependencies` as a map.
+pub(crate) static DEPENDENCY: Section = Section {
+    name: "dependency",
+    plural: "dependencies",
+    required: &["service"],
+    extensible: false,
+    keys: &[
+        Key::new("service", Shape::Text, "The service needed."),
+        Key::new(
+            "condition",
+            Shape::Choice(&CONDITIONS),
+            "What of it must hold. `none` takes only its address and orders nothing.",
+        )
+        .or("healthy if it has a health check, completed if it is a oneshot, else started"),
+        Key::new(
+            "pattern",
+            Shape::Text,
+            "For `condition: log`: the regular expression that a line of its output must match.",
+        ),
+        Key::new(
+            "restart",
+            Shape::Bool,
+            "Whether this service restarts when that one does.",
+        )
+        .or("false"),
+        Key::new(
+            "required",
+            Shape::Bool,
+            "Whether this one may not start without it.",
+        )
+        .or("true"),
+    ],
+};
+
+/// `health_check`.
+pub(crate) static HEALTH_CHECK: Section = Section {
+    name: "health_check",
+    plural: "health checks",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new(
+            "http",
+            Shape::Text,
+            "A URL: 2xx and 3xx answers are good. Localhost is the service's own host.",
+        ),
+        Key::new(
+            "tcp",
+            Shape::Scalar,
+            "`host:port`, or a port of localhost, that must accept a connection.",
+        ),
+        Key::new(
+            "command",
+            Shape::Words,
+            "A command that must exit with 0, run at the service's place.",
+        ),
+        Key::new(
+            "log",
+            Shape::Text,
+            "A regular expression that a line of the output must match.",
+        ),
+        Key::new("args", SCALARS, "More arguments for `command`."),
+        Key::new("interval", Shape::Duration, "Between two probes once it is up.").or("10"),
+        Key::new("timeout", Shape::Duration, "How long one probe may take.").or("5"),
+        Key::new(
+            "retries",
+            Shape::Whole {
+                min: 1,
+                max: u32::MAX as u64,
+            },
+            "Failures in a row that make it unhealthy.",
+        )
+        .or("3"),
+        Key::new("start_period", Shape::Duration, "Failures within it never count.").or("0"),
+    ],
+};
+
+/// `restart` as a map.
+pub(crate) static RESTART: Section = Section {
+    name: "restart",
+    plural: "restart policies",
+    required: &["policy"],
+    extensible: false,
+    keys: &[
+        Key::new(
+            "policy",
+            Shape::Choice(&RESTART_WORDS),
+            "After which ends it is started again.",
+        ),
+        Key::new("max_restarts", SMALL, "How many restarts in a row at most.").or("without end"),
+    ],
+};
+
+/// `logs`.
+pub(crate) static LOGS: Section = Section {
+    name: "logs",
+    plural: "log limits",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new("max_size", Shape::Size, "Size of a segment.").or("64MiB"),
+        Key::new("max_files", Shape::Whole { min: 1, max: 1000 }, "Segments kept.").or("5"),
+    ],
+};
+
+/// `hooks`.
+pub(crate) static HOOKS: Section = Section {
+    name: "hooks",
+    plural: "hooks",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new(
+            "before_start",
+            Shape::Words,
+            "Before its process is launched; a failure fails the start.",
+        ),
+        Key::new(
+            "after_healthy",
+            Shape::Words,
+            "After it became healthy (or started, without a health check).",
+        ),
+        Key::new("before_stop", Shape::Words, "Before its stop signal."),
+        Key::new("after_stop", Shape::Words, "After it is gone."),
+    ],
+};
+
+/// `limits`.
+pub(crate) static LIMITS: Section = Section {
+    name: "limits",
+    plural: "limits",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new("open_files", COUNT, "Open files (RLIMIT_NOFILE)."),
+        Key::new("processes", COUNT, "Processes of the user (RLIMIT_NPROC)."),
+        Key::new("memory", Shape::Size, "Address space (RLIMIT_AS)."),
+        Key::new("core", Shape::Size, "Size of a core dump (RLIMIT_CORE)."),
+        Key::new(
+            "file_size",
+            Shape::Size,
+            "Size of a file it may write (RLIMIT_FSIZE).",
+        ),
+        Key::new("cpu_seconds", COUNT, "CPU time in seconds (RLIMIT_CPU)."),
+    ],
+};
+
+/// `resources`.
+pub(crate) static RESOURCES: Section = Section {
+    name: "resources",
+    plural: "resources",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new("cpus", Shape::Scalar, "CPU cores, as in `0.5`."),
+        Key::new("memory", Shape::Size, "Memory."),
+        Key::new("pids", COUNT, "Processes."),
+    ],
+};
+
+/// `build` as a map.
+pub(crate) static BUILD: Section = Section {
+    name: "build",
+    plural: "builds",
+    required: &[],
+    extensible: false,
+    keys: &[
+        Key::new("context", Shape::Text, "The build context.").or("this file's folder"),
+        Key::new("dockerfile", Shape::Text, "The Dockerfile, within the context.").or("Dockerfile"),
+        Key::new("args", ENV, "Build arguments."),
+        Key::new("target", Shape::Text, "The stage to build."),
+    ],
+};
+
+/// Every section, in the order of the reference.
+pub(crate) static SECTIONS: [&Section; 15] = [
+    &PROJECT,
+    &SETTINGS,
+    &NETWORK,
+    &NODE,
+    &SERVICE,
+    &FILE,
+    &PORT,
+    &DEPENDENCY,
+    &HEALTH_CHECK,
+    &RESTART,
+    &LOGS,
+    &HOOKS,
+    &LIMITS,
+    &RESOURCES,
+    &BUILD,
+];
+
+/// Words that hands know from elsewhere, and the keys that mean the same here.
+pub(crate) const SYNONYMS: [(&str, &str); 22] = [
+    ("depends_on", "dependencies"),
+    ("depends", "dependencies"),
+    ("environment", "env"),
+    ("environments", "env"),
+    ("healthcheck", "health_check"),
+    ("readiness_probe", "health_check"),
+    ("liveness_probe", "health_check"),
+    ("test", "command"),
+    ("cwd", "working_dir"),
+    ("workdir", "working_dir"),
+    ("directory", "working_dir"),
+    ("cmd", "binary"),
+    ("program", "binary"),
+    ("executable", "binary"),
+    ("stop_grace_period", "shutdown_timeout"),
+    ("grace_period", "shutdown_timeout"),
+    ("restart_policy", "restart"),
+    ("mode", "policy"),
+    ("published", "port"),
+    ("ulimits", "limits"),
+    ("logging", "logs"),
+    ("kill_signal", "stop_signal"),
+];

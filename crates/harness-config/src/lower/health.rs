@@ -1,0 +1,192 @@
+//! `health_check`: exactly one probe, and how often.
+
+use std::time::Duration;
+
+use harness_model::spec::{HealthCheck, Probe};
+use harness_model::{Part, Template};
+
+use crate::diagnostics::Finding;
+use crate::fields::Fields;
+use crate::keys::HEALTH_CHECK;
+use crate::read::{Allow, Reader, Text};
+use crate::scalars;
+use crate::source::Span;
+
+const PROBES: [&str; 4] = ["http", "tcp", "command", "log"];
+const INTERVAL: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const RETRIES: u32 = 3;
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads `health_check`.
+pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
+    let check = fields.section("health_check", &HEALTH_CHECK)?;
+    let reader = check.reader;
+    let interval = check.positive_duration("interval").unwrap_or(INTERVAL);
+    let timeout = check.positive_duration("timeout").unwrap_or(TIMEOUT);
+    let retries = check.whole_u32("retries").unwrap_or(RETRIES);
+    let start_period = check.duration("start_period").unwrap_or_default();
+    let args = check.templates("args", Allow::References);
+    let written: Vec<&str> = PROBES.into_iter().filter(|probe| check.has(probe)).collect();
+    if check.has("args") && !check.has("command") {
+        reader.report(Finding::error(
+            check.key_span("args"),
+            "`args` belongs to `command`, which is not here",
+        ));
+    }
+    match written.as_slice() {
+        [_] => {}
+        [] => reader.report(
+            Finding::error(
+                fields.key_span("health_check"),
+                "this health check probes nothing",
+            )
+            .help("give it one of `http`, `tcp`, `command`, `log`"),
+        ),
+        [first, second, ..] => reader.report(
+            Finding::error(
+                key_span(&check, second),
+                "a health check has one probe, and this has several",
+            )
+            .related(key_span(&check, first), "the first one"),
+        ),
+    }
+    let http = check.get("http").and_then(|node| {
+        let url = reader.template(node, false, Allow::Everything)?;
+        check_url(reader, &url, node.span).then_some(Probe::Http(url))
+    });
+    let tcp = check.get("tcp").and_then(|node| {
+        let address = reader.template(node, true, Allow::Everything)?;
+        tcp_address(reader, address, node.span).map(Probe::Tcp)
+    });
+    let command = check.words("command").map(|mut words| {
+        words.extend(args);
+        Probe::Command(words)
+    });
+    let log = check
+        .text("log")
+        .filter(|pattern| check_pattern(reader, pattern))
+        .map(|pattern| Probe::Log(pattern.value));
+    let probe = http.or(tcp).or(command).or(log)?;
+    Some(HealthCheck {
+        probe,
+        interval,
+        timeout,
+        retries,
+        start_period,
+    })
+}
+
+fn key_span(check: &Fields<'_>, probe: &str) -> Span {
+    PROBES
+        .into_iter()
+        .find(|name| *name == probe)
+        .map_or(check.span, |name| check.key_span(name))
+}
+
+/// How long a start may take: 60 s, or what the check's own figures need.
+pub(super) fn default_startup_timeout(check: Option<&HealthCheck>) -> Duration {
+    let needed = check.map_or(Duration::ZERO, |check| {
+        check
+            .interval
+            .saturating_add(check.timeout)
+            .saturating_mul(check.retries)
+            .saturating_add(check.start_period)
+    });
+    needed.max(STARTUP_TIMEOUT)
+}
+
+/// Whether a regular expression can be used; a mistake if not.
+pub(super) fn check_pattern(reader: Reader<'_>, pattern: &Text) -> bool {
+    match regex::Regex::new(&pattern.value) {
+        Ok(_) => true,
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            reader.report(Finding::error(
+                pattern.span,
+                format!("not a regular expression: {reason}"),
+            ));
+            false
+        }
+    }
+}
+
+fn literal_start(template: &Template) -> &str {
+    match template.parts().first() {
+        Some(Part::Text(text)) => text,
+        _ => "",
+    }
+}
+
+fn check_url(reader: Reader<'_>, url: &Template, span: Span) -> bool {
+    let start = literal_start(url);
+    let bad = |message: String, help: &str| {
+        reader.report(Finding::error(span, message).help(help));
+        false
+    };
+    if start.starts_with("https://") {
+        return bad(
+            "https cannot be probed yet".to_owned(),
+            "use `command: curl -fsS URL`, or probe its port with `tcp`",
+        );
+    }
+    let Some(rest) = start.strip_prefix("http://") else {
+        // A reference or a secret may begin the string, but then no scheme does.
+        return bad(
+            format!("`{url}` is not a URL"),
+            "write it as `http://localhost:8080/health`",
+        );
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let complete = authority.len() < rest.len() || url.parts().len() == 1;
+    if complete && !is_authority(authority, None) {
+        return bad(
+            format!("`{url}` is not a URL"),
+            "write it as `http://localhost:8080/health`",
+        );
+    }
+    true
+}
+
+fn tcp_address(reader: Reader<'_>, address: Template, span: Span) -> Option<Template> {
+    if let [Part::Text(text)] = address.parts() {
+        let text = text.trim();
+        if text.chars().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Some(Template::from(format!("localhost:{text}")));
+        }
+        if !is_authority(text, Some(())) {
+            reader.report(
+                Finding::error(span, format!("`{text}` is not an address to connect to"))
+                    .help("write `host:port`, or a port of localhost"),
+            );
+            return None;
+        }
+    }
+    Some(address)
+}
+
+/// `host`, `host:port` or `[v6]:port`; with `port_needed`, only the latter two.
+fn is_authority(text: &str, port_needed: Option<()>) -> bool {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        match rest.split_once(']') {
+            Some((host, tail)) => (host, tail.strip_prefix(':')),
+            None => return false,
+        }
+    } else {
+        match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port_good = match port {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port_needed.is_none(),
+    };
+    port_good && scalars::is_host(host)
+}

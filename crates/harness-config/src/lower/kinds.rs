@@ -1,0 +1,239 @@
+//! The keys that only one type of service has.
+
+use harness_model::spec::{
+    BuildSpec, ComposeSpec, DockerSpec, Limits, PackageSpec, ProcessSpec, ServiceKind,
+};
+use harness_model::{Part, Template};
+
+use super::place::Place;
+use super::{paths, policy};
+use crate::diagnostics::Finding;
+use crate::fields::Fields;
+use crate::keys::{BUILD, RESOURCES};
+use crate::read::Allow;
+use crate::source::Span;
+use crate::tree::Kind;
+
+/// Reads the keys of a service's type. Everything wrong is reported even if `None` comes out early.
+pub(super) fn lower(
+    fields: &Fields<'_>,
+    service_type: &str,
+    place: Option<&Place>,
+    at: Span,
+) -> Option<ServiceKind> {
+    match service_type {
+        "process" | "remote" => {
+            let on_node = service_type == "remote" || matches!(place, Some(Place::Node(_)));
+            let process = process(fields, on_node, at)?;
+            Some(if on_node {
+                ServiceKind::Remote(process)
+            } else {
+                ServiceKind::Process(process)
+            })
+        }
+        "docker" => docker(fields, at).map(|spec| ServiceKind::Docker(Box::new(spec))),
+        "compose" => compose(fields, at).map(ServiceKind::Compose),
+        _ => package(fields, at).map(ServiceKind::Package),
+    }
+}
+
+fn owner(fields: &Fields<'_>, service_type: &str) -> String {
+    match fields.reader.service {
+        Some(name) => format!("the {service_type} service `{name}`"),
+        None => format!("a {service_type} service"),
+    }
+}
+
+fn process(fields: &Fields<'_>, on_node: bool, at: Span) -> Option<ProcessSpec> {
+    let reader = &fields.reader;
+    fields.require(
+        "binary",
+        &owner(fields, if on_node { "remote" } else { "process" }),
+        at,
+    );
+    let args = fields.templates("args", Allow::References);
+    let user = fields.text("user").map(|text| text.value);
+    let limits: Limits = policy::limits(fields);
+    let binary_span = fields.get("binary").map_or(at, |node| node.span);
+    let binary = fields.template("binary", Allow::References).map(|binary| {
+        let home = matches!(binary.parts().first(), Some(Part::Text(text)) if text.starts_with('~'));
+        match on_node {
+            true => paths::on_node(&binary),
+            false if home || paths::has_slash(&binary) => paths::local_template(reader, &binary, binary_span),
+            false => binary,
+        }
+    });
+    if binary.as_ref().is_some_and(Template::is_empty) {
+        reader.report(Finding::error(binary_span, "`binary` is empty"));
+    }
+    let written = fields.get("working_dir");
+    let working_dir = match written.and_then(|_| fields.template("working_dir", Allow::References)) {
+        Some(folder) if on_node => Some(paths::on_node(&folder)),
+        Some(folder) => Some(paths::local_template(
+            reader,
+            &folder,
+            written.map_or(at, |node| node.span),
+        )),
+        None if on_node => None,
+        None => {
+            let folder = reader.context.sources.get(at.file).dir.display().to_string();
+            Some(Template::from(folder))
+        }
+    };
+    Some(ProcessSpec {
+        binary: binary?,
+        args,
+        working_dir,
+        user,
+        limits,
+    })
+}
+
+fn docker(fields: &Fields<'_>, at: Span) -> Option<DockerSpec> {
+    let reader = &fields.reader;
+    if !fields.has("image") && !fields.has("build") {
+        reader.report(Finding::error(
+            at,
+            format!("{} needs `image` or `build`", owner(fields, "docker")),
+        ));
+    }
+    let resources = fields.section("resources", &RESOURCES);
+    let cpus = resources.and_then(|r| r.text("cpus")).and_then(|text| {
+        let good = text
+            .value
+            .parse::<f64>()
+            .is_ok_and(|cpus| cpus.is_finite() && cpus > 0.0);
+        if !good {
+            reader.report(
+                Finding::error(text.span, format!("`{}` is not a number of cores", text.value))
+                    .help("write it as `0.5` or `2`"),
+            );
+        }
+        good.then_some(text.value)
+    });
+    let volumes = fields
+        .items("volumes")
+        .iter()
+        .filter_map(|node| {
+            let volume = reader.template(node, false, Allow::Everything)?;
+            Some(volume_path(fields, volume, node.span))
+        })
+        .collect();
+    Some(DockerSpec {
+        image: fields.template("image", Allow::Everything),
+        build: build(fields),
+        command: fields.words("command"),
+        entrypoint: fields.words("entrypoint"),
+        volumes,
+        user: fields.template("user", Allow::Everything),
+        working_dir: fields.template("working_dir", Allow::Everything),
+        cpus,
+        memory: resources.and_then(|r| r.size("memory")),
+        pids: resources.and_then(|r| r.whole("pids")),
+        tmpfs: fields.strings("tmpfs"),
+        extra_hosts: fields.templates("extra_hosts", Allow::Everything),
+        labels: labels(fields),
+        init: fields.flag("init"),
+        privileged: fields.flag("privileged"),
+        cap_add: fields.strings("cap_add"),
+        cap_drop: fields.strings("cap_drop"),
+    })
+}
+
+fn labels(fields: &Fields<'_>) -> std::collections::BTreeMap<String, Template> {
+    fields
+        .pairs("labels")
+        .iter()
+        .filter_map(|(key, value)| {
+            let value = fields.reader.template(value, true, Allow::Everything)?;
+            Some((key.name.clone(), value))
+        })
+        .collect()
+}
+
+/// The source of a volume is a path when it looks like one, else the name of a volume.
+fn volume_path(fields: &Fields<'_>, volume: Template, span: Span) -> Template {
+    let first = match volume.parts().first() {
+        Some(Part::Text(text)) => text.as_str(),
+        _ => return volume,
+    };
+    let source = first.split(':').next().unwrap_or_default();
+    let is_path = ["./", "../", "~/"]
+        .iter()
+        .any(|prefix| source.starts_with(prefix))
+        || matches!(source, "." | ".." | "~");
+    if !first.contains(':') && volume.parts().len() == 1 {
+        fields.reader.report(
+            Finding::error(span, format!("`{first}` does not say where the volume goes"))
+                .help("write `source:target`"),
+        );
+    }
+    if is_path {
+        paths::local_template(&fields.reader, &volume, span)
+    } else {
+        volume
+    }
+}
+
+fn build(fields: &Fields<'_>) -> Option<BuildSpec> {
+    let node = fields.get("build")?;
+    let reader = &fields.reader;
+    if !matches!(node.kind, Kind::Map(_)) {
+        let context = reader.text(node, false)?;
+        return Some(BuildSpec {
+            context: paths::local(reader, &context),
+            dockerfile: None,
+            args: Default::default(),
+            target: None,
+        });
+    }
+    let build = fields.section("build", &BUILD)?;
+    Some(BuildSpec {
+        context: match build.text("context") {
+            Some(context) => paths::local(reader, &context),
+            None => reader.context.sources.get(node.span.file).dir.clone(),
+        },
+        dockerfile: build.text("dockerfile").map(|text| text.value),
+        args: build.variables("args"),
+        target: build.text("target").map(|text| text.value),
+    })
+}
+
+fn compose(fields: &Fields<'_>, at: Span) -> Option<ComposeSpec> {
+    fields.require("file", &owner(fields, "compose"), at);
+    let one = fields.text("service").map(|text| text.value);
+    let mut services = fields.strings("services");
+    if fields.has("service") && fields.has("services") {
+        fields.reader.report(
+            Finding::error(
+                fields.key_span("services"),
+                "write `service` or `services`, not both",
+            )
+            .related(fields.key_span("service"), "the other one"),
+        );
+    }
+    services.extend(one);
+    Some(ComposeSpec {
+        file: paths::local(&fields.reader, &fields.text("file")?),
+        services,
+    })
+}
+
+fn package(fields: &Fields<'_>, at: Span) -> Option<PackageSpec> {
+    fields.require("package", &owner(fields, "package"), at);
+    let version = fields.template("version", Allow::References);
+    let install_path = fields.template("install_path", Allow::References);
+    let binary = fields.template("binary", Allow::References);
+    let args = fields.templates("args", Allow::References);
+    let requires = fields.strings("requires");
+    let span = fields.get("package").map_or(at, |node| node.span);
+    let package = fields.template("package", Allow::References)?;
+    Some(PackageSpec {
+        package: paths::local_template(&fields.reader, &package, span),
+        version,
+        install_path,
+        binary,
+        args,
+        requires,
+    })
+}

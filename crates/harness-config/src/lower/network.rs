@@ -1,0 +1,147 @@
+//! `networks` and their nodes.
+
+use std::net::IpAddr;
+
+use harness_model::spec::{NetworkKind, NetworkSpec, NodeSpec};
+
+use super::paths;
+use crate::diagnostics::Finding;
+use crate::fields::Fields;
+use crate::keys::{NETWORK, NODE};
+use crate::read::{Reader, Text};
+use crate::scalars;
+use crate::source::Span;
+use crate::tree::Node;
+
+/// A network and where it is written; `None`: the implied one.
+pub(crate) struct DraftNetwork {
+    pub spec: NetworkSpec,
+    pub span: Option<Span>,
+}
+
+impl DraftNetwork {
+    /// The network `local`, which exists without being written.
+    pub(super) fn implied() -> Self {
+        Self {
+            spec: NetworkSpec {
+                kind: NetworkKind::Local,
+                subnet: None,
+                config_path: None,
+                nodes: Vec::new(),
+            },
+            span: None,
+        }
+    }
+}
+
+/// Reads a network; what is wrong in it is left out.
+pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node) -> DraftNetwork {
+    let mut draft = DraftNetwork::implied();
+    draft.span = Some(name_span);
+    let Some(fields) = Fields::open(reader, &NETWORK, node) else {
+        return draft;
+    };
+    fields.check_keys(&format!("network `{name}`"), name_span, None);
+    let spec = &mut draft.spec;
+    spec.kind = match fields.choice("type") {
+        Some("lan") => NetworkKind::Lan,
+        Some("wireguard") => NetworkKind::Wireguard,
+        _ => NetworkKind::Local,
+    };
+    let type_known = fields.has("type");
+    if name == "local" && type_known && spec.kind != NetworkKind::Local {
+        reader.report(
+            Finding::error(
+                fields.key_span("type"),
+                "the network `local` is this machine: its type is `local`",
+            )
+            .help("give the network another name"),
+        );
+    }
+    let subnet = fields.text("subnet").and_then(|text| lower_subnet(reader, &text));
+    spec.subnet = subnet.as_ref().map(|(text, _)| text.clone());
+    if let Some(path) = fields.text("config_path") {
+        if type_known && spec.kind != NetworkKind::Wireguard {
+            reader.report(Finding::error(
+                fields.key_span("config_path"),
+                "only a network of type `wireguard` has a `config_path`",
+            ));
+        }
+        spec.config_path = Some(paths::local(&reader, &path));
+    }
+    let nodes = fields.items("nodes");
+    if !nodes.is_empty() && type_known && spec.kind == NetworkKind::Local {
+        reader.report(
+            Finding::error(
+                fields.key_span("nodes"),
+                "a network of type `local` is this machine and has no nodes",
+            )
+            .help("use type `lan` or `wireguard`"),
+        );
+    }
+    for node in nodes {
+        if let Some((node, host)) = lower_node(reader, node, subnet.as_ref().map(|(_, subnet)| *subnet)) {
+            let same = |other: &NodeSpec| {
+                other.host == node.host || (node.name.is_some() && other.name == node.name)
+            };
+            if spec.nodes.iter().any(same) {
+                reader.report(Finding::error(
+                    host.span,
+                    "this node has the host or name of an earlier one",
+                ));
+            }
+            spec.nodes.push(node);
+        }
+    }
+    draft
+}
+
+fn lower_subnet(reader: Reader<'_>, text: &Text) -> Option<(String, (IpAddr, u8))> {
+    let subnet = scalars::subnet(&text.value);
+    if subnet.is_none() {
+        reader.report(
+            Finding::error(text.span, format!("`{}` is not a subnet", text.value))
+                .help("write an address and a prefix length, as in `192.168.1.0/24`"),
+        );
+    }
+    subnet.map(|subnet| (text.value.clone(), subnet))
+}
+
+fn lower_node(reader: Reader<'_>, node: &Node, subnet: Option<(IpAddr, u8)>) -> Option<(NodeSpec, Text)> {
+    let fields = Fields::open(reader, &NODE, node)?;
+    fields.check_keys("a node", node.span, None);
+    let name = fields.text("name");
+    let ssh_user = fields.text("ssh_user").map(|text| text.value);
+    let ssh_key = fields.text("ssh_key").map(|text| paths::local(&reader, &text));
+    let ssh_port = fields.whole_u16("ssh_port");
+    let package_deploy = fields.bool("package_deploy").unwrap_or(true);
+    let host = fields.text("host")?;
+    if !scalars::is_host(&host.value) {
+        let help = host
+            .value
+            .contains(['@', ':'])
+            .then(|| "the user and port have their own keys, `ssh_user` and `ssh_port`".to_owned());
+        reader.report(Finding::error(host.span, format!("`{}` is not a host", host.value)).maybe_help(help));
+        return None;
+    }
+    if let (Some(subnet), Ok(address)) = (subnet, host.value.parse())
+        && !scalars::subnet_contains(subnet, address)
+    {
+        reader.report(Finding::warning(
+            host.span,
+            format!(
+                "`{}` is not in the network's subnet {}/{}",
+                host.value, subnet.0, subnet.1
+            ),
+        ));
+    }
+    let spec = NodeSpec {
+        host: host.value.clone(),
+        name: name.map(|text| text.value),
+        ssh_user,
+        ssh_key,
+        ssh_port,
+        package_deploy,
+    };
+    Some((spec, host))
+}

@@ -1,0 +1,219 @@
+//! Restart policies, log limits, inherited variables, hooks, resource limits: what `settings` has too, and the like.
+
+use std::time::Duration;
+
+use harness_model::spec::{
+    Hooks, InheritEnv, Limits, LogLimits, RestartMode, RestartPolicy, Signal, StopMode,
+};
+use harness_model::state::signal_number;
+
+use crate::diagnostics::Finding;
+use crate::fields::Fields;
+use crate::keys::{HOOKS, LIMITS, LOGS, RESTART, RESTART_WORDS, SETTINGS};
+use crate::read::Reader;
+use crate::suggest::did_you_mean;
+use crate::tree::{Kind, Node};
+
+/// What services have that do not say otherwise.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    pub startup_timeout: Option<Duration>,
+    pub shutdown_timeout: Option<Duration>,
+    pub restart: Option<RestartPolicy>,
+    pub logs: LogLimits,
+    pub inherit_env: InheritEnv,
+}
+
+/// Reads `settings`.
+pub(super) fn settings(reader: Reader<'_>, node: Option<&Node>) -> Settings {
+    let Some(fields) = node.and_then(|node| Fields::open(reader, &SETTINGS, node)) else {
+        return Settings::default();
+    };
+    fields.check_keys("`settings`", fields.span, None);
+    Settings {
+        startup_timeout: fields.positive_duration("startup_timeout"),
+        shutdown_timeout: fields.duration("shutdown_timeout"),
+        restart: restart(&fields),
+        logs: logs(&fields, LogLimits::default()),
+        inherit_env: inherit_env(&fields).unwrap_or_default(),
+    }
+}
+
+fn mode(word: &str) -> RestartMode {
+    match word {
+        "on-failure" => RestartMode::OnFailure,
+        "always" => RestartMode::Always,
+        "unless-stopped" => RestartMode::UnlessStopped,
+        _ => RestartMode::No,
+    }
+}
+
+/// `restart`, a word or a map.
+pub(super) fn restart(fields: &Fields<'_>) -> Option<RestartPolicy> {
+    let node = fields.get("restart")?;
+    match &node.kind {
+        Kind::Map(_) => {
+            let policy = fields.section("restart", &RESTART)?;
+            let max_restarts = policy.whole_u32("max_restarts");
+            let mode = mode(policy.choice("policy")?);
+            refuse_useless_limit(&policy, mode);
+            Some(RestartPolicy { mode, max_restarts })
+        }
+        Kind::Bool(_) | Kind::String(_) => {
+            let word = fields.reader.choice(node, &RESTART_WORDS, "restart policy")?;
+            Some(RestartPolicy {
+                mode: mode(word),
+                max_restarts: None,
+            })
+        }
+        _ => {
+            fields.wrong("restart", node);
+            None
+        }
+    }
+}
+
+fn refuse_useless_limit(fields: &Fields<'_>, mode: RestartMode) {
+    if mode == RestartMode::No && fields.has("max_restarts") {
+        fields.reader.report(
+            Finding::error(
+                fields.key_span("max_restarts"),
+                "`max_restarts` without a restart policy means nothing",
+            )
+            .help("write `restart: on-failure`"),
+        );
+    }
+}
+
+/// A service's restart policy: its own, its `max_restarts`, the settings' one.
+pub(super) fn service_restart(fields: &Fields<'_>, settings: &Settings, oneshot: bool) -> RestartPolicy {
+    let written = restart(fields);
+    if oneshot
+        && let Some(policy) = written
+        && matches!(policy.mode, RestartMode::Always | RestartMode::UnlessStopped)
+    {
+        fields.reader.report(
+            Finding::error(
+                fields.key_span("restart"),
+                "a oneshot is done when it exits 0, and this would start it again",
+            )
+            .help("write `restart: on-failure`, or leave `oneshot` out"),
+        );
+    }
+    let inherited = settings.restart.filter(|_| !oneshot);
+    let mut policy = written.or(inherited).unwrap_or_default();
+    if fields.has("max_restarts") {
+        if policy.max_restarts.is_some() && written.is_some() {
+            fields.reader.report(
+                Finding::error(
+                    fields.key_span("max_restarts"),
+                    "`max_restarts` is written twice: here and in `restart`",
+                )
+                .related(fields.key_span("restart"), "here"),
+            );
+        } else if written.is_some() || !fields.has("restart") {
+            refuse_useless_limit(fields, policy.mode);
+        }
+        policy.max_restarts = fields.whole_u32("max_restarts");
+    }
+    policy
+}
+
+/// `logs` over its defaults.
+pub(super) fn logs(fields: &Fields<'_>, defaults: LogLimits) -> LogLimits {
+    let Some(logs) = fields.section("logs", &LOGS) else {
+        return defaults;
+    };
+    let max_size = logs.size("max_size");
+    // A segment must hold a read of the shim with its header.
+    if max_size.is_some_and(|size| size < 64 * 1024) {
+        logs.reader.report(Finding::error(
+            logs.key_span("max_size"),
+            "`max_size` must be at least 64KiB",
+        ));
+    }
+    LogLimits {
+        max_size: max_size.unwrap_or(defaults.max_size),
+        max_files: logs.whole_u32("max_files").unwrap_or(defaults.max_files),
+    }
+}
+
+/// `inherit_env`, a boolean or a list of names.
+pub(super) fn inherit_env(fields: &Fields<'_>) -> Option<InheritEnv> {
+    let node = fields.get("inherit_env")?;
+    if let Kind::List(_) = node.kind {
+        return Some(InheritEnv::Only(
+            fields.strings("inherit_env").into_iter().collect(),
+        ));
+    }
+    match &node.kind {
+        Kind::Bool(_) | Kind::String(_) => fields
+            .reader
+            .bool(node)
+            .map(|all| if all { InheritEnv::All } else { InheritEnv::Minimal }),
+        _ => {
+            fields.wrong("inherit_env", node);
+            None
+        }
+    }
+}
+
+/// `hooks`.
+pub(super) fn hooks(fields: &Fields<'_>) -> Hooks {
+    let Some(hooks) = fields.section("hooks", &HOOKS) else {
+        return Hooks::default();
+    };
+    Hooks {
+        before_start: hooks.words("before_start"),
+        after_healthy: hooks.words("after_healthy"),
+        before_stop: hooks.words("before_stop"),
+        after_stop: hooks.words("after_stop"),
+    }
+}
+
+/// `limits`.
+pub(super) fn limits(fields: &Fields<'_>) -> Limits {
+    let Some(limits) = fields.section("limits", &LIMITS) else {
+        return Limits::default();
+    };
+    Limits {
+        open_files: limits.whole("open_files"),
+        processes: limits.whole("processes"),
+        memory: limits.size("memory"),
+        core: limits.size("core"),
+        file_size: limits.size("file_size"),
+        cpu_seconds: limits.whole("cpu_seconds"),
+    }
+}
+
+/// `stop_signal`, a name or a number.
+pub(super) fn stop_signal(fields: &Fields<'_>) -> Signal {
+    let Some(text) = fields.text("stop_signal") else {
+        return Signal::default();
+    };
+    let Some(number) = signal_number(&text.value) else {
+        let names = (1..32).filter_map(harness_model::state::signal_name);
+        let upper = text.value.to_ascii_uppercase();
+        let full = if upper.starts_with("SIG") {
+            upper
+        } else {
+            format!("SIG{upper}")
+        };
+        fields.reader.report(
+            Finding::error(text.span, format!("`{}` is not a signal", text.value)).help(
+                did_you_mean(&full, names)
+                    .unwrap_or_else(|| "write its name or number, as in `SIGINT` or `2`".to_owned()),
+            ),
+        );
+        return Signal::default();
+    };
+    Signal(number)
+}
+
+/// `stop_mode`.
+pub(super) fn stop_mode(fields: &Fields<'_>) -> StopMode {
+    match fields.choice("stop_mode") {
+        Some("group") => StopMode::Group,
+        _ => StopMode::Mixed,
+    }
+}

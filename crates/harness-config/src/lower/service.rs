@@ -1,0 +1,228 @@
+//! A service: the keys that every type has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use harness_model::spec::{FileSpec, ServiceKind};
+use harness_model::{NetworkName, Part, ServiceName, ServiceSpec, Template};
+
+use super::place::{self, Place};
+use super::policy::{self, Settings};
+use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, ports};
+use crate::diagnostics::Finding;
+use crate::fields::Fields;
+use crate::keys::{FILE, SERVICE};
+use crate::read::{Allow, Context, Reader, Text, secret_template};
+use crate::source::Span;
+use crate::tree::{Kind, MAX_FILE_SIZE, Node};
+use crate::variables::parse_env_file;
+
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a service is lowered with.
+pub(super) struct Surroundings<'a> {
+    pub context: &'a Context<'a>,
+    pub profiles: &'a BTreeSet<String>,
+    pub settings: &'a Settings,
+    pub networks: &'a BTreeMap<NetworkName, DraftNetwork>,
+}
+
+/// Reads one service.
+pub(super) fn lower(
+    around: &Surroundings<'_>,
+    name: &ServiceName,
+    name_span: Span,
+    node: &Node,
+) -> DraftService {
+    let mut reader = Reader {
+        context: around.context,
+        service: Some(name),
+        active: true,
+    };
+    let mut draft = DraftService {
+        name_span,
+        active: true,
+        profiles: Vec::new(),
+        has_health_check: false,
+        oneshot: false,
+        network: None,
+        host: None,
+        ports: Vec::new(),
+        dependencies: Vec::new(),
+        spec: None,
+    };
+    let Some(fields) = Fields::open(reader, &SERVICE, node) else {
+        return draft;
+    };
+    draft.profiles = fields.strings("profiles");
+    draft.active = draft.profiles.is_empty() || draft.profiles.iter().any(|p| around.profiles.contains(p));
+    reader.active = draft.active;
+    let Some(fields) = Fields::open(reader, &SERVICE, node) else {
+        return draft;
+    };
+
+    let service_type = fields.choice("type");
+    fields.check_keys(&format!("service `{name}`"), name_span, service_type);
+    draft.oneshot = fields.flag("oneshot");
+    draft.dependencies = dependencies::lower(&fields);
+    draft.ports = ports::lower(&fields, service_type.unwrap_or("docker"));
+    draft.has_health_check = fields.get("health_check").is_some();
+    let (network, place) = place::lower(
+        &fields,
+        service_type.unwrap_or("process"),
+        name_span,
+        around.networks,
+    );
+    draft.network.clone_from(&network);
+    if let Some(Place::Node(host)) = &place {
+        draft.host = Some(host.clone());
+    }
+    let kind = service_type.and_then(|word| kinds::lower(&fields, word, place.as_ref(), name_span));
+    let common = common(&fields, around.settings, &draft, place.as_ref());
+    if let (Some(kind), Some(network), true) = (kind, network, draft.active && place.is_some()) {
+        draft.spec = Some(assemble(common, kind, network, &draft));
+    }
+    draft
+}
+
+/// The common keys of a service, read.
+struct Common {
+    env: BTreeMap<String, Template>,
+    inherit_env: harness_model::spec::InheritEnv,
+    files: Vec<FileSpec>,
+    health_check: Option<harness_model::spec::HealthCheck>,
+    startup_timeout: Duration,
+    shutdown_timeout: Duration,
+    stop_signal: harness_model::spec::Signal,
+    stop_mode: harness_model::spec::StopMode,
+    stdin: bool,
+    tty: bool,
+    restart: harness_model::spec::RestartPolicy,
+    logs: harness_model::spec::LogLimits,
+    hooks: harness_model::spec::Hooks,
+}
+
+fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place: Option<&Place>) -> Common {
+    let mut env = env_files(fields);
+    env.extend(fields.variables("env"));
+    let health_check = health::lower(fields);
+    let startup_timeout = fields
+        .positive_duration("startup_timeout")
+        .or(settings.startup_timeout)
+        .unwrap_or_else(|| health::default_startup_timeout(health_check.as_ref()));
+    Common {
+        env,
+        inherit_env: policy::inherit_env(fields).unwrap_or_else(|| settings.inherit_env.clone()),
+        files: files(fields, place),
+        startup_timeout,
+        shutdown_timeout: fields
+            .duration("shutdown_timeout")
+            .or(settings.shutdown_timeout)
+            .unwrap_or(SHUTDOWN_TIMEOUT),
+        health_check,
+        stop_signal: policy::stop_signal(fields),
+        stop_mode: policy::stop_mode(fields),
+        stdin: fields.flag("stdin"),
+        tty: fields.flag("tty"),
+        restart: policy::service_restart(fields, settings, draft.oneshot),
+        logs: policy::logs(fields, settings.logs),
+        hooks: policy::hooks(fields),
+    }
+}
+
+fn assemble(common: Common, kind: ServiceKind, network: NetworkName, draft: &DraftService) -> ServiceSpec {
+    ServiceSpec {
+        kind,
+        network,
+        host: draft.host.clone(),
+        env: common.env,
+        inherit_env: common.inherit_env,
+        files: common.files,
+        ports: draft.ports.iter().map(|port| port.spec.clone()).collect(),
+        dependencies: Vec::new(),
+        health_check: common.health_check,
+        startup_timeout: common.startup_timeout,
+        shutdown_timeout: common.shutdown_timeout,
+        stop_signal: common.stop_signal,
+        stop_mode: common.stop_mode,
+        stdin: common.stdin,
+        tty: common.tty,
+        restart: common.restart,
+        oneshot: draft.oneshot,
+        profiles: draft.profiles.iter().cloned().collect(),
+        logs: common.logs,
+        hooks: common.hooks,
+    }
+}
+
+/// `files`, not yet read.
+fn files(fields: &Fields<'_>, place: Option<&Place>) -> Vec<FileSpec> {
+    let reader = fields.reader;
+    let here = fields
+        .get("type")
+        .is_some_and(|node| matches!(&node.kind, Kind::String(text) if text == "process"))
+        && !matches!(place, Some(Place::Node(_)));
+    let mut out = Vec::new();
+    for node in fields.items("files") {
+        let Some(file) = Fields::open(reader, &FILE, node) else {
+            continue;
+        };
+        file.check_keys("a file", node.span, None);
+        let template = file.text("template");
+        let target_span = file.get("target").map_or(node.span, |node| node.span);
+        let target = file.template("target", Allow::References);
+        if let (Some(template), Some(target)) = (template, target) {
+            out.push(FileSpec {
+                template: paths::local(&reader, &template),
+                target: if here {
+                    paths::local_template(&reader, &target, target_span)
+                } else {
+                    paths::on_node(&target)
+                },
+                content: None,
+            });
+        }
+    }
+    out
+}
+
+/// The variables of the service's env files, the later ones over the earlier.
+fn env_files(fields: &Fields<'_>) -> BTreeMap<String, Template> {
+    let mut out = BTreeMap::new();
+    for text in fields.texts("env_file") {
+        if !fields.reader.active {
+            continue;
+        }
+        for (name, value) in env_file(fields.reader, &text) {
+            let value = Template::from_parts([Part::Text(value)]);
+            let secret = fields.reader.context.variables.is_secret(&name);
+            out.insert(name, if secret { secret_template(&value) } else { value });
+        }
+    }
+    out
+}
+
+fn env_file(reader: Reader<'_>, text: &Text) -> BTreeMap<String, String> {
+    let context = reader.context;
+    let path = paths::local(&reader, text);
+    let content = match crate::load::read_limited(&path, MAX_FILE_SIZE) {
+        Ok(content) => content,
+        Err(error) => {
+            let finding = Finding::error(
+                text.span,
+                format!("cannot read the env file {}: {error}", path.display()),
+            );
+            context.missing.borrow_mut().push(finding);
+            return BTreeMap::new();
+        }
+    };
+    let folder = path
+        .parent()
+        .map(std::path::Path::to_path_buf)
+        .unwrap_or_default();
+    let file = context.sources.add(path.display().to_string(), folder, content);
+    let mut findings = Vec::new();
+    let variables = parse_env_file(context.sources, file, &mut findings);
+    context.findings.borrow_mut().extend(findings);
+    variables
+}

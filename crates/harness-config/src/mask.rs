@@ -1,0 +1,95 @@
+//! Which literals of a file must not stand in a diagnostic's source line.
+
+use std::collections::BTreeSet;
+
+use harness_model::secret::is_secret_name;
+
+use crate::interpolate::{Piece, place, scan};
+use crate::source::{Sources, Span};
+use crate::tree::{Kind, Node};
+
+/// The names under `secrets:` of a tree.
+pub(crate) fn listed_secrets(tree: &Node) -> BTreeSet<String> {
+    match tree.get("secrets").map(|node| &node.kind) {
+        Some(Kind::List(items)) => items
+            .iter()
+            .filter_map(|item| match &item.kind {
+                Kind::String(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// Masks the literal values of secret names, in `NAME: value` and `- NAME=value`. It looks at every map, not only
+/// at `env`: a misplaced secret is one too.
+pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<String>) {
+    let secret = |name: &str| secrets.contains(name) || (is_secret_name(name) && name != "ssh_key");
+    match &tree.kind {
+        Kind::Map(entries) => {
+            for (key, value) in entries {
+                match &value.kind {
+                    Kind::String(text) if secret(&key.name) => {
+                        mask_value(sources, value.span, text, value.span);
+                    }
+                    Kind::Number(_) if secret(&key.name) => hide(sources, value.span),
+                    _ => mask_literals(sources, value, secrets),
+                }
+            }
+        }
+        Kind::List(items) => {
+            for item in items {
+                if let Kind::String(text) = &item.kind
+                    && let Some((name, _)) = text.split_once('=')
+                    && secret(name.trim())
+                    && let Some(at) = sources.text(item.span).find('=')
+                {
+                    let value = item.span.part(at + 1, usize::MAX / 2);
+                    mask_value(sources, item.span, text, value);
+                } else {
+                    mask_literals(sources, item, secrets);
+                }
+            }
+        }
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => {}
+    }
+}
+
+/// Masks a value except for the `${NAME` of its variables, which messages point at.
+fn mask_value(sources: &Sources, node: Span, text: &str, value: Span) {
+    let mut from = value.start;
+    for piece in scan(text) {
+        if let Piece::Expr { offset, len, body } = piece {
+            let token = place(sources, node, text, offset, len);
+            if token.start < from || token.end > value.end || token == node {
+                continue;
+            }
+            hide(
+                sources,
+                Span {
+                    end: token.start,
+                    start: from,
+                    ..value
+                },
+            );
+            let name = body.find(':').unwrap_or(body.len());
+            hide(
+                sources,
+                Span {
+                    start: (token.start + 2 + name + 2).min(token.end.saturating_sub(1)),
+                    end: token.end.saturating_sub(1),
+                    ..value
+                },
+            );
+            from = token.end;
+        }
+    }
+    hide(sources, Span { start: from, ..value });
+}
+
+fn hide(sources: &Sources, span: Span) {
+    if span.start < span.end {
+        sources.get(span.file).mask(span.start..span.end);
+    }
+}

@@ -1,0 +1,489 @@
+//! Typed scalars out of nodes, each telling at its place what is wrong with it.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harness_model::{Part, Reference, SecretString, ServiceName, Template};
+
+use crate::diagnostics::Finding;
+use crate::interpolate::{Expr, MAX_NESTING, Otherwise, Piece, parse, place, scan};
+use crate::scalars;
+use crate::source::{Sources, Span};
+use crate::suggest::did_you_mean;
+use crate::tree::{Kind, Node};
+use crate::variables::Variables;
+
+/// What every room shares during one load.
+pub(crate) struct Context<'a> {
+    pub sources: &'a Sources,
+    pub variables: &'a Variables,
+    /// What `~` stands for.
+    pub home: Option<PathBuf>,
+    pub findings: RefCell<Vec<Finding>>,
+    /// Files that start will need and that are not there.
+    pub missing: RefCell<Vec<Finding>>,
+    /// Every `${service.…}`, checked once all services are known.
+    pub mentions: RefCell<Vec<Mention>>,
+    /// Which keys have been asked for.
+    #[cfg(test)]
+    pub asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
+}
+
+/// A `${service.…}` somewhere in a service.
+#[derive(Debug, Clone)]
+pub(crate) struct Mention {
+    pub from: ServiceName,
+    pub reference: Reference,
+    pub span: Span,
+    /// The port written literally after it, as in `${db.ip}:5432`.
+    pub literal_port: Option<u16>,
+}
+
+impl<'a> Context<'a> {
+    /// The context of a load.
+    pub(crate) fn new(sources: &'a Sources, variables: &'a Variables, home: Option<PathBuf>) -> Self {
+        Self {
+            sources,
+            variables,
+            home,
+            findings: RefCell::default(),
+            missing: RefCell::default(),
+            mentions: RefCell::default(),
+            #[cfg(test)]
+            asked: RefCell::default(),
+        }
+    }
+
+    /// Adds a mistake.
+    pub(crate) fn report(&self, finding: Finding) {
+        self.findings.borrow_mut().push(finding);
+    }
+}
+
+/// What may stand in a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allow {
+    /// Secrets and references.
+    Everything,
+    /// References: the string will be seen by everybody, as an argument of a process is.
+    References,
+    /// Neither: the string must be known when the file is read.
+    Literal,
+}
+
+/// A string that is known when the file is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Text {
+    pub value: String,
+    pub span: Span,
+}
+
+/// Reads nodes on behalf of a service, or of the project as a whole.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub context: &'a Context<'a>,
+    pub service: Option<&'a ServiceName>,
+    /// Whether the service belongs to the chosen profiles; otherwise its variables need not be defined.
+    pub active: bool,
+}
+
+impl Reader<'_> {
+    /// Adds a mistake.
+    pub(crate) fn report(&self, finding: Finding) {
+        self.context.report(finding);
+    }
+
+    fn wrong_type(&self, node: &Node, expected: &str) {
+        let help = match node.kind {
+            Kind::Bool(_) if expected.contains("string") => Some("put quotes around it".to_owned()),
+            _ => None,
+        };
+        self.report(
+            Finding::error(
+                node.span,
+                format!("expected {expected}, found {}", node.describe()),
+            )
+            .maybe_help(help),
+        );
+    }
+
+    /// The text of a string, or of a number as written.
+    fn raw<'n>(&self, node: &'n Node, numbers: bool) -> Option<&'n str> {
+        match &node.kind {
+            Kind::String(text) => Some(text),
+            Kind::Number(text) if numbers => Some(text),
+            _ => {
+                self.wrong_type(
+                    node,
+                    if numbers {
+                        "a string or a number"
+                    } else {
+                        "a string"
+                    },
+                );
+                None
+            }
+        }
+    }
+
+    /// A string with its variables replaced.
+    pub(crate) fn template(&self, node: &Node, numbers: bool, allow: Allow) -> Option<Template> {
+        let text = self.raw(node, numbers)?;
+        self.template_text(node.span, text, allow)
+    }
+
+    /// A text with its variables replaced.
+    pub(crate) fn template_text(&self, span: Span, text: &str, allow: Allow) -> Option<Template> {
+        self.interpolate(span, text, scan(text), allow)
+    }
+
+    /// A string that needs no address to be known.
+    pub(crate) fn text(&self, node: &Node, numbers: bool) -> Option<Text> {
+        let template = self.template(node, numbers, Allow::Literal)?;
+        // An inactive service may have an undefined variable, which leaves its text incomplete.
+        Some(Text {
+            value: template.expose()?,
+            span: node.span,
+        })
+    }
+
+    fn interpolate(&self, span: Span, text: &str, pieces: Vec<Piece>, allow: Allow) -> Option<Template> {
+        let mut parts = Vec::new();
+        let mut good = true;
+        let followers: Vec<Option<u16>> = (0..pieces.len())
+            .map(|index| match pieces.get(index + 1) {
+                Some(Piece::Text(text)) => leading_port(text),
+                _ => None,
+            })
+            .collect();
+        for (piece, literal_port) in pieces.into_iter().zip(followers) {
+            match piece {
+                Piece::Text(text) => parts.push(Part::Text(text)),
+                Piece::Unclosed { offset, len } => {
+                    let at = place(self.context.sources, span, text, offset, len);
+                    self.report(Finding::error(at, "this `${` has no `}`").help("`$${` is a plain `${`"));
+                    good = false;
+                }
+                Piece::Expr { offset, len, body } => {
+                    let at = place(self.context.sources, span, text, offset, len);
+                    match self.expression(&body, at, allow, literal_port, 0) {
+                        Some(more) => parts.extend(more),
+                        None => good = false,
+                    }
+                }
+            }
+        }
+        good.then(|| Template::from_parts(parts))
+    }
+
+    fn expression(
+        &self,
+        body: &str,
+        at: Span,
+        allow: Allow,
+        literal_port: Option<u16>,
+        depth: usize,
+    ) -> Option<Vec<Part>> {
+        match parse(body) {
+            Err(bad) => {
+                self.report(Finding::error(at, bad.message).maybe_help(bad.help));
+                None
+            }
+            Ok(Expr::Reference(reference)) => self.reference(reference, at, allow, literal_port),
+            Ok(Expr::Variable { name, otherwise }) => self.variable(name, otherwise, at, allow, depth),
+        }
+    }
+
+    fn reference(
+        &self,
+        reference: Reference,
+        at: Span,
+        allow: Allow,
+        literal_port: Option<u16>,
+    ) -> Option<Vec<Part>> {
+        let Some(from) = self.service.filter(|_| allow != Allow::Literal) else {
+            self.report(
+                Finding::error(
+                    at,
+                    format!("`{reference}` cannot stand here: its value is known only once services start"),
+                )
+                .help("addresses may stand in env, args, files, health checks, hooks and volumes"),
+            );
+            return None;
+        };
+        self.context.mentions.borrow_mut().push(Mention {
+            from: from.clone(),
+            reference: reference.clone(),
+            span: at,
+            literal_port,
+        });
+        Some(vec![Part::Reference(reference)])
+    }
+
+    fn variable(
+        &self,
+        name: &str,
+        otherwise: Otherwise<'_>,
+        at: Span,
+        allow: Allow,
+        depth: usize,
+    ) -> Option<Vec<Part>> {
+        let variables = self.context.variables;
+        let value = variables.get(name);
+        let secret = variables.is_secret(name);
+        if secret && allow != Allow::Everything {
+            let why = match allow {
+                Allow::References => "everybody on the machine can read the arguments of a process",
+                _ => "what stands here is shown to everybody",
+            };
+            self.report(
+                Finding::error(at, format!("the secret `{name}` must not stand here: {why}"))
+                    .help("pass it through `env` or `files`"),
+            );
+            return None;
+        }
+        let parts = match (value, otherwise) {
+            (Some(value), Otherwise::Undefined) => vec![Part::Text(value.to_owned())],
+            (Some(value), _) if !value.is_empty() => vec![Part::Text(value.to_owned())],
+            (_, Otherwise::Default(default)) => self.default(default, at, allow, depth)?,
+            (_, Otherwise::Error(message)) => {
+                if self.active {
+                    let message = if message.is_empty() {
+                        "it is required"
+                    } else {
+                        message
+                    };
+                    self.report(Finding::error(
+                        at,
+                        format!("variable `{name}` is not set: {message}"),
+                    ));
+                }
+                return None;
+            }
+            (_, Otherwise::Undefined) => {
+                if self.active {
+                    let help = did_you_mean(name, variables.names())
+                        .unwrap_or_else(|| format!("set it, or write `${{{name}:-default}}`"));
+                    self.report(Finding::error(at, format!("variable `{name}` is not set")).help(help));
+                }
+                return None;
+            }
+        };
+        Some(if secret { hide(parts) } else { parts })
+    }
+
+    /// The text after `:-`, whose own expressions are replaced too.
+    fn default(&self, text: &str, at: Span, allow: Allow, depth: usize) -> Option<Vec<Part>> {
+        if depth >= MAX_NESTING {
+            self.report(Finding::error(at, "defaults are nested too deeply"));
+            return None;
+        }
+        let mut parts = Vec::new();
+        for piece in scan(text) {
+            match piece {
+                Piece::Text(text) => parts.push(Part::Text(text)),
+                Piece::Expr { body, .. } => {
+                    parts.extend(self.expression(&body, at, allow, None, depth + 1)?)
+                }
+                Piece::Unclosed { .. } => {
+                    self.report(Finding::error(at, "a `${` in the default has no `}`"));
+                    return None;
+                }
+            }
+        }
+        Some(parts)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn bool(&self, node: &Node) -> Option<bool> {
+        match &node.kind {
+            Kind::Bool(value) => return Some(*value),
+            Kind::String(text) if text.contains("${") => match self.text(node, false)?.value.as_str() {
+                "true" => return Some(true),
+                "false" => return Some(false),
+                _ => {}
+            },
+            Kind::String(text) if matches!(text.as_str(), "yes" | "no" | "on" | "off") => {
+                let right = matches!(text.as_str(), "yes" | "on");
+                self.report(
+                    Finding::error(node.span, format!("expected `true` or `false`, found `{text}`"))
+                        .help(format!("write `{right}`")),
+                );
+                return None;
+            }
+            _ => {}
+        }
+        self.wrong_type(node, "`true` or `false`");
+        None
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn whole(&self, node: &Node, min: u64, max: u64, expected: &str) -> Option<u64> {
+        if !matches!(node.kind, Kind::Number(_) | Kind::String(_)) {
+            self.wrong_type(node, expected);
+            return None;
+        }
+        let text = self.text(node, true)?;
+        let digits = text.value.trim();
+        let number = digits
+            .chars()
+            .all(|c| c.is_ascii_digit())
+            .then(|| digits.parse::<u64>().ok())
+            .flatten()
+            .filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.report(Finding::error(node.span, format!("`{digits}` is not {expected}")));
+        }
+        number
+    }
+
+    /// Seconds as a number, or a number with a unit.
+    pub(crate) fn duration(&self, node: &Node) -> Option<Duration> {
+        const FORMS: &str = "write seconds (`10`), or `500ms`, `2m`, `1h30m`";
+        if !matches!(node.kind, Kind::Number(_) | Kind::String(_)) {
+            self.wrong_type(node, "a duration");
+            return None;
+        }
+        let text = self.text(node, true)?;
+        let duration = scalars::duration(&text.value);
+        if duration.is_none() {
+            self.report(
+                Finding::error(node.span, format!("`{}` is not a duration", text.value.trim())).help(FORMS),
+            );
+        }
+        duration
+    }
+
+    /// Bytes as a number, or a number with a unit.
+    pub(crate) fn size(&self, node: &Node) -> Option<u64> {
+        if !matches!(node.kind, Kind::Number(_) | Kind::String(_)) {
+            self.wrong_type(node, "a size");
+            return None;
+        }
+        let text = self.text(node, true)?;
+        let size = scalars::size(&text.value);
+        if size.is_none() {
+            self.report(
+                Finding::error(node.span, format!("`{}` is not a size", text.value.trim()))
+                    .help("write bytes (`1048576`), or `64MiB`, `512k`, `1GiB`"),
+            );
+        }
+        size
+    }
+
+    /// One of several words.
+    pub(crate) fn choice(&self, node: &Node, words: &[&'static str], what: &str) -> Option<&'static str> {
+        let text = match &node.kind {
+            Kind::String(_) => self.text(node, false)?.value,
+            Kind::Bool(value) => value.to_string(),
+            Kind::Number(text) => text.clone(),
+            _ => {
+                self.wrong_type(node, "a string");
+                return None;
+            }
+        };
+        let found = words.iter().copied().find(|word| *word == text);
+        if found.is_none() {
+            let help = did_you_mean(&text, words.iter().copied()).unwrap_or_else(|| {
+                format!(
+                    "it is one of {}",
+                    crate::suggest::listed(words.iter().copied(), "none")
+                )
+            });
+            self.report(Finding::error(node.span, format!("unknown {what} `{text}`")).help(help));
+        }
+        found
+    }
+
+    /// A command: a string split like a shell splits words, or a list of words. Never empty.
+    pub(crate) fn words(&self, node: &Node) -> Option<Vec<Template>> {
+        let words = match &node.kind {
+            Kind::List(items) => {
+                let words: Vec<_> = items
+                    .iter()
+                    .map(|item| self.template(item, true, Allow::References))
+                    .collect();
+                words.into_iter().collect::<Option<Vec<_>>>()?
+            }
+            Kind::String(text) => self.split(node.span, text)?,
+            _ => {
+                self.wrong_type(node, "a command (a string or a list of words)");
+                return None;
+            }
+        };
+        if words.is_empty() {
+            self.report(Finding::error(node.span, "this command is empty"));
+            return None;
+        }
+        Some(words)
+    }
+
+    /// Splits first and replaces then, so that a value with blanks stays one word.
+    fn split(&self, span: Span, text: &str) -> Option<Vec<Template>> {
+        let pieces = scan(text);
+        let mut marked = String::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            match piece {
+                Piece::Text(text) => marked.extend(text.chars().filter(|c| placeholder_index(*c).is_none())),
+                Piece::Expr { .. } | Piece::Unclosed { .. } => marked.extend(placeholder(index)),
+            }
+        }
+        let words = match shell_words::split(&marked) {
+            Ok(words) => words,
+            Err(_) => {
+                self.report(Finding::error(span, "the quotes of this command do not close"));
+                return None;
+            }
+        };
+        let mut out = Vec::new();
+        for word in words {
+            let mut word_pieces = Vec::new();
+            let mut plain = String::new();
+            for c in word.chars() {
+                if let Some(piece) = placeholder_index(c).and_then(|index| pieces.get(index)) {
+                    word_pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                    word_pieces.push(piece.clone());
+                } else {
+                    plain.push(c);
+                }
+            }
+            word_pieces.push(Piece::Text(plain));
+            out.push(self.interpolate(span, text, word_pieces, Allow::References));
+        }
+        out.into_iter().collect()
+    }
+}
+
+/// First of the supplementary private-use characters, which stand for expressions while words are split.
+const PLACEHOLDERS: u32 = 0xF_0000;
+
+fn placeholder(index: usize) -> Option<char> {
+    char::from_u32(PLACEHOLDERS.checked_add(u32::try_from(index).ok()?)?)
+}
+
+fn placeholder_index(c: char) -> Option<usize> {
+    u32::from(c).checked_sub(PLACEHOLDERS).map(|index| index as usize)
+}
+
+fn hide(parts: Vec<Part>) -> Vec<Part> {
+    parts
+        .into_iter()
+        .map(|part| match part {
+            Part::Text(text) => Part::Secret(SecretString::new(text)),
+            other => other,
+        })
+        .collect()
+}
+
+/// The template with everything literal in it made secret.
+pub(crate) fn secret_template(template: &Template) -> Template {
+    Template::from_parts(hide(template.parts().to_vec()))
+}
+
+/// The port in `:5432/graph`.
+fn leading_port(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix(':')?;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
+}

@@ -1,0 +1,349 @@
+//! YAML as a tree of spanned nodes, whatever their types.
+//!
+//! Deserializing into typed structs stops at the first mistake; this tree takes any YAML, so that the readers
+//! can report every mistake of a file at once. Anchors, aliases and merge keys are expanded by the parser, and a
+//! node that came through an alias has the place where it was written.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{
+    DuplicateKeyPolicy, MessageFormatter, NonFiniteFloatPolicy, Spanned, UserMessageFormatter,
+};
+
+use crate::diagnostics::Finding;
+use crate::source::{Sources, Span};
+
+/// Deepest nesting of maps and lists; the schema needs seven.
+const MAX_DEPTH: usize = 32;
+/// Most nodes after aliases have been expanded.
+const MAX_NODES: usize = 100_000;
+/// Largest file in bytes.
+pub(crate) const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+
+/// A value and where it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub span: Span,
+    pub kind: Kind,
+}
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    Null,
+    Bool(bool),
+    /// Kept as written: `1.10` and `0x10` are not the same text as what they mean.
+    Number(String),
+    String(String),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// The key of a map entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub name: String,
+    pub span: Span,
+}
+
+impl Node {
+    /// What it is, as in "expected a list, found …".
+    pub(crate) fn describe(&self) -> String {
+        match &self.kind {
+            Kind::Null => "nothing".into(),
+            Kind::Bool(value) => format!("the boolean `{value}`"),
+            Kind::Number(text) => format!("the number `{text}`"),
+            Kind::String(_) => "a string".into(),
+            Kind::List(_) => "a list".into(),
+            Kind::Map(_) => "a map".into(),
+        }
+    }
+
+    /// The value of a key, if this is a map that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|(k, _)| k.name == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one text into a tree; `None` when it is not YAML (then that is among the findings).
+pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Vec<Finding>) -> Option<Node> {
+    let source = sources.get(file);
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        with_snippet: false,
+        reject_unsupported_tags: true,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH, max_nodes: MAX_NODES },
+    };
+    match serde_saphyr::from_str_with_options::<RawNode>(&source.text, options) {
+        Ok(raw) => Some(
+            Convert {
+                sources,
+                file,
+                findings,
+            }
+            .node(raw),
+        ),
+        Err(error) => {
+            hide_secret_lines(sources, file);
+            findings.push(syntax_error(sources, file, &error));
+            None
+        }
+    }
+}
+
+fn syntax_error(sources: &Sources, file: usize, error: &serde_saphyr::Error) -> Finding {
+    let error = error.without_snippet();
+    let span = error.location().map_or(
+        Span {
+            file,
+            start: 0,
+            end: 0,
+        },
+        |location| byte_span(sources, file, location),
+    );
+    match error {
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            Finding::error(span, "a second YAML document begins here")
+                .help("one file holds one document; give several files with several `-c`")
+        }
+        _ => Finding::error(
+            span,
+            format!("not valid YAML: {}", UserMessageFormatter.format_message(error)),
+        ),
+    }
+}
+
+fn byte_span(sources: &Sources, file: usize, location: serde_saphyr::Location) -> Span {
+    let source = sources.get(file);
+    let span = location.span();
+    let (start, len) = match (span.byte_offset(), span.byte_len()) {
+        (Some(start), Some(len)) if start + len > 0 => (start, len),
+        _ => (source.offset(location.line(), location.column()) as u64, 0),
+    };
+    let clamp = |at: u64| {
+        let mut at = usize::try_from(at).unwrap_or(usize::MAX).min(source.text.len());
+        while !source.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    Span {
+        file,
+        start: clamp(start),
+        end: clamp(start.saturating_add(len)),
+    }
+}
+
+/// Masks `NAME: value` and `NAME=value` of secret names by the look of the lines, for a text that has no tree.
+fn hide_secret_lines(sources: &Sources, file: usize) {
+    let source = sources.get(file);
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        if let Some(at) = line.find([':', '=']) {
+            let name = line[..at].trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            if harness_model::secret::is_secret_name(name) {
+                source.mask(start + at + 1..start + line.trim_end().len());
+            }
+        }
+        start += line.len();
+    }
+}
+
+struct RawNode(Spanned<RawKind>);
+
+enum RawKind {
+    Null,
+    Bool(bool),
+    Number,
+    String(String),
+    List(Vec<RawNode>),
+    Map(Vec<(RawNode, RawNode)>),
+}
+
+impl<'de> Deserialize<'de> for RawNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = RawKind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+    fn visit_unit<E>(self) -> Result<RawKind, E> {
+        Ok(RawKind::Null)
+    }
+    fn visit_none<E>(self) -> Result<RawKind, E> {
+        Ok(RawKind::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<RawKind, E> {
+        Ok(RawKind::Bool(value))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<RawKind, E> {
+        Ok(RawKind::Number)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<RawKind, E> {
+        Ok(RawKind::Number)
+    }
+    fn visit_i128<E>(self, _: i128) -> Result<RawKind, E> {
+        Ok(RawKind::Number)
+    }
+    fn visit_u128<E>(self, _: u128) -> Result<RawKind, E> {
+        Ok(RawKind::Number)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<RawKind, E> {
+        Ok(RawKind::Number)
+    }
+    fn visit_str<E>(self, value: &str) -> Result<RawKind, E> {
+        Ok(RawKind::String(value.to_owned()))
+    }
+    fn visit_string<E>(self, value: String) -> Result<RawKind, E> {
+        Ok(RawKind::String(value))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawKind, A::Error> {
+        let mut out = Vec::new();
+        while let Some(item) = list.next_element()? {
+            out.push(item);
+        }
+        Ok(RawKind::List(out))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawKind, A::Error> {
+        let mut out = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            out.push(entry);
+        }
+        Ok(RawKind::Map(out))
+    }
+}
+
+struct Convert<'a> {
+    sources: &'a Sources,
+    file: usize,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Convert<'_> {
+    fn span(&self, raw: &RawNode) -> Span {
+        byte_span(self.sources, self.file, raw.0.defined)
+    }
+
+    fn node(&mut self, raw: RawNode) -> Node {
+        let span = self.span(&raw);
+        let kind = match raw.0.value {
+            RawKind::Null => Kind::Null,
+            RawKind::Bool(value) => Kind::Bool(value),
+            RawKind::Number => Kind::Number(self.sources.text(span).trim().to_owned()),
+            RawKind::String(text) => Kind::String(text),
+            RawKind::List(items) => Kind::List(items.into_iter().map(|item| self.node(item)).collect()),
+            RawKind::Map(entries) => Kind::Map(self.entries(entries)),
+        };
+        Node { span, kind }
+    }
+
+    fn entries(&mut self, raw: Vec<(RawNode, RawNode)>) -> Vec<(Key, Node)> {
+        let mut out: Vec<(Key, Node)> = Vec::with_capacity(raw.len());
+        for (key, value) in raw {
+            let span = self.span(&key);
+            let name: Cow<'_, str> = match &key.0.value {
+                RawKind::String(text) => text.as_str().into(),
+                RawKind::Null | RawKind::Bool(_) | RawKind::Number => {
+                    self.sources.text(span).trim().to_owned().into()
+                }
+                RawKind::List(_) | RawKind::Map(_) => {
+                    self.findings.push(
+                        Finding::error(span, "a key must be a plain word, not a list or a map")
+                            .help("put quotes around a value that begins with `{` or `[`"),
+                    );
+                    continue;
+                }
+            };
+            let key = Key {
+                name: name.into_owned(),
+                span,
+            };
+            let value = self.node(value);
+            out.push((key, value));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> (Sources, Option<Node>, Vec<Finding>) {
+        let sources = Sources::default();
+        let file = sources.add("f.yaml".into(), ".".into(), text.to_owned());
+        let mut findings = Vec::new();
+        let node = parse(&sources, file, &mut findings);
+        (sources, node, findings)
+    }
+
+    fn dump(sources: &Sources, node: &Node, out: &mut String) {
+        out.push_str(&format!("{}={:?} ", node.describe(), sources.text(node.span)));
+        match &node.kind {
+            Kind::List(items) => items.iter().for_each(|n| dump(sources, n, out)),
+            Kind::Map(entries) => entries.iter().for_each(|(k, n)| {
+                out.push_str(&format!("[{}:{:?}] ", k.name, sources.text(k.span)));
+                dump(sources, n, out);
+            }),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn spans_and_kinds() {
+        let text =
+            "a: \"x${Y}\"\nb: [1.10, 0x10, yes, true, ~]\nc: &c {k: 'v'}\nd: *c\ne:\n  <<: *c\n  z: é\nf:\n";
+        let (sources, node, findings) = tree(text);
+        let mut out = String::new();
+        dump(&sources, &node.unwrap(), &mut out);
+        assert_eq!(findings, vec![]);
+        assert_eq!(out, "");
+    }
+
+    #[test]
+    fn probe_errors() {
+        for text in [
+            "a: [1",
+            "a: 1\n---\nb: 2\n",
+            "a: !!int x",
+            "{a: 1}: 2",
+            "a: 1\na: 2\n",
+            "? [x]\n: 3",
+            "",
+            "\tx: 1",
+            "a: b: c",
+            &"[".repeat(5000),
+            "a: &a [*a]",
+            "a: .nan",
+            "a: !foo x",
+        ] {
+            let (_, node, findings) = tree(text);
+            println!(
+                "{:.20} -> {:?}\n   {:?}",
+                text,
+                node.map(|n| n.describe()),
+                findings
+            );
+        }
+    }
+}
