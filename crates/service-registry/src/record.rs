@@ -72,6 +72,27 @@ pub struct ServiceRecord {
     pub launched_digest: Option<SpecDigest>,
     /// Where it is reached.
     pub addresses: ServiceAddresses,
+    /// The addresses of its dependencies as variables of its environment.
+    pub dependency_addresses: BTreeMap<String, String>,
+    /// Whether it is up now: healthy, completed, or running without a probe.
+    pub ready: bool,
+    /// When its next restart is due.
+    pub retry_at: Option<WallTime>,
+    /// When its `startup_timeout` passes, while it starts.
+    pub startup_deadline: Option<WallTime>,
+    /// What the last probe answered, if that was bad.
+    pub last_probe: Option<String>,
+    /// What it waits for.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A dependency that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The dependency.
+    pub service: ServiceName,
+    /// What of it must hold: `be healthy`.
+    pub condition: String,
 }
 
 impl ServiceRecord {
@@ -105,6 +126,12 @@ impl ServiceRecord {
             boot_id: None,
             launched_digest: None,
             addresses,
+            dependency_addresses: BTreeMap::new(),
+            ready: false,
+            retry_at: None,
+            startup_deadline: None,
+            last_probe: None,
+            waiting: Vec::new(),
         }
     }
 }

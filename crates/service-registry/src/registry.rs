@@ -1,15 +1,12 @@
 //! Records, store and changes joined: one place that knows who runs where.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use harness_model::spec::Protocol;
 use harness_model::{ProjectName, ProjectSpec, ServiceName};
 
-use crate::address::{self, AddressError, FreePorts, Holder, ServiceAddresses, Taken};
+use crate::address::{self, AddressError, FreePorts, Holder, PortAssignment, ServiceAddresses, Taken};
 use crate::changes::{ChangeKind, Changes};
 use crate::record::{ProjectRecord, ServiceRecord};
 use crate::store::{Store, StoreError};
@@ -59,20 +56,16 @@ impl Registry {
     fn open_blocking(path: &Path) -> Result<Opened, StoreError> {
         let opened = Store::open(path)?;
         let mut memory = Memory::default();
-        let mut free_ports = FreePorts::default();
         for project in opened.contents.projects {
             memory.projects.insert(project.name.clone(), Arc::new(project));
         }
         for service in opened.contents.services {
-            for port in service.addresses.ports.iter().filter(|p| p.dynamic) {
-                free_ports.keep(port.port, port.protocol);
-            }
             let services = memory.services.entry(service.project.clone()).or_default();
             services.insert(service.name.clone(), Arc::new(service));
         }
         let shared = Shared {
             memory: RwLock::new(memory),
-            free_ports: Mutex::new(free_ports),
+            free_ports: Mutex::default(),
             store: opened.store,
             changes: Changes::new(),
         };
@@ -92,13 +85,6 @@ impl Registry {
 
     fn write(&self) -> RwLockWriteGuard<'_, Memory> {
         self.shared.memory.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn free_ports(&self) -> MutexGuard<'_, FreePorts> {
-        self.shared
-            .free_ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every project, by name.
@@ -195,11 +181,6 @@ impl Registry {
     }
 
     fn forget(&self, record: &Arc<ServiceRecord>, message: String) {
-        let mut free_ports = self.free_ports();
-        for port in record.addresses.ports.iter().filter(|p| p.dynamic) {
-            free_ports.release(port.port, port.protocol);
-        }
-        drop(free_ports);
         let (project, service) = (record.project.clone(), record.name.clone());
         self.shared.store.remove_service(project.clone(), service.clone());
         let snapshot = Some(Arc::clone(record));
@@ -208,16 +189,16 @@ impl Registry {
             .publish(project, Some(service), ChangeKind::Removed, message, snapshot);
     }
 
-    /// What the services of all other projects occupy.
-    pub fn taken(&self, except: &ProjectName) -> Taken {
+    /// What every service that is not part of `project` as it is now occupies: those of other projects, and,
+    /// unless `prune` is about to stop them, those of its own that it no longer has.
+    fn taken(&self, project: &ProjectSpec, prune: bool) -> Taken {
         let memory = self.read();
         let mut taken = Taken::default();
-        for record in memory
-            .services
-            .values()
-            .flat_map(BTreeMap::values)
-            .filter(|r| r.project != *except)
-        {
+        for record in memory.services.values().flat_map(BTreeMap::values) {
+            let own = record.project == project.name;
+            if own && (prune || project.services.contains_key(&record.name)) {
+                continue;
+            }
             let holder = Holder {
                 project: record.project.clone(),
                 service: record.name.clone(),
@@ -227,8 +208,9 @@ impl Registry {
         taken
     }
 
-    /// Addresses for a whole plan ([`address::assign`]), keeping what its services have. A port that was
-    /// chosen for a service that is down now is chosen anew if a stranger has taken it meanwhile.
+    /// Addresses for a whole plan ([`address::assign`]), keeping what its services have and away from what every
+    /// other service has, those of the project that are no longer in its file included. A port that was chosen
+    /// for a service that is down now is chosen anew if a stranger has taken it meanwhile.
     ///
     /// Asks the system for free ports, which takes microseconds and never waits.
     ///
@@ -238,19 +220,45 @@ impl Registry {
         &self,
         project: &ProjectSpec,
     ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
+        self.assign(project, &self.taken(project, false))
+    }
+
+    /// The same for a plan that first stops the services that are no longer in the file: their ports and
+    /// addresses may be taken over.
+    ///
+    /// # Errors
+    /// As [`address::assign`].
+    pub fn assign_addresses_pruning(
+        &self,
+        project: &ProjectSpec,
+    ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
+        self.assign(project, &self.taken(project, true))
+    }
+
+    fn assign(
+        &self,
+        project: &ProjectSpec,
+        taken: &Taken,
+    ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
         let mut previous = BTreeMap::new();
         for record in self.services(&project.name) {
             let mut addresses = record.addresses.clone();
             if !record.state.is_live() {
-                addresses
-                    .ports
-                    .retain(|p| !p.dynamic || FreePorts::is_free(p.host_ip, p.port, p.protocol));
+                let kept =
+                    |p: &PortAssignment| !p.dynamic || FreePorts::is_free(p.host_ip, p.port, p.protocol);
+                addresses.ports.retain(kept);
             }
             previous.insert(record.name.clone(), addresses);
         }
-        let mut free_ports = self.free_ports();
-        let mut free = |ip: IpAddr, protocol: Protocol| -> io::Result<u16> { free_ports.take(ip, protocol) };
-        address::assign(project, &previous, &self.taken(&project.name), &mut free)
+        // Taken last: whoever holds it waits for no other lock.
+        let mut free_ports = self
+            .shared
+            .free_ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        address::assign(project, &previous, taken, &mut |ip, protocol| {
+            free_ports.take(ip, protocol)
+        })
     }
 
     /// Waits until everything written before this call is on the disk.
@@ -275,7 +283,9 @@ impl Registry {
 /// Lets the new record share the heavy parts of the earlier one where they are equal, and tells whether
 /// everything that the store keeps with the spec is.
 fn share(earlier: &ServiceRecord, record: &mut ServiceRecord) -> bool {
-    let mut same = earlier.digest == record.digest && earlier.addresses == record.addresses;
+    let mut same = earlier.digest == record.digest
+        && earlier.addresses == record.addresses
+        && earlier.dependency_addresses == record.dependency_addresses;
     if *earlier.spec == *record.spec {
         record.spec = Arc::clone(&earlier.spec);
     } else {

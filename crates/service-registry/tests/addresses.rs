@@ -1,5 +1,11 @@
 //! Who gets which address, and what a reference to it says.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -230,18 +236,29 @@ fn bad_input_is_an_error() {
     let good = project_spec("p", vec![("a", spec(vec![]))]);
     let error = plan(&pool(good.clone(), "127.0.0.0/33"), &Plan::new());
     assert!(matches!(error, Err(AddressError::BadSubnet { .. })));
-    let mut docker = good.clone();
-    docker.services.get_mut(&service("a")).unwrap().kind = ServiceKind::Docker(Box::default());
-    assert!(matches!(
-        plan(&docker, &Plan::new()),
-        Err(AddressError::UnsupportedType { kind: "docker", .. })
-    ));
     let mut lost = good;
     lost.networks.clear();
     assert!(matches!(
         plan(&lost, &Plan::new()),
         Err(AddressError::UnknownNetwork { .. })
     ));
+}
+
+#[test]
+fn other_types_of_service_are_left_out() {
+    let mut mixed = project_spec(
+        "p",
+        vec![("a", spec(vec![port(80)])), ("b", spec(vec![port(80)]))],
+    );
+    mixed.services.get_mut(&service("b")).unwrap().kind = ServiceKind::Docker(Box::default());
+    let plan = plan(&mixed, &Plan::new()).unwrap();
+    assert_eq!(plan.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["a"]);
+    let reference = Reference {
+        service: service("b"),
+        field: AddressField::Ip,
+    };
+    let error = lookup(&reference, &plan, &service("a")).unwrap_err();
+    assert!(matches!(error, AddressError::NoAddress { .. }), "{error}");
 }
 
 #[test]
@@ -279,7 +296,7 @@ fn references_are_answered() {
     ));
     assert!(matches!(
         ask("no", AddressField::Ip),
-        Err(AddressError::UnknownService { .. })
+        Err(AddressError::NoAddress { .. })
     ));
     let mut far = plan.clone();
     far.get_mut(&service("db")).unwrap().place = Place::Node {

@@ -1,14 +1,19 @@
 //! Subscribers: nobody waits for them, and they know what they missed.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod common;
 
 use std::pin::pin;
-use std::task::Poll;
 
 use common::project;
 use futures_lite::future::{block_on, poll_once, zip};
-use service_registry::{ChangeKind, Changes, Item};
+use service_registry::{ChangeKind, Changes, Item, Subscription};
 
 fn publish(changes: &Changes, count: u64) {
     for n in 0..count {
@@ -54,23 +59,21 @@ fn subscribing_since_a_sequence_begins_right_after_it() {
     assert_eq!(changes.subscribe(Some(3)).try_next(), Some(Item::Missed(2)));
 }
 
+async fn expect_a_thousand(mut subscription: Subscription) {
+    for n in 1..=1000 {
+        assert_eq!(sequence(subscription.next().await), n);
+    }
+}
+
 #[test]
 fn waiting_subscribers_are_woken() {
     let changes = Changes::new();
-    let (mut first, mut second) = (changes.subscribe(None), changes.subscribe(None));
+    let (first, second) = (changes.subscribe(None), changes.subscribe(None));
     let publisher = std::thread::spawn({
         let changes = changes.clone();
         move || publish(&changes, 1000)
     });
-    let all = |subscription: &mut service_registry::Subscription| {
-        let mut subscription = std::mem::replace(subscription, changes.subscribe(None));
-        async move {
-            for n in 1..=1000 {
-                assert_eq!(sequence(subscription.next().await), n);
-            }
-        }
-    };
-    block_on(zip(all(&mut first), all(&mut second)));
+    block_on(zip(expect_a_thousand(first), expect_a_thousand(second)));
     publisher.join().unwrap();
 }
 
@@ -82,12 +85,7 @@ fn giving_up_waiting_loses_nothing() {
     publish(&changes, 1);
     assert_eq!(sequence(block_on(subscription.next())), 1);
     let mut next = pin!(subscription.next());
-    assert!(matches!(block_on(poll_once(next.as_mut())), None::<Item>));
+    assert!(block_on(poll_once(next.as_mut())).is_none());
     publish(&changes, 1);
-    block_on(std::future::poll_fn(|context| {
-        match next.as_mut().poll(context) {
-            Poll::Ready(item) => Poll::Ready(assert_eq!(sequence(item), 2)),
-            Poll::Pending => Poll::Pending,
-        }
-    }));
+    assert_eq!(sequence(block_on(next)), 2);
 }

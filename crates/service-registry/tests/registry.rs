@@ -1,5 +1,11 @@
 //! The registry: memory, store and changes say the same.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -155,17 +161,8 @@ fn a_chosen_port_stays_with_its_service() {
     assert_ne!(register(&registry, "other", ServiceState::Stopped), first);
 
     let stranger = TcpListener::bind(("127.0.0.1", first)).unwrap();
-    assert_eq!(register(&registry, "shop", ServiceState::Running), {
-        // It is down and its port is a stranger's now: another one.
-        let moved = registry
-            .service(&project("shop"), &service("a"))
-            .unwrap()
-            .addresses
-            .ports[0]
-            .port;
-        assert_ne!(moved, first);
-        moved
-    });
+    let moved = register(&registry, "shop", ServiceState::Stopped);
+    assert_ne!(moved, first, "it is down, and its port is a stranger's now");
     drop(stranger);
 }
 
@@ -182,6 +179,55 @@ fn the_port_of_a_running_service_is_its_own() {
         matches!(error, AddressError::InUse { ref holder, .. } if holder.project == project("shop")),
         "{error}"
     );
+}
+
+#[test]
+fn a_service_that_left_the_file_keeps_its_port_unless_it_is_pruned() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("state"));
+    let first = register(&registry, "shop", ServiceState::Running);
+    let renamed = project_spec("shop", vec![("b", spec(vec![port(first)]))]);
+    let error = registry.assign_addresses(&renamed).unwrap_err();
+    assert!(
+        matches!(error, AddressError::InUse { ref holder, .. } if holder.service == service("a")),
+        "{error}"
+    );
+    assert!(registry.assign_addresses_pruning(&renamed).is_ok());
+}
+
+#[test]
+fn plans_that_are_not_recorded_yet_get_different_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("state"));
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..100 {
+        let plan = project_spec(&format!("p{n}"), vec![("a", spec(vec![port(0), port(0)]))]);
+        for port in &registry.assign_addresses(&plan).unwrap()[&service("a")].ports {
+            assert!(seen.insert(port.port), "{} was given twice", port.port);
+        }
+    }
+}
+
+#[test]
+fn planning_and_removing_at_once_does_not_deadlock() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(&folder.path().join("state"));
+    let (done, finished) = std::sync::mpsc::channel();
+    for name in ["one", "two"] {
+        let (registry, done) = (registry.clone(), done.clone());
+        std::thread::spawn(move || {
+            for _ in 0..200 {
+                register(&registry, name, ServiceState::Stopped);
+                registry.remove_service(&project(name), &service("a"), "gone");
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..2 {
+        finished
+            .recv_timeout(std::time::Duration::from_secs(30))
+            .expect("the registry is stuck");
+    }
 }
 
 #[test]

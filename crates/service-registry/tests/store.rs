@@ -1,5 +1,11 @@
 //! The store: what goes in comes out, whatever happens to the file in between.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -209,6 +215,29 @@ fn garbage_is_set_aside_and_kept() {
     }
     let kept = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(kept, 4, "each damaged file is kept under a name of its own");
+}
+
+#[test]
+fn an_empty_file_is_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    std::fs::write(&path, "").unwrap();
+    let opened = Store::open(&path).unwrap();
+    assert_eq!((opened.set_aside, opened.contents), (None, Contents::default()));
+}
+
+#[test]
+fn a_database_of_something_else_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(redb::TableDefinition::<&str, &str>::new("cats"))
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(Store::open(&path).unwrap().set_aside.is_some());
 }
 
 #[test]

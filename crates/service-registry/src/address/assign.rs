@@ -16,7 +16,7 @@ const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How many ports in a row may turn out to be promised to somebody before the search is given up.
 const MAX_REFUSED: u32 = 1000;
 
-/// Gives every service of `project` its addresses.
+/// Gives every local process of `project` its addresses. Services of other types are left out.
 ///
 /// A local process is reached at 127.0.0.1; if its network has a loopback subnet narrower than 127.0.0.0/8, at
 /// an address of its own out of that. Port 0 becomes a free port from `free_port`. What was chosen for a
@@ -39,7 +39,7 @@ pub fn assign(
     };
     let mut out = BTreeMap::new();
     // Written ports first, then kept ones: what is chosen anew must keep away from all of them.
-    for (name, spec) in &project.services {
+    for (name, spec) in local_processes(project) {
         let ip = ips.get(name).copied().unwrap_or(SHARED);
         out.insert(name.clone(), plan.written(name, spec, ip)?);
     }
@@ -52,6 +52,13 @@ pub fn assign(
         plan.choose(name, addresses, free_port)?;
     }
     Ok(out)
+}
+
+fn local_processes(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &ServiceSpec)> {
+    project
+        .services
+        .iter()
+        .filter(|(_, spec)| matches!(spec.kind, ServiceKind::Process(_)))
 }
 
 /// How the processes of a network are told apart.
@@ -93,13 +100,7 @@ fn own_addresses(
     let mut ips = BTreeMap::new();
     let mut used = BTreeSet::new();
     let mut wanting = Vec::new();
-    for (name, spec) in &project.services {
-        if !matches!(spec.kind, ServiceKind::Process(_)) {
-            return Err(AddressError::UnsupportedType {
-                service: name.clone(),
-                kind: spec.kind.type_name(),
-            });
-        }
+    for (name, spec) in local_processes(project) {
         let network = project
             .networks
             .get(&spec.network)
@@ -164,7 +165,7 @@ impl Plan<'_> {
                 Some(text) => listen_address(text).ok_or_else(|| AddressError::NotAnAddress {
                     service: name.clone(),
                     text: text.clone(),
-                    origin: port.origin.clone(),
+                    origin: port.origin.clone().map(Box::new),
                 })?,
             };
             let assignment = PortAssignment {
@@ -202,7 +203,7 @@ impl Plan<'_> {
                 service: name.clone(),
                 other: other.clone(),
                 endpoint,
-                origin: port.origin.clone(),
+                origin: port.origin.clone().map(Box::new),
             });
         }
         if let Some(holder) = self.taken.in_use_by(&endpoint) {
@@ -210,7 +211,7 @@ impl Plan<'_> {
                 service: name.clone(),
                 endpoint,
                 holder: holder.clone(),
-                origin: port.origin.clone(),
+                origin: port.origin.clone().map(Box::new),
             });
         }
         self.used.push((endpoint, name.clone()));

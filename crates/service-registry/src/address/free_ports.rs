@@ -1,6 +1,6 @@
 //! Free ports, none of them given twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 
@@ -10,11 +10,17 @@ use harness_model::spec::Protocol;
 /// everything has been given away.
 const ATTEMPTS: usize = 256;
 
+/// How many ports are remembered. They only bridge the time until the plan they were chosen for is recorded;
+/// what is recorded is [`Taken`](super::Taken).
+const REMEMBERED: usize = 4096;
+
 /// Finds free ports by asking the system for one, and remembers what it gave: between the question and the
 /// moment the service listens, nobody else is given the same port.
 #[derive(Debug, Default)]
 pub struct FreePorts {
     given: BTreeSet<(u16, Protocol)>,
+    /// The same, oldest first.
+    order: VecDeque<(u16, Protocol)>,
 }
 
 impl FreePorts {
@@ -29,6 +35,7 @@ impl FreePorts {
             let socket = Probe::bind(ip, 0, protocol)?;
             let port = socket.port()?;
             if self.given.insert((port, protocol)) {
+                self.remember((port, protocol));
                 return Ok(port);
             }
             refused.push(socket);
@@ -39,14 +46,13 @@ impl FreePorts {
         ))
     }
 
-    /// Forgets a port, so that it may be given again.
-    pub fn release(&mut self, port: u16, protocol: Protocol) {
-        self.given.remove(&(port, protocol));
-    }
-
-    /// Remembers a port that was given in an earlier life.
-    pub fn keep(&mut self, port: u16, protocol: Protocol) {
-        self.given.insert((port, protocol));
+    fn remember(&mut self, port: (u16, Protocol)) {
+        self.order.push_back(port);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.given.remove(&oldest);
+        }
     }
 
     /// Whether a program could listen there now.

@@ -18,12 +18,10 @@ pub fn lookup(
     from: &ServiceName,
 ) -> Result<String, AddressError> {
     let find = |service: &ServiceName| {
-        addresses
-            .get(service)
-            .ok_or_else(|| AddressError::UnknownService {
-                reference: reference.clone(),
-                service: service.clone(),
-            })
+        addresses.get(service).ok_or_else(|| AddressError::NoAddress {
+            reference: reference.clone(),
+            service: service.clone(),
+        })
     };
     let target = find(&reference.service)?;
     let view = match (&find(from)?.place, &target.place) {

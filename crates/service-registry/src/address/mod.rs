@@ -185,7 +185,7 @@ pub enum AddressError {
         /// What both want.
         endpoint: Endpoint,
         /// Where the second one's port is written.
-        origin: Option<Origin>,
+        origin: Option<Box<Origin>>,
     },
     /// A running service of another project has the port.
     #[error("{service}: {endpoint} is in use by {holder}")]
@@ -197,7 +197,7 @@ pub enum AddressError {
         /// Who has it.
         holder: Holder,
         /// Where the port is written.
-        origin: Option<Origin>,
+        origin: Option<Box<Origin>>,
     },
     /// A port's `host_ip` is not an address.
     #[error("{service}: `{text}` is not an IP address to listen on")]
@@ -207,7 +207,7 @@ pub enum AddressError {
         /// What is written.
         text: String,
         /// Where the port is written.
-        origin: Option<Origin>,
+        origin: Option<Box<Origin>>,
     },
     /// The service names a network that the project does not have.
     #[error("{service} is on network `{network}`, which the project does not have")]
@@ -249,17 +249,9 @@ pub enum AddressError {
         #[source]
         source: std::io::Error,
     },
-    /// Services of this type have no addresses of their own making.
-    #[error("{service}: services of type `{kind}` cannot be given addresses")]
-    UnsupportedType {
-        /// The service.
-        service: ServiceName,
-        /// Its type.
-        kind: &'static str,
-    },
-    /// A reference, or the service it stands in, is not in the plan.
-    #[error("{reference}: there is no service `{service}`")]
-    UnknownService {
+    /// The service that a reference names, or the one it stands in, has not been given an address.
+    #[error("{reference}: `{service}` has no address")]
+    NoAddress {
         /// The reference.
         reference: Reference,
         /// Who is missing.

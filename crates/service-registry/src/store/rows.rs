@@ -11,7 +11,7 @@ use harness_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::address::ServiceAddresses;
-use crate::record::ServiceRecord;
+use crate::record::{ServiceRecord, Waiting};
 
 /// What changes when the user's file does.
 #[derive(Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub(super) struct SpecRow {
     digest: SpecDigest,
     environment: Arc<BTreeMap<String, SecretString>>,
     addresses: ServiceAddresses,
+    #[serde(default)]
+    dependency_addresses: BTreeMap<String, String>,
 }
 
 /// What changes while it runs.
@@ -39,6 +41,16 @@ pub(super) struct StatusRow {
     was_ready: bool,
     boot_id: Option<String>,
     launched_digest: Option<SpecDigest>,
+    #[serde(default)]
+    ready: bool,
+    #[serde(default)]
+    retry_at: Option<WallTime>,
+    #[serde(default)]
+    startup_deadline: Option<WallTime>,
+    #[serde(default)]
+    last_probe: Option<String>,
+    #[serde(default)]
+    waiting: Vec<Waiting>,
 }
 
 impl SpecRow {
@@ -48,6 +60,7 @@ impl SpecRow {
             digest: record.digest.clone(),
             environment: Arc::clone(&record.environment),
             addresses: record.addresses.clone(),
+            dependency_addresses: record.dependency_addresses.clone(),
         }
     }
 }
@@ -69,6 +82,11 @@ impl StatusRow {
             was_ready: record.was_ready,
             boot_id: record.boot_id.clone(),
             launched_digest: record.launched_digest.clone(),
+            ready: record.ready,
+            retry_at: record.retry_at,
+            startup_deadline: record.startup_deadline,
+            last_probe: record.last_probe.clone(),
+            waiting: record.waiting.clone(),
         }
     }
 }
@@ -101,5 +119,11 @@ pub(super) fn join(
         boot_id: status.boot_id,
         launched_digest: status.launched_digest,
         addresses: spec.addresses,
+        dependency_addresses: spec.dependency_addresses,
+        ready: status.ready,
+        retry_at: status.retry_at,
+        startup_deadline: status.startup_deadline,
+        last_probe: status.last_probe,
+        waiting: status.waiting,
     }
 }
