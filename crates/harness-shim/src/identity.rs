@@ -66,6 +66,35 @@ impl Stat {
     }
 }
 
+/// Sends a signal to the process that has this pid and start time; `false` when it is gone.
+pub(crate) fn signal_verified(pid: u32, start_time: u64, signal: Signal) -> io::Result<bool> {
+    let is_it = || Stat::read(pid).is_ok_and(|stat| stat.start_time == start_time && !stat.is_gone());
+    let Some(pidfd) = open_verified(pid, is_it)? else {
+        return Ok(false);
+    };
+    match pidfd_send_signal(pidfd.as_fd(), signal) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_verified(pid: u32, is_it: impl FnOnce() -> bool) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Ok(None);
+    };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        // EINVAL and ENOENT: the pid is now that of a thread.
+        Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Checked only now: had the pid been reused before the pidfd was opened, the start time would tell.
+    Ok(is_it().then_some(pidfd))
+}
+
 /// The id of the running kernel's boot.
 ///
 /// # Errors
@@ -126,11 +155,8 @@ impl ProcessId {
 
     /// Whether it still runs. A zombie counts as gone, and so does a process of another pid namespace.
     pub fn is_alive(&self) -> bool {
-        self.is_visible() && self.runs()
-    }
-
-    fn runs(&self) -> bool {
-        Stat::read(self.pid).is_ok_and(|stat| stat.start_time == self.start_time && !stat.is_gone())
+        let is_it = |stat: Stat| stat.start_time == self.start_time && !stat.is_gone();
+        self.is_visible() && Stat::read(self.pid).is_ok_and(is_it)
     }
 
     /// A pidfd of it; `None` when it is gone or its pid belongs to another process.
@@ -138,17 +164,7 @@ impl ProcessId {
     /// # Errors
     /// When no pidfd can be opened for another reason (descriptors used up, a kernel before 5.3).
     pub fn open_pidfd(&self) -> io::Result<Option<OwnedFd>> {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
-            return Ok(None);
-        };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            // EINVAL: the pid is now that of a thread.
-            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        // Checked only now: had the pid been reused before the pidfd was opened, the start time would tell.
-        Ok(self.is_alive().then_some(pidfd))
+        open_verified(self.pid, || self.is_alive())
     }
 
     /// Sends it a signal; `false` when it is gone. Another process is never signalled.
@@ -157,14 +173,10 @@ impl ProcessId {
     /// When the signal is not one, the caller may not send it, or no pidfd can be had.
     pub fn signal(&self, signal: i32) -> io::Result<bool> {
         let signal = signal_from_number(signal)?;
-        let Some(pidfd) = self.open_pidfd()? else {
+        if !self.is_visible() {
             return Ok(false);
-        };
-        match pidfd_send_signal(pidfd.as_fd(), signal) {
-            Ok(()) => Ok(true),
-            Err(rustix::io::Errno::SRCH) => Ok(false),
-            Err(error) => Err(error.into()),
         }
+        signal_verified(self.pid, self.start_time, signal)
     }
 
     fn write(&self, writer: &mut TextWriter, key: &str) {

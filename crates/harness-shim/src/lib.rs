@@ -10,7 +10,7 @@
 //! | [`handshake`] | the one line a starting shim sends to its starter |
 //! | [`tree`] | finding and killing what a dead shim left behind |
 //! | [`cgroup`] | whether cgroups may be used here, and killing with them |
-
+//! | [`main`] | the `harness-shim` program itself |
 //!
 //! The life of a shim:
 //!
@@ -23,12 +23,18 @@
 //! ```
 
 mod atomic_file;
-
 pub mod cgroup;
+mod cli;
 pub mod control;
+mod exec;
 pub mod handshake;
 pub mod identity;
+mod launch;
 pub mod log;
 pub mod run_dir;
+mod supervise;
+mod sys;
 mod text;
 pub mod tree;
+
+pub use cli::main;

@@ -1,0 +1,109 @@
+//! The trampoline: sets this process up and becomes the program. For hooks, probes and `exec`, whose starter
+//! holds them as its own children.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::launch::{Failure, Launch, Step};
+use crate::run_dir::Resource;
+use crate::sys;
+
+/// What stands on the command line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    user: Option<String>,
+    cwd: Option<PathBuf>,
+    tty: bool,
+    limits: Vec<(Resource, u64)>,
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Options {
+    /// Reads what follows `exec`; the error is for a person.
+    pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut options = Self::default();
+        loop {
+            let Some(word) = args.next() else {
+                return Err("`--` and a program are missing".to_owned());
+            };
+            let mut value = || {
+                args.next()
+                    .ok_or_else(|| format!("{} needs a value", word.display()))
+            };
+            match word.to_str() {
+                Some("--user") => {
+                    let user = value()?;
+                    options.user = Some(user.into_string().map_err(|_| "--user is not UTF-8".to_owned())?);
+                }
+                Some("--cwd") => options.cwd = Some(value()?.into()),
+                Some("--tty") => options.tty = true,
+                Some("--limit") => {
+                    let limit = value()?;
+                    let parsed = limit.to_str().and_then(|limit| {
+                        let (name, number) = limit.split_once('=')?;
+                        Some((Resource::from_name(name)?, number.parse().ok()?))
+                    });
+                    let parsed =
+                        parsed.ok_or_else(|| format!("--limit {} is not NAME=N", limit.display()))?;
+                    options.limits.push(parsed);
+                }
+                Some("--") => {
+                    options.program = args.next().ok_or("a program is missing after `--`")?.into();
+                    options.args = args.collect();
+                    return Ok(options);
+                }
+                _ => return Err(format!("unknown option {}", word.display())),
+            }
+        }
+    }
+}
+
+/// Becomes the program, or says why not: 127 when it was not found, 126 otherwise.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    sys::close_from(3);
+    let launch = Launch {
+        program: &options.program,
+        args: &options.args,
+        env: std::env::vars_os().collect(),
+        cwd: options.cwd.as_deref(),
+        user: options.user.as_deref(),
+        limits: &options.limits,
+        tty: options.tty,
+    };
+    let Failure { step, errno } = launch.run();
+    let reason = io::Error::from_raw_os_error(errno);
+    let program = options.program.display();
+    let message = format!("harness-shim: {} {program}: {reason}\n", step.word());
+    let _ = io::stderr().write_all(message.as_bytes());
+    let not_found = step == Step::Exec && errno == libc::ENOENT;
+    ExitCode::from(if not_found { 127 } else { 126 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, String> {
+        Options::parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn options_end_at_the_dashes() {
+        let options = parse(&["--user", "u", "--limit", "core=0", "--tty", "--", "sh", "--tty"]).unwrap();
+        assert_eq!(options.user.as_deref(), Some("u"));
+        assert_eq!(options.limits, [(Resource::Core, 0)]);
+        assert_eq!(options.args, ["--tty"]);
+        for bad in [
+            &["sh"][..],
+            &["--"],
+            &["--user"],
+            &["--limit", "x=1", "--", "a"],
+            &[],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The processes of the tree: all descend from the supervisor, because orphans are given to it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+
+use super::complain;
+use crate::cgroup;
+use crate::identity::{signal_from_number, signal_verified};
+use crate::run_dir::Outcome;
+use crate::tree::{descendants_in, snapshot};
+
+/// How often the direct children are killed in one round. Killing a process gives its children to the
+/// supervisor, and one that forks and exits without end is hit in one of these.
+const KILLS_IN_A_ROUND: usize = 50;
+
+/// The main process and everything that came from it.
+pub(super) struct Family {
+    main: Pid,
+    main_ended: bool,
+    cgroup: Option<PathBuf>,
+    /// No child is left, hence no descendant.
+    gone: bool,
+}
+
+impl Family {
+    pub(super) fn new(main: Pid, cgroup: Option<PathBuf>) -> Self {
+        Self {
+            main,
+            main_ended: false,
+            cgroup,
+            gone: false,
+        }
+    }
+
+    /// Whether no process is left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether the main process has ended.
+    pub(super) fn main_ended(&self) -> bool {
+        self.main_ended
+    }
+
+    /// Fetches the exit status of everybody who ended; returns that of the main process if it is among them.
+    pub(super) fn reap(&mut self) -> Option<Outcome> {
+        let mut outcome = None;
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if pid == self.main && !self.main_ended {
+                        self.main_ended = true;
+                        outcome = Some(outcome_of(status));
+                    }
+                }
+                Ok(None) => return outcome,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => {
+                    self.gone = true;
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to the main process. Its pid cannot be anybody else's: it is not reaped yet.
+    pub(super) fn signal_main(&self, signal: i32) -> rustix::io::Result<()> {
+        let signal = signal_from_number(signal).map_err(|_| rustix::io::Errno::INVAL)?;
+        kill_process(self.main, signal)
+    }
+
+    /// Sends a signal to every process of the tree.
+    pub(super) fn signal_all(&self, signal: i32) {
+        let Ok(signal) = signal_from_number(signal) else {
+            return;
+        };
+        let all = match snapshot() {
+            Ok(all) => all,
+            Err(error) => return complain(format_args!("cannot list processes: {error}")),
+        };
+        for stat in descendants_in(&all, [std::process::id()]) {
+            // Who cannot be signalled (of another user) is killed or complained about later.
+            let _ = signal_verified(stat.pid, stat.start_time, signal);
+        }
+    }
+
+    /// Kills everybody who can be found now; returns the status of the main process if it ended by that.
+    pub(super) fn kill_round(&mut self) -> Option<Outcome> {
+        if let Some(cgroup) = &self.cgroup {
+            // What this cannot do, the walk does.
+            let _ = cgroup::kill(cgroup);
+        }
+        self.signal_all(libc::SIGKILL);
+        let mut outcome = self.reap();
+        let mut before = Vec::new();
+        for _ in 0..KILLS_IN_A_ROUND {
+            let children = children();
+            if self.gone || children == before {
+                break;
+            }
+            for child in &children {
+                // Only its parent, which is this process, could make the pid free.
+                let _ = kill_process(*child, Signal::KILL);
+            }
+            before = children;
+            outcome = self.reap().or(outcome);
+        }
+        outcome
+    }
+
+    /// The pids of those who are left, for a message.
+    pub(super) fn left(&self) -> Vec<u32> {
+        let all = snapshot().unwrap_or_default();
+        let left = descendants_in(&all, [std::process::id()]);
+        left.iter().map(|stat| stat.pid).collect()
+    }
+
+    /// Removes the cgroup, and first whoever is in it without being a descendant.
+    pub(super) fn remove_cgroup(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            if cgroup::processes(cgroup).is_ok_and(|pids| !pids.is_empty()) {
+                let _ = cgroup::kill(cgroup);
+            }
+            crate::tree::remove_when_empty(cgroup);
+        }
+    }
+}
+
+/// The direct children, zombies included.
+fn children() -> Vec<Pid> {
+    let me = std::process::id();
+    let parse = |pid: &str| Pid::from_raw(pid.parse().ok()?);
+    match fs::read_to_string(format!("/proc/self/task/{me}/children")) {
+        Ok(text) => text.split_ascii_whitespace().filter_map(parse).collect(),
+        // Kernels without that file.
+        Err(_) => snapshot()
+            .unwrap_or_default()
+            .iter()
+            .filter(|stat| stat.parent == me)
+            .filter_map(|stat| Pid::from_raw(stat.pid.cast_signed()))
+            .collect(),
+    }
+}
+
+fn outcome_of(status: WaitStatus) -> Outcome {
+    match status.terminating_signal() {
+        Some(signal) => Outcome::Signaled(signal),
+        None => Outcome::Exited(status.exit_status().unwrap_or(0)),
+    }
+}

@@ -1,0 +1,119 @@
+//! The supervisor: starts one process, then serves it in one thread until its whole tree is gone.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `start` | from the inherited descriptors to a running program |
+//! | `spawn` | the fork, and the handing over of identity before the program runs |
+//! | `event_loop` | waiting for output, clients, children and deadlines |
+//! | `stopping` | the phases from running to gone |
+//! | `family` | the processes of the tree: reaping, signalling, killing |
+//! | `clients` | connections to the control socket |
+//! | `stdin` | what waits to be read by the process |
+
+mod clients;
+mod event_loop;
+mod family;
+mod spawn;
+mod start;
+mod stdin;
+mod stopping;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use crate::atomic_file::Reserved;
+use crate::handshake::Handshake;
+use crate::launch::{Failure, Step};
+use crate::run_dir::{CONTROL_SOCKET, EXIT, ExitRecord, Outcome};
+
+/// Supervises what the spec of this run directory says, to its end.
+pub(crate) fn run(run_dir: &OsStr) -> ExitCode {
+    let begun_ns = now_ns();
+    let inherited = match start::Inherited::take(Path::new(run_dir)) {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            complain(format_args!("{}: {error}", Path::new(run_dir).display()));
+            return ExitCode::FAILURE;
+        }
+    };
+    // From here on the run directory is the working directory: its path may be long, or be renamed.
+    let start::Inherited { lock, mut handshake } = inherited;
+    let exit_file = match Reserved::new(Path::new(EXIT)) {
+        Ok(file) => file,
+        Err(error) => {
+            complain(format_args!("cannot create the exit record: {error}"));
+            let Failure { step, errno } = Failure::at(Step::Log)(error);
+            shake(&mut handshake, &failed(step, errno));
+            return ExitCode::FAILURE;
+        }
+    };
+    let record = match start::start() {
+        Ok((supervisor, identity)) => {
+            shake(&mut handshake, &identity);
+            drop(handshake);
+            supervisor.serve()
+        }
+        Err(Failure { step, errno }) => {
+            let record = ExitRecord {
+                outcome: Outcome::SpawnFailed {
+                    operation: step.word().to_owned(),
+                    errno,
+                },
+                started_at_ns: begun_ns,
+                ended_at_ns: now_ns(),
+                stop_requested: false,
+                killed: false,
+                dropped_log_bytes: 0,
+                dropped_log_lines: 0,
+            };
+            // The record is there before the starter hears of it.
+            let written = exit_file.write(&record.to_text());
+            let _ = std::fs::remove_file(CONTROL_SOCKET);
+            shake(&mut handshake, &failed(step, errno));
+            drop(lock);
+            return finish(written);
+        }
+    };
+    let written = exit_file.write(&record.to_text());
+    let _ = std::fs::remove_file(CONTROL_SOCKET);
+    drop(lock);
+    finish(written)
+}
+
+fn finish(written: io::Result<()>) -> ExitCode {
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("cannot write the exit record: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn failed(step: Step, errno: i32) -> Handshake {
+    Handshake::Failed {
+        operation: step.word().to_owned(),
+        errno,
+    }
+}
+
+fn shake(to: &mut impl Write, handshake: &Handshake) {
+    // A starter that died meanwhile reads the same from the run directory.
+    let _ = to.write_all(format!("{handshake}\n").as_bytes());
+}
+
+/// Says something to whoever reads `shim.err`.
+fn complain(message: fmt::Arguments<'_>) {
+    // There is nobody to tell when that fails.
+    let _ = writeln!(io::stderr(), "harness-shim: {message}");
+}
+
+/// Nanoseconds since the Unix epoch.
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+}
