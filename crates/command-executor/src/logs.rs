@@ -83,7 +83,7 @@ enum State {
     /// Nothing read yet.
     New,
     /// Reading on.
-    Open(Cursor),
+    Open(Box<Cursor>),
     /// `End` has been told.
     Ended,
 }
@@ -142,7 +142,7 @@ impl LogFollower {
                 State::Open(cursor) => cursor,
                 State::New => {
                     let (dir, from) = (self.run_dir.join(LOG_DIR), self.from);
-                    self.state = State::Open(unblock(move || Cursor::open(dir, from)).await?);
+                    self.state = State::Open(Box::new(unblock(move || Cursor::open(dir, from)).await?));
                     continue;
                 }
             };
@@ -160,14 +160,9 @@ impl LogFollower {
                 Some(watch) if !over => watch.changed(&self.run_dir).await?,
                 _ => {
                     cursor.finish();
-                    let rest = std::mem::take(&mut cursor.pending);
-                    self.state = match rest.is_empty() {
-                        true => State::Ended,
-                        false => {
-                            cursor.pending = rest;
-                            continue;
-                        }
-                    };
+                    if cursor.pending.is_empty() {
+                        self.state = State::Ended;
+                    }
                 }
             }
         }

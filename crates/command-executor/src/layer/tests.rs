@@ -187,3 +187,45 @@ fn the_trampoline_switches_user_and_takes_the_terminal() {
     );
     assert_eq!(local.wrap(Command::new("top")).unwrap(), Command::new("top"));
 }
+
+/// What a host's `sh` makes of the line that `ssh` is given, with the same stdin: the reader itself, for real.
+#[test]
+fn a_hosts_shell_restores_the_command() {
+    let value = "it's\n\"$HOME\" `x` \\n\nend-of-environment\n\n";
+    let command = Command::new("sh")
+        .args([
+            "-c",
+            "printf %s \"$VALUE\"; pwd; cat; printf '<%s>' \"$@\"",
+            "sh",
+            "a b",
+            "",
+            "$x",
+        ])
+        .env("VALUE", value)
+        .env("OTHER", "1")
+        .cwd("/usr/bin")
+        .stdin(StdinMode::Piped);
+    let wrapped = Ssh::new("node1").wrap(command).unwrap();
+    let mut remote = Command::new("sh")
+        .arg("-c")
+        .arg(wrapped.args.last().unwrap().clone());
+    remote.stdin = wrapped.stdin;
+    remote.preamble = wrapped.preamble;
+
+    let mut running = crate::Executor::local().spawn(remote).unwrap();
+    let mut stdin = running.take_stdin().unwrap();
+    let output = async_io::block_on(async {
+        futures_lite::AsyncWriteExt::write_all(&mut stdin, b"what follows")
+            .await
+            .unwrap();
+        drop(stdin);
+        let mut output = Vec::new();
+        while let Some(event) = running.next_event().await.unwrap() {
+            if let crate::ProcessEvent::Stdout(bytes) = event {
+                output.extend(bytes);
+            }
+        }
+        String::from_utf8(output).unwrap()
+    });
+    assert_eq!(output, format!("{value}/usr/bin\nwhat follows<a b><><$x>"));
+}
