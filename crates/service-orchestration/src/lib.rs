@@ -3,6 +3,13 @@
 //! [`machine`] is the heart: a pure state machine, without I/O, clock or tasks. One actor owns its state,
 //! performs the effects it asks for through executors and probes, and feeds back what happened as events.
 
+pub mod actor;
+pub mod executor;
 pub mod health;
+pub mod layout;
+pub mod logs;
 pub mod machine;
 pub mod ports;
+pub mod words;
+
+pub use actor::Orchestrator;

@@ -1,0 +1,201 @@
+//! Starting a daemon in the background, and the one line by which it tells that it is ready.
+//!
+//! The starter runs the daemon with `--background` and reads its stdout: one JSON line, [`Announced`]. The
+//! daemon has by then left the starter's session and let go of every descriptor it inherited, or a script's
+//! `$(harness start)` would wait for it for ever.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use command_executor::process::{ProcessEvent, SpawnError};
+use command_executor::{Command, Executor};
+use futures_lite::FutureExt;
+use serde::{Deserialize, Serialize};
+
+use crate::daemon_info::DaemonInfo;
+use crate::home::Home;
+
+/// How long a daemon may take to get ready, recovery included.
+const READY: Duration = Duration::from_secs(30);
+
+/// The name of the daemon's binary, beside the CLI's.
+const DAEMON: &str = "harness-executor-daemon";
+
+/// The trampoline's binary, beside it too.
+const SHIM: &str = "harness-shim";
+
+/// Whether the daemon inherits this variable: what the starter's shell knows besides is none of its business.
+fn is_inherited(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "TZ",
+        "TMPDIR",
+        "HARNESS_PORT",
+        "HARNESS_LOG",
+    ];
+    NAMES.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
+}
+
+/// What a daemon that was started in the background says of its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Announced {
+    /// It is ready.
+    Ready(DaemonInfo),
+    /// It could not start, and why.
+    Failed(String),
+}
+
+/// Why no daemon could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The binary is not there.
+    #[error("cannot find {DAEMON} beside this program ({}): install both together", beside.display())]
+    NoBinary {
+        /// Where it was looked for.
+        beside: PathBuf,
+    },
+    /// This program does not know where it is.
+    #[error("cannot tell where this program is: {0}")]
+    OwnPath(#[source] io::Error),
+    /// It could not be started.
+    #[error("cannot start the daemon: {0}")]
+    Spawn(#[from] SpawnError),
+    /// Its words could not be read.
+    #[error("cannot hear from the daemon: {0}")]
+    Read(#[source] io::Error),
+    /// It said why it could not start.
+    #[error("the daemon could not start: {0}")]
+    Failed(String),
+    /// It ended without a word.
+    #[error("the daemon ended without a word; see {}", log.display())]
+    Silent {
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It took too long.
+    #[error("the daemon was not ready within {}s; see {}", READY.as_secs(), log.display())]
+    Late {
+        /// Its log.
+        log: PathBuf,
+    },
+}
+
+/// Starts a daemon for this home and waits until it is ready. If another one is just starting, that one is
+/// taken.
+///
+/// # Errors
+/// When it cannot be started or does not get ready; the error says why.
+pub async fn start(home: &Home, port: Option<u16>) -> Result<DaemonInfo, StartError> {
+    let own = std::env::current_exe().map_err(StartError::OwnPath)?;
+    let binary = own.with_file_name(DAEMON);
+    if !binary.is_file() {
+        return Err(StartError::NoBinary { beside: own });
+    }
+    // Through the shim's trampoline: it leaves the session and closes every descriptor that this process was
+    // given by whoever started it.
+    let mut command = Command::new(own.with_file_name(SHIM))
+        .args(["exec", "--cwd", "/", "--"])
+        .arg(binary)
+        .arg("--background")
+        .clear_env()
+        .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_inherited)))
+        .env("HARNESS_HOME", home.path())
+        .cwd("/");
+    if let Some(port) = port {
+        command = command.arg("--port").arg(port.to_string());
+    }
+    let mut daemon = Executor::local().spawn(command)?;
+    let mut said = Vec::new();
+    let hear = async {
+        loop {
+            match daemon.next_event().await.map_err(StartError::Read)? {
+                Some(ProcessEvent::Stdout(bytes)) => {
+                    said.extend_from_slice(&bytes);
+                    if said.contains(&b'\n') {
+                        return Ok(());
+                    }
+                }
+                Some(ProcessEvent::Exited(_)) | None => return Ok(()),
+                Some(_) => {}
+            }
+        }
+    };
+    let late = async {
+        async_io::Timer::after(READY).await;
+        Err(StartError::Late {
+            log: home.daemon_log(),
+        })
+    };
+    hear.or(late).await?;
+    match serde_json::from_slice(&said) {
+        Ok(Announced::Ready(info)) => {
+            daemon.detach();
+            Ok(info)
+        }
+        Ok(Announced::Failed(why)) => Err(StartError::Failed(why)),
+        Err(_) => Err(StartError::Silent {
+            log: home.daemon_log(),
+        }),
+    }
+}
+
+/// The daemon's side: whether somebody waits to hear that it is ready.
+pub(crate) struct Announcement {
+    awaited: bool,
+}
+
+impl Announcement {
+    /// The starter reads our stdout.
+    pub(crate) fn to_starter() -> Self {
+        Self { awaited: true }
+    }
+
+    /// Nobody waits.
+    pub(crate) fn none() -> Self {
+        Self { awaited: false }
+    }
+
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    pub(crate) fn ready(&self, info: &DaemonInfo) {
+        self.say(&Announced::Ready(info.clone()));
+    }
+
+    pub(crate) fn failed(&self, why: &str) {
+        self.say(&Announced::Failed(why.to_owned()));
+    }
+
+    fn say(&self, announced: &Announced) {
+        if !self.awaited {
+            return;
+        }
+        if let Ok(mut line) = serde_json::to_vec(announced) {
+            line.push(b'\n');
+            // A starter that went away needs no telling.
+            let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
+        }
+        silence();
+    }
+}
+
+/// Lets go of the starter: stdin, stdout and stderr become /dev/null.
+fn silence() {
+    if let Ok(null) = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}

@@ -1,0 +1,102 @@
+//! Putting a daemon together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use service_orchestration::executor::Executor;
+
+use crate::action::{Action, Actions};
+use crate::home::Home;
+use crate::lifecycle::{self, DaemonError};
+use crate::service::ServiceStack;
+use crate::{DEFAULT_PORT, VERSION};
+
+/// A daemon before it runs.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use harness_core::{DaemonBuilder, Home};
+/// let daemon = DaemonBuilder::new("my-daemon", Home::from_environment()?);
+/// smol::block_on(daemon.run())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct DaemonBuilder {
+    pub(crate) program: String,
+    pub(crate) version: String,
+    pub(crate) home: Home,
+    pub(crate) port: u16,
+    pub(crate) shim: Option<PathBuf>,
+    pub(crate) background: bool,
+    pub(crate) actions: Actions,
+    pub(crate) executors: Vec<Arc<dyn Executor>>,
+    pub(crate) stacks: Vec<ServiceStack>,
+}
+
+impl DaemonBuilder {
+    /// A daemon called `program`, at this home.
+    pub fn new(program: impl Into<String>, home: Home) -> Self {
+        Self {
+            program: program.into(),
+            version: VERSION.to_owned(),
+            home,
+            port: DEFAULT_PORT,
+            shim: None,
+            background: false,
+            actions: Actions::default(),
+            executors: Vec::new(),
+            stacks: Vec::new(),
+        }
+    }
+
+    /// Listens on this port of 127.0.0.1; 0 takes a free one. Default: [`DEFAULT_PORT`].
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The `harness-shim` to run local services under. Default: beside the daemon's own binary.
+    #[must_use]
+    pub fn shim(mut self, path: impl Into<PathBuf>) -> Self {
+        self.shim = Some(path.into());
+        self
+    }
+
+    /// Was started by [`crate::background`]: detaches itself, and tells on stdout once when it is ready.
+    #[must_use]
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// Offers an action.
+    #[must_use]
+    pub fn action<A: Action>(mut self, action: A) -> Self {
+        self.actions.register(action);
+        self
+    }
+
+    /// Runs services of further types. Local processes are always there.
+    #[must_use]
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executors.push(executor);
+        self
+    }
+
+    /// Brings a stack of services along; it is started when the daemon is up.
+    #[must_use]
+    pub fn stack(mut self, stack: ServiceStack) -> Self {
+        stack.register_actions(&mut self.actions);
+        self.stacks.push(stack);
+        self
+    }
+
+    /// Runs the daemon until it is asked to end (SIGTERM, SIGINT or a client). Services run on.
+    ///
+    /// # Errors
+    /// When it cannot start: another daemon has the home, the port is taken, a file is unusable.
+    pub async fn run(self) -> Result<(), DaemonError> {
+        lifecycle::run(self).await
+    }
+}

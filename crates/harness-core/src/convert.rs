@@ -1,0 +1,279 @@
+//! Between the domain and the wire: the only place where one becomes the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness_model::{ProjectName, ServiceName, ServiceState, WallTime};
+use harness_wire::message::{
+    Change, ChangeEvent, ChangeKind, ErrorBody, ErrorCode, PathStep, PlanStep, PortConflict, PortView,
+    Progress, ProgressPhase, ServiceView, WaitingFor,
+};
+use service_orchestration::actor::{OrderError, PlannedChange};
+use service_orchestration::machine::{self, Timing};
+use service_registry::record::{ProjectRecord, ServiceRecord};
+
+/// How a client sees a service.
+pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
+    let live = record.state.is_live();
+    ServiceView {
+        name: record.name.clone(),
+        kind: record.spec.kind.type_name().to_owned(),
+        status: record.state,
+        health: record.health,
+        network: record.spec.network.to_string(),
+        host: record
+            .spec
+            .host
+            .clone()
+            .unwrap_or_else(|| record.addresses.host.clone()),
+        ports: record
+            .addresses
+            .ports
+            .iter()
+            .map(|port| PortView {
+                name: port.name.clone(),
+                host_ip: port.host_ip.to_string(),
+                port: port.port,
+                target: port.target,
+                protocol: port.protocol,
+            })
+            .collect(),
+        pid: record.pid.filter(|_| live),
+        uptime_s: record
+            .started_at
+            .filter(|_| live)
+            .map(|at| now.since(at).as_secs()),
+        restarts: record.restarts,
+        retry_in_s: record.retry_at.map(|at| at.since(now).as_secs_f64()),
+        exit_code: record
+            .exit
+            .filter(|_| !live)
+            .and_then(harness_model::ExitStatus::code),
+        signal: record
+            .exit
+            .filter(|_| !live)
+            .and_then(harness_model::ExitStatus::signal),
+        error: record.error.clone(),
+        in_file: record.in_file,
+    }
+}
+
+/// Where a service of a running operation has got to. `began`: when the operation did.
+pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: WallTime) -> Progress {
+    let reason = || record.error.clone().unwrap_or_else(|| record.state.to_string());
+    let left = |at: Option<WallTime>| at.map_or(0, |at| millis(at.since(now)));
+    let phase = match record.state {
+        _ if record.ready => ProgressPhase::Ready { change },
+        ServiceState::Pending => ProgressPhase::Waiting(
+            record
+                .waiting
+                .iter()
+                .map(|w| WaitingFor {
+                    service: w.service.clone(),
+                    condition: w.condition.clone(),
+                })
+                .collect(),
+        ),
+        ServiceState::Starting | ServiceState::Running | ServiceState::Unknown => ProgressPhase::Starting {
+            last_probe: probe_line(record),
+            left_ms: left(record.startup_deadline),
+        },
+        ServiceState::Restarting => ProgressPhase::Retrying {
+            reason: reason(),
+            in_ms: left(record.retry_at),
+        },
+        ServiceState::Stopping => ProgressPhase::Stopping,
+        ServiceState::Stopped => ProgressPhase::Stopped,
+        ServiceState::Completed | ServiceState::Failed => ProgressPhase::Failed { reason: reason() },
+    };
+    let since = match record.started_at {
+        Some(at) if at > began && record.state != ServiceState::Pending => at,
+        _ => began,
+    };
+    Progress {
+        view: view(record, now),
+        phase,
+        elapsed_ms: millis(now.since(since)),
+    }
+}
+
+/// What the last probe tried and what it got: `http localhost:8080/health: connection refused`.
+pub fn probe_line(record: &ServiceRecord) -> Option<String> {
+    let answer = record.last_probe.as_ref()?;
+    let check = record.spec.health_check.as_ref()?;
+    Some(format!("{}: {answer}", check.probe.describe()))
+}
+
+/// What is done to a service, with what changed of it.
+pub fn change(change: machine::Change, differences: &[String]) -> Change {
+    match change {
+        machine::Change::Start => Change::Started,
+        machine::Change::Unchanged => Change::Unchanged,
+        machine::Change::Replace => Change::Replaced(differences.to_vec()),
+        machine::Change::Restart => Change::Restarted,
+        machine::Change::Stop => Change::Stopped,
+    }
+}
+
+/// A plan.
+pub fn plan(steps: &[PlannedChange]) -> Vec<PlanStep> {
+    steps
+        .iter()
+        .map(|step| PlanStep {
+            service: step.service.clone(),
+            change: change(step.change, &step.differences),
+            after: step.after.clone(),
+        })
+        .collect()
+}
+
+/// A change of the registry as an event.
+pub fn change_event(change: &service_registry::Change) -> ChangeEvent {
+    use service_registry::ChangeKind as Kind;
+    ChangeEvent {
+        sequence: change.sequence,
+        time: change.time,
+        project: change.project.clone(),
+        service: change.service.clone(),
+        kind: match change.kind {
+            Kind::Registered => ChangeKind::Registered,
+            Kind::Removed => ChangeKind::Removed,
+            Kind::State => ChangeKind::State,
+            Kind::Health => ChangeKind::Health,
+            Kind::Adopted => ChangeKind::Adopted,
+            Kind::Project => ChangeKind::Project,
+        },
+        message: change.message.clone(),
+        view: change.record.as_ref().map(|record| view(record, change.time)),
+    }
+}
+
+/// The chain of services that took the longest: from the last one ready back over whichever dependency was
+/// ready last.
+pub fn critical_path(
+    timings: &BTreeMap<ServiceName, Timing>,
+    records: &BTreeMap<ServiceName, std::sync::Arc<ServiceRecord>>,
+) -> Vec<PathStep> {
+    let done = |name: &ServiceName| {
+        timings
+            .get(name)
+            .filter(|t| t.launched.is_some())
+            .and_then(|t| t.done)
+    };
+    let mut path = Vec::new();
+    let mut at = timings
+        .keys()
+        .filter(|name| done(name).is_some())
+        .max_by_key(|name| done(name))
+        .cloned();
+    while let Some(name) = at {
+        if let Some(Timing {
+            launched: Some(launched),
+            done: Some(done),
+            ..
+        }) = timings.get(&name)
+        {
+            path.push(PathStep {
+                service: name.clone(),
+                elapsed_ms: millis(done.since(*launched)),
+            });
+        }
+        let dependencies = records
+            .get(&name)
+            .map(|record| record.spec.dependencies.as_slice());
+        at = dependencies
+            .unwrap_or_default()
+            .iter()
+            .map(|dependency| &dependency.service)
+            .filter(|name| done(name).is_some())
+            .max_by_key(|name| done(name))
+            .cloned();
+    }
+    path.reverse();
+    path
+}
+
+/// A refusal of the orchestrator. `known`: the services or projects there are, for suggestions.
+pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[ProjectName]) -> ErrorBody {
+    let message = error.to_string();
+    let (code, hint) = match error {
+        OrderError::ShuttingDown => (ErrorCode::ShuttingDown, None),
+        OrderError::NoSuchProject(_) => (ErrorCode::NoSuchProject(projects.to_vec()), None),
+        OrderError::NoSuchService { service, .. } => return no_such_service(service.as_str(), services),
+        OrderError::NameTaken { name, .. } => (
+            ErrorCode::NameTaken,
+            Some(format!(
+                "give this one another name with -p, or take `{name}` over with `-p {name}`"
+            )),
+        ),
+        OrderError::Unsupported(_) => (ErrorCode::Unsupported, Some("nothing was started".to_owned())),
+        OrderError::Address(_) => (ErrorCode::Invalid, Some("nothing was started".to_owned())),
+        OrderError::PortsTaken(conflicts) => {
+            let conflicts = conflicts
+                .iter()
+                .map(|conflict| PortConflict {
+                    service: conflict.service.clone(),
+                    port: conflict.port,
+                    protocol: conflict.protocol,
+                    holder: conflict.holder.to_string(),
+                    origin: conflict.origin.clone(),
+                })
+                .collect();
+            (
+                ErrorCode::PortsTaken(conflicts),
+                Some("nothing was started".to_owned()),
+            )
+        }
+        OrderError::Ports(_) => (ErrorCode::Internal, None),
+    };
+    ErrorBody { code, message, hint }
+}
+
+/// A project in a list.
+pub fn project_summary(
+    project: &ProjectRecord,
+    services: &[std::sync::Arc<ServiceRecord>],
+) -> harness_wire::message::ProjectSummary {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    harness_wire::message::ProjectSummary {
+        name: project.name.clone(),
+        source: project.source.clone(),
+        services: count(services.len()),
+        up: count(services.iter().filter(|record| record.state.is_live()).count()),
+    }
+}
+
+/// That a name is no service's, with the nearest one that is.
+pub fn no_such_service(name: &str, services: &[ServiceName]) -> ErrorBody {
+    let suggestion = nearest(name, services);
+    let hint = match &suggestion {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if services.is_empty() => None,
+        None => {
+            let names: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
+            Some(format!("there are: {}", names.join(", ")))
+        }
+    };
+    ErrorBody {
+        code: ErrorCode::NoSuchService {
+            name: name.to_owned(),
+            suggestion,
+        },
+        message: format!("there is no service `{name}`"),
+        hint,
+    }
+}
+
+fn nearest(name: &str, services: &[ServiceName]) -> Option<ServiceName> {
+    services
+        .iter()
+        .map(|service| (strsim::damerau_levenshtein(name, service.as_str()), service))
+        .filter(|(distance, service)| *distance <= (service.as_str().len().max(name.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, service)| service.clone())
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,21 @@
+//! `env`: the addresses of a project as environment variables, as this machine reaches its services.
+
+use std::collections::BTreeMap;
+
+use harness_wire::message::{EnvReport, EnvRequest, Response};
+use service_registry::address;
+
+use super::{Answer, Context};
+
+pub(super) fn env(context: &Context, request: &EnvRequest) -> Answer {
+    let project = context.select(&request.project)?;
+    let addresses: BTreeMap<_, _> = context
+        .registry
+        .services(&project.name)
+        .iter()
+        .map(|record| (record.name.clone(), record.addresses.clone()))
+        .collect();
+    Ok(Response::Env(EnvReport {
+        variables: address::environment(&addresses),
+    }))
+}

@@ -1,0 +1,135 @@
+//! `exec`: a command in the place of a service, with its streams.
+
+use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
+use harness_wire::message::{Channel, ErrorBody, ErrorCode, Event, ExecRequest, ExecResult, Response};
+use harness_wire::server::{Input, Inputs, Responder};
+use service_orchestration::executor::{PlaceCommand, Session, SessionEvent, SessionStdin};
+use service_orchestration::words::chain;
+
+use super::{Answer, Context, internal, invalid, stream};
+
+pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Responder) -> Answer {
+    if request.command.is_empty() {
+        return Err(invalid("exec needs a command"));
+    }
+    let project = context.select(&request.project)?;
+    let record = context.service(&project.name, &request.service)?;
+    let place = context
+        .orchestrator
+        .place(&project.name, &request.service)
+        .await
+        .map_err(|error| context.refusal(&project.name, &error))?;
+    if place.instance.is_none() {
+        return Err(not_running(&record));
+    }
+    let command = PlaceCommand {
+        words: request.command,
+        env: request.env,
+        user: request.user,
+        working_dir: request.working_dir,
+        terminal: request.terminal.map(|size| (size.columns, size.rows)),
+        stdin: request.stdin,
+    };
+    let mut session = place
+        .executor
+        .exec(&place.order, &command)
+        .await
+        .map_err(|error| invalid(chain(&error)))?;
+    responder
+        .event(Event::Opened {})
+        .await
+        .map_err(|_| stream::cancelled())?;
+    let stdin = session.take_stdin();
+    let (sender, controls) = async_channel::bounded(16);
+    let pump = pump(session.as_mut(), &controls, responder);
+    let feed = async {
+        feed(responder.input(), stdin, &sender).await;
+        // The command goes on without more input.
+        futures_lite::future::pending().await
+    };
+    let cancelled = async {
+        responder.cancelled().await;
+        Err(stream::cancelled())
+    };
+    // Dropping the session kills the command: nobody is left who could see or end it.
+    pump.or(feed).or(cancelled).await
+}
+
+/// That a service does not run, and must.
+pub(super) fn not_running(record: &service_registry::record::ServiceRecord) -> ErrorBody {
+    ErrorBody {
+        code: ErrorCode::NotRunning,
+        message: format!("{} is {}", record.name, record.state),
+        hint: Some(format!("harness start {}", record.name)),
+    }
+}
+
+/// What goes to the command besides bytes.
+enum Control {
+    Resize(u16, u16),
+    Signal(i32),
+}
+
+/// Output to the client and controls to the command, until it has ended.
+async fn pump(session: &mut dyn Session, controls: &Receiver<Control>, responder: &Responder) -> Answer {
+    enum Next {
+        Said(Option<SessionEvent>),
+        Told(Control),
+    }
+    loop {
+        let told = async {
+            match controls.recv().await {
+                Ok(control) => Next::Told(control),
+                Err(_) => futures_lite::future::pending().await,
+            }
+        };
+        let next = told.or(async { Next::Said(session.next().await) }).await;
+        let sent = match next {
+            Next::Said(Some(SessionEvent::Stdout(bytes))) => responder.data(Channel::Stdout, &bytes).await,
+            Next::Said(Some(SessionEvent::Stderr(bytes))) => responder.data(Channel::Stderr, &bytes).await,
+            Next::Said(Some(SessionEvent::Exited(exit))) => {
+                return Ok(Response::Exec(ExecResult { exit: Some(exit) }));
+            }
+            Next::Said(None) => return Err(internal("lost the command")),
+            Next::Told(Control::Resize(columns, rows)) => {
+                if let Err(error) = session.resize(columns, rows) {
+                    tracing::debug!(error = chain(&error), "cannot resize");
+                }
+                Ok(())
+            }
+            Next::Told(Control::Signal(signal)) => {
+                if let Err(error) = session.signal(signal) {
+                    tracing::debug!(error = chain(&error), "cannot signal");
+                }
+                Ok(())
+            }
+        };
+        sent.map_err(|_| stream::cancelled())?;
+    }
+}
+
+/// The client's input to the command. Credit paces it: more is asked for only when the command has read.
+async fn feed(mut inputs: Inputs, mut stdin: Option<Box<dyn SessionStdin>>, controls: &Sender<Control>) {
+    while let Some(input) = inputs.next().await {
+        match input {
+            Input::Stdin(bytes) => {
+                let gone = match stdin.as_mut() {
+                    Some(stdin) => stdin.write(&bytes).await.is_err(),
+                    None => false,
+                };
+                if gone {
+                    stdin = None;
+                }
+            }
+            Input::CloseStdin => stdin = None,
+            Input::Resize(size) => {
+                // A command that has ended needs no more controls.
+                let _ = controls.send(Control::Resize(size.columns, size.rows)).await;
+            }
+            Input::Signal(signal) => {
+                let _ = controls.send(Control::Signal(signal)).await;
+            }
+        }
+    }
+}

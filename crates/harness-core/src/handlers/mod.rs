@@ -1,0 +1,120 @@
+//! Answering requests: one file a verb, named as the CLI and the wire name it.
+
+mod actions;
+mod attach;
+mod daemon;
+mod env;
+mod events;
+mod exec;
+mod failure;
+mod graph;
+mod logs;
+mod select;
+mod service_show;
+mod start;
+mod status;
+mod stop;
+mod stream;
+mod wait;
+mod why;
+
+use std::sync::Arc;
+
+use async_channel::Sender;
+use harness_wire::message::{ErrorBody, ErrorCode, Request, Response};
+use harness_wire::server::Responder;
+use harness_wire::tls::TlsDir;
+use service_orchestration::Orchestrator;
+use service_orchestration::layout::Layout;
+use service_registry::Registry;
+
+use crate::action::{ActionContext, Actions};
+use crate::daemon_info::DaemonInfo;
+use crate::home::Home;
+
+/// What the handlers of a daemon share.
+pub struct Context {
+    /// Where the daemon lives.
+    pub home: Home,
+    /// What it says of itself.
+    pub info: DaemonInfo,
+    /// Its certificates.
+    pub tls: TlsDir,
+    /// Who runs where.
+    pub registry: Registry,
+    /// Starts and stops.
+    pub orchestrator: Orchestrator,
+    /// Where run directories are.
+    pub layout: Layout,
+    /// What it offers beyond the verbs.
+    pub actions: Actions,
+    /// Asks the daemon to end.
+    pub shutdown: Sender<()>,
+}
+
+/// The answer of a verb.
+type Answer = Result<Response, ErrorBody>;
+
+/// Answers one request. Whatever happens, the client gets exactly one response.
+pub async fn handle(context: Arc<Context>, request: Request, responder: Responder) {
+    let ends_daemon = matches!(request, Request::DaemonStop(_));
+    let answer = dispatch(&context, request, &responder).await;
+    let ended = ends_daemon && answer.is_ok();
+    if let Err(error) = responder.respond(answer).await {
+        tracing::debug!(%error, "an answer did not reach its client");
+    }
+    if ended {
+        // A daemon that is ending already needs no telling.
+        let _ = context.shutdown.try_send(());
+    }
+}
+
+async fn dispatch(context: &Arc<Context>, request: Request, responder: &Responder) -> Answer {
+    match request {
+        Request::Start(request) => start::start(context, *request, false, responder).await,
+        Request::Restart(request) => start::start(context, *request, true, responder).await,
+        Request::Stop(request) => stop::stop(context, request, responder).await,
+        Request::Status(request) => status::status(context, &request),
+        Request::Logs(request) => logs::logs(context, request, responder).await,
+        Request::Wait(request) => wait::wait(context, &request, responder).await,
+        Request::Exec(request) => exec::exec(context, request, responder).await,
+        Request::Attach(request) => attach::attach(context, request, responder).await,
+        Request::Why(request) => why::why(context, &request).await,
+        Request::Graph(request) => graph::graph(context, &request),
+        Request::Events(request) => events::events(context, &request, responder).await,
+        Request::Env(request) => env::env(context, &request),
+        Request::Projects {} => Ok(Response::Projects(daemon::projects(context))),
+        Request::ServiceShow(request) => service_show::service_show(context, &request),
+        Request::DaemonStatus {} => daemon::status(context),
+        Request::DaemonStop(request) => daemon::stop(context, &request, responder).await,
+        Request::Actions {} => Ok(Response::Actions(context.actions.list())),
+        Request::Action(call) => actions::call(context, call, responder).await,
+    }
+}
+
+impl Context {
+    fn action_context(&self) -> ActionContext {
+        ActionContext {
+            orchestrator: self.orchestrator.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+}
+
+/// That the daemon itself could not do something.
+fn internal(message: impl Into<String>) -> ErrorBody {
+    ErrorBody {
+        code: ErrorCode::Internal,
+        message: message.into(),
+        hint: None,
+    }
+}
+
+/// That what was asked makes no sense.
+fn invalid(message: impl Into<String>) -> ErrorBody {
+    ErrorBody {
+        code: ErrorCode::Invalid,
+        message: message.into(),
+        hint: None,
+    }
+}

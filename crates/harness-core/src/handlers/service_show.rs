@@ -1,0 +1,77 @@
+//! `service show`: everything about one service, secrets redacted.
+
+use harness_model::resolve::shown_env;
+use harness_model::spec::ServiceKind;
+use harness_model::{Template, WallTime};
+use harness_wire::message::{Response, ServiceDetail, ServiceShowRequest};
+use service_registry::record::ServiceRecord;
+
+use super::graph::label;
+use super::{Answer, Context};
+use crate::convert;
+
+pub(super) fn service_show(context: &Context, request: &ServiceShowRequest) -> Answer {
+    let project = context.select(&request.project)?;
+    let record = context.service(&project.name, &request.service)?;
+    Ok(Response::Service(Box::new(detail(context, &record))))
+}
+
+/// Everything about a service.
+pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail {
+    let redactor = context.redactor(&record.project);
+    let spec = &record.spec;
+    let (command, working_dir) = match &spec.kind {
+        ServiceKind::Process(process) | ServiceKind::Remote(process) => (
+            words(std::iter::once(&process.binary).chain(&process.args)),
+            process.working_dir.as_ref(),
+        ),
+        ServiceKind::Docker(docker) => (
+            words(docker.image.iter().chain(docker.command.iter().flatten())),
+            docker.working_dir.as_ref(),
+        ),
+        ServiceKind::Compose(compose) => (compose.file.display().to_string(), None),
+        ServiceKind::Package(package) => (
+            words(std::iter::once(&package.package).chain(&package.args)),
+            package.install_path.as_ref(),
+        ),
+    };
+    let run_dir = context
+        .layout
+        .generation(&record.project, &record.name, record.generation);
+    let others = context.registry.services(&record.project);
+    let needs_this = |other: &&std::sync::Arc<ServiceRecord>| {
+        other
+            .spec
+            .dependencies
+            .iter()
+            .any(|dependency| dependency.service == record.name)
+    };
+    let dependencies = spec.dependencies.iter();
+    ServiceDetail {
+        view: convert::view(record, WallTime::now()),
+        generation: record.generation,
+        started_at: record.started_at,
+        command,
+        working_dir: working_dir.map(Template::to_string),
+        env: spec
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), shown_env(name, value)))
+            .collect(),
+        dependencies: dependencies
+            .map(|d| format!("{} ({})", d.service, label(&d.condition)))
+            .collect(),
+        dependents: others
+            .iter()
+            .filter(needs_this)
+            .map(|other| other.name.clone())
+            .collect(),
+        health_check: spec.health_check.as_ref().map(|check| check.probe.describe()),
+        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line)),
+        run_dir: (record.generation > 0).then(|| run_dir.display().to_string()),
+    }
+}
+
+fn words<'a>(templates: impl Iterator<Item = &'a Template>) -> String {
+    templates.map(Template::to_string).collect::<Vec<_>>().join(" ")
+}

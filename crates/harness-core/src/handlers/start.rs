@@ -1,0 +1,118 @@
+//! `start` and `restart`: bring services up until they are ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use harness_model::{ServiceName, WallTime};
+use harness_wire::message::{Event, Response, ServiceOutcome, StartReport, StartRequest};
+use harness_wire::server::Responder;
+use service_orchestration::actor::{Operation, StartOrder};
+use service_orchestration::machine::{OperationOutcome, Outcome};
+use service_registry::record::ServiceRecord;
+
+use super::stream::{self, Followed, superseded};
+use super::{Answer, Context, failure};
+use crate::convert;
+
+pub(super) async fn start(
+    context: &Context,
+    request: StartRequest,
+    restart: bool,
+    responder: &Responder,
+) -> Answer {
+    let began = WallTime::now();
+    let project = request.project.name.clone();
+    let detach = request.detach || request.dry_run;
+    check_names(&request)?;
+    let targets: Option<BTreeSet<ServiceName>> =
+        (!request.services.is_empty()).then(|| request.services.iter().cloned().collect());
+    let order = StartOrder {
+        project: request.project,
+        targets,
+        no_deps: request.no_deps,
+        restart,
+        prune: request.prune,
+        dry_run: request.dry_run,
+        rollback: request.rollback_on_failure,
+        take_over: request.project_named,
+        environment: request.environment,
+    };
+    let operation = context
+        .orchestrator
+        .start(order)
+        .await
+        .map_err(|error| context.refusal(&project, &error))?;
+    if detach {
+        stream::tell(responder, Event::Plan(convert::plan(&operation.steps))).await;
+        if let Some(id) = operation.id {
+            context.orchestrator.abandon(&project, id).await;
+        }
+        return Ok(Response::Start(report(context, &operation, None, began).await));
+    }
+    let outcome = Followed::new(context, &operation, began)
+        .until_finished(responder)
+        .await?;
+    if outcome.outcome == Outcome::Superseded {
+        return Err(superseded(if restart { "restart" } else { "start" }));
+    }
+    Ok(Response::Start(
+        report(context, &operation, Some(&outcome), began).await,
+    ))
+}
+
+/// Finds misspelt names before anything else, with a suggestion out of the file.
+fn check_names(request: &StartRequest) -> Result<(), harness_wire::message::ErrorBody> {
+    let services = &request.project.services;
+    match request.services.iter().find(|name| !services.contains_key(*name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let known: Vec<ServiceName> = services.keys().cloned().collect();
+            Err(convert::no_such_service(unknown.as_str(), &known))
+        }
+    }
+}
+
+async fn report(
+    context: &Context,
+    operation: &Operation,
+    outcome: Option<&OperationOutcome>,
+    began: WallTime,
+) -> StartReport {
+    let now = WallTime::now();
+    let project = &operation.project;
+    let records: BTreeMap<ServiceName, Arc<ServiceRecord>> = context
+        .registry
+        .services(project)
+        .into_iter()
+        .map(|r| (r.name.clone(), r))
+        .collect();
+    let none = BTreeMap::new();
+    let timings = outcome.map_or(&none, |outcome| &outcome.timings);
+    let services = operation
+        .steps
+        .iter()
+        .filter_map(|step| {
+            let record = records.get(&step.service)?;
+            let timing = timings.get(&step.service);
+            let ready_after = timing.and_then(|t| Some(t.done?.since(t.launched?)));
+            Some(ServiceOutcome {
+                view: convert::view(record, now),
+                change: convert::change(step.change, &step.differences),
+                ready: record.ready,
+                ready_after_ms: ready_after.map(convert::millis),
+            })
+        })
+        .collect();
+    let failures = match outcome.map(|outcome| &outcome.outcome) {
+        Some(Outcome::Failed(roots)) => failure::failures(context, project, roots).await,
+        _ => Vec::new(),
+    };
+    StartReport {
+        project: project.clone(),
+        services,
+        failures,
+        critical_path: convert::critical_path(timings, &records),
+        not_in_file: operation.not_in_file.clone(),
+        elapsed_ms: convert::millis(now.since(began)),
+    }
+}

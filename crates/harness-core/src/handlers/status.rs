@@ -1,0 +1,18 @@
+//! `status`: how the services of a project are. Answered from the registry alone.
+
+use harness_model::WallTime;
+use harness_wire::message::{Response, StatusReport, StatusRequest};
+
+use super::{Answer, Context};
+use crate::convert;
+
+pub(super) fn status(context: &Context, request: &StatusRequest) -> Answer {
+    let project = context.select(&request.project)?;
+    let now = WallTime::now();
+    let records = context.services(&project.name, &request.services)?;
+    let services = records.iter().map(|record| convert::view(record, now)).collect();
+    Ok(Response::Status(StatusReport {
+        project: project.name.clone(),
+        services,
+    }))
+}

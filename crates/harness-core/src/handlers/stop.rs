@@ -1,0 +1,56 @@
+//! `stop`: take services down, dependents first.
+
+use std::collections::BTreeSet;
+
+use harness_model::WallTime;
+use harness_wire::message::{Response, StopReport, StopRequest};
+use harness_wire::server::Responder;
+use service_orchestration::actor::StopOrder;
+use service_orchestration::machine::{Change, Outcome};
+
+use super::stream::Followed;
+use super::{Answer, Context, failure, invalid};
+use crate::convert;
+
+pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Responder) -> Answer {
+    if request.services.is_empty() && !request.all {
+        return Err(invalid("stop needs the names of services, or `all`"));
+    }
+    let project = context.select(&request.project)?;
+    // Finds misspelt names, with a suggestion.
+    context.services(&project.name, &request.services)?;
+    let targets: Option<BTreeSet<_>> = (!request.all).then(|| request.services.iter().cloned().collect());
+    let began = WallTime::now();
+    let operation = context
+        .orchestrator
+        .stop(StopOrder {
+            project: project.name.clone(),
+            targets,
+        })
+        .await
+        .map_err(|error| context.refusal(&project.name, &error))?;
+    let (mut stopped, mut already) = (Vec::new(), Vec::new());
+    for step in &operation.steps {
+        let list = if step.change == Change::Stop {
+            &mut stopped
+        } else {
+            &mut already
+        };
+        list.push(step.service.clone());
+    }
+    let outcome = Followed::new(context, &operation, began)
+        .until_finished(responder)
+        .await?;
+    let failures = match &outcome.outcome {
+        Outcome::Done => Vec::new(),
+        Outcome::Failed(roots) => failure::failures(context, &project.name, roots).await,
+        Outcome::Superseded => return Err(super::stream::superseded("stop")),
+    };
+    Ok(Response::Stop(StopReport {
+        project: project.name.clone(),
+        stopped,
+        already,
+        failures,
+        elapsed_ms: convert::millis(WallTime::now().since(began)),
+    }))
+}

@@ -1,0 +1,112 @@
+//! Following an operation to its end, with its progress as events.
+
+use std::collections::BTreeMap;
+
+use futures_lite::FutureExt;
+use harness_model::{ServiceName, WallTime};
+use harness_wire::message::{Change, ErrorBody, ErrorCode, Event, Progress};
+use harness_wire::server::Responder;
+use service_orchestration::actor::{Operation, OperationEvent};
+use service_orchestration::machine::OperationOutcome;
+
+use super::Context;
+use crate::convert;
+
+/// An operation being followed.
+pub(super) struct Followed<'a> {
+    context: &'a Context,
+    operation: &'a Operation,
+    changes: BTreeMap<&'a ServiceName, Change>,
+    began: WallTime,
+}
+
+impl<'a> Followed<'a> {
+    pub(super) fn new(context: &'a Context, operation: &'a Operation, began: WallTime) -> Self {
+        let changes = operation
+            .steps
+            .iter()
+            .map(|step| (&step.service, convert::change(step.change, &step.differences)))
+            .collect();
+        Self {
+            context,
+            operation,
+            changes,
+            began,
+        }
+    }
+
+    /// Sends the plan, then each step of it as it is taken, until the operation has finished or the client asks
+    /// no more.
+    pub(super) async fn until_finished(&self, responder: &Responder) -> Result<OperationOutcome, ErrorBody> {
+        let follow = async {
+            tell(responder, Event::Plan(convert::plan(&self.operation.steps))).await;
+            for name in self.changes.keys() {
+                self.send(responder, name).await;
+            }
+            while let Ok(event) = self.operation.events.recv().await {
+                match event {
+                    OperationEvent::Changed(service) => self.send(responder, &service).await,
+                    OperationEvent::Finished(outcome) => {
+                        for name in self.changes.keys() {
+                            self.send(responder, name).await;
+                        }
+                        return Ok(outcome);
+                    }
+                }
+            }
+            Err(ErrorBody {
+                code: ErrorCode::ShuttingDown,
+                message: "the daemon is shutting down; the next one carries this on".to_owned(),
+                hint: None,
+            })
+        };
+        let cancelled = async {
+            responder.cancelled().await;
+            if let Some(id) = self.operation.id {
+                self.context
+                    .orchestrator
+                    .abandon(&self.operation.project, id)
+                    .await;
+            }
+            Err(cancelled())
+        };
+        follow.or(cancelled).await
+    }
+
+    async fn send(&self, responder: &Responder, service: &ServiceName) {
+        if let Some(progress) = self.progress(service) {
+            tell(responder, Event::Progress(progress)).await;
+        }
+    }
+
+    fn progress(&self, service: &ServiceName) -> Option<Progress> {
+        let change = self.changes.get(service)?.clone();
+        let record = self.context.registry.service(&self.operation.project, service)?;
+        Some(convert::progress(&record, change, self.began, WallTime::now()))
+    }
+}
+
+/// Sends an event. One that cannot be sent has no taker: the answer, or its loss, tells the rest.
+pub(super) async fn tell(responder: &Responder, event: Event) {
+    if let Err(error) = responder.event(event).await {
+        tracing::debug!(%error, "an event did not reach its client");
+    }
+}
+
+/// That the client cancelled.
+pub(super) fn cancelled() -> ErrorBody {
+    ErrorBody {
+        code: ErrorCode::Cancelled,
+        message: "cancelled; what it began goes on".to_owned(),
+        hint: None,
+    }
+}
+
+/// That another operation took over.
+pub(super) fn superseded(verb: &str) -> ErrorBody {
+    ErrorBody {
+        code: ErrorCode::Cancelled,
+        message: format!("another command took over the services of this {verb}"),
+        hint: Some("harness status".to_owned()),
+    }
+}

@@ -1,0 +1,190 @@
+//! The daemon's home folder and what lies in it.
+//!
+//! | path | what |
+//! |---|---|
+//! | `daemon.json` | where the running daemon is ([`crate::daemon_info`]) |
+//! | `daemon.lock` | held by the running daemon |
+//! | `tls/` | CA, server and client certificates |
+//! | `state` | the registry's store |
+//! | `logs/daemon.log` | the daemon's own log |
+//! | `bin/` | its own digest-named copy of the shim |
+//! | `projects/` | run directories |
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why there is no usable home.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Nothing in the environment says where it is.
+    #[error("cannot tell where the home of harness is: set HARNESS_HOME or HOME")]
+    NoHome,
+    /// It cannot be made or read.
+    #[error("cannot use {} as the home of harness: {source}", path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It belongs to somebody else, who could read the keys in it.
+    #[error("{} belongs to uid {owner}, not to you: set HARNESS_HOME to a folder of your own", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+}
+
+/// The home folder of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// `$HARNESS_HOME`, else `$XDG_DATA_HOME/harness`, else `~/.local/share/harness`. Nothing is created.
+    ///
+    /// # Errors
+    /// When none of the variables is set.
+    pub fn locate(variable: impl Fn(&str) -> Option<String>) -> Result<Self, HomeError> {
+        let set = |name: &str| {
+            variable(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let path = set("HARNESS_HOME")
+            .or_else(|| {
+                set("XDG_DATA_HOME")
+                    .filter(|p| p.is_absolute())
+                    .map(|p| p.join("harness"))
+            })
+            .or_else(|| set("HOME").map(|p| p.join(".local/share/harness")))
+            .ok_or(HomeError::NoHome)?;
+        // The daemon changes its folder; a relative home would wander with it.
+        let path = std::path::absolute(&path).map_err(|source| HomeError::Unusable { path, source })?;
+        Ok(Self(path))
+    }
+
+    /// [`Home::locate`] by this process's environment.
+    ///
+    /// # Errors
+    /// When none of the variables is set.
+    pub fn from_environment() -> Result<Self, HomeError> {
+        Self::locate(|name| std::env::var(name).ok())
+    }
+
+    /// A home at this path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Creates the folder (0700) if it is not there, and repairs its permissions if they are wider.
+    ///
+    /// # Errors
+    /// When it cannot be made, or belongs to another user.
+    pub fn ensure(&self) -> Result<(), HomeError> {
+        let unusable = |source| HomeError::Unusable {
+            path: self.0.clone(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(unusable)?;
+        let meta = fs::metadata(&self.0).map_err(unusable)?;
+        let me = rustix::process::geteuid().as_raw();
+        if meta.uid() != me {
+            return Err(HomeError::Foreign {
+                path: self.0.clone(),
+                owner: meta.uid(),
+            });
+        }
+        if meta.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
+        }
+        let logs = self.0.join("logs");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(logs)
+            .map_err(unusable)
+    }
+
+    /// Where the running daemon says where it is.
+    pub fn daemon_json(&self) -> PathBuf {
+        self.0.join("daemon.json")
+    }
+
+    /// What the running daemon holds locked.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.0.join("daemon.lock")
+    }
+
+    /// Keys and certificates.
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
+    /// The registry's store.
+    pub fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
+    /// The daemon's own log.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.0.join("logs").join("daemon.log")
+    }
+
+    /// The daemon's copies of the shim.
+    pub fn bin(&self) -> PathBuf {
+        self.0.join("bin")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locate(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        let find = |name: &str| {
+            variables
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        };
+        Home::locate(find).ok().map(|home| home.path().to_owned())
+    }
+
+    #[test]
+    fn the_nearest_variable_wins() {
+        let all = [("HARNESS_HOME", "/h"), ("XDG_DATA_HOME", "/x"), ("HOME", "/u")];
+        assert_eq!(locate(&all), Some("/h".into()));
+        assert_eq!(locate(&all[1..]), Some("/x/harness".into()));
+        assert_eq!(locate(&all[2..]), Some("/u/.local/share/harness".into()));
+        assert_eq!(
+            locate(&[("HARNESS_HOME", ""), ("HOME", "/u")]),
+            Some("/u/.local/share/harness".into())
+        );
+        assert_eq!(locate(&[]), None);
+    }
+
+    #[test]
+    fn wide_permissions_are_repaired() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("h"));
+        fs::create_dir(home.path()).unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        home.ensure().unwrap();
+        assert_eq!(
+            fs::metadata(home.path()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! The one daemon lifecycle, from the first line to the last.
+//!
+//! ```text
+//! home ─▶ lock ─▶ log ─▶ certificates ─▶ shim ─▶ registry ─▶ listen ─▶ take over ─▶ daemon.json ─▶ serve ─▶ end
+//! ```
+//!
+//! Every step before `daemon.json` can fail; the error names the place and the remedy, and nothing is left
+//! behind. The end leaves services running: the next daemon takes them over.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_executor::Executor as Tasks;
+use async_io::Async;
+use async_signal::{Signal, Signals};
+use command_executor::{Supervisor, shim_binary};
+use futures_lite::{FutureExt, StreamExt};
+use harness_model::WallTime;
+use harness_wire::tls::{TlsDir, TlsError};
+use service_orchestration::Orchestrator;
+use service_orchestration::actor::StartOrder;
+use service_orchestration::executor::{Executors, ProcessExecutor};
+use service_orchestration::layout::Layout;
+use service_orchestration::ports;
+use service_registry::Registry;
+use service_registry::store::StoreError;
+
+use crate::background::Announcement;
+use crate::builder::DaemonBuilder;
+use crate::daemon_info::{DaemonInfo, DaemonInfoError, boot_id};
+use crate::handlers::Context;
+use crate::home::{Home, HomeError};
+use crate::lock::DaemonLock;
+use crate::{log_file, server};
+
+/// How long a daemon waits for a lock that a client may be looking at.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Why a daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Its home is unusable.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Another daemon has the home.
+    #[error("a daemon runs already for {}{}", home.display(), describe(.running))]
+    AlreadyRunning {
+        /// The home.
+        home: PathBuf,
+        /// What it says of itself, if it has come that far.
+        running: Option<DaemonInfo>,
+    },
+    /// The lock file cannot be used.
+    #[error("cannot lock {}: {source}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Keys or certificates are unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The shim is not where it should be.
+    #[error("cannot install the supervisor of services")]
+    Shim(#[from] shim_binary::InstallError),
+    /// The daemon does not know where its own binary is.
+    #[error("cannot tell where this program is: {0}")]
+    OwnPath(#[source] io::Error),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The port is taken.
+    #[error("port {port} is held by {holder}: choose another with --port or HARNESS_PORT, or stop it")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The port cannot be listened on.
+    #[error("cannot listen on 127.0.0.1:{port}: {source}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel does not tell the boot id.
+    #[error("cannot read the boot id: {0}")]
+    BootId(#[source] io::Error),
+    /// `daemon.json` cannot be written.
+    #[error(transparent)]
+    Info(#[from] DaemonInfoError),
+    /// Signals cannot be received.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+}
+
+fn describe(running: &Option<DaemonInfo>) -> String {
+    running
+        .as_ref()
+        .map(|info| format!(" (pid {}, port {})", info.pid, info.port))
+        .unwrap_or_default()
+}
+
+/// Runs a daemon to its end.
+pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
+    let announcement = if builder.background {
+        Announcement::to_starter()
+    } else {
+        Announcement::none()
+    };
+    let home = builder.home.clone();
+    match start(builder).await {
+        Ok(daemon) => {
+            announcement.ready(&daemon.context.info);
+            daemon.serve().await
+        }
+        Err(DaemonError::AlreadyRunning { running, .. }) if announcement.is_awaited() => {
+            // Two clients started a daemon at once: the one that lost is content with the other's.
+            match running.or(other_daemon(&home).await) {
+                Some(info) => announcement.ready(&info),
+                None => announcement.failed("another daemon is starting and does not get ready"),
+            }
+            Ok(())
+        }
+        Err(error) => {
+            announcement.failed(&error.to_string());
+            Err(error)
+        }
+    }
+}
+
+/// Waits for the daemon that has the lock to say where it is.
+async fn other_daemon(home: &Home) -> Option<DaemonInfo> {
+    let mut patience = 200;
+    while patience > 0 {
+        if let Ok(Some(info)) = DaemonInfo::read(home)
+            && boot_id().is_ok_and(|boot| boot == info.boot_id)
+            && std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, info.port)).is_ok()
+        {
+            return Some(info);
+        }
+        async_io::Timer::after(Duration::from_millis(50)).await;
+        patience -= 1;
+    }
+    None
+}
+
+/// A daemon that is ready to serve.
+struct Running {
+    _lock: DaemonLock,
+    context: Arc<Context>,
+    listener: Async<TcpListener>,
+    signals: Signals,
+    shutdown: async_channel::Receiver<()>,
+    tasks: Arc<Tasks<'static>>,
+    program: String,
+}
+
+async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
+    let home = builder.home;
+    home.ensure()?;
+    let lock = lock(&home).await?;
+    let log = home.daemon_log();
+    log_file::init(&log).map_err(|source| DaemonError::Log { path: log, source })?;
+    tracing::info!(program = builder.program, version = builder.version, home = %home.path().display(), "starting");
+    let tls = TlsDir::new(home.tls());
+    tls.ensure(SystemTime::now())?;
+    let shim = match builder.shim {
+        Some(path) => path,
+        None => std::env::current_exe()
+            .map_err(DaemonError::OwnPath)?
+            .with_file_name("harness-shim"),
+    };
+    let shim = shim_binary::install(&shim, &home.bin())?;
+    let listener = listen(builder.port)?;
+    let port = listener
+        .get_ref()
+        .local_addr()
+        .map_or(builder.port, |address| address.port());
+    let opened = Registry::open(home.state()).await?;
+    if let Some(path) = &opened.set_aside {
+        tracing::error!(path = %path.display(), "the store was damaged and has been set aside");
+    }
+    let registry = opened.registry;
+    let layout = Layout::new(home.path());
+    let process = Arc::new(ProcessExecutor::new(Supervisor::new(shim)));
+    let executors = builder
+        .executors
+        .into_iter()
+        .fold(Executors::default().with(process), Executors::with);
+    let (orchestrator, driver) = Orchestrator::new(registry.clone(), executors, layout.clone());
+    let tasks = Arc::new(Tasks::new());
+    tasks.spawn(driver).detach();
+    // The orchestrator answers its first message after it has taken over what was left.
+    tasks.run(orchestrator.ready()).await;
+    let info = DaemonInfo {
+        pid: std::process::id(),
+        port,
+        version: builder.version,
+        boot_id: boot_id().map_err(DaemonError::BootId)?,
+        started_at: WallTime::now(),
+    };
+    info.write(&home)?;
+    let signals = Signals::new([Signal::Term, Signal::Int]).map_err(DaemonError::Signals)?;
+    let (shutdown_sender, shutdown) = async_channel::bounded(1);
+    let actions = builder.actions;
+    let context = Arc::new(Context {
+        home: home.clone(),
+        info,
+        tls,
+        registry,
+        orchestrator,
+        layout,
+        actions,
+        shutdown: shutdown_sender,
+    });
+    for stack in builder.stacks {
+        let order = StartOrder::whole(stack.project(home.path()));
+        if let Err(error) = tasks.run(context.orchestrator.start(order)).await {
+            tracing::error!(%error, "the daemon's own services cannot be started");
+        }
+    }
+    Ok(Running {
+        _lock: lock,
+        context,
+        listener,
+        signals,
+        shutdown,
+        tasks,
+        program: builder.program,
+    })
+}
+
+async fn lock(home: &Home) -> Result<DaemonLock, DaemonError> {
+    let deadline = std::time::Instant::now() + LOCK_PATIENCE;
+    loop {
+        let taken = DaemonLock::take(home).map_err(|source| DaemonError::Lock {
+            path: home.daemon_lock(),
+            source,
+        })?;
+        match taken {
+            Some(lock) => return Ok(lock),
+            None if std::time::Instant::now() < deadline => {
+                async_io::Timer::after(Duration::from_millis(10)).await;
+            }
+            None => {
+                let running = DaemonInfo::read(home)?;
+                return Err(DaemonError::AlreadyRunning {
+                    home: home.path().to_owned(),
+                    running,
+                });
+            }
+        }
+    }
+}
+
+fn listen(port: u16) -> Result<Async<TcpListener>, DaemonError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Async::<TcpListener>::bind(address).map_err(|source| {
+        if source.kind() != io::ErrorKind::AddrInUse {
+            return DaemonError::Listen { port, source };
+        }
+        let asked = [(address.ip(), port, harness_model::spec::Protocol::Tcp)];
+        match ports::holders(&asked)
+            .ok()
+            .and_then(|holders| holders.into_iter().next())
+        {
+            Some(holder) => DaemonError::PortTaken {
+                port,
+                holder: holder.to_string(),
+            },
+            None => DaemonError::Listen { port, source },
+        }
+    })
+}
+
+impl Running {
+    async fn serve(mut self) -> Result<(), DaemonError> {
+        let serve = server::serve(&self.context, &self.listener, &self.tasks, &self.program);
+        let signalled = async {
+            match self.signals.next().await {
+                Some(Ok(signal)) => tracing::info!(?signal, "ending, services run on"),
+                _ => tracing::warn!("signals can no longer be received, ending"),
+            }
+        };
+        let asked = async {
+            if self.shutdown.recv().await.is_ok() {
+                tracing::info!("asked to end, services run on");
+            }
+        };
+        self.tasks.run(serve.or(signalled).or(asked)).await;
+        // Gone before the lock is, so that nobody reads it and finds no daemon.
+        DaemonInfo::remove(&self.context.home);
+        if let Err(error) = self.context.registry.flush().await {
+            tracing::error!(%error, "the last state could not be written");
+        }
+        tracing::info!("ended");
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! The lock that makes a daemon the only one of its home.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::home::Home;
+
+/// Held for the daemon's life; the kernel releases it however the daemon ends.
+#[derive(Debug)]
+pub struct DaemonLock(#[expect(dead_code, reason = "the open file is the lock")] File);
+
+impl DaemonLock {
+    /// Takes the lock; `None` when another daemon has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made or locked.
+    pub fn take(home: &Home) -> io::Result<Option<Self>> {
+        let file = open(home)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a daemon has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be read.
+    pub fn is_held(home: &Home) -> io::Result<bool> {
+        let file = match OpenOptions::new().read(true).open(home.daemon_lock()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn open(home: &Home) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(home.daemon_lock())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_daemon_has_a_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        assert!(!DaemonLock::is_held(&home).unwrap());
+        let lock = DaemonLock::take(&home).unwrap().unwrap();
+        assert!(DaemonLock::is_held(&home).unwrap());
+        assert!(DaemonLock::take(&home).unwrap().is_none());
+        drop(lock);
+        assert!(!DaemonLock::is_held(&home).unwrap());
+    }
+}

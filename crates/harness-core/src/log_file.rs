@@ -1,0 +1,122 @@
+//! The daemon's own log: JSON lines with a session id, rotated.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Size at which the log is rotated.
+const MAX_SIZE: u64 = 8 * 1024 * 1024;
+
+/// Rotated files kept: `daemon.log.1` is the newest.
+const KEPT: u32 = 3;
+
+/// Sends what is traced to this file. `HARNESS_LOG` sets the filter (`info` by default).
+pub(crate) fn init(path: &Path) -> io::Result<()> {
+    let log = Log(Arc::new(Mutex::new(Rotating::open(path)?)));
+    let filter = EnvFilter::try_from_env("HARNESS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(log);
+    // A second daemon in one process (a test) goes on with the first one's log.
+    let _ = tracing_subscriber::registry().with(filter).with(json).try_init();
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Log(Arc<Mutex<Rotating>>);
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_line(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Rotating {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// Which run of a daemon a line belongs to: several share the file.
+    session: String,
+}
+
+impl Rotating {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let size = file.metadata()?.len();
+        let time = harness_model::WallTime::now().as_secs();
+        let session = format!("{time:x}-{}", std::process::id());
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            session,
+        })
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.size >= MAX_SIZE {
+            self.rotate()?;
+        }
+        // The formatter writes one object a line; the session goes in as its first key.
+        let mut out = Vec::with_capacity(line.len() + 40);
+        match line.strip_prefix(b"{") {
+            Some(rest) => {
+                out.extend_from_slice(format!("{{\"session\":\"{}\",", self.session).as_bytes());
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(line),
+        }
+        self.file.write_all(&out)?;
+        self.size += out.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let numbered = |n: u32| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{n}"));
+            PathBuf::from(name)
+        };
+        for n in (1..KEPT).rev() {
+            // Not all of them exist yet.
+            let _ = std::fs::rename(numbered(n), numbered(n + 1));
+        }
+        std::fs::rename(&self.path, numbered(1))?;
+        self.file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,315 @@
+//! The loop that owns the machines: takes a message or a deadline, steps a machine, has the effects performed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_channel::{Receiver, Sender, WeakSender};
+use async_executor::Executor as Tasks;
+use futures_lite::FutureExt;
+use harness_model::resolve::SpecDigest;
+use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
+use service_registry::Registry;
+use service_registry::address::ServiceAddresses;
+
+use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
+use crate::executor::{Executors, Instance, Order};
+use crate::health::ProbeLimiter;
+use crate::layout::Layout;
+use crate::machine::{Effect, Event, Machine, OperationId, Time};
+use crate::words::chain;
+
+/// Probes in flight at once over all projects.
+const PROBES_IN_FLIGHT: usize = 64;
+
+/// What a service is launched by.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub(super) spec: Arc<ServiceSpec>,
+    pub(super) digest: SpecDigest,
+    pub(super) inherited: Arc<BTreeMap<String, SecretString>>,
+    pub(super) dependency_addresses: BTreeMap<String, String>,
+    pub(super) addresses: ServiceAddresses,
+}
+
+/// A generation that was launched and is not known to be gone.
+pub(super) struct Live {
+    pub(super) order: Arc<Order>,
+    /// `None` while the launch is unanswered.
+    pub(super) instance: Option<Arc<dyn Instance>>,
+    /// A stop was asked for before the launch was answered.
+    pub(super) stop_when_launched: bool,
+    pub(super) prober: Option<Arc<Prober>>,
+}
+
+/// What the actor keeps of a service beside its machine.
+pub(super) struct Service {
+    pub(super) prepared: Prepared,
+    pub(super) live: Option<Live>,
+    pub(super) last: Last,
+}
+
+/// What is remembered of the latest generation, running or not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Last {
+    pub(super) pid: Option<u32>,
+    pub(super) started_at: Option<WallTime>,
+    pub(super) ended_at: Option<WallTime>,
+}
+
+/// A project and its machine.
+pub(super) struct Project {
+    pub(super) machine: Machine,
+    pub(super) services: BTreeMap<ServiceName, Service>,
+    pub(super) watchers: BTreeMap<OperationId, Sender<OperationEvent>>,
+}
+
+pub(super) struct Driver {
+    pub(super) registry: Registry,
+    pub(super) executors: Executors,
+    pub(super) layout: Layout,
+    pub(super) inbox: WeakSender<Message>,
+    pub(super) tasks: Arc<Tasks<'static>>,
+    pub(super) limiter: ProbeLimiter,
+    pub(super) projects: BTreeMap<ProjectName, Project>,
+    origin: Instant,
+    next_operation: u64,
+}
+
+impl Driver {
+    pub(super) fn new(
+        registry: Registry,
+        executors: Executors,
+        layout: Layout,
+        inbox: WeakSender<Message>,
+    ) -> Self {
+        Self {
+            registry,
+            executors,
+            layout,
+            inbox,
+            tasks: Arc::new(Tasks::new()),
+            limiter: ProbeLimiter::new(PROBES_IN_FLIGHT),
+            projects: BTreeMap::new(),
+            origin: Instant::now(),
+            next_operation: 1,
+        }
+    }
+
+    /// Recovers, then serves until every handle is gone.
+    pub(super) async fn run(mut self, messages: Receiver<Message>) {
+        let tasks = Arc::clone(&self.tasks);
+        tasks
+            .run(async move {
+                self.recover().await;
+                while let Some(message) = self.next(&messages).await {
+                    match message {
+                        Some(message) => self.take(message),
+                        None => self.tick(),
+                    }
+                }
+            })
+            .await;
+    }
+
+    /// The next message, or `Some(None)` when a deadline came first; `None` when there will be no more.
+    async fn next(&self, messages: &Receiver<Message>) -> Option<Option<Message>> {
+        let deadline = self
+            .projects
+            .values()
+            .filter_map(|p| p.machine.next_deadline())
+            .min();
+        let message = async { messages.recv().await.ok().map(Some) };
+        match deadline {
+            None => message.await,
+            Some(Time(due)) => {
+                let timer = async {
+                    async_io::Timer::at(self.origin + due).await;
+                    Some(None)
+                };
+                // Messages first: a flood of them must not be held up by a deadline, nor hold it up, since each
+                // step looks at the clock.
+                message.or(timer).await
+            }
+        }
+    }
+
+    /// The present moment, as the machines count it.
+    pub(super) fn now(&self) -> Time {
+        Time(self.origin.elapsed())
+    }
+
+    /// The wall-clock time of a machine's instant.
+    pub(super) fn wall(&self, time: Time) -> WallTime {
+        let now = WallTime::now().0;
+        let (here, there) = (self.now().0, time.0);
+        let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        WallTime(if there >= here {
+            now.saturating_add(nanos(there - here))
+        } else {
+            now.saturating_sub(nanos(here - there))
+        })
+    }
+
+    pub(super) fn next_operation(&mut self) -> OperationId {
+        let id = OperationId(self.next_operation);
+        self.next_operation += 1;
+        id
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Start { order, reply } => {
+                let answer = self.start(*order);
+                self.answer(answer, reply);
+            }
+            Message::Stop { order, reply } => {
+                let answer = self.stop(order);
+                self.answer(answer, reply);
+            }
+            Message::Abandon { project, operation } => self.step(&project, Event::Abandon { operation }),
+            Message::Ready { reply } => {
+                // An asker that went away needs no answer.
+                let _ = reply.try_send(());
+            }
+            Message::Place {
+                project,
+                service,
+                reply,
+            } => {
+                // An asker that went away needs no answer.
+                let _ = reply.try_send(self.place(&project, &service));
+            }
+            Message::Launched {
+                project,
+                service,
+                generation,
+                result,
+            } => {
+                self.launched(&project, service, generation, result);
+            }
+            Message::Machine { project, event } => {
+                self.note(&project, &event);
+                self.step(&project, event);
+            }
+        }
+    }
+
+    /// Answers an order once what it decided is on disk.
+    fn answer(&self, answer: Result<Operation, OrderError>, reply: Sender<Result<Operation, OrderError>>) {
+        let registry = self.registry.clone();
+        self.spawn(async move {
+            if answer.as_ref().is_ok_and(|operation| operation.id.is_some()) {
+                if let Err(error) = registry.flush().await {
+                    tracing::error!(error = chain(&error), "an accepted order could not be recorded");
+                }
+            }
+            // An asker that went away needs no answer.
+            let _ = reply.send(answer).await;
+        });
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        let due: Vec<ProjectName> = self
+            .projects
+            .iter()
+            .filter(|(_, project)| {
+                project
+                    .machine
+                    .next_deadline()
+                    .is_some_and(|deadline| deadline <= now)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for project in due {
+            self.step(&project, Event::Tick);
+        }
+    }
+
+    /// Steps a project's machine and has the effects performed.
+    pub(super) fn step(&mut self, project: &ProjectName, event: Event) {
+        let now = self.now();
+        let Some(state) = self.projects.get_mut(project) else {
+            return;
+        };
+        let effects = state.machine.step(event, now);
+        self.perform_all(project, effects);
+    }
+
+    pub(super) fn perform_all(&mut self, project: &ProjectName, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform(project, effect);
+        }
+    }
+
+    fn place(&self, project: &ProjectName, service: &ServiceName) -> Result<Place, OrderError> {
+        let state = self
+            .projects
+            .get(project)
+            .ok_or_else(|| OrderError::NoSuchProject(project.clone()))?;
+        let entry = state
+            .services
+            .get(service)
+            .ok_or_else(|| OrderError::NoSuchService {
+                project: project.clone(),
+                service: service.clone(),
+            })?;
+        let executor = self
+            .executors
+            .of(&entry.prepared.spec)
+            .map_err(|error| OrderError::Unsupported(vec![(service.clone(), error)]))?;
+        let order = match &entry.live {
+            Some(live) => Arc::clone(&live.order),
+            None => {
+                let last = state
+                    .machine
+                    .snapshot(service, self.now())
+                    .map_or(0, |s| s.generation);
+                Arc::new(self.order(project, service, &entry.prepared, last))
+            }
+        };
+        let instance = entry.live.as_ref().and_then(|live| live.instance.clone());
+        Ok(Place {
+            order,
+            executor: Arc::clone(executor),
+            instance,
+        })
+    }
+
+    /// The order for a generation of a service.
+    pub(super) fn order(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        prepared: &Prepared,
+        generation: u64,
+    ) -> Order {
+        Order {
+            project: project.clone(),
+            service: service.clone(),
+            generation,
+            spec: Arc::clone(&prepared.spec),
+            inherited: Arc::clone(&prepared.inherited),
+            addresses: prepared.dependency_addresses.clone(),
+            run_dir: self.layout.generation(project, service, generation),
+        }
+    }
+
+    /// Runs a task beside the loop.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task).detach();
+    }
+
+    /// Runs a task whose message goes to the inbox.
+    pub(super) fn spawn_message(&self, task: impl Future<Output = Option<Message>> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        self.spawn(async move {
+            let message = task.await;
+            if let (Some(message), Some(inbox)) = (message, inbox.upgrade()) {
+                // A closed inbox means that the daemon ends; the next one finds out for itself.
+                let _ = inbox.send(message).await;
+            }
+        });
+    }
+}

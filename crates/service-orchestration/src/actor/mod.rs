@@ -1,0 +1,153 @@
+//! The orchestrator: one actor that owns every project's state machine.
+//!
+//! ```text
+//!  handlers ──orders──▶ inbox ──▶ driver ──events──▶ machine (one a project, pure)
+//!     ▲                   ▲          │
+//!     │                   │          └──effects──▶ tasks: launch, wait, stop, probe, hook, watch
+//!     └──operation events─┴──────────── what happened ◀──┘
+//! ```
+//!
+//! Nothing but the driver touches a machine. Every effect that takes time is a task of its own, which reports
+//! back through the inbox. The driver is a plain future: whoever builds the orchestrator polls it, under any
+//! runtime; it carries its own task set.
+
+mod driver;
+mod orders;
+mod perform;
+mod probes;
+mod record;
+mod recover;
+mod start;
+mod stop;
+
+use std::sync::Arc;
+
+use async_channel::{Receiver, Sender};
+use harness_model::{ProjectName, ServiceName};
+use service_registry::Registry;
+
+pub use orders::{
+    Operation, OperationEvent, OrderError, Place, PlannedChange, PortConflict, StartOrder, StopOrder,
+};
+
+use crate::executor::{Executors, Instance, LaunchError};
+use crate::layout::Layout;
+use crate::machine::{self, OperationId};
+use driver::Driver;
+
+/// The handle by which everybody else reaches the actor; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Orchestrator {
+    inbox: Sender<Message>,
+}
+
+/// What the actor is told. Orders carry the place for their answer.
+enum Message {
+    Start {
+        order: Box<StartOrder>,
+        reply: Sender<Result<Operation, OrderError>>,
+    },
+    Stop {
+        order: StopOrder,
+        reply: Sender<Result<Operation, OrderError>>,
+    },
+    Abandon {
+        project: ProjectName,
+        operation: OperationId,
+    },
+    Ready {
+        reply: Sender<()>,
+    },
+    Place {
+        project: ProjectName,
+        service: ServiceName,
+        reply: Sender<Result<Place, OrderError>>,
+    },
+    Launched {
+        project: ProjectName,
+        service: ServiceName,
+        generation: u64,
+        result: Launch,
+    },
+    Machine {
+        project: ProjectName,
+        event: machine::Event,
+    },
+}
+
+type Launch = Result<Arc<dyn Instance>, LaunchError>;
+
+impl Orchestrator {
+    /// An orchestrator over this registry, and the future that must be polled for it to work. The future first
+    /// takes over what a former daemon left, then serves until every handle is dropped.
+    pub fn new(
+        registry: Registry,
+        executors: Executors,
+        layout: Layout,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (inbox, messages) = async_channel::unbounded();
+        // The driver's own sender must not keep it alive once every handle is gone.
+        let driver = Driver::new(registry, executors, layout, inbox.downgrade());
+        (Self { inbox }, driver.run(messages))
+    }
+
+    /// Waits until what a former daemon left has been taken over.
+    pub async fn ready(&self) {
+        // A stopped actor will never be any readier.
+        let _ = self.ask(|reply| Message::Ready { reply }).await;
+    }
+
+    /// Brings services up.
+    ///
+    /// # Errors
+    /// When the order cannot be carried out as a whole; nothing has changed then.
+    pub async fn start(&self, order: StartOrder) -> Result<Operation, OrderError> {
+        self.ask(|reply| Message::Start {
+            order: Box::new(order),
+            reply,
+        })
+        .await?
+    }
+
+    /// Takes services down.
+    ///
+    /// # Errors
+    /// When a project or service is not known; nothing has changed then.
+    pub async fn stop(&self, order: StopOrder) -> Result<Operation, OrderError> {
+        self.ask(|reply| Message::Stop { order, reply }).await?
+    }
+
+    /// Tells that nobody waits for an operation any more; what it began goes on.
+    pub async fn abandon(&self, project: &ProjectName, operation: OperationId) {
+        // A stopped actor has no operations.
+        let _ = self
+            .inbox
+            .send(Message::Abandon {
+                project: project.clone(),
+                operation,
+            })
+            .await;
+    }
+
+    /// The place of a service, for running commands in it and for its streams.
+    ///
+    /// # Errors
+    /// When the project or service is not known.
+    pub async fn place(&self, project: &ProjectName, service: &ServiceName) -> Result<Place, OrderError> {
+        self.ask(|reply| Message::Place {
+            project: project.clone(),
+            service: service.clone(),
+            reply,
+        })
+        .await?
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Result<T, OrderError> {
+        let (reply, answer): (Sender<T>, Receiver<T>) = async_channel::bounded(1);
+        self.inbox
+            .send(message(reply))
+            .await
+            .map_err(|_| OrderError::ShuttingDown)?;
+        answer.recv().await.map_err(|_| OrderError::ShuttingDown)
+    }
+}

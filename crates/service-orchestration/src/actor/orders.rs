@@ -1,0 +1,184 @@
+//! What can be ordered of the orchestrator, and what it answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_channel::Receiver;
+use harness_model::spec::{Origin, Protocol};
+use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName};
+use service_registry::address::AddressError;
+
+use crate::executor::{Executor, Instance, LaunchError, Order};
+use crate::machine::{Change, OperationId, OperationOutcome};
+use crate::ports::{Holder, PortError};
+use crate::words::chain;
+
+/// An order to bring services up.
+#[derive(Debug, Clone)]
+pub struct StartOrder {
+    /// The whole project as its file has it now.
+    pub project: ProjectSpec,
+    /// Which services; `None`: all.
+    pub targets: Option<BTreeSet<ServiceName>>,
+    /// Leave alone what they depend on.
+    pub no_deps: bool,
+    /// Stop and start the targets even when nothing changed.
+    pub restart: bool,
+    /// Stop services that the file no longer has.
+    pub prune: bool,
+    /// Only plan.
+    pub dry_run: bool,
+    /// If it fails, stop what it began.
+    pub rollback: bool,
+    /// The project may be taken over from another file.
+    pub take_over: bool,
+    /// The caller's environment.
+    pub environment: BTreeMap<String, SecretString>,
+}
+
+impl StartOrder {
+    /// Everything of a project, waiting for its dependencies, replacing what changed.
+    pub fn whole(project: ProjectSpec) -> Self {
+        Self {
+            project,
+            targets: None,
+            no_deps: false,
+            restart: false,
+            prune: false,
+            dry_run: false,
+            rollback: false,
+            take_over: false,
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+/// An order to take services down.
+#[derive(Debug, Clone)]
+pub struct StopOrder {
+    /// The project.
+    pub project: ProjectName,
+    /// Which services; `None`: all.
+    pub targets: Option<BTreeSet<ServiceName>>,
+}
+
+/// One step of an accepted order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// The service.
+    pub service: ServiceName,
+    /// What is done to it.
+    pub change: Change,
+    /// For a replacement: what of its specification changed.
+    pub differences: Vec<String>,
+    /// Which services it waits for.
+    pub after: Vec<ServiceName>,
+}
+
+/// An accepted order. Its plan is recorded: it is carried on even if the daemon dies now.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its id; `None` for a dry run.
+    pub id: Option<OperationId>,
+    /// The project.
+    pub project: ProjectName,
+    /// What is done.
+    pub steps: Vec<PlannedChange>,
+    /// Services up that the file no longer has.
+    pub not_in_file: Vec<ServiceName>,
+    /// What happens, until it has finished. Dropping it does not stop anything.
+    pub events: Receiver<OperationEvent>,
+}
+
+/// What happens in an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperationEvent {
+    /// The record of this service changed; the registry has it.
+    Changed(ServiceName),
+    /// It has ended; last.
+    Finished(OperationOutcome),
+}
+
+/// The place of a service.
+#[derive(Clone)]
+pub struct Place {
+    /// Its order: the one of the running generation, else the one it would be launched by.
+    pub order: Arc<Order>,
+    /// Its executor.
+    pub executor: Arc<dyn Executor>,
+    /// What runs of it.
+    pub instance: Option<Arc<dyn Instance>>,
+}
+
+/// A port of a plan that somebody else holds.
+#[derive(Debug, Clone)]
+pub struct PortConflict {
+    /// The service that wants it.
+    pub service: ServiceName,
+    /// The port.
+    pub port: u16,
+    /// Its transport.
+    pub protocol: Protocol,
+    /// Who holds it.
+    pub holder: Holder,
+    /// Where the file asks for it.
+    pub origin: Option<Origin>,
+}
+
+/// Why an order is refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The daemon is going down.
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+    /// The project is not known.
+    #[error("there is no project `{0}`")]
+    NoSuchProject(ProjectName),
+    /// The service is not in the project.
+    #[error("there is no service `{service}` in project `{project}`")]
+    NoSuchService {
+        /// The project.
+        project: ProjectName,
+        /// The service.
+        service: ServiceName,
+    },
+    /// The name belongs to a project of another file.
+    #[error("project `{name}` was started from {}, not from {}", known.display(), given.display())]
+    NameTaken {
+        /// The project.
+        name: ProjectName,
+        /// The file it was started from.
+        known: PathBuf,
+        /// The file given now.
+        given: PathBuf,
+    },
+    /// Services that cannot be run.
+    #[error("{}", join(.0))]
+    Unsupported(Vec<(ServiceName, LaunchError)>),
+    /// An address could not be given or found.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Ports are held by others.
+    #[error("{} of the plan held by others", count(.0.len()))]
+    PortsTaken(Vec<PortConflict>),
+    /// The holders of ports could not be found out.
+    #[error("cannot tell which ports are free: {0}")]
+    Ports(#[source] PortError),
+}
+
+fn join(refused: &[(ServiceName, LaunchError)]) -> String {
+    let lines: Vec<String> = refused
+        .iter()
+        .map(|(service, error)| format!("{service}: {}", chain(error)))
+        .collect();
+    lines.join("; ")
+}
+
+fn count(ports: usize) -> String {
+    if ports == 1 {
+        "1 port is".to_owned()
+    } else {
+        format!("{ports} ports are")
+    }
+}

@@ -1,0 +1,344 @@
+//! Performing the machine's effects: each that takes time becomes a task that reports back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness_model::{ProjectName, ServiceName, WallTime};
+use service_registry::ChangeKind;
+
+use super::driver::{Driver, Live};
+use super::probes::{Prober, watch_log};
+use super::{Launch, Message, OperationEvent};
+use crate::executor::{Instance, PlaceCommand};
+use crate::machine::{Effect, Event, Hook, LogPattern};
+use crate::words::chain;
+
+/// Run directories kept of a service, the present one included.
+const GENERATIONS_KEPT: usize = 10;
+
+/// The longest a hook may take where the service's own timeouts do not say less.
+const HOOK_LIMIT: Duration = Duration::from_secs(300);
+
+impl Driver {
+    pub(super) fn perform(&mut self, project: &ProjectName, effect: Effect) {
+        match effect {
+            Effect::Launch {
+                service, generation, ..
+            } => self.launch(project, service, generation),
+            Effect::Stop { service, generation } => self.stop_instance(project, &service, generation),
+            Effect::Kill { service, generation } => {
+                if let Some(instance) = self.instance(project, &service, generation) {
+                    self.spawn(async move { instance.kill().await });
+                }
+            }
+            Effect::Probe { service, generation } => self.probe(project, service, generation),
+            Effect::WatchLog {
+                service,
+                generation,
+                pattern,
+            } => {
+                self.watch(project, service, generation, pattern);
+            }
+            Effect::RunHook {
+                service,
+                generation,
+                hook,
+            } => self.hook(project, service, generation, hook),
+            Effect::Changed { service, message } => self.changed(project, &service, message),
+            Effect::Forgotten { service } => self.forget(project, &service),
+            Effect::Planned { .. } => {}
+            Effect::Finished { operation, outcome } => {
+                let watcher = self
+                    .projects
+                    .get_mut(project)
+                    .and_then(|p| p.watchers.remove(&operation));
+                if let Some(watcher) = watcher {
+                    // Whoever ordered it may have gone away.
+                    let _ = watcher.try_send(OperationEvent::Finished(outcome));
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, project: &ProjectName, service: ServiceName, generation: u64) {
+        let Some(entry) = self.projects.get(project).and_then(|p| p.services.get(&service)) else {
+            return;
+        };
+        let order = Arc::new(self.order(project, &service, &entry.prepared, generation));
+        let prober = Prober::new(&order, &self.executors).map(Arc::new);
+        let executor = self.executors.of(&order.spec).map(Arc::clone);
+        let live = Live {
+            order: Arc::clone(&order),
+            instance: None,
+            stop_when_launched: false,
+            prober,
+        };
+        if let Some(entry) = self
+            .projects
+            .get_mut(project)
+            .and_then(|p| p.services.get_mut(&service))
+        {
+            entry.live = Some(live);
+        }
+        self.layout
+            .prune(project, &service, GENERATIONS_KEPT - 1, generation);
+        let project = project.clone();
+        self.spawn_message(async move {
+            let result: Launch = match executor {
+                Ok(executor) => executor.launch(&order).await,
+                Err(error) => Err(error),
+            };
+            Some(Message::Launched {
+                project,
+                service,
+                generation,
+                result,
+            })
+        });
+    }
+
+    /// The answer to a launch.
+    pub(super) fn launched(
+        &mut self,
+        project: &ProjectName,
+        service: ServiceName,
+        generation: u64,
+        result: Launch,
+    ) {
+        let entry = self
+            .projects
+            .get_mut(project)
+            .and_then(|p| p.services.get_mut(&service));
+        let Some(entry) = entry else { return };
+        match result {
+            Ok(instance) => {
+                entry.last.pid = instance.pid();
+                entry.last.started_at = Some(instance.started_at());
+                entry.last.ended_at = None;
+                let mut stop = false;
+                if let Some(live) = entry
+                    .live
+                    .as_mut()
+                    .filter(|live| live.order.generation == generation)
+                {
+                    live.instance = Some(Arc::clone(&instance));
+                    stop = live.stop_when_launched;
+                }
+                self.follow(project, &service, generation, Arc::clone(&instance));
+                self.step(project, Event::Launched { service, generation });
+                if stop {
+                    self.spawn(async move { instance.stop().await });
+                }
+            }
+            Err(error) => {
+                entry.live = None;
+                entry.last.pid = None;
+                entry.last.ended_at = Some(WallTime::now());
+                self.step(
+                    project,
+                    Event::LaunchFailed {
+                        service,
+                        generation,
+                        reason: chain(&error),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Reports the end of an instance when it comes.
+    pub(super) fn follow(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        generation: u64,
+        instance: Arc<dyn Instance>,
+    ) {
+        let (project, service) = (project.clone(), service.clone());
+        self.spawn_message(async move {
+            let ended = instance.wait().await;
+            Some(Message::Machine {
+                project,
+                event: Event::Exited {
+                    service,
+                    generation,
+                    ended,
+                },
+            })
+        });
+    }
+
+    /// Keeps the actor's own picture in step with what a machine is about to be told.
+    pub(super) fn note(&mut self, project: &ProjectName, event: &Event) {
+        let Event::Exited {
+            service, generation, ..
+        } = event
+        else {
+            return;
+        };
+        let entry = self
+            .projects
+            .get_mut(project)
+            .and_then(|p| p.services.get_mut(service));
+        if let Some(entry) = entry
+            && entry
+                .live
+                .as_ref()
+                .is_some_and(|live| live.order.generation == *generation)
+        {
+            entry.live = None;
+            entry.last.pid = None;
+            entry.last.ended_at = Some(WallTime::now());
+        }
+    }
+
+    fn stop_instance(&mut self, project: &ProjectName, service: &ServiceName, generation: u64) {
+        if let Some(instance) = self.instance(project, service, generation) {
+            self.spawn(async move { instance.stop().await });
+        } else if let Some(live) = self.live(project, service, generation) {
+            live.stop_when_launched = true;
+        }
+    }
+
+    fn live(&mut self, project: &ProjectName, service: &ServiceName, generation: u64) -> Option<&mut Live> {
+        let entry = self.projects.get_mut(project)?.services.get_mut(service)?;
+        entry
+            .live
+            .as_mut()
+            .filter(|live| live.order.generation == generation)
+    }
+
+    fn instance(
+        &mut self,
+        project: &ProjectName,
+        service: &ServiceName,
+        generation: u64,
+    ) -> Option<Arc<dyn Instance>> {
+        self.live(project, service, generation)?.instance.clone()
+    }
+
+    fn probe(&mut self, project: &ProjectName, service: ServiceName, generation: u64) {
+        let prober = self
+            .live(project, &service, generation)
+            .and_then(|live| live.prober.clone());
+        let Some(prober) = prober else { return };
+        let (project, limiter) = (project.clone(), self.limiter.clone());
+        self.spawn_message(async move {
+            let outcome = prober.probe(&limiter).await;
+            Some(Message::Machine {
+                project,
+                event: Event::Probed {
+                    service,
+                    generation,
+                    outcome,
+                },
+            })
+        });
+    }
+
+    fn watch(&mut self, project: &ProjectName, service: ServiceName, generation: u64, pattern: LogPattern) {
+        let Some(live) = self.live(project, &service, generation) else {
+            return;
+        };
+        let (project, run_dir) = (project.clone(), live.order.run_dir.clone());
+        self.spawn_message(async move {
+            watch_log(&run_dir, &pattern.0).await.then_some(Message::Machine {
+                project,
+                event: Event::LogMatched {
+                    service,
+                    generation,
+                    pattern,
+                },
+            })
+        });
+    }
+
+    fn hook(&mut self, project: &ProjectName, service: ServiceName, generation: u64, hook: Hook) {
+        let Some(entry) = self.projects.get(project).and_then(|p| p.services.get(&service)) else {
+            return;
+        };
+        let order = match &entry.live {
+            Some(live) => Arc::clone(&live.order),
+            None => Arc::new(self.order(project, &service, &entry.prepared, generation)),
+        };
+        let hooks = &order.spec.hooks;
+        let (words, limit) = match hook {
+            Hook::BeforeStart => (&hooks.before_start, order.spec.startup_timeout),
+            Hook::AfterHealthy => (&hooks.after_healthy, HOOK_LIMIT),
+            Hook::BeforeStop => (&hooks.before_stop, order.spec.shutdown_timeout),
+            Hook::AfterStop => (&hooks.after_stop, HOOK_LIMIT),
+        };
+        let words: Option<Vec<String>> = words
+            .as_ref()
+            .map(|words| words.iter().filter_map(harness_model::Template::expose).collect());
+        let executor = self.executors.of(&order.spec).map(Arc::clone);
+        let project = project.clone();
+        self.spawn_message(async move {
+            let result = match (executor, words) {
+                (Ok(executor), Some(words)) => {
+                    let limit = limit.min(HOOK_LIMIT);
+                    match executor.run(&order, &PlaceCommand::new(words), limit).await {
+                        Ok(answer) => match answer.exit {
+                            Some(exit) if exit.success() => Ok(()),
+                            Some(exit) => Err(with_tail(exit.to_string(), &answer.tail)),
+                            None => Err(format!("did not end within {}s", limit.as_secs_f32())),
+                        },
+                        Err(error) => Err(chain(&error)),
+                    }
+                }
+                (Err(error), _) => Err(chain(&error)),
+                (_, None) => Ok(()),
+            };
+            Some(Message::Machine {
+                project,
+                event: Event::HookFinished {
+                    service,
+                    generation,
+                    hook,
+                    result,
+                },
+            })
+        });
+    }
+
+    fn changed(&mut self, project: &ProjectName, service: &ServiceName, message: String) {
+        let Some(record) = self.record(project, service) else {
+            return;
+        };
+        let before = self.registry.service(project, service);
+        let kind = match &before {
+            None => ChangeKind::Registered,
+            Some(before) if before.state != record.state => ChangeKind::State,
+            Some(before) if before.health != record.health => ChangeKind::Health,
+            Some(_) => ChangeKind::State,
+        };
+        self.registry.upsert_service(record, kind, message);
+        self.tell_watchers(project, service);
+    }
+
+    fn tell_watchers(&self, project: &ProjectName, service: &ServiceName) {
+        let Some(state) = self.projects.get(project) else {
+            return;
+        };
+        for watcher in state.watchers.values() {
+            // Unbounded and short-lived: as long as its operation.
+            let _ = watcher.try_send(OperationEvent::Changed(service.clone()));
+        }
+    }
+
+    fn forget(&mut self, project: &ProjectName, service: &ServiceName) {
+        if let Some(state) = self.projects.get_mut(project) {
+            state.services.remove(service);
+        }
+        self.registry
+            .remove_service(project, service, "stopped, and not in the file any more");
+        self.layout.remove_service(project, service);
+    }
+}
+
+fn with_tail(exit: String, tail: &str) -> String {
+    match tail.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => format!("{exit}: {}", line.trim()),
+        None => exit,
+    }
+}

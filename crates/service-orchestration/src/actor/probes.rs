@@ -1,0 +1,135 @@
+//! The probe of one generation, made from its health check.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use command_executor::logs::{FollowItem, LogFollower};
+use futures_lite::FutureExt;
+use harness_model::spec::{self, HealthCheck};
+
+use crate::executor::{Executors, Order, PlaceCommand};
+use crate::health::{self, CommandAnswer, LogMatcher, ProbeLimiter};
+use crate::machine::ProbeOutcome;
+use crate::words::chain;
+
+/// Asks a generation how it is.
+pub(super) struct Prober {
+    timeout: Duration,
+    ask: Ask,
+}
+
+enum Ask {
+    Network(Box<dyn health::Prober>),
+    /// A line once seen stays seen, also when rotation drops it.
+    Log {
+        run_dir: PathBuf,
+        pattern: String,
+        seen: AtomicBool,
+    },
+    /// The health check itself is unusable, and why.
+    Broken(String),
+}
+
+impl Prober {
+    /// The probe of this order's generation; `None` when it has no health check.
+    pub(super) fn new(order: &Arc<Order>, executors: &Executors) -> Option<Self> {
+        let HealthCheck { probe, timeout, .. } = order.spec.health_check.as_ref()?;
+        Some(Self {
+            timeout: *timeout,
+            ask: ask(probe, order, executors).unwrap_or_else(Ask::Broken),
+        })
+    }
+
+    /// Asks once. Probes over the network and commands share the cap; waiting for a line costs nothing.
+    pub(super) async fn probe(&self, limiter: &ProbeLimiter) -> ProbeOutcome {
+        match &self.ask {
+            Ask::Network(prober) => {
+                let _permit = limiter.acquire().await;
+                prober.probe(self.timeout).await
+            }
+            Ask::Log { seen, .. } if seen.load(Ordering::Relaxed) => ProbeOutcome::Healthy,
+            Ask::Log {
+                run_dir,
+                pattern,
+                seen,
+            } => {
+                let found = async { watch_log(run_dir, pattern).await.then_some(()) };
+                let late = async {
+                    async_io::Timer::after(self.timeout).await;
+                    None
+                };
+                match found.or(late).await {
+                    Some(()) => {
+                        seen.store(true, Ordering::Relaxed);
+                        ProbeOutcome::Healthy
+                    }
+                    None => ProbeOutcome::Unhealthy("no such line yet".to_owned()),
+                }
+            }
+            Ask::Broken(why) => ProbeOutcome::Unhealthy(why.clone()),
+        }
+    }
+}
+
+fn ask(probe: &spec::Probe, order: &Arc<Order>, executors: &Executors) -> Result<Ask, String> {
+    let text = |t: &harness_model::Template| t.expose().ok_or_else(|| format!("`{t}` is not resolved"));
+    Ok(match probe {
+        spec::Probe::Http(url) => Ask::Network(Box::new(
+            health::http(&text(url)?).map_err(|error| error.to_string())?,
+        )),
+        spec::Probe::Tcp(address) => Ask::Network(Box::new(
+            health::tcp(&text(address)?).map_err(|error| error.to_string())?,
+        )),
+        spec::Probe::Command(words) => {
+            let words = words.iter().map(text).collect::<Result<Vec<String>, String>>()?;
+            let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
+            let order = Arc::clone(order);
+            let name = words.first().cloned().unwrap_or_default();
+            Ask::Network(Box::new(health::command(
+                name,
+                // The probe keeps the time and drops the command when it is over; this limit only backs it up.
+                Box::new(move |timeout| {
+                    let (executor, order, words) = (Arc::clone(&executor), Arc::clone(&order), words.clone());
+                    async move {
+                        let answer = executor
+                            .run(&order, &PlaceCommand::new(words), timeout.saturating_mul(2))
+                            .await
+                            .map_err(|error| chain(&error))?;
+                        match answer.exit {
+                            Some(exit) => Ok(CommandAnswer {
+                                exit,
+                                tail: answer.tail,
+                            }),
+                            None => Err(format!("no answer within {}s", timeout.as_secs_f32())),
+                        }
+                    }
+                    .boxed()
+                }),
+            )))
+        }
+        spec::Probe::Log(pattern) => Ask::Log {
+            run_dir: order.run_dir.clone(),
+            pattern: pattern.clone(),
+            seen: AtomicBool::new(false),
+        },
+    })
+}
+
+/// Waits until a line of the generation's output matches; `false` when that cannot happen any more.
+pub(super) async fn watch_log(run_dir: &Path, pattern: &str) -> bool {
+    let Ok(matcher) = LogMatcher::new(pattern) else {
+        return false;
+    };
+    let Ok(mut follower) = LogFollower::open(run_dir) else {
+        return false;
+    };
+    loop {
+        match follower.next().await {
+            Ok(FollowItem::Line(line)) if matcher.matches(&line.bytes) => return true,
+            Ok(FollowItem::Line(_) | FollowItem::Gap { .. }) => {}
+            Ok(FollowItem::End) | Err(_) => return false,
+        }
+    }
+}

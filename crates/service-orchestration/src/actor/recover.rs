@@ -1,0 +1,188 @@
+//! Taking over what a former daemon left: every recorded service is looked for where it ran.
+
+use std::sync::Arc;
+
+use harness_model::ServiceState;
+use harness_model::WallTime;
+use service_registry::ChangeKind;
+use service_registry::record::ServiceRecord;
+
+use super::driver::{Driver, Last, Live, Prepared, Service};
+use super::probes::Prober;
+use super::start::{definition, new_project};
+use crate::executor::{Found, Order};
+use crate::machine::{Ended, Event, Recovered};
+
+impl Driver {
+    /// Looks for every recorded service, all at once, and tells the machines before the first order is taken.
+    pub(super) async fn recover(&mut self) {
+        for project in self.registry.projects() {
+            self.projects
+                .insert(project.name.clone(), new_project(&project.name));
+        }
+        let (sender, found) = async_channel::unbounded();
+        for project in self.registry.projects() {
+            for record in self.registry.services(&project.name) {
+                let prepared = prepared(&record);
+                // A launch is on disk before its record is: the newest folder counts.
+                let on_disk = self.layout.generations(&record.project, &record.name);
+                let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
+                let order = Arc::new(self.order(&record.project, &record.name, &prepared, generation));
+                let executor = self.executors.of(&record.spec).map(Arc::clone);
+                let sender = sender.clone();
+                self.spawn(async move {
+                    let found = match executor {
+                        Ok(executor) if generation > 0 => executor.adopt(&order).await,
+                        _ => Found::NeverStarted,
+                    };
+                    // The receiver is held until every sender is gone.
+                    let _ = sender.send((record, prepared, order, found)).await;
+                });
+            }
+        }
+        drop(sender);
+        let mut all = Vec::new();
+        while let Ok(one) = found.recv().await {
+            all.push(one);
+        }
+        for (record, prepared, order, found) in all {
+            self.recovered(&record, prepared, order, found);
+        }
+    }
+
+    fn recovered(&mut self, record: &ServiceRecord, prepared: Prepared, order: Arc<Order>, found: Found) {
+        let generation = order.generation;
+        let mut last = Last {
+            pid: None,
+            started_at: record.started_at,
+            ended_at: record.ended_at,
+        };
+        let digest = record
+            .launched_digest
+            .clone()
+            .unwrap_or_else(|| prepared.digest.clone());
+        let mut live = None;
+        let recovered = match found {
+            Found::Running(instance) => {
+                last.pid = instance.pid();
+                last.started_at = Some(instance.started_at());
+                last.ended_at = None;
+                let prober = Prober::new(&order, &self.executors).map(Arc::new);
+                live = Some(Live {
+                    order: Arc::clone(&order),
+                    instance: Some(Arc::clone(&instance)),
+                    stop_when_launched: false,
+                    prober,
+                });
+                let running_for = WallTime::now().since(instance.started_at());
+                self.follow(&record.project, &record.name, generation, instance);
+                Recovered::Running {
+                    generation,
+                    digest,
+                    for_: running_for,
+                    was_ready: record.was_ready && record.generation == generation,
+                    restarts: record.restarts,
+                }
+            }
+            Found::Ended { ended, at } => {
+                last.ended_at = at.or(last.ended_at);
+                if record.wanted && waits_to_start(record, generation) {
+                    Recovered::Idle { generation }
+                } else {
+                    let fresh = !has_settled(record, generation);
+                    Recovered::Ended {
+                        generation,
+                        digest,
+                        ended,
+                        fresh,
+                        restarts: record.restarts,
+                    }
+                }
+            }
+            Found::Rebooted if record.state.is_live() || record.wanted => Recovered::Rebooted { generation },
+            Found::Rebooted | Found::NeverStarted => recorded_end(record, generation, digest),
+        };
+        let entry = Service { prepared, live, last };
+        let definition = definition(&entry.prepared);
+        if let Some(project) = self.projects.get_mut(&record.project) {
+            project.services.insert(record.name.clone(), entry);
+        }
+        self.registry.changes().publish(
+            record.project.clone(),
+            Some(record.name.clone()),
+            ChangeKind::Adopted,
+            describe(&recovered),
+            None,
+        );
+        self.step(
+            &record.project,
+            Event::Recover {
+                service: record.name.clone(),
+                definition,
+                wanted: record.wanted,
+                found: recovered,
+            },
+        );
+    }
+}
+
+/// Whether the former daemon was on the way to the next start of a generation that it had stopped itself, or
+/// that had long ended.
+fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
+    record.generation == generation && matches!(record.state, ServiceState::Pending | ServiceState::Stopping)
+}
+
+/// Whether the former daemon had dealt with the end of this generation for good.
+fn has_settled(record: &ServiceRecord, generation: u64) -> bool {
+    let settled = matches!(
+        record.state,
+        ServiceState::Stopped | ServiceState::Completed | ServiceState::Failed
+    );
+    record.generation == generation && settled
+}
+
+/// What the record alone says of a service of which nothing is on disk.
+fn recorded_end(
+    record: &ServiceRecord,
+    generation: u64,
+    digest: harness_model::resolve::SpecDigest,
+) -> Recovered {
+    match (record.state, record.exit) {
+        (ServiceState::Completed | ServiceState::Failed, Some(exit)) => Recovered::Ended {
+            generation,
+            digest,
+            ended: Ended::Exit(exit),
+            fresh: false,
+            restarts: record.restarts,
+        },
+        _ => Recovered::Idle { generation },
+    }
+}
+
+fn describe(found: &Recovered) -> String {
+    match found {
+        Recovered::Running { .. } => "found running, managed again".to_owned(),
+        Recovered::Ended {
+            ended: Ended::Exit(exit),
+            fresh: true,
+            ..
+        } => format!("{exit} while no daemon ran"),
+        Recovered::Ended {
+            ended: Ended::SupervisorDied,
+            ..
+        } => "its supervisor died".to_owned(),
+        Recovered::Ended { .. } => "had ended before".to_owned(),
+        Recovered::Rebooted { .. } => "the machine was rebooted".to_owned(),
+        Recovered::Idle { .. } => "was not running".to_owned(),
+    }
+}
+
+fn prepared(record: &ServiceRecord) -> Prepared {
+    Prepared {
+        spec: Arc::clone(&record.spec),
+        digest: record.digest.clone(),
+        inherited: Arc::clone(&record.environment),
+        dependency_addresses: record.dependency_addresses.clone(),
+        addresses: record.addresses.clone(),
+    }
+}

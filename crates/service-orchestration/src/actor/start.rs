@@ -1,0 +1,421 @@
+//! Taking in an order to start: everything that can be refused is refused here, before anything changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_channel::Receiver;
+use harness_model::spec::{InheritEnv, PortSpec, Probe, ServiceSpec};
+use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
+use service_registry::address::{self, ServiceAddresses};
+use service_registry::record::ProjectRecord;
+
+use super::OperationEvent;
+use super::driver::{Driver, Last, Prepared, Project, Service};
+use super::orders::{Operation, OrderError, PlannedChange, PortConflict, StartOrder};
+use crate::machine::{
+    Change, Definition, Event, HealthPolicy, Hook, Machine, OperationId, OperationRequest, PlannedStep,
+};
+use crate::ports;
+
+/// The shortest pause between two probes during start.
+const EAGER: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The same for probes that run a command.
+const EAGER_COMMAND: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl Driver {
+    pub(super) fn start(&mut self, order: StartOrder) -> Result<Operation, OrderError> {
+        let name = order.project.name.clone();
+        self.check_name(&order)?;
+        let closure = closure(&order)?;
+        self.check_types(&order.project, &closure)?;
+        let prepared = self.prepare(&order, &closure)?;
+        let definitions: BTreeMap<ServiceName, Definition> = prepared
+            .iter()
+            .map(|(service, prepared)| (service.clone(), definition(prepared)))
+            .collect();
+        let request = OperationRequest::Start {
+            definitions,
+            targets: order.targets.clone(),
+            no_deps: order.no_deps,
+            restart: order.restart,
+            prune: order.prune,
+            rollback: order.rollback,
+        };
+        let steps = match self.projects.get(&name) {
+            Some(state) => state.machine.plan(&request),
+            None => Machine::new(0).plan(&request),
+        };
+        self.check_ports(&order.project, &steps, &prepared)?;
+        let not_in_file = self.not_in_file(&name, &order.project);
+        if order.dry_run {
+            let steps = self.planned(&name, steps, &prepared);
+            let (_, events) = async_channel::bounded(1);
+            return Ok(Operation {
+                id: None,
+                project: name,
+                steps,
+                not_in_file,
+                events,
+            });
+        }
+        let planned = self.planned(&name, steps, &prepared);
+        let record = self.project_record(&order.project);
+        self.registry.upsert_project(record, "started");
+        self.projects
+            .entry(name.clone())
+            .or_insert_with(|| new_project(&name));
+        let (id, events) = self.watch_operation(&name);
+        self.submit(&name, id, request, prepared);
+        Ok(Operation {
+            id: Some(id),
+            project: name,
+            steps: planned,
+            not_in_file,
+            events,
+        })
+    }
+
+    /// Steps the machine and takes over what it accepted before the effects are performed by it.
+    fn submit(
+        &mut self,
+        project: &ProjectName,
+        operation: OperationId,
+        request: OperationRequest,
+        prepared: BTreeMap<ServiceName, Prepared>,
+    ) {
+        let now = self.now();
+        let Some(state) = self.projects.get_mut(project) else {
+            return;
+        };
+        let effects = state.machine.step(Event::Submit { operation, request }, now);
+        for (service, prepared) in prepared {
+            let accepted = state
+                .machine
+                .definition(&service)
+                .is_some_and(|d| d.digest == prepared.digest);
+            if !accepted {
+                continue;
+            }
+            match state.services.get_mut(&service) {
+                Some(entry) => entry.prepared = prepared,
+                None => {
+                    let entry = Service {
+                        prepared,
+                        live: None,
+                        last: Last::default(),
+                    };
+                    state.services.insert(service, entry);
+                }
+            }
+        }
+        self.perform_all(project, effects);
+    }
+
+    fn project_record(&self, spec: &ProjectSpec) -> ProjectRecord {
+        let known = self.registry.project(&spec.name);
+        ProjectRecord {
+            name: spec.name.clone(),
+            source: spec.source.clone(),
+            spec: spec.clone(),
+            created_at: known.map_or_else(WallTime::now, |known| known.created_at),
+        }
+    }
+
+    fn check_name(&self, order: &StartOrder) -> Result<(), OrderError> {
+        let name = &order.project.name;
+        match self.registry.project(name) {
+            Some(known) if known.source != order.project.source && !order.take_over => {
+                Err(OrderError::NameTaken {
+                    name: name.clone(),
+                    known: known.source.clone(),
+                    given: order.project.source.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_types(&self, project: &ProjectSpec, closure: &BTreeSet<ServiceName>) -> Result<(), OrderError> {
+        let refused: Vec<_> = closure
+            .iter()
+            .filter_map(|name| Some((name, project.services.get(name)?)))
+            .filter_map(|(name, spec)| self.executors.of(spec).err().map(|error| (name.clone(), error)))
+            .collect();
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(OrderError::Unsupported(refused))
+        }
+    }
+
+    /// Gives every service its addresses and resolves its references.
+    fn prepare(
+        &self,
+        order: &StartOrder,
+        closure: &BTreeSet<ServiceName>,
+    ) -> Result<BTreeMap<ServiceName, Prepared>, OrderError> {
+        let project = &order.project;
+        let addresses = if order.prune {
+            self.registry.assign_addresses_pruning(project)?
+        } else {
+            self.registry.assign_addresses(project)?
+        };
+        let mut out = BTreeMap::new();
+        for (name, spec) in &project.services {
+            let spec = match spec.resolve(|reference| address::lookup(reference, &addresses, name)) {
+                Ok(spec) => spec,
+                // What is not started need not be startable.
+                Err(_) if !closure.contains(name) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let dependencies: BTreeMap<ServiceName, ServiceAddresses> = spec
+                .dependencies
+                .iter()
+                .filter_map(|d| Some((d.service.clone(), addresses.get(&d.service)?.clone())))
+                .collect();
+            let digest = spec.digest();
+            let inherited = Arc::new(inherited(&spec.inherit_env, &order.environment));
+            let Some(own) = addresses.get(name).cloned() else {
+                continue;
+            };
+            let dependency_addresses = address::environment(&dependencies);
+            let spec = Arc::new(spec);
+            let prepared = Prepared {
+                spec,
+                digest,
+                inherited,
+                dependency_addresses,
+                addresses: own,
+            };
+            out.insert(name.clone(), prepared);
+        }
+        Ok(out)
+    }
+
+    /// Finds the ports of the plan that somebody else holds.
+    fn check_ports(
+        &self,
+        project: &ProjectSpec,
+        steps: &[PlannedStep],
+        prepared: &BTreeMap<ServiceName, Prepared>,
+    ) -> Result<(), OrderError> {
+        // What our own services of this project hold now goes away before it is needed again, or is refused by
+        // the address plan as a duplicate.
+        let ours: BTreeSet<(IpAddr, u16)> = self
+            .registry
+            .services(&project.name)
+            .iter()
+            .filter(|record| record.state.is_live())
+            .flat_map(|record| {
+                record
+                    .addresses
+                    .ports
+                    .iter()
+                    .map(|port| (port.host_ip, port.port))
+            })
+            .collect();
+        let begins = |change| matches!(change, Change::Start | Change::Replace | Change::Restart);
+        let mut wanted = Vec::new();
+        for step in steps.iter().filter(|step| begins(step.change)) {
+            let Some(own) = prepared.get(&step.service) else {
+                continue;
+            };
+            for port in own
+                .addresses
+                .ports
+                .iter()
+                .filter(|p| !ours.contains(&(p.host_ip, p.port)))
+            {
+                wanted.push((&step.service, port));
+            }
+        }
+        let asked: Vec<_> = wanted
+            .iter()
+            .map(|(_, port)| (port.host_ip, port.port, port.protocol))
+            .collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let holders = ports::holders(&asked).map_err(OrderError::Ports)?;
+        let conflicts: Vec<PortConflict> = wanted
+            .into_iter()
+            .filter_map(|(service, port)| {
+                let holder = holders
+                    .iter()
+                    .find(|holder| holder.port == port.port && holder.protocol == port.protocol)?;
+                let written = |spec: &&PortSpec| spec.port == port.port && spec.protocol == port.protocol;
+                let origin = project.services.get(service)?.ports.iter().find(written);
+                Some(PortConflict {
+                    service: service.clone(),
+                    port: port.port,
+                    protocol: port.protocol,
+                    holder: holder.clone(),
+                    origin: origin.and_then(|spec| spec.origin.clone()),
+                })
+            })
+            .collect();
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(OrderError::PortsTaken(conflicts))
+        }
+    }
+
+    fn not_in_file(&self, name: &ProjectName, project: &ProjectSpec) -> Vec<ServiceName> {
+        let records = self.registry.services(name);
+        let gone = records
+            .iter()
+            .filter(|r| r.state.is_live() && !project.services.contains_key(&r.name));
+        gone.map(|record| record.name.clone()).collect()
+    }
+
+    /// The steps with what changed in those that are replaced.
+    pub(super) fn planned(
+        &self,
+        project: &ProjectName,
+        steps: Vec<PlannedStep>,
+        prepared: &BTreeMap<ServiceName, Prepared>,
+    ) -> Vec<PlannedChange> {
+        let differences = |step: &PlannedStep| -> Vec<String> {
+            let Some(new) = prepared.get(&step.service) else {
+                return Vec::new();
+            };
+            match self.registry.service(project, &step.service) {
+                Some(old) if step.change == Change::Replace => new.spec.changes_since(&old.spec),
+                _ => Vec::new(),
+            }
+        };
+        steps
+            .into_iter()
+            .map(|step| PlannedChange {
+                differences: differences(&step),
+                service: step.service,
+                change: step.change,
+                after: step.after,
+            })
+            .collect()
+    }
+
+    /// A new operation of a project, and where its events arrive.
+    pub(super) fn watch_operation(
+        &mut self,
+        project: &ProjectName,
+    ) -> (OperationId, Receiver<OperationEvent>) {
+        let id = self.next_operation();
+        let (sender, events) = async_channel::unbounded();
+        if let Some(state) = self.projects.get_mut(project) {
+            state.watchers.insert(id, sender);
+        }
+        (id, events)
+    }
+}
+
+/// An empty project. The seed of its jitter is its name: two projects that fail together do not retry together.
+pub(super) fn new_project(name: &ProjectName) -> Project {
+    let seed = name
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    Project {
+        machine: Machine::new(seed),
+        services: BTreeMap::new(),
+        watchers: BTreeMap::new(),
+    }
+}
+
+/// The targets and what they depend on.
+fn closure(order: &StartOrder) -> Result<BTreeSet<ServiceName>, OrderError> {
+    let services = &order.project.services;
+    let Some(targets) = &order.targets else {
+        return Ok(services.keys().cloned().collect());
+    };
+    let mut open: Vec<&ServiceName> = targets.iter().collect();
+    let mut closure = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        let Some(spec) = services.get(name) else {
+            // A missing dependency is found when the file is read; a missing target only here.
+            if targets.contains(name) {
+                let project = order.project.name.clone();
+                return Err(OrderError::NoSuchService {
+                    project,
+                    service: name.clone(),
+                });
+            }
+            continue;
+        };
+        if closure.insert(name.clone()) && !order.no_deps {
+            open.extend(spec.dependencies.iter().map(|d| &d.service));
+        }
+    }
+    Ok(closure)
+}
+
+/// What every program gets of the caller's environment.
+fn is_minimal(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "TZ",
+        "TMPDIR",
+        "SSH_AUTH_SOCK",
+    ];
+    NAMES.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
+}
+
+fn inherited(
+    inherit: &InheritEnv,
+    environment: &BTreeMap<String, SecretString>,
+) -> BTreeMap<String, SecretString> {
+    let takes = |name: &str| match inherit {
+        InheritEnv::All => true,
+        InheritEnv::Only(names) => is_minimal(name) || names.contains(name),
+        InheritEnv::Minimal => is_minimal(name),
+    };
+    environment
+        .iter()
+        .filter(|(name, _)| takes(name))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
+}
+
+/// What the machine must know of a service.
+pub(super) fn definition(prepared: &Prepared) -> Definition {
+    let spec: &ServiceSpec = &prepared.spec;
+    let hooks = [
+        (Hook::BeforeStart, &spec.hooks.before_start),
+        (Hook::AfterHealthy, &spec.hooks.after_healthy),
+        (Hook::BeforeStop, &spec.hooks.before_stop),
+        (Hook::AfterStop, &spec.hooks.after_stop),
+    ];
+    Definition {
+        digest: prepared.digest.clone(),
+        dependencies: spec.dependencies.clone(),
+        restart: spec.restart,
+        oneshot: spec.oneshot,
+        health: spec.health_check.as_ref().map(|check| HealthPolicy {
+            interval: check.interval,
+            timeout: check.timeout,
+            retries: check.retries,
+            eager: if matches!(check.probe, Probe::Command(_)) {
+                EAGER_COMMAND
+            } else {
+                EAGER
+            },
+        }),
+        startup_timeout: spec.startup_timeout,
+        shutdown_timeout: spec.shutdown_timeout,
+        hooks: hooks
+            .into_iter()
+            .filter(|(_, words)| words.is_some())
+            .map(|(hook, _)| hook)
+            .collect(),
+    }
+}

@@ -1,0 +1,43 @@
+//! Taking in an order to stop.
+
+use super::driver::Driver;
+use super::orders::{Operation, OrderError, StopOrder};
+use crate::machine::{Event, OperationRequest};
+
+impl Driver {
+    pub(super) fn stop(&mut self, order: StopOrder) -> Result<Operation, OrderError> {
+        let StopOrder { project, targets } = order;
+        let state = self
+            .projects
+            .get(&project)
+            .ok_or_else(|| OrderError::NoSuchProject(project.clone()))?;
+        if let Some(unknown) = targets
+            .iter()
+            .flatten()
+            .find(|name| !state.services.contains_key(*name))
+        {
+            return Err(OrderError::NoSuchService {
+                project,
+                service: unknown.clone(),
+            });
+        }
+        let request = OperationRequest::Stop { targets };
+        let steps = state.machine.plan(&request);
+        let (id, events) = self.watch_operation(&project);
+        self.step(
+            &project,
+            Event::Submit {
+                operation: id,
+                request,
+            },
+        );
+        let steps = self.planned(&project, steps, &Default::default());
+        Ok(Operation {
+            id: Some(id),
+            project,
+            steps,
+            not_in_file: Vec::new(),
+            events,
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! Rendering the `files` of a service before it starts.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use harness_model::spec::FileSpec;
+
+use super::LaunchError;
+use super::program::text;
+
+/// Writes each rendered file beside its target and renames it over, so that no reader sees half a file. A file
+/// with a secret in it is readable by its owner alone.
+///
+/// # Errors
+/// When a target cannot be written.
+pub(super) fn render(files: &[FileSpec], base: &Path, owner: Option<(u32, u32)>) -> Result<(), LaunchError> {
+    for file in files {
+        let Some(content) = &file.content else { continue };
+        let target = base.join(text(&file.target)?);
+        let mode = if content.has_secret() { 0o600 } else { 0o644 };
+        write(&target, text(content)?.as_bytes(), mode, owner).map_err(|source| LaunchError::Path {
+            what: "file target",
+            path: target.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn write(target: &Path, content: &[u8], mode: u32, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".harness-{}", std::process::id()));
+    let temporary: PathBuf = target.with_file_name(name);
+    let result = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
+        file.write_all(content)?;
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+        }
+        fs::rename(&temporary, target)
+    })();
+    if result.is_err() {
+        // The error that counts is the first one.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// The ids of a user, for giving a rendered file to the one who reads it; `None` if there is no such user here.
+pub(super) fn owner(user: &str) -> Option<(u32, u32)> {
+    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, ..] = fields.as_slice() else {
+            return None;
+        };
+        (*name == user || *uid == user)
+            .then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))
+            .flatten()
+    })
+}

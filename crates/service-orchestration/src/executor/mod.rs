@@ -1,0 +1,285 @@
+//! How services of a type are run: one executor per `type`, registered by name.
+//!
+//! The actor knows only these traits. A new kind of place is a new executor here, not a change in the core.
+
+mod environment;
+mod files;
+mod process;
+mod program;
+mod session;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness_model::{ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
+
+pub use environment::compose as compose_environment;
+pub use process::ProcessExecutor;
+pub use session::CommandSession;
+
+use crate::machine::Ended;
+
+/// Everything needed to launch one generation of a service, or to run a command in its place.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The project.
+    pub project: ProjectName,
+    /// The service.
+    pub service: ServiceName,
+    /// Which start of it.
+    pub generation: u64,
+    /// Its specification, without references.
+    pub spec: Arc<ServiceSpec>,
+    /// What it inherits from whoever started it.
+    pub inherited: Arc<BTreeMap<String, SecretString>>,
+    /// The addresses of its dependencies, `HARNESS_<SERVICE>_IP` and so on.
+    pub addresses: BTreeMap<String, String>,
+    /// The folder of this generation's logs and records.
+    pub run_dir: PathBuf,
+}
+
+/// Why a service could not be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// No executor is registered for the type.
+    #[error("type `{type_name}` cannot be run yet")]
+    NoExecutor {
+        /// The type.
+        type_name: &'static str,
+    },
+    /// Its program is in none of the folders of its PATH.
+    #[error("`{program}` was not found in PATH ({path})")]
+    NotInPath {
+        /// The program.
+        program: String,
+        /// The PATH searched.
+        path: String,
+    },
+    /// Its program, a folder or a file of it is not there or not usable.
+    #[error("{what} {}: {source}", path.display())]
+    Path {
+        /// What was wanted of the path: `binary`, `working_dir`, …
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A reference was left in the specification; it should have been resolved before.
+    #[error("`{text}` is not resolved")]
+    Unresolved {
+        /// The template, redacted.
+        text: String,
+    },
+    /// The supervisor could not be started, or said why it could not start the program.
+    #[error(transparent)]
+    Supervisor(#[from] command_executor::supervised::LaunchError),
+    /// A command in the service's place could not be run.
+    #[error("cannot run `{program}`: {source}")]
+    Command {
+        /// Its program.
+        program: String,
+        /// Why.
+        source: command_executor::process::SpawnError,
+    },
+    /// A command in the service's place could not be followed to its end.
+    #[error("lost `{program}`: {source}")]
+    Run {
+        /// Its program.
+        program: String,
+        /// Why.
+        source: command_executor::executor::RunError,
+    },
+}
+
+/// A command to run in the place of a service.
+#[derive(Debug, Clone)]
+pub struct PlaceCommand {
+    /// Program and arguments.
+    pub words: Vec<String>,
+    /// Environment on top of the service's.
+    pub env: BTreeMap<String, SecretString>,
+    /// Another user than the service's.
+    pub user: Option<String>,
+    /// Another folder than the service's.
+    pub working_dir: Option<String>,
+    /// A terminal of so many columns and rows instead of pipes.
+    pub terminal: Option<(u16, u16)>,
+    /// Whether stdin will come; otherwise it reads end of file.
+    pub stdin: bool,
+}
+
+impl PlaceCommand {
+    /// These words, without stdin or terminal.
+    pub fn new(words: Vec<String>) -> Self {
+        Self {
+            words,
+            env: BTreeMap::new(),
+            user: None,
+            working_dir: None,
+            terminal: None,
+            stdin: false,
+        }
+    }
+}
+
+/// The answer of a command that was run to its end.
+#[derive(Debug, Clone)]
+pub struct CommandAnswer {
+    /// How it ended; `None` when its time ran out and it was killed.
+    pub exit: Option<ExitStatus>,
+    /// The end of its output, both streams.
+    pub tail: String,
+}
+
+/// What a session with a command says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// Bytes from its stdout, or from its terminal.
+    Stdout(Vec<u8>),
+    /// Bytes from its stderr.
+    Stderr(Vec<u8>),
+    /// It has ended; last.
+    Exited(ExitStatus),
+}
+
+/// Why a session could not be written to or told something.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {source}")]
+pub struct SessionError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+/// A command running in the place of a service, with its streams. Dropping it kills the command.
+#[async_trait]
+pub trait Session: Send {
+    /// Its stdin, to be written beside reading the events; `None` if it has none or it was taken.
+    fn take_stdin(&mut self) -> Option<Box<dyn SessionStdin>>;
+    /// The next event; `None` after the exit. Cancelling the future loses nothing.
+    async fn next(&mut self) -> Option<SessionEvent>;
+    /// Changes the size of its terminal.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError>;
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    fn signal(&self, signal: i32) -> Result<(), SessionError>;
+}
+
+/// The stdin of a [`Session`]. Dropping it ends it.
+#[async_trait]
+pub trait SessionStdin: Send {
+    /// Writes; waits while the command does not read.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), SessionError>;
+}
+
+/// One running generation of a service.
+#[async_trait]
+pub trait Instance: Send + Sync {
+    /// Its main process, where it has one on this machine.
+    fn pid(&self) -> Option<u32>;
+    /// When it started.
+    fn started_at(&self) -> WallTime;
+    /// Waits until everything of it is gone.
+    async fn wait(&self) -> Ended;
+    /// Asks it to end: signal, grace, SIGKILL. Returns when that is under way; `wait` tells the end.
+    async fn stop(&self);
+    /// Kills everything of it by every means.
+    async fn kill(&self);
+    /// Writes to its stdin; waits while it does not read.
+    ///
+    /// # Errors
+    /// When it has no open stdin.
+    async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError>;
+    /// Ends its stdin.
+    async fn close_stdin(&self);
+    /// Changes the size of its terminal.
+    async fn resize(&self, columns: u16, rows: u16);
+    /// Sends its main process a signal.
+    ///
+    /// # Errors
+    /// When it is gone or the system refuses.
+    async fn signal(&self, signal: i32) -> Result<(), SessionError>;
+}
+
+/// What a new daemon finds in the place of a generation.
+pub enum Found {
+    /// It runs and is managed again.
+    Running(Arc<dyn Instance>),
+    /// It has ended.
+    Ended {
+        /// How.
+        ended: Ended,
+        /// When, if known.
+        at: Option<WallTime>,
+    },
+    /// The machine was rebooted since.
+    Rebooted,
+    /// It never came to run.
+    NeverStarted,
+}
+
+/// Runs services of some types.
+#[async_trait]
+pub trait Executor: Send + Sync {
+    /// The types it runs, as written after `type:`.
+    fn types(&self) -> &'static [&'static str];
+    /// Launches a generation.
+    ///
+    /// # Errors
+    /// When nothing of it runs.
+    async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError>;
+    /// Finds what a former daemon left of a generation.
+    async fn adopt(&self, order: &Order) -> Found;
+    /// Opens a session with a command in the service's place.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError>;
+    /// Runs a command in the service's place to its end, at most this long.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    async fn run(
+        &self,
+        order: &Order,
+        command: &PlaceCommand,
+        timeout: Duration,
+    ) -> Result<CommandAnswer, LaunchError>;
+}
+
+/// The executors of a daemon, by type name.
+#[derive(Clone, Default)]
+pub struct Executors(BTreeMap<&'static str, Arc<dyn Executor>>);
+
+impl Executors {
+    /// With this executor for each of its types.
+    #[must_use]
+    pub fn with(mut self, executor: Arc<dyn Executor>) -> Self {
+        for type_name in executor.types() {
+            self.0.insert(type_name, Arc::clone(&executor));
+        }
+        self
+    }
+
+    /// The executor of a service.
+    ///
+    /// # Errors
+    /// When none is registered for its type.
+    pub fn of(&self, spec: &ServiceSpec) -> Result<&Arc<dyn Executor>, LaunchError> {
+        let type_name = spec.kind.type_name();
+        self.0.get(type_name).ok_or(LaunchError::NoExecutor { type_name })
+    }
+}

@@ -1,0 +1,385 @@
+//! Local processes under the shim.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use command_executor::executor::RunError;
+use command_executor::supervised::{self, Adopted};
+use command_executor::{Command, StdinMode, Supervised, Supervisor, WindowSize};
+use harness_model::spec::{self, Limits, ProcessSpec, ServiceKind};
+use harness_model::{ExitStatus, SecretString, ServiceSpec, WallTime};
+
+use super::environment::DEFAULT_PATH;
+use super::program::{check_folder, find, text};
+use super::session::{CommandSession, exit_status};
+use super::{
+    CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionError,
+    compose_environment, files,
+};
+use crate::machine::Ended;
+use crate::words::chain;
+
+/// Lines of a command's output that are kept for its answer.
+const TAIL_LINES: usize = 20;
+
+/// Runs `type: process`.
+pub struct ProcessExecutor {
+    supervisor: Supervisor,
+    commands: command_executor::Executor,
+    /// Where services get a cgroup of their own, if that is possible here.
+    cgroups: Option<PathBuf>,
+}
+
+impl ProcessExecutor {
+    /// Under this supervisor.
+    pub fn new(supervisor: Supervisor) -> Self {
+        let commands = command_executor::Executor::local().with_shim(supervisor.shim());
+        Self {
+            supervisor,
+            commands,
+            cgroups: supervised::delegated_base(),
+        }
+    }
+
+    fn cgroup(&self, order: &Order) -> Option<PathBuf> {
+        let name = format!("{}.{}.{}", order.project, order.service, order.generation);
+        Some(
+            self.cgroups
+                .as_ref()?
+                .join(format!("harness-{}-{name}", std::process::id())),
+        )
+    }
+
+    fn prepare(&self, order: &Order) -> Result<supervised::LaunchSpec, LaunchError> {
+        let spec = &order.spec;
+        let process = process(spec)?;
+        let env = environment(order)?;
+        let cwd = folder(process)?;
+        check_folder(&cwd)?;
+        let program = find(&text(&process.binary)?, path_of(&env), &cwd)?;
+        let owner = process.user.as_deref().and_then(files::owner);
+        files::render(&spec.files, &cwd, owner)?;
+        let run_id = format!(
+            "{}/{}/{}/{}",
+            order.project,
+            order.service,
+            order.generation,
+            unique()
+        );
+        let mut launch = supervised::LaunchSpec::new(program, cwd, run_id);
+        launch.args = process
+            .args
+            .iter()
+            .map(|arg| text(arg).map(OsString::from))
+            .collect::<Result<_, _>>()?;
+        launch.env = env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.expose().to_owned().into()))
+            .collect();
+        launch.user.clone_from(&process.user);
+        launch.limits = limits(&process.limits);
+        launch.stdin = if spec.stdin {
+            supervised::Stdin::Keep
+        } else {
+            supervised::Stdin::Null
+        };
+        launch.tty = spec.tty.then(|| supervised::TtySize { cols: 80, rows: 24 });
+        launch.stop = stop_policy(spec);
+        launch.log = supervised::LogLimits {
+            max_size: spec.logs.max_size,
+            max_files: spec.logs.max_files,
+        };
+        launch.cgroup = self.cgroup(order);
+        Ok(launch)
+    }
+
+    /// The command as it runs in the service's place.
+    fn command(&self, order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
+        let process = process(&order.spec)?;
+        let mut env = environment(order)?;
+        env.extend(
+            command
+                .env
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        let cwd = match &command.working_dir {
+            Some(dir) => folder(process)?.join(dir),
+            None => folder(process)?,
+        };
+        check_folder(&cwd)?;
+        let (program, args) = command
+            .words
+            .split_first()
+            .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut out = Command::new(find(program, path_of(&env), &cwd)?)
+            .args(args)
+            .clear_env()
+            .envs(
+                env.into_iter()
+                    .map(|(name, value)| (name, value.expose().to_owned())),
+            )
+            .cwd(cwd)
+            .stdin(if command.stdin {
+                StdinMode::Piped
+            } else {
+                StdinMode::Null
+            });
+        if let Some(user) = command.user.as_ref().or(process.user.as_ref()) {
+            out = out.user(user.clone());
+        }
+        if let Some((cols, rows)) = command.terminal {
+            out = out.tty(WindowSize { cols, rows });
+        }
+        Ok(out)
+    }
+}
+
+#[async_trait]
+impl Executor for ProcessExecutor {
+    fn types(&self) -> &'static [&'static str] {
+        &["process"]
+    }
+
+    async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
+        let launch = self.prepare(order)?;
+        let supervised = self.supervisor.launch(&order.run_dir, &launch).await?;
+        Ok(Arc::new(LocalInstance::new(supervised, order)))
+    }
+
+    async fn adopt(&self, order: &Order) -> Found {
+        match Supervisor::adopt(&order.run_dir).await {
+            Ok(Adopted::Running(supervised)) => {
+                Found::Running(Arc::new(LocalInstance::new(supervised, order)))
+            }
+            Ok(Adopted::Ended(record)) => {
+                let at = Some(WallTime(record.ended_at_ns));
+                Found::Ended {
+                    ended: ended(supervised::Ended::Exited(record)),
+                    at,
+                }
+            }
+            Ok(Adopted::SupervisorDied { .. }) => Found::Ended {
+                ended: Ended::SupervisorDied,
+                at: None,
+            },
+            Ok(Adopted::Rebooted) => Found::Rebooted,
+            Ok(Adopted::NeverStarted) => Found::NeverStarted,
+            Err(error) => Found::Ended {
+                ended: Ended::Lost(chain(&error)),
+                at: None,
+            },
+        }
+    }
+
+    async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {
+        let program = command.words.first().cloned().unwrap_or_default();
+        let running = self
+            .commands
+            .spawn(self.command(order, command)?)
+            .map_err(|source| LaunchError::Command { program, source })?;
+        Ok(Box::new(CommandSession::new(running)))
+    }
+
+    async fn run(
+        &self,
+        order: &Order,
+        command: &PlaceCommand,
+        timeout: Duration,
+    ) -> Result<CommandAnswer, LaunchError> {
+        let program = command.words.first().cloned().unwrap_or_default();
+        match self
+            .commands
+            .run(self.command(order, command)?, Some(timeout))
+            .await
+        {
+            Ok(output) => {
+                let tail = format!(
+                    "{}{}",
+                    String::from_utf8_lossy(&output.stdout.bytes),
+                    String::from_utf8_lossy(&output.stderr.bytes)
+                );
+                Ok(CommandAnswer {
+                    exit: Some(exit_status(output.status)),
+                    tail: last_lines(&tail),
+                })
+            }
+            Err(RunError::Timeout { .. }) => Ok(CommandAnswer {
+                exit: None,
+                tail: String::new(),
+            }),
+            Err(RunError::Spawn(source)) => Err(LaunchError::Command { program, source }),
+            Err(source) => Err(LaunchError::Run { program, source }),
+        }
+    }
+}
+
+/// A process that a shim supervises.
+struct LocalInstance {
+    supervised: Supervised,
+    stop: supervised::StopPolicy,
+}
+
+impl LocalInstance {
+    fn new(supervised: Supervised, order: &Order) -> Self {
+        Self {
+            supervised,
+            stop: stop_policy(&order.spec),
+        }
+    }
+}
+
+#[async_trait]
+impl Instance for LocalInstance {
+    fn pid(&self) -> Option<u32> {
+        Some(self.supervised.identity().main.pid)
+    }
+
+    fn started_at(&self) -> WallTime {
+        WallTime(self.supervised.identity().started_at_ns)
+    }
+
+    async fn wait(&self) -> Ended {
+        match self.supervised.wait().await {
+            Ok(end) => ended(end),
+            Err(error) => Ended::Lost(chain(&error)),
+        }
+    }
+
+    async fn stop(&self) {
+        if let Err(error) = self.supervised.stop(self.stop).await {
+            // A shim that cannot be talked to is dead or as good as dead: what it left is killed.
+            tracing::warn!(%error, "cannot ask a supervisor to stop, killing instead");
+            self.kill().await;
+        }
+    }
+
+    async fn kill(&self) {
+        if let Err(error) = self.supervised.kill().await {
+            tracing::error!(%error, "cannot kill a service");
+        }
+    }
+
+    async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        self.supervised
+            .send_stdin(bytes)
+            .await
+            .map_err(|error| SessionError {
+                operation: "write to stdin",
+                source: std::io::Error::other(error),
+            })
+    }
+
+    async fn close_stdin(&self) {
+        if let Err(error) = self.supervised.close_stdin().await {
+            tracing::debug!(%error, "cannot close stdin");
+        }
+    }
+
+    async fn resize(&self, columns: u16, rows: u16) {
+        if let Err(error) = self
+            .supervised
+            .resize(supervised::TtySize { cols: columns, rows })
+            .await
+        {
+            tracing::debug!(%error, "cannot resize a terminal");
+        }
+    }
+
+    async fn signal(&self, signal: i32) -> Result<(), SessionError> {
+        self.supervised
+            .signal(signal, supervised::Scope::Main)
+            .await
+            .map_err(|error| SessionError {
+                operation: "send the signal",
+                source: std::io::Error::other(error),
+            })
+    }
+}
+
+fn process(spec: &ServiceSpec) -> Result<&ProcessSpec, LaunchError> {
+    match &spec.kind {
+        ServiceKind::Process(process) => Ok(process),
+        other => Err(LaunchError::NoExecutor {
+            type_name: other.type_name(),
+        }),
+    }
+}
+
+fn environment(order: &Order) -> Result<BTreeMap<String, SecretString>, LaunchError> {
+    compose_environment(&order.spec, &order.inherited, &order.addresses)
+}
+
+fn path_of(env: &BTreeMap<String, SecretString>) -> &str {
+    env.get("PATH").map_or(DEFAULT_PATH, SecretString::expose)
+}
+
+fn folder(process: &ProcessSpec) -> Result<PathBuf, LaunchError> {
+    process
+        .working_dir
+        .as_ref()
+        .map_or_else(|| Ok(PathBuf::from("/")), |dir| text(dir).map(PathBuf::from))
+}
+
+fn limits(limits: &Limits) -> Vec<(supervised::Resource, u64)> {
+    use supervised::Resource as R;
+    let Limits {
+        open_files,
+        processes,
+        memory,
+        core,
+        file_size,
+        cpu_seconds,
+    } = limits;
+    let all = [
+        (R::OpenFiles, open_files),
+        (R::Processes, processes),
+        (R::Memory, memory),
+        (R::Core, core),
+        (R::FileSize, file_size),
+        (R::CpuSeconds, cpu_seconds),
+    ];
+    all.into_iter()
+        .filter_map(|(resource, limit)| Some((resource, (*limit)?)))
+        .collect()
+}
+
+fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
+    supervised::StopPolicy {
+        signal: spec.stop_signal.0,
+        mode: match spec.stop_mode {
+            spec::StopMode::Mixed => supervised::StopMode::Mixed,
+            spec::StopMode::Group => supervised::StopMode::Group,
+        },
+        grace: spec.shutdown_timeout,
+    }
+}
+
+fn ended(end: supervised::Ended) -> Ended {
+    match end {
+        supervised::Ended::Exited(record) => match record.outcome {
+            supervised::Outcome::Exited(code) => Ended::Exit(ExitStatus::Code(code)),
+            supervised::Outcome::Signaled(signal) => Ended::Exit(ExitStatus::Signal(signal)),
+            supervised::Outcome::SpawnFailed { operation, errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                Ended::Lost(format!("{operation}: {error}"))
+            }
+        },
+        supervised::Ended::SupervisorDied { .. } => Ended::SupervisorDied,
+    }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// Something no other launch has: the run id must not be found in a process of a former daemon's launch.
+fn unique() -> String {
+    let time = WallTime::now().0;
+    format!("{time:x}-{}", std::process::id())
+}

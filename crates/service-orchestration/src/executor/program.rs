@@ -1,0 +1,88 @@
+//! Finding the program of a service and the folder it runs in.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use harness_model::Template;
+
+use super::LaunchError;
+
+/// The text of a resolved template.
+pub(super) fn text(template: &Template) -> Result<String, LaunchError> {
+    template.expose().ok_or_else(|| LaunchError::Unresolved {
+        text: template.to_string(),
+    })
+}
+
+/// The path of a program: with a slash as it is (relative to `base`), without looked up in `path`.
+///
+/// # Errors
+/// When it is nowhere, or is not an executable file.
+pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, LaunchError> {
+    if program.contains('/') {
+        let file = base.join(program);
+        let error = |source| LaunchError::Path {
+            what: "binary",
+            path: file.clone(),
+            source,
+        };
+        let meta = std::fs::metadata(&file).map_err(error)?;
+        if meta.is_dir() {
+            return Err(error(std::io::ErrorKind::IsADirectory.into()));
+        }
+        if meta.permissions().mode() & 0o111 == 0 {
+            return Err(error(std::io::ErrorKind::PermissionDenied.into()));
+        }
+        return Ok(file);
+    }
+    path.split(':')
+        .filter(|dir| !dir.is_empty())
+        .map(|dir| base.join(dir).join(program))
+        .find(|file| {
+            std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+        .ok_or_else(|| LaunchError::NotInPath {
+            program: program.to_owned(),
+            path: path.to_owned(),
+        })
+}
+
+/// Checks that a folder is there.
+///
+/// # Errors
+/// When it is not, or is no folder.
+pub(super) fn check_folder(path: &Path) -> Result<(), LaunchError> {
+    let error = |source| LaunchError::Path {
+        what: "working_dir",
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(error(std::io::ErrorKind::NotADirectory.into())),
+        Err(source) => Err(error(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_in_path_or_named() {
+        let base = Path::new("/");
+        assert!(find("sh", "/nowhere:/bin", base).is_ok());
+        assert!(matches!(
+            find("sh", "/nowhere", base),
+            Err(LaunchError::NotInPath { .. })
+        ));
+        assert_eq!(find("./bin/sh", "", base).unwrap(), Path::new("/./bin/sh"));
+        let error = find("/etc/passwd", "", base).unwrap_err();
+        assert_eq!(error.to_string(), "binary /etc/passwd: permission denied");
+        let error = find("/no/such", "", base).unwrap_err();
+        assert!(
+            error.to_string().starts_with("binary /no/such: No such file"),
+            "{error}"
+        );
+    }
+}

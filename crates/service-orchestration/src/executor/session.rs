@@ -1,0 +1,84 @@
+//! A session with a command on this machine, or wherever the layers of its executor lead.
+
+use async_trait::async_trait;
+use command_executor::process::Stdin;
+use command_executor::{ProcessEvent, Running, WindowSize};
+use futures_lite::AsyncWriteExt;
+use harness_model::ExitStatus;
+
+use super::{Session, SessionError, SessionEvent, SessionStdin};
+
+/// A direct child of the daemon with its streams.
+pub struct CommandSession {
+    running: Running,
+}
+
+impl CommandSession {
+    /// A session with this child; dropping it kills the child's group.
+    pub fn new(running: Running) -> Self {
+        Self { running }
+    }
+}
+
+#[async_trait]
+impl Session for CommandSession {
+    fn take_stdin(&mut self) -> Option<Box<dyn SessionStdin>> {
+        let stdin = self.running.take_stdin()?;
+        Some(Box::new(CommandStdin(stdin)))
+    }
+
+    async fn next(&mut self) -> Option<SessionEvent> {
+        loop {
+            return Some(match self.running.next_event().await {
+                Ok(Some(ProcessEvent::Started { .. })) => continue,
+                Ok(Some(ProcessEvent::Stdout(bytes))) => SessionEvent::Stdout(bytes),
+                Ok(Some(ProcessEvent::Stderr(bytes))) => SessionEvent::Stderr(bytes),
+                Ok(Some(ProcessEvent::Exited(status))) => SessionEvent::Exited(exit_status(status)),
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::warn!(%error, "lost a command");
+                    return None;
+                }
+            });
+        }
+    }
+
+    fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError> {
+        self.running
+            .resize(WindowSize { cols: columns, rows })
+            .map_err(|source| SessionError {
+                operation: "resize the terminal",
+                source,
+            })
+    }
+
+    fn signal(&self, signal: i32) -> Result<(), SessionError> {
+        self.running.signal_group(signal).map_err(|source| SessionError {
+            operation: "send the signal",
+            source,
+        })
+    }
+}
+
+struct CommandStdin(Stdin);
+
+#[async_trait]
+impl SessionStdin for CommandStdin {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        self.0.write_all(bytes).await.map_err(|source| SessionError {
+            operation: "write to stdin",
+            source,
+        })
+    }
+}
+
+/// The standard library's status in our words.
+pub(super) fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, Some(signal)) => ExitStatus::Signal(signal),
+        // Neither: stopped or continued, which waiting for an end never reports.
+        (None, None) => ExitStatus::Code(-1),
+    }
+}

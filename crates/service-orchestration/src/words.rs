@@ -1,0 +1,19 @@
+//! Errors in one line.
+
+use std::error::Error;
+
+/// An error and what caused it, in one line: `cannot start api: exec failed: Permission denied`. Causes that
+/// the error's own words already end with are not said twice.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !words.ends_with(&next) {
+            words.push_str(": ");
+            words.push_str(&next);
+        }
+        cause = error.source();
+    }
+    words
+}
