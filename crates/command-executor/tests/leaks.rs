@@ -1,0 +1,60 @@
+//! What many launches leave in this process: nothing. Alone in its binary, because it counts.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+
+use std::fs;
+
+use command_executor::supervised::Ended;
+
+mod support;
+use support::*;
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The children of this process, zombies included.
+fn children() -> usize {
+    let me = std::process::id().to_string();
+    let is_mine = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1));
+        parent == Some(me.as_str())
+    };
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(is_mine)
+        .count()
+}
+
+#[test]
+fn a_hundred_launches_leave_no_zombie_and_no_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let launch = |round: usize| {
+        let run_dir = dir.path().join(round.to_string());
+        let spec = sh_spec(&run_dir, "echo hello; exit 1");
+        let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+        // Some are waited for, some are forgotten, some fail to start at all.
+        if round.is_multiple_of(2) {
+            assert!(matches!(block_on(service.wait()).unwrap(), Ended::Exited(_)));
+        }
+        let mut missing = sh_spec(&run_dir, "");
+        missing.program = "/no/such/program".into();
+        block_on(supervisor().launch(dir.path().join(format!("{round}-missing")), &missing)).unwrap_err();
+        drop(local().spawn(sh("sleep 60")).unwrap());
+        block_on(local().run(sh("exit 0"), None)).unwrap();
+    };
+    // The reactor, the reaper and the pool open theirs once.
+    launch(0);
+    launch(1);
+    eventually("the warm-up is gone", || children() == 0);
+    let before = descriptors();
+    for round in 2..102 {
+        launch(round);
+    }
+    eventually("no child is left, not even a zombie", || children() == 0);
+    eventually("no descriptor is left", || descriptors() <= before);
+}

@@ -1,0 +1,155 @@
+//! Following the log of a real run.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+
+use command_executor::logs::{FollowItem, LogFollower, LogFrom, Stream, last_lines};
+use command_executor::supervised::{LogLimits, TtySize};
+
+mod support;
+use support::*;
+
+#[derive(Debug, Default)]
+struct Seen {
+    lines: Vec<String>,
+    missing: u64,
+}
+
+async fn all(mut follower: LogFollower) -> Seen {
+    let mut seen = Seen::default();
+    loop {
+        match follower.next().await.unwrap() {
+            FollowItem::Line(line) => seen.lines.push(String::from_utf8(line.bytes).unwrap()),
+            FollowItem::Gap { lines, .. } => seen.missing += lines,
+            FollowItem::End => return seen,
+        }
+    }
+}
+
+#[test]
+fn a_follower_keeps_up_across_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let mut spec = sh_spec(
+        &run_dir,
+        "i=0; while [ $i -lt 40 ]; do seq $((i*100+1)) $((i*100+100)); i=$((i+1)); sleep 0.01; done",
+    );
+    spec.log = LogLimits {
+        max_size: 4096,
+        max_files: 50,
+    };
+    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let seen = block_on(all(service.logs(LogFrom::Start).unwrap()));
+    assert_eq!(seen.missing, 0);
+    let expected: Vec<String> = (1..=4000).map(|n| n.to_string()).collect();
+    assert!(seen.lines == expected, "{} lines", seen.lines.len());
+    let segments = std::fs::read_dir(run_dir.join("log")).unwrap().count();
+    assert!(segments > 3, "{segments} segments: it rotated");
+}
+
+#[test]
+fn what_was_rotated_away_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let mut spec = sh_spec(
+        &run_dir,
+        "i=0; while [ $i -lt 50 ]; do seq 1000; i=$((i+1)); done",
+    );
+    spec.log = LogLimits {
+        max_size: 16 * 1024,
+        max_files: 2,
+    };
+    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    block_on(service.wait()).unwrap();
+    let seen = block_on(all(LogFollower::open(&run_dir).unwrap()));
+    assert!(seen.missing > 0);
+    // A line cut in two by the gap may be counted on both sides.
+    let total = seen.missing + seen.lines.len() as u64;
+    assert!((50_000..=50_001).contains(&total), "{total}");
+    assert_eq!(seen.lines.last().unwrap(), "1000");
+}
+
+#[test]
+fn a_tail_is_exact_and_an_unfinished_line_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let service =
+        block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, "seq 5000; printf half"))).unwrap();
+    block_on(service.wait()).unwrap();
+    let seen = block_on(all(LogFollower::existing(&run_dir, LogFrom::Tail(3))));
+    assert_eq!(seen.lines, ["4998", "4999", "5000", "half"]);
+    let last = block_on(last_lines(&run_dir, 3)).unwrap();
+    assert_eq!(
+        last.iter().map(|line| line.bytes.as_slice()).collect::<Vec<_>>(),
+        [&b"4999"[..], b"5000", b"half"]
+    );
+    assert!(last[2].partial && !last[1].partial);
+    assert!(
+        block_on(all(LogFollower::existing(&run_dir, LogFrom::Since(u64::MAX))))
+            .lines
+            .is_empty()
+    );
+}
+
+#[test]
+fn streams_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let service =
+        block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, "echo out; echo err >&2"))).unwrap();
+    block_on(service.wait()).unwrap();
+    let mut lines = block_on(last_lines(&run_dir, 10)).unwrap();
+    lines.sort_by_key(|line| line.stream == Stream::Stderr);
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| (line.stream, line.bytes.as_slice()))
+        .collect();
+    assert_eq!(found, [(Stream::Stdout, &b"out"[..]), (Stream::Stderr, b"err")]);
+}
+
+#[test]
+fn a_follower_ends_when_the_shim_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let service =
+        block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, "echo up; exec sleep 300"))).unwrap();
+    let mut follower = service.logs(LogFrom::Start).unwrap();
+    let first = block_on(follower.next()).unwrap();
+    assert!(matches!(first, FollowItem::Line(line) if line.bytes == b"up"));
+    let kill = async {
+        smol::Timer::after(std::time::Duration::from_millis(50)).await;
+        service.identity().shim.signal(9).unwrap();
+    };
+    let ((), end) = block_on(smol::future::zip(kill, follower.next()));
+    assert_eq!(end.unwrap(), FollowItem::End);
+    assert_eq!(block_on(follower.next()).unwrap(), FollowItem::End);
+    block_on(service.wait()).unwrap();
+}
+
+#[test]
+fn a_service_on_a_terminal_is_typed_to_and_resized() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let script =
+        "trap 'stty size' WINCH; echo ready; while :; do read -r line && break; done; echo got $line";
+    let mut spec = sh_spec(&run_dir, script);
+    spec.tty = Some(TtySize { cols: 80, rows: 24 });
+    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let mut follower = service.logs(LogFrom::Start).unwrap();
+    let mut until = |wanted: &str| {
+        block_on(async {
+            loop {
+                match follower.next().await.unwrap() {
+                    FollowItem::Line(line) if String::from_utf8_lossy(&line.bytes).contains(wanted) => return,
+                    FollowItem::End => panic!("no `{wanted}`"),
+                    _ => {}
+                }
+            }
+        })
+    };
+    until("ready");
+    block_on(service.resize(TtySize { cols: 101, rows: 44 })).unwrap();
+    until("44 101");
+    block_on(service.send_stdin(b"hello\n")).unwrap();
+    until("got hello");
+    block_on(service.wait()).unwrap();
+}

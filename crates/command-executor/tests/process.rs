@@ -1,0 +1,211 @@
+//! Direct children: streams, stdin, signals, timeouts, what dropping does.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+
+use std::fs;
+use std::time::Duration;
+
+use command_executor::executor::{OUTPUT_TAIL, RunError};
+use command_executor::process::SpawnError;
+use command_executor::{Command, ProcessEvent, StdinMode};
+use smol::io::AsyncWriteExt;
+
+mod support;
+use support::*;
+
+const TEN_MB: usize = 10 * 1024 * 1024;
+
+#[test]
+fn a_chatty_child_neither_freezes_nor_loses_a_byte() {
+    let script = "head -c 10485760 /dev/zero & head -c 10485760 /dev/zero >&2 & wait";
+    let mut running = local().spawn(sh(script)).unwrap();
+    let (stdout, stderr, status) = block_on(collect(&mut running));
+    assert_eq!(
+        (stdout.len(), stderr.len(), status.code()),
+        (TEN_MB, TEN_MB, Some(0))
+    );
+}
+
+#[test]
+fn run_keeps_the_tail_and_counts_the_rest() {
+    let output = block_on(local().run(
+        sh("head -c 10485760 /dev/zero; echo end; echo err >&2; exit 3"),
+        None,
+    ));
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.stdout.bytes.len(), OUTPUT_TAIL);
+    assert_eq!(output.stdout.dropped as usize, TEN_MB + 4 - OUTPUT_TAIL);
+    assert!(output.stdout.bytes.ends_with(b"\0end\n"));
+    assert_eq!(output.stderr.text(), "err\n");
+}
+
+#[test]
+fn waiting_alone_drains_a_chatty_child() {
+    let mut running = local().spawn(sh("head -c 10485760 /dev/zero")).unwrap();
+    assert!(block_on(running.wait()).unwrap().success());
+    assert!(
+        block_on(running.wait()).unwrap().success(),
+        "asked twice, told twice"
+    );
+}
+
+#[test]
+fn stdin_is_forwarded_while_output_is_read() {
+    let mut running = local()
+        .spawn(Command::new("cat").stdin(StdinMode::Piped))
+        .unwrap();
+    let mut stdin = running.take_stdin().unwrap();
+    let data: Vec<u8> = (0..TEN_MB).map(|i| (i % 251) as u8).collect();
+    let sent = data.clone();
+    let write = async move {
+        stdin.write_all(&sent).await.unwrap();
+        stdin.close().await.unwrap();
+    };
+    let ((), (stdout, _, status)) = block_on(smol::future::zip(write, collect(&mut running)));
+    assert!(status.success());
+    assert!(stdout == data, "what came back is what was sent");
+}
+
+#[test]
+fn without_stdin_a_process_reads_the_end() {
+    let output = block_on(local().run(Command::new("cat"), None)).unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn environment_and_directory_are_those_of_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = sh("pwd; env")
+        .cwd(dir.path())
+        .clear_env()
+        .env("PATH", "/usr/bin:/bin")
+        .env("A", "b c");
+    let output = block_on(local().run(command, None)).unwrap();
+    let mut lines: Vec<String> = output.stdout.text().lines().map(str::to_owned).collect();
+    assert_eq!(
+        lines.remove(0),
+        fs::canonicalize(dir.path()).unwrap().display().to_string()
+    );
+    assert!(lines.contains(&"A=b c".to_owned()), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("HOME=")), "{lines:?}");
+}
+
+#[test]
+fn a_signal_shows_in_the_exit_status() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut running = local().spawn(sh("echo up; exec sleep 60")).unwrap();
+    let status = block_on(async {
+        while !matches!(running.next_event().await.unwrap(), Some(ProcessEvent::Stdout(_))) {}
+        running.signal(15).unwrap();
+        running.wait().await.unwrap()
+    });
+    assert_eq!(status.signal(), Some(15));
+    running.signal(15).unwrap();
+    assert!(running.signal(0).is_err());
+}
+
+#[test]
+fn a_timeout_kills_the_whole_group_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pid");
+    let script = format!("sleep 60 & echo $! > {}; echo begun; wait", file.display());
+    let error = block_on(local().run(sh(&script), Some(Duration::from_millis(500)))).unwrap_err();
+    assert!(error.to_string().contains("did not end within 500ms"), "{error}");
+    let RunError::Timeout { stdout, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(stdout.text(), "begun\n");
+    let grandchild = pid_in(&file);
+    eventually("the grandchild is gone", || !runs(grandchild));
+}
+
+#[test]
+fn the_exit_is_told_although_a_grandchild_holds_the_pipe() {
+    let mut running = local().spawn(sh("sleep 60 & echo $!")).unwrap();
+    let (stdout, _, status) = block_on(collect(&mut running));
+    assert!(status.success());
+    let grandchild = String::from_utf8(stdout).unwrap().trim().parse().unwrap();
+    assert!(runs(grandchild));
+    drop(running);
+    eventually("the rest of the group goes with the handle", || !runs(grandchild));
+}
+
+#[test]
+fn dropping_kills_the_group_and_detaching_does_not() {
+    let spawn = || {
+        let mut running = local().spawn(sh("sleep 60 & echo $!; wait")).unwrap();
+        let grandchild = block_on(async {
+            loop {
+                if let Some(ProcessEvent::Stdout(bytes)) = running.next_event().await.unwrap() {
+                    return String::from_utf8(bytes).unwrap().trim().parse::<u32>().unwrap();
+                }
+            }
+        });
+        (running, grandchild)
+    };
+    let (kept, kept_grandchild) = spawn();
+    let (dropped, grandchild) = spawn();
+    let (kept_pid, pid) = (kept.id(), dropped.id());
+    kept.detach();
+    drop(dropped);
+    eventually("both are gone", || !runs(pid) && !runs(grandchild));
+    eventually("no zombie stays", || !fs::exists(format!("/proc/{pid}")).unwrap());
+    assert!(runs(kept_pid) && runs(kept_grandchild));
+
+    let watched = command_executor::AttachedHandle::of_pid(kept_pid).unwrap();
+    let rest = command_executor::AttachedHandle::of_pid(kept_grandchild).unwrap();
+    assert!(watched.signal(9).unwrap() || !watched.is_alive());
+    rest.signal(9).unwrap();
+    block_on(watched.wait()).unwrap();
+    eventually("a detached child is reaped", || {
+        !fs::exists(format!("/proc/{kept_pid}")).unwrap()
+    });
+}
+
+#[test]
+fn an_attached_handle_never_stops_its_process() {
+    let running = local().spawn(Command::new("sleep").arg("60")).unwrap();
+    let handle = command_executor::AttachedHandle::of_pid(running.id()).unwrap();
+    let copy = handle.clone();
+    drop(handle);
+    assert!(copy.is_alive() && runs(running.id()));
+    copy.signal(10).unwrap();
+    block_on(copy.wait()).unwrap();
+    assert!(!copy.is_alive());
+    assert!(!copy.signal(9).unwrap(), "nobody is left to signal");
+
+    let mut running = running;
+    assert!(
+        !block_on(running.wait()).unwrap().success(),
+        "its owner still learns how it ended"
+    );
+    let id = copy.process().clone();
+    drop(running);
+    assert!(command_executor::AttachedHandle::open(id).is_err());
+}
+
+#[test]
+fn what_cannot_be_started_is_named() {
+    let missing = local().spawn(Command::new("no-such-program")).unwrap_err();
+    assert!(matches!(missing, SpawnError::NotFound { .. }), "{missing:?}");
+    assert!(missing.to_string().contains("no-such-program"));
+
+    let missing = local().spawn(Command::new("/no/such/program")).unwrap_err();
+    assert!(missing.to_string().contains("/no/such/program"), "{missing}");
+
+    let nowhere = local()
+        .spawn(Command::new("true").cwd("/no/such/dir"))
+        .unwrap_err();
+    assert!(matches!(nowhere, SpawnError::WorkingDir { .. }), "{nowhere:?}");
+    assert!(nowhere.to_string().contains("/no/such/dir"));
+}
+
+#[test]
+fn events_are_a_stream_that_ends() {
+    use smol::stream::StreamExt;
+    let mut running = local().spawn(Command::new("true")).unwrap();
+    let events: Vec<ProcessEvent> = block_on(running.events().map(Result::unwrap).collect());
+    assert!(matches!(events.first(), Some(ProcessEvent::Started { .. })));
+    assert!(matches!(events.last(), Some(ProcessEvent::Exited(status)) if status.success()));
+}

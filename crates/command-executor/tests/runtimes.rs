@@ -1,0 +1,94 @@
+//! The same suite under smol, tokio and a bare async-executor: nothing here may depend on one of them.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+
+use std::time::Duration;
+
+use command_executor::executor::RunError;
+use command_executor::logs::{FollowItem, LogFrom};
+use command_executor::supervised::{Adopted, Ended, Outcome, StopPolicy};
+use command_executor::{Command, StdinMode, Supervisor};
+use smol::io::AsyncWriteExt;
+
+mod support;
+use support::*;
+
+async fn suite() {
+    within(async {
+        commands().await;
+        services().await;
+    })
+    .await;
+}
+
+async fn commands() {
+    let output = local()
+        .run(sh("echo out; echo err >&2; exit 4"), Some(DEADLINE))
+        .await
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.text().as_ref()),
+        (Some(4), "out\n")
+    );
+
+    let error = local()
+        .run(Command::new("sleep").arg("60"), Some(Duration::from_millis(100)))
+        .await;
+    assert!(matches!(error, Err(RunError::Timeout { .. })));
+
+    let mut cat = local()
+        .spawn(Command::new("cat").stdin(StdinMode::Piped))
+        .unwrap();
+    let mut stdin = cat.take_stdin().unwrap();
+    stdin.write_all(b"there and back").await.unwrap();
+    drop(stdin);
+    let (stdout, _, status) = collect(&mut cat).await;
+    assert_eq!(
+        (stdout.as_slice(), status.success()),
+        (&b"there and back"[..], true)
+    );
+}
+
+async fn services() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let spec = sh_spec(
+        &run_dir,
+        "trap 'echo bye; exit 6' TERM; echo up; while :; do sleep 0.05; done",
+    );
+    let service = supervisor().launch(&run_dir, &spec).await.unwrap();
+    let mut log = service.logs(LogFrom::Start).unwrap();
+    assert!(matches!(log.next().await.unwrap(), FollowItem::Line(line) if line.bytes == b"up"));
+    drop(service);
+    let Adopted::Running(service) = Supervisor::adopt(&run_dir).await.unwrap() else {
+        panic!("it runs")
+    };
+    service.stop(StopPolicy::default()).await.unwrap();
+    let Ended::Exited(record) = service.wait().await.unwrap() else {
+        panic!("it is recorded")
+    };
+    assert_eq!(record.outcome, Outcome::Exited(6));
+    assert!(matches!(log.next().await.unwrap(), FollowItem::Line(line) if line.bytes == b"bye"));
+    assert_eq!(log.next().await.unwrap(), FollowItem::End);
+}
+
+#[test]
+fn under_smol() {
+    smol::block_on(async { smol::spawn(suite()).await });
+}
+
+#[test]
+fn under_tokio() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { tokio::spawn(suite()).await.unwrap() });
+}
+
+#[test]
+fn under_async_executor() {
+    let executor = async_executor::Executor::new();
+    futures_lite::future::block_on(executor.run(executor.spawn(suite())));
+}

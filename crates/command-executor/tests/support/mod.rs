@@ -1,0 +1,100 @@
+//! What the tests of this crate share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use command_executor::supervised::LaunchSpec;
+use command_executor::{Command, Executor, ProcessEvent, Running, Supervisor};
+
+/// Far longer than anything here takes, and still an end.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The real shim, built as an example of this crate.
+pub(crate) fn shim() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let shim = me.parent().unwrap().parent().unwrap().join("examples/shim");
+    assert!(
+        shim.exists(),
+        "{} is missing: cargo build --examples",
+        shim.display()
+    );
+    shim
+}
+
+pub(crate) fn supervisor() -> Supervisor {
+    Supervisor::new(shim())
+}
+
+pub(crate) fn sh(script: &str) -> Command {
+    Command::new("sh").args(["-c", script])
+}
+
+/// A spec that runs a script, with a run id of its own.
+pub(crate) fn sh_spec(dir: &Path, script: &str) -> LaunchSpec {
+    let run_id = format!("test-{}-{}", std::process::id(), dir.display());
+    let mut spec = LaunchSpec::new("/bin/sh", "/", run_id);
+    spec.args = vec!["-c".into(), script.into()];
+    spec.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
+    spec
+}
+
+/// Runs a future to its end, or fails the test when that takes too long.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    smol::block_on(within(future))
+}
+
+/// The same inside a future.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    smol::future::or(future, async {
+        smol::Timer::after(DEADLINE).await;
+        panic!("not done within {DEADLINE:?}")
+    })
+    .await
+}
+
+/// Polls until something holds.
+pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process runs; a zombie does not.
+pub(crate) fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next())
+        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Reads a pid that a script writes to a file, once it is there whole.
+pub(crate) fn pid_in(path: &Path) -> u32 {
+    let read = || {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.strip_suffix('\n')?.parse().ok()
+    };
+    eventually(&format!("a pid in {}", path.display()), || read().is_some());
+    read().unwrap()
+}
+
+/// Everything a process writes, and how it ends.
+pub(crate) async fn collect(running: &mut Running) -> (Vec<u8>, Vec<u8>, std::process::ExitStatus) {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    loop {
+        match running.next_event().await.unwrap() {
+            Some(ProcessEvent::Started { pid }) => assert_eq!(pid, running.id()),
+            Some(ProcessEvent::Stdout(bytes)) => stdout.extend(bytes),
+            Some(ProcessEvent::Stderr(bytes)) => stderr.extend(bytes),
+            Some(ProcessEvent::Exited(status)) => return (stdout, stderr, status),
+            None => panic!("no exit was told"),
+        }
+    }
+}
+
+pub(crate) fn local() -> Executor {
+    Executor::local()
+}
