@@ -96,7 +96,8 @@ impl Diagnostics {
     /// All of them as a person reads them: message, place, source line, carets, advice. Ends with a line break
     /// unless empty.
     pub fn render(&self, color: bool) -> String {
-        self.0.iter().map(|diagnostic| diagnostic.render(color)).collect()
+        let rendered: Vec<String> = self.0.iter().map(|diagnostic| diagnostic.render(color)).collect();
+        rendered.join("\n")
     }
 
     /// All of them for scripts: `[{"severity","file","line","column","message","help"}]`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness_model::Template;
 
 use crate::diagnostics::Finding;
-use crate::keys::{SYNONYMS, Section, Shape};
+use crate::keys::{BUILD, HEALTH_CHECK, HOOKS, LIMITS, LOGS, RESOURCES, SYNONYMS, Section, Shape};
 use crate::read::{Allow, Reader, Text, secret_template};
 use crate::source::Span;
 use crate::suggest::{listed, nearest};
@@ -102,14 +102,17 @@ impl<'a> Fields<'a> {
                 .map(|key| key.name)
                 .filter(|name| fits(name))
         };
-        match synonym.or_else(|| nearest(&plain, names())) {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None if self.section.keys.len() <= 10 => Some(format!(
+        match (synonym.or_else(|| nearest(&plain, names())), home_of(&plain)) {
+            (Some(name), _) => Some(format!("did you mean `{name}`?")),
+            (None, Some(section)) if service_type.is_some() => {
+                Some(format!("it belongs in `{}`", section.name))
+            }
+            (None, _) if self.section.keys.len() <= 10 => Some(format!(
                 "a {} has {}",
                 self.section.name,
                 listed(names(), "no keys")
             )),
-            None => None,
+            (None, _) => None,
         }
     }
 
@@ -419,4 +422,11 @@ impl<'a> Fields<'a> {
                 .report(Finding::error(at, format!("{owner} needs `{key}`")));
         }
     }
+}
+
+/// The section within a service that has a key like this one.
+fn home_of(word: &str) -> Option<&'static Section> {
+    [&HEALTH_CHECK, &LOGS, &LIMITS, &RESOURCES, &HOOKS, &BUILD]
+        .into_iter()
+        .find(|section| section.key(word).is_some())
 }

@@ -4,6 +4,9 @@
 /// The types a service may have.
 pub(crate) const SERVICE_TYPES: [&str; 5] = ["process", "docker", "compose", "remote", "package"];
 
+/// From here on an upper bound is only what fits, and not worth telling.
+pub(crate) const WIDE: u64 = u32::MAX as u64;
+
 /// What may stand after a key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
@@ -49,11 +52,8 @@ impl Shape {
             Self::Text => "a string".into(),
             Self::Scalar => "a string or a number".into(),
             Self::Bool => "`true` or `false`".into(),
-            Self::Whole {
-                min: 0,
-                max: u64::MAX,
-            } => "a whole number".into(),
-            Self::Whole { min, max: u64::MAX } => format!("a whole number of at least {min}"),
+            Self::Whole { min: 0, max } if max >= WIDE => "a whole number".into(),
+            Self::Whole { min, max } if max >= WIDE => format!("a whole number of at least {min}"),
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
             Self::Duration => "a duration".into(),
             Self::Size => "a size".into(),

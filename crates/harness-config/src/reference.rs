@@ -1,6 +1,6 @@
 //! The YAML reference for people, from the table of keys.
 
-use crate::keys::{Key, SECTIONS, SERVICE_TYPES, Section, Shape};
+use crate::keys::{Key, SECTIONS, SERVICE_TYPES, Section, Shape, WIDE};
 
 const INTRODUCTION: &str = "\
 # services.yaml
@@ -119,8 +119,8 @@ fn value(shape: Shape) -> String {
         Shape::Text => "string".into(),
         Shape::Scalar => "string or number".into(),
         Shape::Bool => "`true`, `false`".into(),
-        Shape::Whole { min: 0, max } if max >= u64::from(u32::MAX) => "whole number".into(),
-        Shape::Whole { min, max } if max >= u64::from(u32::MAX) => format!("whole number from {min}"),
+        Shape::Whole { min: 0, max } if max >= WIDE => "whole number".into(),
+        Shape::Whole { min, max } if max >= WIDE => format!("whole number from {min}"),
         Shape::Whole { min, max } => format!("{min} to {max}"),
         Shape::Duration => "duration".into(),
         Shape::Size => "size".into(),

@@ -310,40 +310,55 @@ mod tests {
     }
 
     #[test]
-    fn spans_and_kinds() {
+    fn every_kind_of_node_has_its_place() {
         let text =
             "a: \"x${Y}\"\nb: [1.10, 0x10, yes, true, ~]\nc: &c {k: 'v'}\nd: *c\ne:\n  <<: *c\n  z: é\nf:\n";
         let (sources, node, findings) = tree(text);
         let mut out = String::new();
         dump(&sources, &node.unwrap(), &mut out);
-        assert_eq!(findings, vec![]);
-        assert_eq!(out, "");
+        assert_eq!(findings, []);
+        assert_eq!(
+            out,
+            concat!(
+                r#"a map="" [a:"a"] a string="\"x${Y}\"" "#,
+                r#"[b:"b"] a list="[" the number `1.10`="1.10" the number `0x10`="0x10" a string="yes" the boolean `true`="true" nothing="~" "#,
+                r#"[c:"c"] a map="{" [k:"k"] a string="'v'" [d:"d"] a map="{" [k:"k"] a string="'v'" "#,
+                r#"[e:"e"] a map="" [z:"z"] a string="é" [k:"k"] a string="'v'" [f:"f"] nothing="" "#,
+            )
+        );
     }
 
     #[test]
-    fn probe_errors() {
-        for text in [
-            "a: [1",
-            "a: 1\n---\nb: 2\n",
-            "a: !!int x",
-            "{a: 1}: 2",
-            "a: 1\na: 2\n",
-            "? [x]\n: 3",
-            "",
-            "\tx: 1",
-            "a: b: c",
-            &"[".repeat(5000),
-            "a: &a [*a]",
-            "a: .nan",
-            "a: !foo x",
-        ] {
-            let (_, node, findings) = tree(text);
-            println!(
-                "{:.20} -> {:?}\n   {:?}",
-                text,
-                node.map(|n| n.describe()),
-                findings
-            );
+    fn what_is_no_tree_is_said_at_its_place() {
+        let said = |text: &str| {
+            let (sources, node, findings) = tree(text);
+            assert!(node.is_none(), "{text}");
+            let (errors, _) = crate::diagnostics::finish(findings, &sources);
+            let first = errors.iter().next().unwrap();
+            format!("{}:{} {}", first.line, first.column, first.message)
+        };
+        assert_eq!(
+            said("a: 1\n---\nb: 2\n"),
+            "3:1 a second YAML document begins here"
+        );
+        assert_eq!(
+            said("a: 1\nb: c: d\n"),
+            "2:5 not valid YAML: mapping values are not allowed in this context"
+        );
+        assert!(said("a: &a [*a]\n").starts_with("1:8 "));
+        assert!(said("a: !foo x\n").starts_with("1:"));
+        assert!(said(&"[".repeat(5000)).contains("limit"));
+        assert!(said(&format!("{}x", "a: {".repeat(40))).contains("limit"));
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..9 {
+            let before = format!("*a{}, ", level - 1).repeat(10);
+            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
+        let (_, node, findings) = tree(&text);
+        assert!(node.is_none() && !findings.is_empty());
     }
 }

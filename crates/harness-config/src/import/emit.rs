@@ -1,0 +1,98 @@
+//! Writing YAML that reads back as the same text.
+
+use std::fmt::Write as _;
+
+use crate::tree::{Kind, Node};
+
+/// A scalar, quoted where YAML would otherwise take it for something else.
+pub(super) fn scalar(text: &str) -> String {
+    let plain = !text.is_empty()
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '.' | '_'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'))
+        && text.parse::<f64>().is_err()
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | ".nan" | ".inf" | "y" | "n"
+        );
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// A double-quoted scalar; JSON's strings are YAML's too.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A list in one line.
+pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| scalar(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// The text of a scalar node, whatever its type.
+pub(super) fn text_of(node: &Node) -> Option<String> {
+    match &node.kind {
+        Kind::String(text) | Kind::Number(text) => Some(text.clone()),
+        Kind::Bool(value) => Some(value.to_string()),
+        Kind::Null | Kind::List(_) | Kind::Map(_) => None,
+    }
+}
+
+/// The texts of a list, or of a single scalar.
+pub(super) fn texts_of(node: &Node) -> Vec<String> {
+    match &node.kind {
+        Kind::List(items) => items.iter().filter_map(text_of).collect(),
+        _ => text_of(node).into_iter().collect(),
+    }
+}
+
+/// Lines of a service.
+#[derive(Debug, Default)]
+pub(super) struct Lines(String);
+
+impl Lines {
+    /// `key: value`, at a depth of two blanks a step.
+    pub(super) fn put(&mut self, depth: usize, key: &str, value: &str) {
+        let blanks = "  ".repeat(depth);
+        let gap = if value.is_empty() { "" } else { " " };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{blanks}{}:{gap}{value}", scalar(key));
+    }
+
+    /// `- value`
+    pub(super) fn item(&mut self, depth: usize, value: &str) {
+        let _ = writeln!(self.0, "{}- {value}", "  ".repeat(depth));
+    }
+
+    /// `# text`, kept in one line.
+    pub(super) fn comment(&mut self, depth: usize, text: &str) {
+        let text: String = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let _ = writeln!(self.0, "{}# {text}", "  ".repeat(depth));
+    }
+
+    /// The lines.
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_plain_is_quoted() {
+        for plain in ["sh", "./bin/x", "a-b_c.d", "/x"] {
+            assert_eq!(scalar(plain), plain);
+        }
+        for text in [
+            "", "1", "1.5", "true", "No", "a: b", "- x", "#x", "a\nb", "*x", "~", "1e3", ".5", "infinity",
+        ] {
+            assert_eq!(scalar(text), quoted(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A first services.yaml from what a folder already has: a compose file, a Procfile, or nothing.
+
+mod compose;
+mod emit;
+mod procfile;
+
+use harness_model::ProjectName;
+
+pub use compose::from_compose;
+pub use procfile::from_procfile;
+
+use crate::diagnostics::Diagnostics;
+
+/// Why a file cannot be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// It is not YAML.
+    #[error("{0}")]
+    NotYaml(Diagnostics),
+    /// There is no service in it.
+    #[error("there is no service in it")]
+    NoServices,
+    /// A line of a Procfile is not `name: command`.
+    #[error("line {line} is not `name: command`")]
+    BadLine {
+        /// The line, from 1.
+        line: usize,
+    },
+}
+
+/// Where the first line of a new services.yaml tells editors to find the JSON Schema, relative to it.
+pub const SCHEMA_FILE: &str = "services.schema.json";
+
+/// The first lines of every file that is made here.
+fn header() -> String {
+    format!(
+        "# yaml-language-server: $schema={SCHEMA_FILE}\n# `harness schema > {SCHEMA_FILE}` makes the schema that editors complete from.\n\nversion: \"1.0\"\n"
+    )
+}
+
+/// A small services.yaml that starts on any machine with `sh`. The name is made a valid one.
+pub fn starter(name: &str) -> String {
+    format!(
+        "{}name: {}\n{STARTER}",
+        header(),
+        emit::scalar(ProjectName::from_lossy(name).as_str())
+    )
+}
+
+const STARTER: &str = r#"
+services:
+  # A oneshot is done when it exits 0. Whoever depends on it starts then.
+  prepare:
+    type: process
+    binary: sh
+    args: ["-c", "echo everything is prepared"]
+    oneshot: true
+
+  # This one keeps running. It is healthy once it has said so.
+  clock:
+    type: process
+    binary: sh
+    args: ["-c", "echo \"$GREETING, the clock is ticking\"; while :; do sleep 5; date; done"]
+    env:
+      GREETING: "${GREETING:-hello}"
+    dependencies:
+      - prepare
+    health_check:
+      log: "the clock is ticking"
+    restart: on-failure
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_has_a_valid_name_whatever_the_folder_is_called() {
+        for (folder, name) in [
+            ("My App", "my-app"),
+            ("", "project"),
+            ("2026", "\"2026\""),
+            ("true", "\"true\""),
+        ] {
+            assert!(starter(folder).contains(&format!("\nname: {name}\n")), "{folder}");
+        }
+    }
+}
