@@ -7,6 +7,10 @@
 //! Wire types are views made for clients; the domain stays elsewhere and is converted in harness-core. Only
 //! the vocabulary of `harness-model` (names, states, the project specification) is shared.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod client;
 mod link;
 pub mod message;

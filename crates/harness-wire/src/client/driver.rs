@@ -97,8 +97,9 @@ impl Shared {
     }
 }
 
-/// Ends all calls, whichever way the driver ends.
-struct Teardown(Arc<Shared>);
+/// Ends all calls, whichever way the driver ends. Made before the driver, since one that is dropped before it
+/// was ever polled has not run a line.
+pub(super) struct Teardown(pub(super) Arc<Shared>);
 
 impl Drop for Teardown {
     fn drop(&mut self) {
@@ -106,10 +107,10 @@ impl Drop for Teardown {
     }
 }
 
-pub(super) async fn drive(socket: Socket, shared: Arc<Shared>, outgoings: Outgoings) {
-    let teardown = Teardown(Arc::clone(&shared));
+pub(super) async fn drive(socket: Socket, teardown: Teardown, outgoings: Outgoings) {
+    let shared = &teardown.0;
     let (mut sender, mut receiver) = socket.split();
-    let read = async { Some(read(&mut receiver, &shared).await) };
+    let read = async { Some(read(&mut receiver, shared).await) };
     let write = async {
         match outgoings.write_to(&mut sender, |_| {}).await {
             Ok(()) => None,
@@ -132,7 +133,6 @@ pub(super) async fn drive(socket: Socket, shared: Arc<Shared>, outgoings: Outgoi
             future::or(answer, deadline).await;
         }
     }
-    drop(teardown);
 }
 
 async fn read(socket: &mut WebSocketReceiver<TlsStream<TcpStream>>, shared: &Shared) -> Disconnect {

@@ -23,7 +23,7 @@ use futures_rustls::rustls;
 
 pub use call::{Call, CallHandle, Item};
 pub use driver::Driver;
-use driver::{Shared, Socket};
+use driver::{Shared, Socket, Teardown};
 pub use error::{ClientError, ConnectError, Disconnect};
 
 use crate::link::{self, Gone, MAX_TEXT, Outbox};
@@ -112,7 +112,10 @@ pub async fn connect(
         outbox,
         server_program: hello.program.into(),
     };
-    Ok((client, Box::pin(driver::drive(socket, shared, outgoings))))
+    Ok((
+        client,
+        Box::pin(driver::drive(socket, Teardown(shared), outgoings)),
+    ))
 }
 
 async fn handshake(

@@ -63,7 +63,8 @@ pub enum ClientBody {
     Request(Box<Request>),
     /// Stop answering request `id`. It is still answered once, as cancelled. What it set in motion goes on.
     Cancel {},
-    /// The client takes this many more bytes on the stream of request `id`.
+    /// The client takes this many more bytes on the stream of request `id`: payload of binary frames and JSON of
+    /// events. A request begins with 1 MiB; the last frame may overdraw it. The response needs none.
     Credit(u64),
     /// The terminal of the exec or attach `id` has a new size.
     Resize(TerminalSize),
@@ -97,6 +98,7 @@ pub enum ServerBody {
     Error(ErrorBody),
     /// Something happened on the way.
     Event(Box<Event>),
-    /// The server takes this many more bytes of stdin on the stream of request `id`.
+    /// The server takes this many more bytes of stdin on the stream of request `id`. It begins with 256 KiB, never
+    /// to be exceeded.
     Credit(u64),
 }

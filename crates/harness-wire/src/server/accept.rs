@@ -10,7 +10,7 @@ use async_io::{Async, Timer};
 use async_net::TcpStream;
 use async_tungstenite::accept_hdr_async_with_config;
 use async_tungstenite::tungstenite::Message;
-use async_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use async_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use async_tungstenite::tungstenite::http::StatusCode;
 use futures_lite::{AsyncReadExt, StreamExt, future};
 use futures_rustls::TlsAcceptor;
@@ -74,9 +74,9 @@ async fn handshake(
         .map_err(AcceptError::Tls)?;
     *phase = Phase::Upgrade;
     let mut refused = None;
-    let check = |request: &Request, response: Response| check(request, response, &mut refused);
+    let gate = Gate(&mut refused);
     let web_socket_config = link::web_socket_config(limits.max_message);
-    let upgraded = accept_hdr_async_with_config(tls, check, Some(web_socket_config)).await;
+    let upgraded = accept_hdr_async_with_config(tls, gate, Some(web_socket_config)).await;
     let mut socket = upgraded.map_err(|e| refused.unwrap_or_else(|| AcceptError::Upgrade(Box::new(e))))?;
     *phase = Phase::Hello;
     match read_hello(&mut socket).await {
@@ -98,23 +98,23 @@ async fn handshake(
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the signature is tungstenite's")]
-fn check(
-    request: &Request,
-    response: Response,
-    refused: &mut Option<AcceptError>,
-) -> Result<Response, ErrorResponse> {
-    let (status, error) = if request.headers().contains_key("origin") {
-        (StatusCode::FORBIDDEN, AcceptError::Origin)
-    } else if request.uri().path() != link::PATH {
-        (StatusCode::NOT_FOUND, AcceptError::Resource)
-    } else {
-        return Ok(response);
-    };
-    let mut answer = ErrorResponse::new(Some(format!("{error}\n")));
-    *answer.status_mut() = status;
-    *refused = Some(error);
-    Err(answer)
+/// Looks at the HTTP request, and keeps why it was refused.
+struct Gate<'a>(&'a mut Option<AcceptError>);
+
+impl Callback for Gate<'_> {
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        let (status, error) = if request.headers().contains_key("origin") {
+            (StatusCode::FORBIDDEN, AcceptError::Origin)
+        } else if request.uri().path() != link::PATH {
+            (StatusCode::NOT_FOUND, AcceptError::Resource)
+        } else {
+            return Ok(response);
+        };
+        let mut answer = ErrorResponse::new(Some(format!("{error}\n")));
+        *answer.status_mut() = status;
+        *self.0 = Some(error);
+        Err(answer)
+    }
 }
 
 async fn read_hello(socket: &mut Socket) -> Result<Hello, AcceptError> {

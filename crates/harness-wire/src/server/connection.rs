@@ -23,7 +23,8 @@ use super::responder::{self, MessageLimits, Responder};
 use super::{Limits, SendError};
 use crate::link::{self, GOODBYE, Gone, MalformedMessage, Outbox, Outgoings};
 use crate::message::{
-    Channel, ClientBody, ClientMessage, DataFrame, ErrorCode, Hello, PROTOCOL_VERSION, Request, ServerBody,
+    Channel, ClientBody, ClientMessage, DataFrame, ErrorBody, ErrorCode, Hello, PROTOCOL_VERSION, Request,
+    ServerBody,
 };
 
 pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -61,6 +62,15 @@ impl Connection {
         &self.program
     }
 
+    /// Tells the client why it cannot stay, for instance at capacity, and says goodbye. Run the driver to its end.
+    pub fn refuse(self, why: ErrorBody) {
+        if let Ok(json) = responder::encode(0, ServerBody::Error(why), usize::MAX) {
+            // A client that left already does not need to be told.
+            let _ = self.outbox.push(Message::text(json));
+        }
+        self.outbox.close();
+    }
+
     /// Says goodbye after what is queued has been written: answers given before this arrive. Requests still in
     /// flight end as disconnected.
     pub fn close(&self) {
@@ -92,7 +102,8 @@ impl Shared {
     }
 }
 
-/// Tells every request that its client is gone, whichever way the driver ends.
+/// Tells every request that its client is gone, whichever way the driver ends. Made before the driver, since one
+/// that is dropped before it was ever polled has not run a line.
 struct Teardown(Arc<Shared>);
 
 impl Drop for Teardown {
@@ -120,14 +131,14 @@ pub(super) fn start(socket: Socket, tcp: TcpStream, hello: Hello, limits: &Limit
     };
     (
         connection,
-        Box::pin(drive(socket, tcp, shared, hand_over, outgoings)),
+        Box::pin(drive(socket, tcp, Teardown(shared), hand_over, outgoings)),
     )
 }
 
 async fn drive(
     socket: Socket,
     tcp: TcpStream,
-    shared: Arc<Shared>,
+    teardown: Teardown,
     hand_over: Sender<IncomingRequest>,
     outgoings: Outgoings,
 ) -> Result<(), ConnectionError> {
@@ -135,13 +146,13 @@ async fn drive(
         Read(Result<(), ConnectionError>),
         Wrote(Result<(), Error>),
     }
-    let _teardown = Teardown(Arc::clone(&shared));
+    let shared = &teardown.0;
     let (mut sender, mut receiver) = socket.split();
     let mut write = std::pin::pin!(outgoings.write_to(&mut sender, |id| {
         shared.in_flight(|requests| requests.remove(&id));
     }));
     let first = {
-        let read = async { First::Read(read(&mut receiver, &shared, hand_over).await) };
+        let read = async { First::Read(read(&mut receiver, shared, hand_over).await) };
         let wrote = async { First::Wrote(write.as_mut().await) };
         future::or(read, wrote).await
     };

@@ -101,7 +101,7 @@ impl Admitted {
     /// The handshake succeeded: the place among those in the handshake is free again.
     ///
     /// # Errors
-    /// When too many connections are open: close this one.
+    /// When too many connections are open: [refuse](super::Connection::refuse) this one.
     pub fn authenticated(&mut self) -> Result<(), AtCapacity> {
         if self.authenticated {
             return Ok(());
