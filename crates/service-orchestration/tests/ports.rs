@@ -122,6 +122,17 @@ fn of_workers_the_parent_is_named() {
 }
 
 #[test]
+fn a_holder_may_be_below_a_process_we_know() {
+    let (stranger, other) = (Stranger::listening(0), Stranger::listening(0));
+    let holder = held("127.0.0.1", stranger.port, Tcp).remove(0);
+    assert!(holder.descends_from(stranger.child.id()));
+    assert!(holder.descends_from(std::process::id()));
+    assert!(!holder.descends_from(other.child.id()));
+    drop(stranger);
+    assert!(!holder.descends_from(std::process::id()), "it is gone");
+}
+
+#[test]
 fn wildcards_are_in_the_way_of_every_address() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -45,6 +45,14 @@ pub struct Holder {
     pub user: Option<String>,
 }
 
+impl Holder {
+    /// Whether it is the process `ancestor` or descends from it, so that a service which is about to be replaced is
+    /// not a stranger on its own port: everything of a service descends from its shim. Unknown processes do not.
+    pub fn descends_from(&self, ancestor: u32) -> bool {
+        self.pid.is_some_and(|pid| owner::descends_from(pid, ancestor))
+    }
+}
+
 impl fmt::Display for Holder {
     /// `postgres (pid 812, user postgres, not harness)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

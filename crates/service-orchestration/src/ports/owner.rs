@@ -79,6 +79,13 @@ fn first_of_family(pids: &BTreeSet<u32>) -> Option<u32> {
         .or_else(|| pids.first().copied())
 }
 
+/// Whether a process is `ancestor` or below it.
+pub(super) fn descends_from(pid: u32, ancestor: u32) -> bool {
+    std::iter::successors(Some(pid), |pid| status_field(*pid, "PPid:"))
+        .take_while(|pid| *pid != 0)
+        .any(|pid| pid == ancestor)
+}
+
 fn describe(pid: u32) -> Owner {
     Owner {
         pid,
