@@ -350,6 +350,8 @@ fn what_cannot_be_probed_is_refused() {
         "http://localhost:99999/",
         "http://localhost:0/",
         "http://localhost:x/",
+        "http://localhost:+80/",
+        "http://localhost::80/",
         "http://a b/",
         "http://[::1/",
     ] {
@@ -375,10 +377,19 @@ fn what_cannot_be_probed_is_refused() {
 
 #[test]
 fn nothing_shows_credentials() {
-    let error = http("http://admin:hunter2@localhost:8080/?token=hunter2").unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-    let error = http("https://localhost:8080/?token=hunter2").unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    for url in [
+        "http://admin:hunter2@localhost:8080/",
+        "http://admin:hun/ter2hunter2@localhost/",
+        "https://admin:hunter2@localhost/",
+        "admin:hunter2@localhost/",
+        "ftp://admin:hunter2@localhost/",
+        "http://localhost:8080:80/?token=hunter2",
+        "https://localhost:8080/?token=hunter2",
+        "localhost:8080/?token=hunter2",
+    ] {
+        let error = http(url).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
     let probe = http("http://localhost:8080/x?token=hunter2").unwrap();
     assert_eq!(probe.describe(), "http localhost:8080/x?…");
     assert!(!format!("{probe:?}").contains("hunter2"), "{probe:?}");

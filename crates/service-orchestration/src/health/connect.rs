@@ -36,10 +36,7 @@ impl HostPort {
     /// `localhost:80`, `10.0.0.1:80`, `[::1]:80`; port 0 is nowhere.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        if !port.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        Self::new(host, port.parse().ok()?)
+        Self::new(host, parse_port(port)?)
     }
 
     /// As in a URL: an IPv6 address stands in brackets.
@@ -75,6 +72,13 @@ impl HostPort {
             },
         }
     }
+}
+
+/// Digits alone: the standard library would take a sign as well.
+pub(super) fn parse_port(text: &str) -> Option<u16> {
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 fn is_name_char(c: char) -> bool {

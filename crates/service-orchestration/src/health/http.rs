@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use async_trait::async_trait;
 use futures_lite::future;
+use harness_model::REDACTED;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -18,7 +19,7 @@ use hyper::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use smol_hyper::rt::FuturesIo;
 
-use super::connect::{HostPort, connect, io_outcome, within};
+use super::connect::{HostPort, connect, io_outcome, parse_port, within};
 use super::{ProbeConfigError, Prober};
 use crate::machine::ProbeOutcome;
 
@@ -47,15 +48,13 @@ pub struct HttpProbe {
 /// # Errors
 /// When it is not a plain `http://` URL.
 pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
-    let shown = || url.split(['?', '#']).next().unwrap_or(url).to_owned();
+    let shown = || without_secrets(url);
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(ProbeConfigError::MissingScheme { url: shown() });
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    if let Some((_, host)) = authority.rsplit_once('@') {
-        return Err(ProbeConfigError::Credentials {
-            host: host.to_owned(),
-        });
+    if authority.contains('@') {
+        return Err(ProbeConfigError::Credentials);
     }
     match scheme.to_ascii_lowercase().as_str() {
         "http" => {}
@@ -70,10 +69,11 @@ pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
         .parse()
         .map_err(|error: hyper::http::uri::InvalidUri| invalid(&error.to_string()))?;
     let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?;
-    let port = match authority.as_str()[authority.host().len()..].trim_start_matches(':') {
-        "" => 80,
-        port => port.parse().map_err(|_| invalid("its port is not valid"))?,
+    let port = match &authority.as_str()[authority.host().len()..] {
+        "" | ":" => Some(80),
+        port => port.strip_prefix(':').and_then(parse_port),
     };
+    let port = port.ok_or_else(|| invalid("its port is not valid"))?;
     let address = HostPort::new(authority.host(), port).ok_or_else(|| invalid("its host is not valid"))?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("its host is not valid"))?;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
@@ -83,6 +83,19 @@ pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
         host,
         target,
     })
+}
+
+/// A URL as it may be shown: without its query, and without what stands before an `@`.
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
+    let (scheme, rest) = url
+        .split_once("://")
+        .map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}{separator}{REDACTED}@{rest}"),
+        None => url.to_owned(),
+    }
 }
 
 impl fmt::Debug for HttpProbe {

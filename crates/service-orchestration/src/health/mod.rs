@@ -50,31 +50,28 @@ pub enum ProbeConfigError {
     /// The URL has no `http://` in front.
     #[error("the health check URL `{url}` has no scheme; write `http://{url}`")]
     MissingScheme {
-        /// As written.
+        /// As written, without its query and without credentials.
         url: String,
     },
     /// Only plain HTTP is spoken: whose certificate to trust is a question that a command can answer better.
     #[error("https health checks are not supported (`{url}`); use `http`, or a `command` such as curl")]
     HttpsUnsupported {
-        /// As written, without its query.
+        /// As written, without its query and without credentials.
         url: String,
     },
     /// Another scheme than http.
     #[error("the health check URL `{url}` must begin with `http://`")]
     UnknownScheme {
-        /// As written, without its query.
+        /// As written, without its query and without credentials.
         url: String,
     },
     /// A user or password stands in the URL; it would show in every failure report.
-    #[error("the health check URL for `{host}` must not contain a user or password; use a `command`")]
-    Credentials {
-        /// The host that was meant.
-        host: String,
-    },
+    #[error("a health check URL must not contain a user or password; use a `command` instead")]
+    Credentials,
     /// It is no URL.
     #[error("the health check URL `{url}` is not valid: {reason}")]
     InvalidUrl {
-        /// As written, without its query.
+        /// As written, without its query and without credentials.
         url: String,
         /// What is wrong with it.
         reason: String,
