@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness_model::Template;
 
 use crate::diagnostics::Finding;
-use crate::keys::{BUILD, HEALTH_CHECK, HOOKS, LIMITS, LOGS, RESOURCES, SYNONYMS, Section, Shape};
+use crate::keys::{BUILD, HEALTH_CHECK, HOOKS, LIMITS, LOGS, RESOURCES, SERVICE, SYNONYMS, Section, Shape};
 use crate::read::{Allow, Reader, Text, secret_template};
 use crate::source::Span;
 use crate::suggest::{listed, nearest};
@@ -34,8 +34,8 @@ impl<'a> Fields<'a> {
                 reader.report(Finding::error(
                     node.span,
                     format!(
-                        "expected a map of the keys of a {}, found {}",
-                        section.name,
+                        "expected a map with the keys of {}, found {}",
+                        section.title,
                         node.describe()
                     ),
                 ));
@@ -102,18 +102,24 @@ impl<'a> Fields<'a> {
                 .map(|key| key.name)
                 .filter(|name| fits(name))
         };
-        match (synonym.or_else(|| nearest(&plain, names())), home_of(&plain)) {
-            (Some(name), _) => Some(format!("did you mean `{name}`?")),
-            (None, Some(section)) if service_type.is_some() => {
-                Some(format!("it belongs in `{}`", section.name))
-            }
-            (None, _) if self.section.keys.len() <= 10 => Some(format!(
-                "a {} has {}",
-                self.section.name,
-                listed(names(), "no keys")
-            )),
-            (None, _) => None,
+        if let Some(name) = synonym.or_else(|| nearest(&plain, names())) {
+            return Some(format!("did you mean `{name}`?"));
         }
+        if let Some(service_type) = service_type
+            && let Some((section, key)) = inner_key(&plain, service_type)
+        {
+            return Some(match key == plain {
+                true => format!("it belongs in `{}`", section.name),
+                false => format!("did you mean `{key}` in `{}`?", section.name),
+            });
+        }
+        (self.section.keys.len() <= 10).then(|| {
+            format!(
+                "the keys of {} are {}",
+                self.section.title,
+                listed(names(), "none")
+            )
+        })
     }
 
     /// The entry of a key, empty values included.
@@ -424,9 +430,21 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The section within a service that has a key like this one.
-fn home_of(word: &str) -> Option<&'static Section> {
-    [&HEALTH_CHECK, &LOGS, &LIMITS, &RESOURCES, &HOOKS, &BUILD]
-        .into_iter()
-        .find(|section| section.key(word).is_some())
+/// The section within a service of this type that has a key like this one.
+fn inner_key(word: &str, service_type: &str) -> Option<(&'static Section, &'static str)> {
+    let sections = || {
+        [&HEALTH_CHECK, &LOGS, &LIMITS, &RESOURCES, &HOOKS, &BUILD]
+            .into_iter()
+            .filter(|section| {
+                SERVICE
+                    .key(section.name)
+                    .is_some_and(|key| key.types.is_empty() || key.types.contains(&service_type))
+            })
+    };
+    let exact = sections().find_map(|section| section.key(word).map(|key| (section, key.name)));
+    exact.or_else(|| {
+        sections().find_map(|section| {
+            nearest(word, section.keys.iter().map(|key| key.name)).map(|name| (section, name))
+        })
+    })
 }

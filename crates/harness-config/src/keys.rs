@@ -63,10 +63,10 @@ impl Shape {
                 words.join(", ")
             }
             Self::List(Self::Text | Self::Scalar) => "a list of strings".into(),
-            Self::List(item) => format!("a list ({})", item.describe()),
+            Self::List(_) => "a list".into(),
             Self::Map(Self::Section(section)) => format!("a map of names to {}", section.plural),
             Self::Map(_) => "a map".into(),
-            Self::Section(section) => format!("a map ({})", section.name),
+            Self::Section(section) => format!("a map with the keys of {}", section.title),
             Self::Any(shapes) => {
                 let shapes: Vec<String> = shapes.iter().map(|shape| shape.describe()).collect();
                 shapes.join(", or ")
@@ -111,8 +111,11 @@ impl Key {
 /// A map with known keys.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// Its name in messages, the reference and the schema's `$defs`.
+    /// Its name in the schema's `$defs` and the reference.
     pub name: &'static str,
+    /// What one of it is called in messages.
+    pub title: &'static str,
+    /// What several of it are called in messages.
     pub plural: &'static str,
     pub keys: &'static [Key],
     /// The keys it cannot be without.
@@ -158,6 +161,7 @@ const PACKAGE: &[&str] = &["package"];
 /// The whole file.
 pub(crate) static PROJECT: Section = Section {
     name: "project",
+    title: "a services.yaml",
     plural: "projects",
     required: &["services"],
     extensible: true,
@@ -195,6 +199,7 @@ pub(crate) static PROJECT: Section = Section {
 /// `settings`.
 pub(crate) static SETTINGS: Section = Section {
     name: "settings",
+    title: "`settings`",
     plural: "settings",
     required: &[],
     extensible: false,
@@ -230,6 +235,7 @@ pub(crate) static SETTINGS: Section = Section {
 /// A network.
 pub(crate) static NETWORK: Section = Section {
     name: "network",
+    title: "a network",
     plural: "networks",
     required: &["type"],
     extensible: false,
@@ -256,6 +262,7 @@ pub(crate) static NETWORK: Section = Section {
 /// A node of a network.
 pub(crate) static NODE: Section = Section {
     name: "node",
+    title: "a node",
     plural: "nodes",
     required: &["host"],
     extensible: false,
@@ -281,6 +288,7 @@ pub(crate) static NODE: Section = Section {
 /// A service.
 pub(crate) static SERVICE: Section = Section {
     name: "service",
+    title: "a service",
     plural: "services",
     required: &["type"],
     extensible: false,
@@ -338,6 +346,7 @@ pub(crate) static SERVICE: Section = Section {
 /// An entry of `files`.
 pub(crate) static FILE: Section = Section {
     name: "file",
+    title: "a file",
     plural: "files",
     required: &["template", "target"],
     extensible: false,
@@ -354,6 +363,7 @@ pub(crate) static FILE: Section = Section {
 /// An entry of `ports` as a map.
 pub(crate) static PORT: Section = Section {
     name: "port",
+    title: "a port",
     plural: "ports",
     required: &["port"],
     extensible: false,
@@ -374,6 +384,7 @@ pub(crate) static PORT: Section = Section {
 /// An entry of `dependencies` as a map.
 pub(crate) static DEPENDENCY: Section = Section {
     name: "dependency",
+    title: "a dependency",
     plural: "dependencies",
     required: &["service"],
     extensible: false,
@@ -408,6 +419,7 @@ pub(crate) static DEPENDENCY: Section = Section {
 /// `health_check`.
 pub(crate) static HEALTH_CHECK: Section = Section {
     name: "health_check",
+    title: "`health_check`",
     plural: "health checks",
     required: &[],
     extensible: false,
@@ -451,6 +463,7 @@ pub(crate) static HEALTH_CHECK: Section = Section {
 /// `restart` as a map.
 pub(crate) static RESTART: Section = Section {
     name: "restart",
+    title: "`restart`",
     plural: "restart policies",
     required: &["policy"],
     extensible: false,
@@ -467,6 +480,7 @@ pub(crate) static RESTART: Section = Section {
 /// `logs`.
 pub(crate) static LOGS: Section = Section {
     name: "logs",
+    title: "`logs`",
     plural: "log limits",
     required: &[],
     extensible: false,
@@ -479,6 +493,7 @@ pub(crate) static LOGS: Section = Section {
 /// `hooks`.
 pub(crate) static HOOKS: Section = Section {
     name: "hooks",
+    title: "`hooks`",
     plural: "hooks",
     required: &[],
     extensible: false,
@@ -501,6 +516,7 @@ pub(crate) static HOOKS: Section = Section {
 /// `limits`.
 pub(crate) static LIMITS: Section = Section {
     name: "limits",
+    title: "`limits`",
     plural: "limits",
     required: &[],
     extensible: false,
@@ -521,6 +537,7 @@ pub(crate) static LIMITS: Section = Section {
 /// `resources`.
 pub(crate) static RESOURCES: Section = Section {
     name: "resources",
+    title: "`resources`",
     plural: "resources",
     required: &[],
     extensible: false,
@@ -534,6 +551,7 @@ pub(crate) static RESOURCES: Section = Section {
 /// `build` as a map.
 pub(crate) static BUILD: Section = Section {
     name: "build",
+    title: "`build`",
     plural: "builds",
     required: &[],
     extensible: false,

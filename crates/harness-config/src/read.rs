@@ -297,25 +297,31 @@ impl Reader<'_> {
 
     /// `true` or `false`.
     pub(crate) fn bool(&self, node: &Node) -> Option<bool> {
-        match &node.kind {
+        let text = match &node.kind {
             Kind::Bool(value) => return Some(*value),
-            Kind::String(text) if text.contains("${") => match self.text(node, false)?.value.as_str() {
-                "true" => return Some(true),
-                "false" => return Some(false),
-                _ => {}
-            },
-            Kind::String(text) if matches!(text.as_str(), "yes" | "no" | "on" | "off") => {
-                let right = matches!(text.as_str(), "yes" | "on");
-                self.report(
-                    Finding::error(node.span, format!("expected `true` or `false`, found `{text}`"))
-                        .help(format!("write `{right}`")),
-                );
+            Kind::String(_) => self.text(node, false)?.value,
+            _ => {
+                self.wrong_type(node, "`true` or `false`");
                 return None;
             }
-            _ => {}
+        };
+        let interpolated = matches!(&node.kind, Kind::String(written) if *written != text);
+        match text.as_str() {
+            "true" if interpolated => Some(true),
+            "false" if interpolated => Some(false),
+            other => {
+                let help = match other {
+                    "true" | "yes" | "on" => Some("write `true`".to_owned()),
+                    "false" | "no" | "off" => Some("write `false`".to_owned()),
+                    _ => None,
+                };
+                self.report(
+                    Finding::error(node.span, format!("expected `true` or `false`, found `{other}`"))
+                        .maybe_help(help),
+                );
+                None
+            }
         }
-        self.wrong_type(node, "`true` or `false`");
-        None
     }
 
     /// A whole number within bounds.

@@ -64,7 +64,7 @@ fn known(context: &Context<'_>, mention: &Mention, target: &DraftService) {
             let help = did_you_mean(port.as_str(), names()).unwrap_or_else(|| {
                 format!(
                     "its named ports are {}",
-                    listed(names(), "none: give the port a `name`")
+                    listed(names(), "none; give one a `name`")
                 )
             });
             context.report(
