@@ -192,8 +192,10 @@ fn text_message(text: &str, shared: &Shared) -> Result<(), Disconnect> {
 
 fn finish(id: u64, item: Result<Item, crate::message::ErrorBody>, shared: &Shared) {
     if let Some(call) = shared.forget(id) {
+        // First, so that who has the response finds stdin closed.
+        call.stdin.close();
         deliver(&call, item, 0);
-        call.end();
+        call.items.close();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What goes on between a client and a server that behave.
 
 use harness_wire::client::{ClientError, Item};
-use harness_wire::message::{Channel, ErrorCode, Event, Request, Response, TerminalSize};
+use harness_wire::message::{Channel, DaemonStopRequest, ErrorCode, Event, Request, Response, TerminalSize};
 use harness_wire::server::Limits;
 use serde_json::json;
 
@@ -250,5 +250,23 @@ fn both_sides_learn_that_the_other_is_gone() {
         assert!(matches!(refused, Err(ClientError::Disconnected(_))));
         server.end().await.unwrap();
         server.control().await;
+    });
+}
+
+#[test]
+fn a_closing_server_delivers_its_last_answers() {
+    smol::block_on(async {
+        let server = Server::start(spawn_on_smol(), Limits::default()).await;
+        for _ in 0..20 {
+            let client = server.connect().await;
+            let mut idle = open(&client, "idle", json!(null)).await;
+            let stop = Request::DaemonStop(DaemonStopRequest { services: false });
+            assert_eq!(in_time(client.request(stop)).await.unwrap(), Response::Done {});
+            assert!(matches!(
+                in_time(idle.next()).await,
+                Err(ClientError::Disconnected(_))
+            ));
+            server.end().await.unwrap();
+        }
     });
 }

@@ -109,6 +109,11 @@ impl Server {
                     }
                     let requests = async {
                         while let Some(request) = connection.next_request().await {
+                            if matches!(request.request, Request::DaemonStop(_)) {
+                                request.responder.respond(Ok(Response::Done {})).await.unwrap();
+                                connection.close();
+                                continue;
+                            }
                             spawn(Box::pin(answer(request, sent.clone())));
                         }
                     };
