@@ -172,6 +172,7 @@ fn describe(found: &Recovered) -> String {
             ..
         } => "its supervisor died".to_owned(),
         Recovered::Ended { .. } => "had ended before".to_owned(),
+        Recovered::Failed { .. } => "had failed before".to_owned(),
         Recovered::Rebooted { .. } => "the machine was rebooted".to_owned(),
         Recovered::Idle { .. } => "was not running".to_owned(),
     }

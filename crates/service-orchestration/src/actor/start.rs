@@ -1,7 +1,6 @@
 //! Taking in an order to start: everything that can be refused is refused here, before anything changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_channel::Receiver;
@@ -201,20 +200,14 @@ impl Driver {
         steps: &[PlannedStep],
         prepared: &BTreeMap<ServiceName, Prepared>,
     ) -> Result<(), OrderError> {
-        // What our own services of this project hold now goes away before it is needed again, or is refused by
-        // the address plan as a duplicate.
-        let ours: BTreeSet<(IpAddr, u16)> = self
-            .registry
-            .services(&project.name)
-            .iter()
-            .filter(|record| record.state.is_live())
-            .flat_map(|record| {
-                record
-                    .addresses
-                    .ports
-                    .iter()
-                    .map(|port| (port.host_ip, port.port))
-            })
+        // What our own services hold now goes away before it is needed again, or is refused by the address plan
+        // as a duplicate. A stranger on the same port is neither.
+        let roots: Vec<u32> = self
+            .projects
+            .get(&project.name)
+            .into_iter()
+            .flat_map(|state| state.services.values())
+            .filter_map(|service| service.live.as_ref()?.instance.as_ref()?.root_pid())
             .collect();
         let begins = |change| matches!(change, Change::Start | Change::Replace | Change::Restart);
         let mut wanted = Vec::new();
@@ -222,14 +215,7 @@ impl Driver {
             let Some(own) = prepared.get(&step.service) else {
                 continue;
             };
-            for port in own
-                .addresses
-                .ports
-                .iter()
-                .filter(|p| !ours.contains(&(p.host_ip, p.port)))
-            {
-                wanted.push((&step.service, port));
-            }
+            wanted.extend(own.addresses.ports.iter().map(|port| (&step.service, port)));
         }
         let asked: Vec<_> = wanted
             .iter()
@@ -244,7 +230,8 @@ impl Driver {
             .filter_map(|(service, port)| {
                 let holder = holders
                     .iter()
-                    .find(|holder| holder.port == port.port && holder.protocol == port.protocol)?;
+                    .find(|h| (h.address, h.port, h.protocol) == (port.host_ip, port.port, port.protocol))
+                    .filter(|holder| !roots.iter().any(|root| holder.descends_from(*root)))?;
                 let written = |spec: &&PortSpec| spec.port == port.port && spec.protocol == port.protocol;
                 let origin = project.services.get(service)?.ports.iter().find(written);
                 Some(PortConflict {

@@ -190,6 +190,8 @@ pub trait SessionStdin: Send {
 pub trait Instance: Send + Sync {
     /// Its main process, where it has one on this machine.
     fn pid(&self) -> Option<u32>;
+    /// The process that everything of it descends from, where there is one on this machine.
+    fn root_pid(&self) -> Option<u32>;
     /// When it started.
     fn started_at(&self) -> WallTime;
     /// Waits until everything of it is gone.

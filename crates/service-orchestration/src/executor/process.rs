@@ -239,6 +239,10 @@ impl Instance for LocalInstance {
         Some(self.supervised.identity().main.pid)
     }
 
+    fn root_pid(&self) -> Option<u32> {
+        Some(self.supervised.identity().shim.pid)
+    }
+
     fn started_at(&self) -> WallTime {
         WallTime(self.supervised.identity().started_at_ns)
     }

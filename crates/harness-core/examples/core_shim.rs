@@ -1,0 +1,5 @@
+//! The shim for this crate's tests, which cannot use the binary of another package.
+
+fn main() -> std::process::ExitCode {
+    harness_shim::main()
+}
