@@ -3,18 +3,19 @@
 //! A follower ends when the run is over and everything it wrote was read. Whether it is over is asked *before*
 //! the read that finds nothing more, so that nothing written in between is missed.
 
+mod watch;
+
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use blocking::unblock;
-use rustix::fs::inotify;
 
 use harness_shim::log::{Lines, ReadItem, Reader};
-use harness_shim::run_dir::{LOCK, LOG_DIR, LockState, RunDir, RunDirError};
+use harness_shim::run_dir::{LOG_DIR, LockState, RunDir, RunDirError};
+
+use watch::{Change, Watch};
 
 pub use harness_shim::log::{GapCause, Line, LogError, Stream};
 
@@ -50,12 +51,10 @@ pub enum FollowItem {
 #[non_exhaustive]
 pub enum FollowError {
     /// The run directory cannot be watched for changes.
-    #[error("cannot watch {}: {operation} failed", path.display())]
+    #[error("cannot watch {} for changes", path.display())]
     Watch {
         /// The run directory.
         path: PathBuf,
-        /// Which operation.
-        operation: &'static str,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -75,6 +74,8 @@ pub struct LogFollower {
     from: LogFrom,
     /// `None`: it does not wait for more.
     watch: Option<Watch>,
+    /// The lock was seen being closed, and not yet waited for.
+    lock_closing: bool,
     state: State,
 }
 
@@ -112,11 +113,15 @@ impl LogFollower {
     /// When the run directory cannot be watched.
     pub fn new(run_dir: impl Into<PathBuf>, from: LogFrom) -> Result<Self, FollowError> {
         let run_dir = run_dir.into();
-        let watch = Some(Watch::new(&run_dir)?);
+        let watch = Watch::new(&run_dir).map_err(|source| FollowError::Watch {
+            path: run_dir.clone(),
+            source,
+        })?;
         Ok(Self {
             run_dir,
             from,
-            watch,
+            watch: Some(watch),
+            lock_closing: false,
             state: State::New,
         })
     }
@@ -127,6 +132,7 @@ impl LogFollower {
             run_dir: run_dir.into(),
             from,
             watch: None,
+            lock_closing: false,
             state: State::New,
         }
     }
@@ -149,6 +155,10 @@ impl LogFollower {
             if let Some(item) = cursor.pending.pop_front() {
                 return Ok(item);
             }
+            if self.lock_closing {
+                released(&self.run_dir).await?;
+                self.lock_closing = false;
+            }
             let over = match &self.watch {
                 Some(_) => is_over(&self.run_dir)?,
                 None => true,
@@ -157,7 +167,7 @@ impl LogFollower {
                 continue;
             }
             match &self.watch {
-                Some(watch) if !over => watch.changed(&self.run_dir).await?,
+                Some(watch) if !over => self.lock_closing = watch.changed().await == Change::LockClosing,
                 _ => {
                     cursor.finish();
                     if cursor.pending.is_empty() {
@@ -188,6 +198,19 @@ pub async fn last_lines(run_dir: impl Into<PathBuf>, lines: u64) -> Result<Vec<L
             }
         }
     }
+}
+
+/// How long a lock that is being closed may take to be free.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Waits until a lock that is being closed is free.
+async fn released(run_dir: &Path) -> Result<(), RunDirError> {
+    let mut pause = Duration::from_millis(1);
+    while pause < CLOSING && !is_over(run_dir)? {
+        Timer::after(pause).await;
+        pause *= 2;
+    }
+    Ok(())
 }
 
 /// Whether nothing will be written to the log any more.
@@ -267,67 +290,5 @@ impl Cursor {
                 lines -= 1;
             }
         }
-    }
-}
-
-/// How long a lock that is being closed may take to be free.
-const CLOSING: Duration = Duration::from_secs(1);
-
-/// Wakes when a run directory changes.
-#[derive(Debug)]
-struct Watch(Async<OwnedFd>);
-
-impl Watch {
-    fn new(run_dir: &Path) -> Result<Self, FollowError> {
-        let fail = |operation| {
-            move |source: std::io::Error| FollowError::Watch {
-                path: run_dir.to_path_buf(),
-                operation,
-                source,
-            }
-        };
-        let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-            .map_err(|error| fail("inotify_init")(error.into()))?;
-        let log = inotify::WatchFlags::CREATE | inotify::WatchFlags::MODIFY;
-        inotify::add_watch(&fd, run_dir.join(LOG_DIR), log)
-            .map_err(|error| fail("inotify_add_watch")(error.into()))?;
-        // Written files are closed, and the lock too when its holder ends, however it ends.
-        inotify::add_watch(&fd, run_dir, inotify::WatchFlags::CLOSE_WRITE)
-            .map_err(|error| fail("inotify_add_watch")(error.into()))?;
-        Ok(Self(Async::new(fd).map_err(fail("registering for events"))?))
-    }
-
-    /// Waits for a change and takes what is known of it.
-    async fn changed(&self, run_dir: &Path) -> Result<(), FollowError> {
-        let closing = self
-            .0
-            .read_with(|fd| {
-                let mut buffer = [const { MaybeUninit::uninit() }; 4096];
-                let mut reader = inotify::Reader::new(fd, &mut buffer);
-                let mut closing = reader
-                    .next()?
-                    .file_name()
-                    .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
-                while !reader.is_buffer_empty() {
-                    let event = reader.next()?;
-                    closing |= event
-                        .file_name()
-                        .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
-                }
-                Ok(closing)
-            })
-            .await
-            .map_err(|source| FollowError::Watch {
-                path: run_dir.to_path_buf(),
-                operation: "reading changes",
-                source,
-            })?;
-        // The kernel tells of a close just before it releases the lock.
-        let mut pause = Duration::from_millis(1);
-        while closing && pause < CLOSING && !is_over(run_dir)? {
-            Timer::after(pause).await;
-            pause *= 2;
-        }
-        Ok(())
     }
 }

@@ -24,6 +24,8 @@ use async_io::Async;
 use futures_lite::{Stream, future, stream as streams};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
 
+use harness_shim::tree;
+
 use crate::attached::signal_from_number;
 use crate::command::WindowSize;
 use crate::pty;
@@ -198,13 +200,22 @@ impl Running {
         ended_is_fine(kill_process_group(self.pid, signal_from_number(number)?))
     }
 
-    /// Kills the process and its group, at once.
+    /// Kills the process, its group, and while it runs its descendants outside of the group too. A descendant
+    /// that has lost its parents and left the group is not found: what must never escape belongs under a shim.
     pub fn kill_tree(&self) {
-        if let Some(pidfd) = &self.pidfd {
-            // A child that has not reached its own group yet is reached by its pidfd. Both calls fail only
-            // when there is nobody left to kill.
-            let _ = kill_process_group(self.pid, Signal::KILL);
-            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        let Some(pidfd) = &self.pidfd else { return };
+        let running = matches!(self.phase, Phase::New | Phase::Running);
+        // Found before the kill: afterwards they are descendants of somebody else.
+        let descendants = match running {
+            true => tree::descendants(self.id()).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        // A child that has not reached its own group yet is reached by its pidfd. All of these fail only when
+        // there is nobody left to kill, or nobody that we may kill.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        for process in descendants {
+            let _ = process.signal(Signal::KILL.as_raw());
         }
     }
 

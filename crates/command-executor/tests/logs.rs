@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
 
 use command_executor::logs::{FollowItem, LogFollower, LogFrom, Stream, last_lines};
-use command_executor::supervised::{LogLimits, TtySize};
+use command_executor::supervised::{LogLimits, Stdin, TtySize};
 
 mod support;
 use support::*;
@@ -122,6 +122,55 @@ fn a_follower_ends_when_the_shim_is_killed() {
     let ((), end) = block_on(smol::future::zip(kill, follower.next()));
     assert_eq!(end.unwrap(), FollowItem::End);
     assert_eq!(block_on(follower.next()).unwrap(), FollowItem::End);
+    block_on(service.wait()).unwrap();
+}
+
+#[test]
+fn three_hundred_followers_are_no_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let mut spec = sh_spec(&run_dir, "read -r line; seq 100");
+    spec.stdin = Stdin::Keep;
+    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let followers: Vec<_> = (0..300).map(|_| service.logs(LogFrom::Start).unwrap()).collect();
+    let executor = smol::LocalExecutor::new();
+    let tasks: Vec<_> = followers
+        .into_iter()
+        .map(|follower| executor.spawn(all(follower)))
+        .collect();
+    block_on(executor.run(async {
+        service.send_stdin(b"go\n").await.unwrap();
+        for task in tasks {
+            assert_eq!(task.await.lines.len(), 100);
+        }
+    }));
+    block_on(service.wait()).unwrap();
+}
+
+#[test]
+fn a_cancelled_read_loses_neither_a_line_nor_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let script = "i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.002; done";
+    let service = block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, script))).unwrap();
+    let mut follower = service.logs(LogFrom::Start).unwrap();
+    let mut lines = 0;
+    block_on(async {
+        loop {
+            let next = async { Some(follower.next().await.unwrap()) };
+            let cancelled = async {
+                smol::Timer::after(std::time::Duration::from_micros(300)).await;
+                None
+            };
+            match smol::future::or(next, cancelled).await {
+                Some(FollowItem::Line(_)) => lines += 1,
+                Some(FollowItem::Gap { .. }) => panic!("nothing was rotated"),
+                Some(FollowItem::End) => return,
+                None => {}
+            }
+        }
+    });
+    assert_eq!(lines, 100);
     block_on(service.wait()).unwrap();
 }
 

@@ -121,6 +121,17 @@ fn a_timeout_kills_the_whole_group_and_says_so() {
 }
 
 #[test]
+fn a_timeout_reaches_a_child_in_a_session_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pid");
+    let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 60'; wait", file.display());
+    let error = block_on(local().run(sh(&script), Some(Duration::from_millis(500))));
+    assert!(matches!(error, Err(RunError::Timeout { .. })));
+    let escapee = pid_in(&file);
+    eventually("the escapee is gone", || !runs(escapee));
+}
+
+#[test]
 fn the_exit_is_told_although_a_grandchild_holds_the_pipe() {
     let mut running = local().spawn(sh("sleep 60 & echo $!")).unwrap();
     let (stdout, _, status) = block_on(collect(&mut running));

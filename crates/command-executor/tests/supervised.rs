@@ -262,6 +262,31 @@ fn another_boot_is_told_apart() {
 }
 
 #[test]
+fn a_launch_that_is_dropped_half_way_is_found_by_adoption() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let run_dir = dir.path().join(round.to_string());
+        let spec = sh_spec(&run_dir, "exec sleep 300");
+        block_on(async {
+            let launch = async { drop(supervisor().launch(&run_dir, &spec).await.unwrap()) };
+            let cancelled = async {
+                smol::Timer::after(Duration::from_micros(round * 150)).await;
+            };
+            smol::future::or(launch, cancelled).await;
+        });
+        match block_on(Supervisor::adopt(&run_dir)).unwrap() {
+            Adopted::Running(service) => {
+                block_on(service.kill()).unwrap();
+                assert_eq!(outcome(&service), Outcome::Signaled(9));
+            }
+            // The launch was cancelled before it began.
+            Adopted::NeverStarted => {}
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn adoption_never_misses_an_exit() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..30 {

@@ -8,7 +8,7 @@ use async_io::Timer;
 use blocking::unblock;
 
 use harness_shim::identity::{Identity, boot_id, pid_namespace};
-use harness_shim::run_dir::{ExitRecord, LockState, RunDir, RunDirError, SPEC};
+use harness_shim::run_dir::{ExitRecord, LockState, RunDir, RunDirError};
 
 use super::{Ended, Supervised, Supervisor, WaitError};
 use crate::attached::{AttachError, AttachedHandle};
@@ -110,7 +110,7 @@ impl Supervisor {
 }
 
 fn look(path: PathBuf) -> Result<(Option<RunDir>, Sight), AdoptError> {
-    if !path.join(SPEC).exists() {
+    if !path.exists() {
         return Ok((None, Sight::Settled(Adopted::NeverStarted)));
     }
     let run_dir = RunDir::open(path)?;

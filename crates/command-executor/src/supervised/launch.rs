@@ -5,6 +5,7 @@ use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
@@ -112,14 +113,25 @@ impl Supervisor {
         let (path, shim) = (run_dir.into(), self.shim.clone());
         let program = spec.program.clone();
         let spec = spec.clone();
+        // A dropped future cannot stop the thread that works for it, which therefore looks whether it is
+        // still wanted once it holds the lock: from there on `adopt` sees it and waits for it.
+        let wanted = Arc::new(());
+        let still_wanted = Arc::downgrade(&wanted);
         let (run_dir, mut launching, handle) = unblock(move || {
             let path = std::path::absolute(&path).map_err(shim_error(&shim, "finding the run directory"))?;
             let run_dir = RunDir::create(path)?;
+            let lock = run_dir.take_lock()?;
+            if still_wanted.strong_count() == 0 {
+                return Err(shim_error(&shim, "waiting for it")(
+                    io::ErrorKind::Interrupted.into(),
+                ));
+            }
             run_dir.write_spec(&spec)?;
-            let (launching, handle) = start(&shim, &run_dir)?;
+            let (launching, handle) = start(&shim, &run_dir, lock)?;
             Ok::<_, LaunchError>((run_dir, launching, handle))
         })
         .await?;
+        drop(wanted);
 
         let watch = |source| shim_error(&self.shim, "watching it")(source);
         let line = future::or(read_line(&launching.handshake), async {
@@ -199,9 +211,8 @@ async fn read_line(pipe: &PipeReader) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Spawns the shim with the lock as fd 0, the handshake pipe as fd 1 and its messages' file as fd 2.
-fn start(shim: &Path, run_dir: &RunDir) -> Result<(Launching, AttachedHandle), LaunchError> {
+fn start(shim: &Path, run_dir: &RunDir, lock: File) -> Result<(Launching, AttachedHandle), LaunchError> {
     let fail = |operation| shim_error(shim, operation);
-    let lock = run_dir.take_lock()?;
     let messages = run_dir.open_shim_err()?;
     let (handshake, theirs) = io::pipe().map_err(fail("pipe"))?;
     let child = spawn(shim, run_dir.path(), lock, theirs.into(), messages).map_err(fail("exec"))?;
