@@ -1,6 +1,10 @@
 //! Where a command runs. A layer turns a command for its place into a command for the place around it:
 //! `psql` becomes `docker exec -i db psql` becomes `ssh host docker exec -i db psql`.
 //!
+//! Stdin, output, exit status and terminal size travel through every layer. A signal reaches the outermost
+//! client, which is a process of this machine; whether the command beyond it gets one is the client's affair
+//! (`ssh -tt` hangs up its terminal, `docker exec` passes nothing on).
+//!
 //! **Invariant:** no environment value enters an argv. `docker exec` is told the names and takes the values
 //! from its own environment; an SSH host is sent them through stdin, ahead of what the caller sends.
 

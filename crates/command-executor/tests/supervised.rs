@@ -287,6 +287,19 @@ fn a_launch_that_is_dropped_half_way_is_found_by_adoption() {
 }
 
 #[test]
+fn stopping_what_ends_by_itself_is_success() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..60 {
+        let run_dir = dir.path().join(round.to_string());
+        let script = format!("sleep 0.00{}; exit 0", round % 10);
+        let service = block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, &script))).unwrap();
+        block_on(smol::Timer::after(Duration::from_micros(round * 200)));
+        block_on(service.stop(StopPolicy::default())).unwrap();
+        block_on(service.wait()).unwrap();
+    }
+}
+
+#[test]
 fn adoption_never_misses_an_exit() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..30 {

@@ -17,6 +17,9 @@ use super::Supervised;
 /// How long a shim may take to answer. It has nothing else to do.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long a shim may take to end after it has stopped listening.
+const ENDING: Duration = Duration::from_millis(500);
+
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// A request that the shim did not fulfil.
@@ -144,7 +147,7 @@ impl Supervised {
     async fn exchange(&self, operation: &'static str, request: Request) -> Result<(), ControlError> {
         let reply = match self.reply(&request).await {
             Ok(reply) => reply,
-            Err(_) if !self.is_alive() => return Err(ControlError::NotRunning { operation }),
+            Err(_) if self.ends_soon().await => return Err(ControlError::NotRunning { operation }),
             Err(source) => return Err(ControlError::Connection { operation, source }),
         };
         match reply {
@@ -158,6 +161,15 @@ impl Supervised {
                 reply: Reply::Invalid,
             }),
         }
+    }
+
+    /// Whether its shim has ended, or does so now: it stops listening a moment before.
+    async fn ends_soon(&self) -> bool {
+        let expired = async {
+            Timer::after(ENDING).await;
+            false
+        };
+        future::or(async { self.0.shim.wait().await.is_ok() }, expired).await
     }
 
     async fn reply(&self, request: &Request) -> io::Result<Option<Reply>> {
