@@ -63,3 +63,50 @@ pub(crate) struct DraftDependency {
     pub restart: bool,
     pub required: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::keys::SECTIONS;
+    use crate::read::Context;
+    use crate::source::Sources;
+    use crate::variables::Variables;
+
+    /// A file in which every section is written somewhere.
+    const EVERYTHING: &str = "\
+settings: {logs: {}}
+networks: {n: {type: lan, nodes: [{host: h}]}}
+services:
+  p:
+    type: process
+    files: [{template: t, target: t}]
+    ports: [{port: 1}]
+    dependencies: [{service: d}]
+    health_check: {}
+    restart: {policy: always}
+    logs: {}
+    hooks: {}
+    limits: {}
+  d: {type: docker, resources: {}, build: {}}
+  c: {type: compose}
+  k: {type: package, network: n}
+";
+
+    #[test]
+    fn every_key_of_the_table_is_read() {
+        let sources = Sources::default();
+        let file = sources.add("f.yaml".into(), "/".into(), EVERYTHING.into());
+        let tree = crate::tree::parse(&sources, file, &mut Vec::new()).unwrap();
+        let variables = Variables::default();
+        let context = Context::new(&sources, &variables, None);
+        super::lower_project(&context, &BTreeSet::new(), &tree).unwrap();
+        let asked = context.asked.take();
+        let table: BTreeSet<_> = SECTIONS
+            .iter()
+            .flat_map(|section| section.keys.iter().map(|key| (section.name, key.name)))
+            .collect();
+        let unread: Vec<_> = table.difference(&asked).collect();
+        assert!(unread.is_empty(), "{unread:?}");
+    }
+}
