@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `harness` command; everything is in [`harness::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main()
+}

@@ -1,0 +1,143 @@
+//! Values that are more than a word: durations and moments.
+
+use std::time::Duration;
+
+use harness_model::WallTime;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+
+/// A text that is not a duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a duration is seconds (`30`, `1.5`) or a number with a unit (`500ms`, `90s`, `2m`, `1h`, `1d`)")]
+pub(crate) struct InvalidDuration;
+
+/// `30`, `1.5`, `500ms`, `90s`, `2m`, `1h30m`, `1d`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| InvalidDuration);
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .filter(|at| *at > 0)
+            .ok_or(InvalidDuration)?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_len = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            _ => return Err(InvalidDuration),
+        };
+        let number: f64 = number.parse().map_err(|_| InvalidDuration)?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| InvalidDuration)?;
+        total = total.checked_add(part).ok_or(InvalidDuration)?;
+        rest = tail;
+    }
+    (total > Duration::ZERO).then_some(total).ok_or(InvalidDuration)
+}
+
+/// A text that is not a moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a moment is how long ago (`10m`), a time of today (`14:30`), or a date and time (`2025-12-31T23:59:00Z`)"
+)]
+pub(crate) struct InvalidMoment;
+
+/// A point in time, given as so long ago or by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment(pub(crate) WallTime);
+
+impl std::str::FromStr for Moment {
+    type Err = InvalidMoment;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMoment> {
+        moment(text, WallTime::now(), &TimeZone::system()).map(Self)
+    }
+}
+
+fn moment(text: &str, now: WallTime, zone: &TimeZone) -> Result<WallTime, InvalidMoment> {
+    let text = text.trim();
+    if let Ok(ago) = parse_duration(text.trim_start_matches('-')) {
+        let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        return Ok(WallTime(now.0.saturating_sub(ago)));
+    }
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return wall(timestamp);
+    }
+    let local = if let Ok(date_time) = text.parse::<DateTime>() {
+        date_time
+    } else if let Ok(date) = text.parse::<Date>() {
+        date.to_datetime(Time::midnight())
+    } else {
+        let time = text.parse::<Time>().map_err(|_| InvalidMoment)?;
+        let nanos = i128::from(now.0);
+        let today = jiff::Timestamp::from_nanosecond(nanos).map_err(|_| InvalidMoment)?;
+        today.to_zoned(zone.clone()).date().to_datetime(time)
+    };
+    let zoned = local.to_zoned(zone.clone()).map_err(|_| InvalidMoment)?;
+    wall(zoned.timestamp())
+}
+
+fn wall(timestamp: jiff::Timestamp) -> Result<WallTime, InvalidMoment> {
+    u64::try_from(timestamp.as_nanosecond())
+        .map(WallTime)
+        .map_err(|_| InvalidMoment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, millis) in [
+            ("30", 30_000),
+            ("1.5", 1_500),
+            ("500ms", 500),
+            ("90s", 90_000),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("1d", 86_400_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in [
+            "",
+            "s",
+            "5 m",
+            "5x",
+            "-1",
+            "1e400",
+            "m5",
+            "inf",
+            "nan",
+            "99999999999999999999999d",
+        ] {
+            assert_eq!(parse_duration(bad), Err(InvalidDuration), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_ago_or_by_the_clock() {
+        let now = WallTime(1_700_000_000_000_000_000);
+        let at = |text| moment(text, now, &TimeZone::UTC);
+        assert_eq!(at("10s"), Ok(WallTime(1_699_999_990_000_000_000)));
+        assert_eq!(
+            at("2023-11-14T22:13:10Z"),
+            Ok(WallTime(1_699_999_990_000_000_000))
+        );
+        assert_eq!(at("2023-11-14 22:13:10"), Ok(WallTime(1_699_999_990_000_000_000)));
+        assert_eq!(at("22:13:10"), Ok(WallTime(1_699_999_990_000_000_000)));
+        assert_eq!(at("2023-11-14"), Ok(WallTime(1_699_920_000_000_000_000)));
+        assert_eq!(at("yesterday"), Err(InvalidMoment));
+    }
+}

@@ -1,0 +1,246 @@
+//! Following a request that moves services (start, restart, stop, wait) to its end, its timeout, or Ctrl-C.
+//!
+//! ```text
+//! open -> [plan] -> progress* -> response
+//!            |          |
+//!            |          +-- timeout: cancelled, services go on
+//!            +------------- Ctrl-C: cancelled; leave running, or stop what this request began
+//! ```
+
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use async_signal::Signal;
+use futures_lite::future;
+use harness_model::{ProjectSpec, ServiceName};
+use harness_wire::message::{
+    Change, Event, PlanStep, ProjectSelector, Request, Response, StartReport, StartRequest, StopReport,
+    StopRequest,
+};
+
+use super::backend::{Call, Client, ClientError, Item, Loaded};
+use super::context::{Context, environment};
+use super::display::Display;
+use super::error::CliError;
+use super::signals::Incoming;
+use super::terminal::confirm;
+
+/// What to do when interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnInterrupt {
+    /// Ask on a terminal, else leave the services to it.
+    Ask,
+    /// Stop what was begun: nobody else will.
+    StopBegun,
+    /// Leave the services to it.
+    Leave,
+}
+
+/// How to follow a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Follow {
+    /// The verb, for messages.
+    pub(crate) verb: &'static str,
+    /// Give up after so long.
+    pub(crate) timeout: Option<Duration>,
+    /// What Ctrl-C means.
+    pub(crate) on_interrupt: OnInterrupt,
+}
+
+/// The answer, and the plan it was preceded by.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The answer.
+    pub(crate) response: Response,
+    /// What it was going to do.
+    pub(crate) plan: Vec<PlanStep>,
+}
+
+enum Happened {
+    Item(Result<Item, ClientError>),
+    Tick,
+    Deadline,
+    Signal(Signal),
+}
+
+/// Follows a request to its end, showing progress.
+///
+/// # Errors
+/// The daemon's refusal, the timeout, or the interruption.
+pub(crate) async fn follow(
+    context: &Context,
+    client: &Client,
+    project: &ProjectSelector,
+    request: Request,
+    follow: Follow,
+) -> Result<Ended, CliError> {
+    let mut signals = Incoming::ending()?;
+    let deadline = follow
+        .timeout
+        .and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut call = client.open(request).await?;
+    let mut display = Display::new(&context.ui);
+    let mut plan = Vec::new();
+    loop {
+        match next(&mut call, &mut signals, deadline, display.tick_after()).await {
+            Happened::Item(item) => match item? {
+                Item::Event(event) => match *event {
+                    Event::Plan(steps) => {
+                        display.plan(&steps)?;
+                        plan = steps;
+                    }
+                    Event::Progress(progress) => display.progress(progress)?,
+                    _ => {}
+                },
+                Item::Response(response) => {
+                    display.finish()?;
+                    return Ok(Ended {
+                        response: *response,
+                        plan,
+                    });
+                }
+                Item::Data { .. } => {}
+            },
+            Happened::Tick => display.tick()?,
+            Happened::Deadline => {
+                let waiting = display.unsettled();
+                display.finish()?;
+                return Err(CliError::TimedOut {
+                    what: follow.verb.to_owned(),
+                    after: follow.timeout.unwrap_or_default(),
+                    waiting,
+                });
+            }
+            Happened::Signal(signal) => {
+                display.clear();
+                let begun = begun(&plan);
+                return Err(
+                    interrupted(context, client, project, &begun, follow, signal, &mut signals).await?,
+                );
+            }
+        }
+    }
+}
+
+async fn next(
+    call: &mut Call,
+    signals: &mut Incoming,
+    deadline: Option<Instant>,
+    tick_after: Duration,
+) -> Happened {
+    let item = async { Happened::Item(call.next().await) };
+    let signal = async { Happened::Signal(signals.next().await) };
+    let time = async {
+        let tick = Instant::now() + tick_after;
+        match deadline.filter(|deadline| *deadline <= tick) {
+            Some(deadline) => {
+                Timer::at(deadline).await;
+                Happened::Deadline
+            }
+            None => {
+                Timer::at(tick).await;
+                Happened::Tick
+            }
+        }
+    };
+    // The answer first: a request that has ended is neither late nor interrupted.
+    future::or(item, future::or(signal, time)).await
+}
+
+/// Services that were not up before and are being started.
+fn begun(plan: &[PlanStep]) -> Vec<ServiceName> {
+    let started = plan.iter().filter(|step| step.change == Change::Started);
+    started.map(|step| step.service.clone()).collect()
+}
+
+async fn interrupted(
+    context: &Context,
+    client: &Client,
+    project: &ProjectSelector,
+    begun: &[ServiceName],
+    follow: Follow,
+    signal: Signal,
+    signals: &mut Incoming,
+) -> Result<CliError, CliError> {
+    let ui = &context.ui;
+    let leave = match follow.on_interrupt {
+        OnInterrupt::Leave => true,
+        OnInterrupt::StopBegun => false,
+        OnInterrupt::Ask if begun.is_empty() => true,
+        OnInterrupt::Ask if signal == Signal::Int && ui.in_tty && ui.err_tty => {
+            ui.err("\n")?;
+            confirm("Leave the services running?", true, ui, signals).await?
+        }
+        OnInterrupt::Ask => true,
+    };
+    if leave {
+        let hint = format!(
+            "the services go on; {} · {}",
+            ui.command("status"),
+            ui.command("stop --all")
+        );
+        return Ok(CliError::Interrupted { hint: Some(hint) });
+    }
+    if !begun.is_empty() {
+        ui.note("stopping what was started\n")?;
+        stop(client, project.clone(), begun.to_vec()).await?;
+    }
+    Ok(CliError::Interrupted { hint: None })
+}
+
+/// Stops services without showing progress.
+///
+/// # Errors
+/// When the daemon refuses or is gone.
+pub(crate) async fn stop(
+    client: &Client,
+    project: ProjectSelector,
+    services: Vec<ServiceName>,
+) -> Result<StopReport, CliError> {
+    let request = StopRequest {
+        project,
+        services,
+        all: false,
+    };
+    match client.request(Request::Stop(request)).await? {
+        Response::Stop(report) => Ok(report),
+        _ => Err(CliError::Unexpected { verb: "stop" }),
+    }
+}
+
+/// A start request for a file that was read: templates rendered, the environment added.
+///
+/// # Errors
+/// When a file template cannot be used.
+pub(crate) fn start_request(
+    context: &Context,
+    loaded: Loaded,
+    services: Vec<ServiceName>,
+) -> Result<StartRequest, CliError> {
+    let mut project: ProjectSpec = loaded.project;
+    let ours = environment();
+    harness_config::load_files(&mut project, &ours)?;
+    let environment = harness_config::inherited_environment(&project, &ours);
+    Ok(StartRequest {
+        project,
+        services,
+        no_deps: false,
+        prune: false,
+        dry_run: false,
+        rollback_on_failure: false,
+        detach: false,
+        project_named: context.project().is_some(),
+        environment,
+    })
+}
+
+/// The report in an answer to `start` or `restart`.
+///
+/// # Errors
+/// When it is something else.
+pub(crate) fn start_report(response: Response) -> Result<StartReport, CliError> {
+    match response {
+        Response::Start(report) => Ok(report),
+        _ => Err(CliError::Unexpected { verb: "start" }),
+    }
+}

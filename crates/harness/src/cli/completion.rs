@@ -1,0 +1,125 @@
+//! Completion scripts: what clap makes, with the names of services added where a service is meant.
+//!
+//! The scripts ask `harness __complete-services`, which never starts a daemon, only when a name may stand there.
+
+use clap::Command;
+use clap_complete::{Shell, generate};
+
+use super::args::{Cli, CompletionShell};
+
+/// Verbs whose words are services.
+const WITH_SERVICES: [&str; 12] = [
+    "start", "stop", "restart", "status", "logs", "wait", "run", "exec", "attach", "why", "events", "show",
+];
+
+/// The script for a shell.
+pub(crate) fn script(shell: CompletionShell) -> String {
+    match shell {
+        CompletionShell::Bash => bash(),
+        CompletionShell::Zsh => zsh(),
+        CompletionShell::Fish => fish(),
+    }
+}
+
+fn generated(shell: Shell) -> String {
+    let mut command: Command = Cli::clap_command();
+    let mut out = Vec::new();
+    generate(shell, &mut command, "harness", &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The function that clap made is called first; names of services are added to what it found.
+fn bash() -> String {
+    let verbs = WITH_SERVICES.join("|");
+    format!(
+        r#"{}
+_harness_with_services() {{
+    _harness "$@"
+    local word cur="${{COMP_WORDS[COMP_CWORD]}}"
+    [[ "$cur" == -* ]] && return 0
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        case "$word" in
+            --) return 0 ;;
+            {verbs})
+                COMPREPLY+=($(compgen -W "$(harness __complete-services 2>/dev/null)" -- "$cur"))
+                return 0
+                ;;
+        esac
+    done
+}}
+complete -F _harness_with_services -o bashdefault -o default harness
+"#,
+        generated(Shell::Bash)
+    )
+}
+
+/// In zsh each argument names its completer, which for services is ours instead of the default.
+fn zsh() -> String {
+    let script = generated(Shell::Zsh);
+    let mut out = String::with_capacity(script.len());
+    for line in script.lines() {
+        let is_service = line.starts_with("'*::services --") || line.starts_with("':service --");
+        if is_service {
+            out.push_str(&line.replacen(":_default'", ":_harness_services'", 1));
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    let services = r#"
+(( $+functions[_harness_services] )) ||
+_harness_services() {
+    local services
+    services=(${(f)"$(harness __complete-services 2>/dev/null)"})
+    compadd -a services
+}
+"#;
+    // The function must stand before the line that runs the script's own.
+    match out.rfind("\nif [ \"$funcstack[1]\"") {
+        Some(at) => out.insert_str(at, services),
+        None => out.push_str(services),
+    }
+    out
+}
+
+fn fish() -> String {
+    let verbs = WITH_SERVICES.join(" ");
+    format!(
+        "{}complete -c harness -n \"__fish_seen_subcommand_from {verbs}\" -f -a \"(harness __complete-services 2>/dev/null)\"\n",
+        generated(Shell::Fish)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_asks_for_services() {
+        for shell in [CompletionShell::Bash, CompletionShell::Zsh, CompletionShell::Fish] {
+            let script = script(shell);
+            assert!(script.contains("harness __complete-services"), "{shell:?}");
+            assert!(script.contains("daemon"), "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn zsh_completes_services_where_they_stand() {
+        let script = script(CompletionShell::Zsh);
+        // start, stop, restart, status, logs, wait, run, events; exec, attach, why, service show.
+        assert_eq!(script.matches(":_harness_services'").count(), 12, "{script}");
+        let (function, call) = (
+            script.find("_harness_services() {"),
+            script.rfind("if [ \"$funcstack[1]\""),
+        );
+        assert!(function < call && function.is_some());
+    }
+
+    #[test]
+    fn the_verbs_with_services_exist() {
+        let command = Cli::clap_command();
+        for verb in WITH_SERVICES.iter().filter(|verb| **verb != "show") {
+            assert!(command.find_subcommand(verb).is_some(), "{verb}");
+        }
+    }
+}

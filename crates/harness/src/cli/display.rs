@@ -1,0 +1,224 @@
+//! Services on their way up or down, shown as it happens.
+//!
+//! On a terminal, settled services scroll up as finished lines and the others move below them. Elsewhere each turn of
+//! a service is one line, and what takes long is heard of every ten seconds, so that a CI log shows where it hangs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use harness_model::ServiceName;
+use harness_wire::message::{Change, PlanStep, Progress, ProgressPhase};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::error::CliError;
+use super::render::progress::{self, SPINNER, STILL};
+use super::render::{NAME_WIDTH, name_width, outcome};
+use super::ui::Ui;
+
+const FRAME: Duration = Duration::from_millis(100);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The services of one request.
+pub(crate) struct Display<'a> {
+    ui: &'a Ui,
+    live: Option<MultiProgress>,
+    rows: BTreeMap<ServiceName, Row>,
+    width: usize,
+    frame: usize,
+}
+
+struct Row {
+    progress: Progress,
+    received: Instant,
+    told: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl<'a> Display<'a> {
+    /// An empty display on stderr; it shows nothing with `-q`.
+    pub(crate) fn new(ui: &'a Ui) -> Self {
+        let live =
+            (ui.err_tty && !ui.quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        Self {
+            ui,
+            live,
+            rows: BTreeMap::new(),
+            width: NAME_WIDTH,
+            frame: 0,
+        }
+    }
+
+    /// When to call [`Self::tick`] again.
+    pub(crate) fn tick_after(&self) -> Duration {
+        if self.live.is_some() {
+            FRAME
+        } else {
+            HEARTBEAT / 10
+        }
+    }
+
+    /// What is going to happen.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn plan(&mut self, steps: &[PlanStep]) -> Result<(), CliError> {
+        self.width = name_width(steps.iter().map(|step| step.service.as_str()));
+        self.ui.note(&outcome::replaced(steps))
+    }
+
+    /// A service took a step.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), CliError> {
+        let now = Instant::now();
+        let name = progress.view.name.clone();
+        self.width = self.width.max(name.as_str().len());
+        let before = self.rows.remove(&name);
+        let turned = before
+            .as_ref()
+            .is_none_or(|row| turn(&row.progress.phase) != turn(&progress.phase));
+        let row = Row {
+            progress,
+            received: now,
+            told: if turned {
+                now
+            } else {
+                before.as_ref().map_or(now, |row| row.told)
+            },
+            bar: before.and_then(|row| row.bar),
+        };
+        let row = match (&self.live, turned) {
+            (Some(live), _) => self.draw(live, row, turned)?,
+            (None, true) => {
+                self.tell(&row)?;
+                row
+            }
+            (None, false) => row,
+        };
+        self.rows.insert(name, row);
+        Ok(())
+    }
+
+    /// Time has passed.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn tick(&mut self) -> Result<(), CliError> {
+        self.frame += 1;
+        if self.live.is_some() {
+            for row in self.rows.values() {
+                if let Some(bar) = &row.bar {
+                    bar.set_message(self.line(row, SPINNER[self.frame % SPINNER.len()]));
+                }
+            }
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut overdue = Vec::new();
+        for row in self.rows.values_mut() {
+            if !progress::settled(&row.progress.phase) && now.duration_since(row.told) >= HEARTBEAT {
+                row.told = now;
+                overdue.push(row.progress.view.name.clone());
+            }
+        }
+        for name in overdue {
+            if let Some(row) = self.rows.get(&name) {
+                self.ui.note(&format!("{}\n", self.line(row, STILL)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the moving lines away, to ask a question say; the next step brings its service back.
+    pub(crate) fn clear(&mut self) {
+        for row in self.rows.values_mut() {
+            if let Some(bar) = row.bar.take() {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    /// Leaves the lines of what has not settled as they are; nothing moves any more.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn finish(mut self) -> Result<(), CliError> {
+        if self.live.is_none() {
+            return Ok(());
+        }
+        self.clear();
+        for row in self
+            .rows
+            .values()
+            .filter(|row| !progress::settled(&row.progress.phase))
+        {
+            self.ui.note(&format!("{}\n", self.line(row, STILL)))?;
+        }
+        Ok(())
+    }
+
+    /// Who has not got there, and how they are.
+    pub(crate) fn unsettled(&self) -> Vec<String> {
+        let unsettled = |row: &&Row| !progress::settled(&row.progress.phase);
+        self.rows
+            .values()
+            .filter(unsettled)
+            .map(|row| progress::brief(&row.progress))
+            .collect()
+    }
+
+    fn draw(&self, live: &MultiProgress, mut row: Row, turned: bool) -> Result<Row, CliError> {
+        if progress::settled(&row.progress.phase) {
+            if let Some(bar) = row.bar.take() {
+                bar.finish_and_clear();
+                live.remove(&bar);
+            }
+            if turned {
+                let line = self.line(&row, STILL);
+                live.suspend(|| self.ui.note(&format!("{line}\n")))?;
+            }
+            return Ok(row);
+        }
+        let bar = row.bar.take().unwrap_or_else(|| {
+            let bar = ProgressBar::no_length();
+            // Without a style the bar would draw its own spinner; a message alone always is a valid template.
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            live.add(bar)
+        });
+        bar.set_message(self.line(&row, SPINNER[self.frame % SPINNER.len()]));
+        row.bar = Some(bar);
+        Ok(row)
+    }
+
+    fn tell(&self, row: &Row) -> Result<(), CliError> {
+        // That it was launched is told by what comes of it, or by the heartbeat.
+        if matches!(
+            row.progress.phase,
+            ProgressPhase::Starting { .. } | ProgressPhase::Stopping
+        ) {
+            return Ok(());
+        }
+        self.ui.note(&format!("{}\n", self.line(row, STILL)))
+    }
+
+    fn line(&self, row: &Row, moving: &str) -> String {
+        let since = row.received.elapsed();
+        progress::line(&row.progress, since, moving, self.width, &self.ui.err_style())
+    }
+}
+
+/// What of a phase makes a new line where lines cannot move.
+fn turn(phase: &ProgressPhase) -> (u8, Option<&str>, Option<&Change>) {
+    match phase {
+        ProgressPhase::Waiting(_) => (0, None, None),
+        ProgressPhase::Starting { .. } => (1, None, None),
+        ProgressPhase::Ready { change } => (2, None, Some(change)),
+        ProgressPhase::Retrying { reason, .. } => (3, Some(reason), None),
+        ProgressPhase::Failed { reason } => (4, Some(reason), None),
+        ProgressPhase::Stopping => (5, None, None),
+        ProgressPhase::Stopped => (6, None, None),
+    }
+}

@@ -1,0 +1,379 @@
+//! What can go wrong in the CLI, in words; the numbers are in [`super::exit`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use harness_wire::message::{ErrorBody, ErrorCode};
+
+use super::backend::{ClientError, ConnectError, HomeError, LoadError, StartError, StopError};
+use super::exit::Exit;
+use super::render::{ports, seconds};
+use super::ui::Ui;
+
+/// Why a verb did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// There is no way to the daemon.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The daemon refused, or the connection broke.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The daemon could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The daemon could not be stopped.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// There is no place for the daemon's home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// No daemon runs, and this verb starts none.
+    #[error("no daemon runs (home {})", home.display())]
+    DaemonNotRunning {
+        /// Its home folder.
+        home: PathBuf,
+    },
+    /// A bare `stop`.
+    #[error("stop what?")]
+    StopWhat,
+    /// Words that do not go together.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// A file that would have been overwritten.
+    #[error("{} exists already and is left as it is", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A compose file or Procfile that cannot be turned into a services.yaml.
+    #[error("cannot start from {}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: harness_config::import::ImportError,
+    },
+    /// `--detach-keys` is not a key sequence.
+    #[error("`{text}` is not a key sequence")]
+    DetachKeys {
+        /// What was given.
+        text: String,
+    },
+    /// Ctrl-C, or the signal of it.
+    #[error("interrupted")]
+    Interrupted {
+        /// How to go on.
+        hint: Option<String>,
+    },
+    /// `--timeout` passed.
+    #[error("{what} did not finish within {}{}", seconds(*after), still(waiting))]
+    TimedOut {
+        /// The verb.
+        what: String,
+        /// The time given.
+        after: Duration,
+        /// Who was not there yet, and how they were.
+        waiting: Vec<String>,
+    },
+    /// The command of `run` does not exist.
+    #[error("`{program}` was not found")]
+    CommandNotFound {
+        /// The program.
+        program: String,
+    },
+    /// The command of `run` cannot be run.
+    #[error("cannot run `{program}`")]
+    CommandNotRunnable {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Whoever read stdout has gone: `harness logs | head`.
+    #[error("nobody reads the output any more")]
+    OutputClosed,
+    /// stdout or stderr cannot be written.
+    #[error("cannot write the output")]
+    Output(#[source] std::io::Error),
+    /// Something with a file or the terminal.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried: "write", "read", …
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The daemon answered with something else than was asked.
+    #[error("the daemon's answer to `{verb}` is not one")]
+    Unexpected {
+        /// What was asked.
+        verb: &'static str,
+    },
+    /// A log frame that is none.
+    #[error("the daemon sent log lines that cannot be read")]
+    UnreadableLog(#[source] harness_wire::message::MalformedFrame),
+    /// `-t` without a terminal.
+    #[error("-t needs a terminal, and stdin is none")]
+    NoTerminal,
+}
+
+fn still(waiting: &[String]) -> String {
+    if waiting.is_empty() {
+        String::new()
+    } else {
+        format!("; not there yet: {}", waiting.join(", "))
+    }
+}
+
+impl CliError {
+    /// An I/O error with what was tried.
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    /// The refusal in it, if the daemon said no.
+    pub(crate) fn refusal(&self) -> Option<&ErrorBody> {
+        match self {
+            Self::Client(ClientError::Refused(body)) => Some(body),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self, ui: &Ui) -> Option<String> {
+        match self {
+            Self::Client(ClientError::Refused(body)) => body.hint.clone().or_else(|| refusal_hint(body, ui)),
+            Self::Config(LoadError::NotFound { .. }) => {
+                Some("harness init writes one; -c FILE names another".to_owned())
+            }
+            Self::DaemonNotRunning { .. } => Some(ui.command("start")),
+            Self::StopWhat => Some(format!(
+                "{} for some services, {} for the whole project",
+                ui.command("stop SERVICE…"),
+                ui.command("stop --all"),
+            )),
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::Interrupted { hint } => hint.clone(),
+            Self::DetachKeys { .. } => {
+                Some("keys are letters or ctrl-LETTER, with commas between: ctrl-p,ctrl-q".to_owned())
+            }
+            Self::TimedOut { .. } => Some(format!(
+                "the services go on; {} · {}",
+                ui.command("status"),
+                ui.command("stop --all")
+            )),
+            _ => None,
+        }
+    }
+
+    /// The word for programs.
+    fn code(&self) -> Value {
+        match self {
+            Self::Client(ClientError::Refused(body)) => refusal_code(body),
+            Self::Config(_) => "invalid_file".into(),
+            Self::Connect(_) => "cannot_connect".into(),
+            Self::Client(_) => "connection_lost".into(),
+            Self::Start(_) | Self::Stop(_) => "daemon_control".into(),
+            Self::Home(_) => "home".into(),
+            Self::DaemonNotRunning { .. } => "not_running".into(),
+            Self::StopWhat | Self::Usage { .. } | Self::DetachKeys { .. } | Self::NoTerminal => {
+                "usage".into()
+            }
+            Self::Exists { .. } => "exists".into(),
+            Self::Import { .. } => "cannot_import".into(),
+            Self::Interrupted { .. } => "interrupted".into(),
+            Self::TimedOut { .. } => "timed_out".into(),
+            Self::CommandNotFound { .. } | Self::CommandNotRunnable { .. } => "command".into(),
+            Self::OutputClosed | Self::Output(_) | Self::Io { .. } => "io".into(),
+            Self::Unexpected { .. } | Self::UnreadableLog(_) => "protocol".into(),
+        }
+    }
+
+    /// The message with its causes.
+    pub(crate) fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let words = error.to_string();
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Tells it: words on stderr, and with `--json` an object on stdout.
+    pub(crate) fn report(&self, ui: &Ui) {
+        if matches!(self, Self::OutputClosed) {
+            return;
+        }
+        // Output that cannot be written cannot be complained about either.
+        let _ = ui.err(&self.words(ui));
+        if ui.json {
+            let _ = ui.out(&format!("{}\n", self.json(ui)));
+        }
+    }
+
+    fn words(&self, ui: &Ui) -> String {
+        match self {
+            Self::Config(LoadError::Invalid(diagnostics)) => {
+                let count = diagnostics.len();
+                let noun = if count == 1 { "mistake" } else { "mistakes" };
+                format!(
+                    "{}{count} {noun}, nothing started\n",
+                    diagnostics.render(ui.err_colour)
+                )
+            }
+            Self::Client(ClientError::Refused(ErrorBody {
+                code: ErrorCode::PortsTaken(conflicts),
+                ..
+            })) => ports::conflicts(conflicts, &ui.err_style()),
+            _ => {
+                let style = ui.err_style();
+                let mut text = format!("{} {}\n", style.error("error:"), self.message());
+                if let Some(hint) = self.hint(ui) {
+                    text.push_str(&format!("  {} {hint}\n", style.dim("next:")));
+                }
+                text
+            }
+        }
+    }
+
+    /// `{"error": {"code", "message", "hint", "exit_code", …}}`.
+    pub(crate) fn json(&self, ui: &Ui) -> Value {
+        let mut error = json!({
+            "code": self.code(),
+            "message": self.message(),
+            "hint": self.hint(ui),
+            "exit_code": Exit::from(self).code(),
+        });
+        match self {
+            Self::Config(LoadError::Invalid(diagnostics)) => {
+                error["message"] = format!("{} mistakes in the file", diagnostics.len()).into();
+                error["diagnostics"] = diagnostics.to_json();
+            }
+            Self::Client(ClientError::Refused(body)) => match &body.code {
+                ErrorCode::PortsTaken(conflicts) => error["ports"] = json!(conflicts),
+                ErrorCode::NoSuchProject(known) => error["projects"] = json!(known),
+                ErrorCode::NoSuchService { name, suggestion } => {
+                    error["service"] = json!(name);
+                    error["suggestion"] = json!(suggestion);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        json!({ "error": error })
+    }
+}
+
+fn refusal_hint(body: &ErrorBody, ui: &Ui) -> Option<String> {
+    match &body.code {
+        ErrorCode::NoSuchService { suggestion, .. } => Some(match suggestion {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("{} lists them", ui.command("service list")),
+        }),
+        ErrorCode::NoSuchProject(known) if known.is_empty() => Some(ui.command("start")),
+        ErrorCode::NoSuchProject(known) => {
+            let names: Vec<_> = known.iter().map(ToString::to_string).collect();
+            let meant = ui.project().and_then(|given| nearest(given, &names));
+            Some(match meant {
+                Some(name) => format!("did you mean `{name}`? Known projects: {}", names.join(", ")),
+                None => format!("harness start, or -p with one of: {}", names.join(", ")),
+            })
+        }
+        ErrorCode::NotRunning => Some(ui.command("start")),
+        ErrorCode::NameTaken => Some("-p NAME gives this one another name".to_owned()),
+        ErrorCode::Version => Some("harness daemon restart (services run on)".to_owned()),
+        ErrorCode::Internal => Some("harness daemon logs".to_owned()),
+        _ => None,
+    }
+}
+
+/// The name most like the one given, if any is.
+fn nearest<'a>(given: &str, names: &'a [String]) -> Option<&'a str> {
+    names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(given, name), name.as_str()))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+fn refusal_code(body: &ErrorBody) -> Value {
+    match serde_json::to_value(&body.code) {
+        Ok(Value::Object(variant)) => variant.keys().next().cloned().into(),
+        Ok(word) => word,
+        Err(_) => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: ErrorCode) -> CliError {
+        CliError::Client(ClientError::Refused(ErrorBody {
+            code,
+            message: "there is no service `dbb` in project `shop`".into(),
+            hint: None,
+        }))
+    }
+
+    #[test]
+    fn a_mistyped_service_gets_a_suggestion_in_words_and_in_json() {
+        let error = refused(ErrorCode::NoSuchService {
+            name: "dbb".into(),
+            suggestion: harness_model::ServiceName::new("db").ok(),
+        });
+        let ui = Ui::plain();
+        assert_eq!(
+            error.words(&ui),
+            "error: there is no service `dbb` in project `shop`\n  next: did you mean `db`?\n"
+        );
+        let json = error.json(&ui);
+        assert_eq!(json["error"]["code"], "no_such_service");
+        assert_eq!(json["error"]["exit_code"], 4);
+        assert_eq!(json["error"]["suggestion"], "db");
+        assert_eq!(json["error"]["hint"], "did you mean `db`?");
+    }
+
+    #[test]
+    fn causes_are_told() {
+        let error = CliError::io("read", "/nowhere")(std::io::Error::other("disk on fire"));
+        assert_eq!(
+            error.words(&Ui::plain()),
+            "error: cannot read /nowhere: disk on fire\n"
+        );
+    }
+
+    #[test]
+    fn a_bare_stop_names_both() {
+        let words = CliError::StopWhat.words(&Ui::plain());
+        assert!(words.contains("harness stop SERVICE…"), "{words}");
+        assert!(words.contains("harness stop --all"), "{words}");
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line of harness.
+//!
+//! ```text
+//! args (clap) -> verbs/<verb>.rs -> context (file, daemon) -> wire
+//!                      |                                        |
+//!                      +---- display, render (words) <-- events-+
+//!                      |
+//!                      +--> Exit | CliError -> exit (numbers)
+//! ```
+//!
+//! Each verb is one file. A verb asks the daemon and tells the answer; it decides nothing about services. Words
+//! are made in `render` without any I/O, numbers in `exit`, and only `ui` writes.
+
+mod args;
+mod backend;
+mod bring_up;
+mod completion;
+mod context;
+mod display;
+mod doctor;
+mod error;
+mod exit;
+mod keys;
+mod reference;
+mod render;
+mod report;
+mod signals;
+mod terminal;
+#[cfg(test)]
+mod testing;
+mod ui;
+mod verbs;
+
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use smol::LocalExecutor;
+
+use args::Cli;
+use context::Context;
+use exit::Exit;
+use ui::Ui;
+
+pub use reference::cli_reference_markdown;
+
+/// The whole life of the process: words in, exit code out.
+pub fn main() -> ExitCode {
+    let cli = match Cli::from_env() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let ui = Ui::new(&cli.globals);
+    let executor = Rc::new(LocalExecutor::new());
+    let context = Context {
+        globals: cli.globals,
+        ui,
+        executor: Rc::clone(&executor),
+    };
+    let verb = verbs::run(&context, cli.verb);
+    let exit = smol::block_on(executor.run(verb)).unwrap_or_else(|error| {
+        error.report(&context.ui);
+        Exit::from(&error)
+    });
+    ExitCode::from(exit.code())
+}
+
+/// Help, version, or words that clap does not understand.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let asked_for = !error.use_stderr();
+    // A closed stdout is no reason to fail; there is nothing else to say.
+    let _ = error.print();
+    let words: Vec<_> = std::env::args_os()
+        .skip(1)
+        .take_while(|word| word != "--")
+        .collect();
+    if !asked_for && words.iter().any(|word| word == "--json") {
+        let text = error.to_string();
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        let body = serde_json::json!({ "error": {
+            "code": "usage",
+            "message": message,
+            "hint": "harness --help",
+            "exit_code": Exit::Usage.code(),
+        } });
+        let _ = Ui::new(&args::Globals::default()).out(&format!("{body}\n"));
+    }
+    ExitCode::from(if asked_for {
+        Exit::Ok.code()
+    } else {
+        Exit::Usage.code()
+    })
+}

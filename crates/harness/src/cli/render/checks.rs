@@ -1,0 +1,26 @@
+//! What `doctor` found.
+
+use super::{Style, name_width};
+use crate::cli::doctor::{Check, Verdict};
+
+/// A line a check, with the remedy below what is not well.
+pub(crate) fn report(checks: &[Check], style: &Style) -> String {
+    let width = name_width(checks.iter().map(|check| check.name));
+    let mut out = String::new();
+    for check in checks {
+        let mark = match check.verdict {
+            Verdict::Ok => style.good("✓"),
+            Verdict::Warn => style.middling("!"),
+            Verdict::Fail => style.bad("✗"),
+        };
+        out.push_str(&format!("{mark} {:<width$}  {}\n", check.name, check.finding));
+        if let Some(remedy) = &check.remedy {
+            out.push_str(&format!(
+                "  {:<width$}  {}\n",
+                "",
+                style.dim(&format!("→ {remedy}"))
+            ));
+        }
+    }
+    out
+}

@@ -1,0 +1,104 @@
+//! Why something failed, and what follows from it.
+
+use harness_model::ServiceName;
+use harness_wire::message::Failure;
+
+use super::{Style, list};
+use crate::cli::ui::Ui;
+
+const LABEL_WIDTH: usize = 12;
+
+/// The report of one failed service.
+pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> String {
+    let service = &failure.service;
+    let mut out = format!(
+        "{} {} {verb}: {}\n",
+        style.bad("✗"),
+        style.bold(service.as_str()),
+        failure.reason
+    );
+    if let Some(probe) = &failure.last_probe {
+        row(&mut out, style, "last probe", probe);
+    }
+    out.push_str(&last_lines(&failure.last_lines, style));
+    if !failure.blocked.is_empty() {
+        row(&mut out, style, "blocked", &list(&failure.blocked));
+    }
+    if !failure.still_up.is_empty() {
+        let remedy = format!("({})", ui.command("stop --all"));
+        row(
+            &mut out,
+            style,
+            "still up",
+            &format!("{}  {}", list(&failure.still_up), style.dim(&remedy)),
+        );
+    }
+    row(&mut out, style, "next", &next(service, ui));
+    out
+}
+
+/// The last lines of a service, under the label that says so; nothing if there are none.
+pub(crate) fn last_lines(lines: &[String], style: &Style) -> String {
+    let mut out = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        let label = if index == 0 { "last lines" } else { "" };
+        row(&mut out, style, label, &format!("{} {line}", style.dim("|")));
+    }
+    out
+}
+
+fn next(service: &ServiceName, ui: &Ui) -> String {
+    let (logs, why) = (format!("logs {service}"), format!("why {service}"));
+    format!("{} · {}", ui.command(&logs), ui.command(&why))
+}
+
+fn row(out: &mut String, style: &Style, label: &str, text: &str) {
+    let label = format!("{label:<LABEL_WIDTH$}");
+    out.push_str(&format!("  {}{text}\n", style.dim(&label)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_explains_itself() {
+        let name = |text: &str| ServiceName::new(text).unwrap();
+        let failure = Failure {
+            service: name("api"),
+            reason: "exited 3 after 0.2s (attempt 3 of 3)".into(),
+            exit: None,
+            last_probe: Some("http localhost:8080/health: connection refused".into()),
+            last_lines: vec![
+                "connecting".into(),
+                "FATAL: password authentication failed for \"postgres\"".into(),
+            ],
+            blocked: vec![name("worker"), name("metrics")],
+            still_up: vec![name("db"), name("cache")],
+        };
+        assert_eq!(
+            report(&failure, "failed", &Ui::plain(), &Style::new(false)),
+            "\
+✗ api failed: exited 3 after 0.2s (attempt 3 of 3)
+  last probe  http localhost:8080/health: connection refused
+  last lines  | connecting
+              | FATAL: password authentication failed for \"postgres\"
+  blocked     worker, metrics
+  still up    db, cache  (harness stop --all)
+  next        harness logs api · harness why api
+"
+        );
+        let bare = Failure {
+            last_probe: None,
+            last_lines: vec![],
+            blocked: vec![],
+            still_up: vec![],
+            ..failure
+        };
+        assert_eq!(
+            report(&bare, "failed", &Ui::plain(), &Style::new(false)),
+            "✗ api failed: exited 3 after 0.2s (attempt 3 of 3)\n  \
+             next        harness logs api · harness why api\n"
+        );
+    }
+}

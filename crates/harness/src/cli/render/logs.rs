@@ -1,0 +1,183 @@
+//! Log lines of several services in one stream.
+//!
+//! A line that is not finished is printed as far as it goes; what follows it from the same place continues it, and
+//! anything else begins a line of its own.
+
+use std::collections::BTreeMap;
+
+use harness_model::ServiceName;
+use harness_wire::message::LogLine;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::{Style, timestamp};
+
+/// Turns lines into what is printed, in order.
+#[derive(Debug)]
+pub(crate) struct LogPrinter {
+    style: Style,
+    zone: TimeZone,
+    timestamps: bool,
+    width: usize,
+    colours: BTreeMap<ServiceName, usize>,
+    open: Option<(ServiceName, u64, bool)>,
+}
+
+impl LogPrinter {
+    /// A printer for these services (more may come); `timestamps` puts the time before each line.
+    pub(crate) fn new<'a>(
+        services: impl IntoIterator<Item = &'a ServiceName>,
+        timestamps: bool,
+        zone: TimeZone,
+        style: Style,
+    ) -> Self {
+        let mut printer = Self {
+            style,
+            zone,
+            timestamps,
+            width: 0,
+            colours: BTreeMap::new(),
+            open: None,
+        };
+        for service in services {
+            printer.meet(service);
+        }
+        printer
+    }
+
+    fn meet(&mut self, service: &ServiceName) -> usize {
+        self.width = self.width.max(service.as_str().len());
+        if let Some(number) = self.colours.get(service) {
+            return *number;
+        }
+        let number = self.colours.len();
+        self.colours.insert(service.clone(), number);
+        number
+    }
+
+    /// Appends a line as people read it.
+    pub(crate) fn line(&mut self, line: &LogLine, out: &mut Vec<u8>) {
+        let from = (line.service.clone(), line.generation, line.stderr);
+        if self.open.as_ref() != Some(&from) {
+            self.finish(out);
+            let number = self.meet(&line.service);
+            if self.timestamps {
+                out.extend_from_slice(self.style.dim(&timestamp(line.time, &self.zone)).as_bytes());
+                out.push(b' ');
+            }
+            let name = format!("{:<width$} |", line.service, width = self.width);
+            out.extend_from_slice(self.style.name(number, &name).as_bytes());
+            out.push(b' ');
+        }
+        out.extend_from_slice(&line.text);
+        if line.partial {
+            self.open = Some(from);
+        } else {
+            self.open = None;
+            out.push(b'\n');
+        }
+    }
+
+    /// Ends a line left open, if there is one.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.open.take().is_some() {
+            out.push(b'\n');
+        }
+    }
+}
+
+/// `{"service","time","stream","generation","partial","line"}`; bytes that are no UTF-8 are replaced.
+pub(crate) fn json(line: &LogLine) -> Value {
+    json!({
+        "service": line.service,
+        "time": timestamp(line.time, &TimeZone::UTC),
+        "stream": if line.stderr { "stderr" } else { "stdout" },
+        "generation": line.generation,
+        "partial": line.partial,
+        "line": String::from_utf8_lossy(&line.text),
+    })
+}
+
+/// That lines are missing.
+pub(crate) fn gap(service: &ServiceName, lines: u64) -> String {
+    let noun = if lines == 1 { "line" } else { "lines" };
+    format!(
+        "-- {lines} {noun} of {service} were dropped before they could be read (rotation or a full disk)\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_model::WallTime;
+
+    use super::*;
+
+    fn line(service: &str, text: &str, stderr: bool, partial: bool) -> LogLine {
+        LogLine {
+            time: WallTime(1_700_000_000_123_000_000),
+            generation: 1,
+            stderr,
+            partial,
+            service: ServiceName::new(service).unwrap(),
+            text: text.into(),
+        }
+    }
+
+    fn printed(timestamps: bool, colour: bool, lines: &[LogLine]) -> String {
+        let names = [
+            ServiceName::new("db").unwrap(),
+            ServiceName::new("worker").unwrap(),
+        ];
+        let mut printer = LogPrinter::new(&names, timestamps, TimeZone::UTC, Style::new(colour));
+        let mut out = Vec::new();
+        for line in lines {
+            printer.line(line, &mut out);
+        }
+        printer.finish(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn names_are_aligned_and_keep_their_colour() {
+        let lines = [
+            line("db", "ready", false, false),
+            line("worker", "hi", false, false),
+        ];
+        assert_eq!(printed(false, false, &lines), "db     | ready\nworker | hi\n");
+        assert_eq!(
+            printed(true, false, &lines[..1]),
+            "2023-11-14T22:13:20.123+00:00 db     | ready\n"
+        );
+        let coloured = printed(
+            false,
+            true,
+            &[lines[0].clone(), lines[1].clone(), lines[0].clone()],
+        );
+        assert_eq!(coloured.matches("\u{1b}[36mdb     |").count(), 2, "{coloured}");
+    }
+
+    #[test]
+    fn an_unfinished_line_is_continued_by_its_own_stream_only() {
+        let lines = [
+            line("db", "pass", false, true),
+            line("db", "word: ", false, true),
+            line("worker", "tick", false, false),
+            line("db", "ok", false, false),
+            line("db", "half", true, true),
+        ];
+        assert_eq!(
+            printed(false, false, &lines),
+            "db     | password: \nworker | tick\ndb     | ok\ndb     | half\n"
+        );
+    }
+
+    #[test]
+    fn json_lines_have_every_key() {
+        let value = json(&line("db", "x", true, false));
+        assert_eq!(
+            value.to_string(),
+            "{\"generation\":1,\"line\":\"x\",\"partial\":false,\"service\":\"db\",\"stream\":\"stderr\",\
+             \"time\":\"2023-11-14T22:13:20.123+00:00\"}"
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! The table of services.
+
+use comfy_table::{ContentLineStyle, LineStyle, Row, Table, TableStyle};
+use harness_model::{Health, ServiceState};
+use harness_wire::message::{PortView, ServiceView};
+
+use super::{Style, age};
+use crate::cli::ui::Ui;
+
+const BOX: TableStyle = TableStyle::new()
+    .top_border(LineStyle::new('┌', '─', '┬', '┐'))
+    .header_lines(ContentLineStyle::new('│', '│', '│'))
+    .header_separator(LineStyle::new('├', '─', '┼', '┤'))
+    .content_lines(ContentLineStyle::new('│', '│', '│'))
+    .bottom_border(LineStyle::new('└', '─', '┴', '┘'));
+
+const STATUS: usize = 1;
+const HEALTH: usize = 2;
+
+/// The services as a table: boxed for a terminal, plain columns elsewhere; ports and pids with `verbose`. What is
+/// wrong stands below it, a line each.
+pub(crate) fn table(services: &[ServiceView], boxed: bool, verbose: bool, ui: &Ui, style: &Style) -> String {
+    let mut header = vec!["Service", "Status", "Health", "Network", "Host", "Uptime"];
+    if verbose {
+        header.extend(["PID", "Restarts", "Ports"]);
+    }
+    let rows: Vec<Vec<String>> = services.iter().map(|view| row(view, verbose)).collect();
+    let mut out = if boxed {
+        in_box(&header, &rows, style)
+    } else {
+        columns(&header, &rows)
+    };
+    for view in services {
+        out.push_str(&remark(view, style));
+    }
+    let stale: Vec<_> = services
+        .iter()
+        .filter(|view| !view.in_file)
+        .map(|view| &view.name)
+        .collect();
+    if !stale.is_empty() {
+        let remedy = ui.command("start --prune");
+        out.push_str(&format!(
+            "not in file: {}  ({remedy} stops them)\n",
+            super::list(stale)
+        ));
+    }
+    out
+}
+
+fn row(view: &ServiceView, verbose: bool) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let mut row = vec![
+        view.name.to_string(),
+        view.status.to_string(),
+        health(view.health),
+        view.network.clone(),
+        view.host.clone(),
+        view.uptime_s.map_or_else(dash, age),
+    ];
+    if verbose {
+        row.push(view.pid.map_or_else(dash, |pid| pid.to_string()));
+        row.push(view.restarts.to_string());
+        row.push(if view.ports.is_empty() {
+            dash()
+        } else {
+            super::list(view.ports.iter().map(port))
+        });
+    }
+    row
+}
+
+/// `✓ healthy`, `✗ unhealthy`, `· none`.
+fn health(health: Health) -> String {
+    let mark = match health {
+        Health::Healthy => "✓",
+        Health::Unhealthy => "✗",
+        Health::None | Health::Starting | Health::Unknown => "·",
+    };
+    format!("{mark} {health}")
+}
+
+/// `127.0.0.1:5432`, with its name and the port inside where there are such.
+pub(crate) fn port(port: &PortView) -> String {
+    let mut out = match &port.name {
+        Some(name) => format!("{name}={}:{}", port.host_ip, port.port),
+        None => format!("{}:{}", port.host_ip, port.port),
+    };
+    if let Some(target) = port.target.filter(|target| *target != port.port) {
+        out.push_str(&format!("->{target}"));
+    }
+    if port.protocol == harness_model::spec::Protocol::Udp {
+        out.push_str("/udp");
+    }
+    out
+}
+
+fn remark(view: &ServiceView, style: &Style) -> String {
+    let mut words = Vec::new();
+    words.extend(view.error.clone());
+    if let Some(seconds) = view.retry_in_s {
+        let left = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        words.push(format!("again in {}", super::seconds(left)));
+    }
+    if words.is_empty() {
+        return String::new();
+    }
+    let mark = match view.status {
+        ServiceState::Restarting | ServiceState::Starting | ServiceState::Pending => style.middling("!"),
+        _ => style.bad("✗"),
+    };
+    format!("{mark} {}: {}\n", view.name, words.join("; "))
+}
+
+fn in_box(header: &[&str], rows: &[Vec<String>], style: &Style) -> String {
+    let mut table = Table::new();
+    table.load_style(BOX);
+    table.set_header(Row::from(header.to_vec()));
+    for row in rows {
+        table.add_row(Row::from(row.clone()));
+    }
+    let mut out = String::new();
+    for line in table.lines() {
+        out.push_str(&coloured(&line, style));
+        out.push('\n');
+    }
+    out
+}
+
+/// Colours the status and health cells of a finished line: the table counts characters, and colours would count.
+fn coloured(line: &str, style: &Style) -> String {
+    let mut cells: Vec<String> = line.split('│').map(str::to_owned).collect();
+    for index in [STATUS + 1, HEALTH + 1] {
+        if let Some(cell) = cells.get_mut(index) {
+            *cell = painted(cell, style);
+        }
+    }
+    cells.join("│")
+}
+
+fn painted(cell: &str, style: &Style) -> String {
+    let word = cell.trim();
+    let paint: fn(Style, &str) -> String = match word.trim_start_matches(['✓', '✗', '·']).trim_start() {
+        "running" | "completed" | "healthy" => Style::good,
+        "failed" | "unhealthy" => Style::bad,
+        "starting" | "restarting" | "stopping" | "unknown" => Style::middling,
+        "pending" | "stopped" | "none" => Style::dim,
+        _ => return cell.to_owned(),
+    };
+    cell.replacen(word, &paint(*style, word), 1)
+}
+
+/// The same without a box: columns two spaces apart, for `grep` and `awk`.
+fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header: Vec<String> = header.iter().map(|cell| cell.to_uppercase()).collect();
+    let lines = || std::iter::once(&header).chain(rows);
+    let width = |index: usize| lines().map(|row| row[index].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut out = String::new();
+    for row in lines() {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::view;
+
+    fn services() -> Vec<ServiceView> {
+        let mut api = view("my-api");
+        api.status = ServiceState::Restarting;
+        api.health = Health::None;
+        (api.pid, api.uptime_s) = (None, None);
+        (api.error, api.retry_in_s) = (Some("exited 3 after 0.2s".into()), Some(0.4));
+        let mut old = view("old");
+        old.in_file = false;
+        vec![view("database"), api, old]
+    }
+
+    #[test]
+    fn on_a_terminal_it_is_a_box() {
+        assert_eq!(
+            table(&services(), true, false, &Ui::plain(), &Style::new(false)),
+            "\
+┌──────────┬────────────┬───────────┬─────────┬───────────┬────────┐
+│ Service  │ Status     │ Health    │ Network │ Host      │ Uptime │
+├──────────┼────────────┼───────────┼─────────┼───────────┼────────┤
+│ database │ running    │ ✓ healthy │ local   │ localhost │ 2h 15m │
+│ my-api   │ restarting │ · none    │ local   │ localhost │ -      │
+│ old      │ running    │ ✓ healthy │ local   │ localhost │ 2h 15m │
+└──────────┴────────────┴───────────┴─────────┴───────────┴────────┘
+! my-api: exited 3 after 0.2s; again in 0.4s
+not in file: old  (harness start --prune stops them)
+"
+        );
+    }
+
+    #[test]
+    fn elsewhere_it_is_columns() {
+        assert_eq!(
+            table(&services()[..1], false, true, &Ui::plain(), &Style::new(false)),
+            "SERVICE   STATUS   HEALTH     NETWORK  HOST       UPTIME  PID   RESTARTS  PORTS\n\
+             database  running  ✓ healthy  local    localhost  2h 15m  4130  0         127.0.0.1:5432\n"
+        );
+    }
+
+    #[test]
+    fn colours_do_not_move_the_columns() {
+        let plain = table(&services(), true, false, &Ui::plain(), &Style::new(false));
+        let coloured = table(&services(), true, false, &Ui::plain(), &Style::new(true));
+        assert!(coloured.contains("\u{1b}[32m✓ healthy\u{1b}[0m"), "{coloured}");
+        let mut stripped = String::new();
+        let mut rest = coloured.as_str();
+        while let Some(at) = rest.find('\u{1b}') {
+            stripped.push_str(&rest[..at]);
+            rest = &rest[at..];
+            rest = &rest[rest.find('m').unwrap() + 1..];
+        }
+        stripped.push_str(rest);
+        assert_eq!(stripped, plain);
+    }
+}

@@ -1,0 +1,80 @@
+//! Colours, or none.
+
+use anstyle::{AnsiColor, Effects, Style as Ansi};
+
+/// Puts colours around words, if colours are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    colour: bool,
+}
+
+/// Colours for service names, easily told apart on light and dark grounds.
+const NAMES: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightCyan,
+];
+
+impl Style {
+    /// With colours, or without.
+    pub(crate) fn new(colour: bool) -> Self {
+        Self { colour }
+    }
+
+    /// What is well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint(AnsiColor::Green.on_default(), text)
+    }
+
+    /// What is wrong.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint(AnsiColor::Red.on_default(), text)
+    }
+
+    /// What is under way or doubtful.
+    pub(crate) fn middling(self, text: &str) -> String {
+        self.paint(AnsiColor::Yellow.on_default(), text)
+    }
+
+    /// What may be overlooked.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint(Ansi::new().effects(Effects::DIMMED), text)
+    }
+
+    /// What must not be overlooked.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint(Ansi::new().bold(), text)
+    }
+
+    /// The word before an error.
+    pub(crate) fn error(self, text: &str) -> String {
+        self.paint(AnsiColor::Red.on_default().bold(), text)
+    }
+
+    /// A service's name: the same colour for the same number.
+    pub(crate) fn name(self, number: usize, text: &str) -> String {
+        self.paint(NAMES[number % NAMES.len()].on_default(), text)
+    }
+
+    fn paint(self, style: Ansi, text: &str) -> String {
+        if self.colour && !text.is_empty() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_come_only_when_wanted() {
+        assert_eq!(Style::new(false).good("ok"), "ok");
+        assert_eq!(Style::new(true).good("ok"), "\u{1b}[32mok\u{1b}[0m");
+    }
+}

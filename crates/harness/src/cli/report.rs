@@ -1,0 +1,91 @@
+//! What `start --report DIR` leaves for CI: `junit.xml`, `report.json`, and `logs/<service>.log`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use harness_model::ServiceName;
+use harness_wire::message::{Channel, LogLine, LogsRequest, ProjectSelector, Request, StartReport};
+
+use super::backend::{Client, Item};
+use super::error::CliError;
+use super::render::junit;
+
+/// Writes all of it; the folder is made if it is not there.
+///
+/// # Errors
+/// When a file cannot be written, or the logs cannot be had.
+pub(crate) async fn write(client: &Client, report: &StartReport, folder: &Path) -> Result<(), CliError> {
+    let logs = folder.join("logs");
+    fs::create_dir_all(&logs).map_err(CliError::io("create", &logs))?;
+    put(&folder.join("junit.xml"), &junit::xml(report))?;
+    let json = serde_json::to_string_pretty(report).map_err(|error| CliError::Output(error.into()))?;
+    put(&folder.join("report.json"), &json)?;
+    write_logs(client, report, &logs).await
+}
+
+fn put(path: &Path, text: &str) -> Result<(), CliError> {
+    fs::write(path, text).map_err(CliError::io("write", path))
+}
+
+async fn write_logs(client: &Client, report: &StartReport, folder: &Path) -> Result<(), CliError> {
+    let mut call = client
+        .open(Request::Logs(LogsRequest {
+            project: ProjectSelector::Named(report.project.clone()),
+            services: report
+                .services
+                .iter()
+                .map(|outcome| outcome.view.name.clone())
+                .collect(),
+            follow: false,
+            tail: None,
+            since: None,
+            until: None,
+            grep: None,
+        }))
+        .await?;
+    let mut files: BTreeMap<ServiceName, BufWriter<File>> = BTreeMap::new();
+    loop {
+        match call.next().await? {
+            Item::Data {
+                channel: Channel::Log,
+                payload,
+            } => {
+                for line in LogLine::decode_all(&payload).map_err(CliError::UnreadableLog)? {
+                    append(&mut files, folder, &line)?;
+                }
+            }
+            Item::Response(_) => break,
+            Item::Data { .. } | Item::Event(_) => {}
+        }
+    }
+    for (service, mut file) in files {
+        file.flush()
+            .map_err(CliError::io("write", log_path(folder, &service)))?;
+    }
+    Ok(())
+}
+
+fn append(
+    files: &mut BTreeMap<ServiceName, BufWriter<File>>,
+    folder: &Path,
+    line: &LogLine,
+) -> Result<(), CliError> {
+    let path = log_path(folder, &line.service);
+    if !files.contains_key(&line.service) {
+        let file = File::create(&path).map_err(CliError::io("write", &path))?;
+        files.insert(line.service.clone(), BufWriter::new(file));
+    }
+    let Some(file) = files.get_mut(&line.service) else {
+        return Ok(());
+    };
+    let end: &[u8] = if line.partial { b"" } else { b"\n" };
+    file.write_all(&line.text)
+        .and_then(|()| file.write_all(end))
+        .map_err(CliError::io("write", &path))
+}
+
+fn log_path(folder: &Path, service: &ServiceName) -> std::path::PathBuf {
+    folder.join(format!("{service}.log"))
+}

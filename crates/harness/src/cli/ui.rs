@@ -1,0 +1,168 @@
+//! Where words go: stdout for results, stderr for everything else; with or without colours.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use super::args::Globals;
+use super::error::CliError;
+use super::render::Style;
+
+/// How this process talks.
+#[derive(Debug, Clone)]
+pub(crate) struct Ui {
+    /// JSON alone on stdout.
+    pub(crate) json: bool,
+    /// Only what went wrong.
+    pub(crate) quiet: bool,
+    /// More than usual.
+    pub(crate) verbose: bool,
+    /// Somebody sits at stdin.
+    pub(crate) in_tty: bool,
+    /// Somebody looks at stdout.
+    pub(crate) out_tty: bool,
+    /// Somebody looks at stderr.
+    pub(crate) err_tty: bool,
+    /// Colours on stdout.
+    pub(crate) out_colour: bool,
+    /// Colours on stderr.
+    pub(crate) err_colour: bool,
+    project: Option<String>,
+}
+
+impl Ui {
+    /// For these options and the streams of this process.
+    pub(crate) fn new(globals: &Globals) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colour = !globals.no_color && !set("NO_COLOR") && !dumb;
+        let (out_tty, err_tty) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        Self {
+            json: globals.json,
+            quiet: globals.quiet,
+            verbose: globals.verbose,
+            in_tty: io::stdin().is_terminal(),
+            out_tty,
+            err_tty: err_tty && !dumb,
+            out_colour: colour && out_tty,
+            err_colour: colour && err_tty,
+            project: globals.project.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Without terminal and colours.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self {
+            json: false,
+            quiet: false,
+            verbose: false,
+            in_tty: false,
+            out_tty: false,
+            err_tty: false,
+            out_colour: false,
+            err_colour: false,
+            project: None,
+        }
+    }
+
+    /// The project given with `-p`.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
+    /// A command to suggest: `harness logs api`, with `-p` if that was given.
+    pub(crate) fn command(&self, words: &str) -> String {
+        match &self.project {
+            Some(project) => format!("harness -p {project} {words}"),
+            None => format!("harness {words}"),
+        }
+    }
+
+    /// Styles for stdout.
+    pub(crate) fn out_style(&self) -> Style {
+        Style::new(self.out_colour)
+    }
+
+    /// Styles for stderr.
+    pub(crate) fn err_style(&self) -> Style {
+        Style::new(self.err_colour)
+    }
+
+    /// Writes results to stdout as they are.
+    ///
+    /// # Errors
+    /// When stdout cannot be written; [`CliError::OutputClosed`] when its reader has gone.
+    pub(crate) fn out(&self, text: &str) -> Result<(), CliError> {
+        self.out_bytes(text.as_bytes())
+    }
+
+    /// The same for bytes.
+    ///
+    /// # Errors
+    /// As [`Self::out`].
+    pub(crate) fn out_bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(written)
+    }
+
+    /// Writes a value to stdout as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Self::out`].
+    pub(crate) fn out_json(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value).map_err(|error| CliError::Output(error.into()))?;
+        self.out(&format!("{text}\n"))
+    }
+
+    /// Writes a value to stdout as indented JSON: for one result, not for streams.
+    ///
+    /// # Errors
+    /// As [`Self::out`].
+    pub(crate) fn out_json_pretty(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
+        self.out(&format!("{text}\n"))
+    }
+
+    /// Words about a result: to stdout, or to stderr when stdout belongs to JSON; not with `-q`.
+    ///
+    /// # Errors
+    /// As [`Self::out`].
+    pub(crate) fn say(&self, text: &str) -> Result<(), CliError> {
+        match (self.quiet, self.json) {
+            (true, _) => Ok(()),
+            (false, true) => self.err(text),
+            (false, false) => self.out(text),
+        }
+    }
+
+    /// Words on the way (progress, notes): to stderr; not with `-q`.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn note(&self, text: &str) -> Result<(), CliError> {
+        if self.quiet { Ok(()) } else { self.err(text) }
+    }
+
+    /// Writes to stderr, whatever was asked.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn err(&self, text: &str) -> Result<(), CliError> {
+        self.err_bytes(text.as_bytes())
+    }
+
+    /// The same for bytes.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn err_bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        io::stderr().lock().write_all(bytes).map_err(written)
+    }
+}
+
+fn written(error: io::Error) -> CliError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        CliError::OutputClosed
+    } else {
+        CliError::Output(error)
+    }
+}

@@ -1,0 +1,49 @@
+//! `__complete-services`: the names of services, a line each, for completion scripts.
+//!
+//! What the file has and what the daemon knows, if one runs; whatever goes wrong, there is just less to offer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::future;
+use harness_model::ServiceName;
+use harness_wire::message::{Request, Response, StatusRequest};
+
+use crate::cli::context::{Autostart, Context};
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+
+/// Longer than this nobody waits for a completion.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
+    let mut names = in_file(context);
+    let late = async {
+        Timer::after(PATIENCE).await;
+        Ok(BTreeSet::new())
+    };
+    names.extend(future::or(known(context), late).await.unwrap_or_default());
+    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    context.ui.out(&lines)?;
+    Ok(Exit::Ok)
+}
+
+fn in_file(context: &Context) -> BTreeSet<ServiceName> {
+    match context.load_silently() {
+        Ok(loaded) => loaded.all_services,
+        Err(_) => BTreeSet::new(),
+    }
+}
+
+async fn known(context: &Context) -> Result<BTreeSet<ServiceName>, CliError> {
+    let daemon = context.connect(Autostart::No).await?;
+    let request = StatusRequest {
+        project: context.selector()?,
+        services: Vec::new(),
+    };
+    match daemon.client.request(Request::Status(request)).await? {
+        Response::Status(report) => Ok(report.services.into_iter().map(|view| view.name).collect()),
+        _ => Err(CliError::Unexpected { verb: "status" }),
+    }
+}

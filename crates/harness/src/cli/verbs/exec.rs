@@ -1,0 +1,56 @@
+//! `exec`: run a command in a service's place, with its environment.
+
+use harness_model::SecretString;
+use harness_wire::message::{ExecRequest, ExecResult, Request, TerminalSize};
+
+use super::streams::{Joined, SignalMeaning, Streams, join};
+use crate::cli::args::ExecArgs;
+use crate::cli::context::{Autostart, Context};
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::terminal::{self, Raw, RawMode};
+
+/// What a terminal is taken to be whose size cannot be told.
+const USUAL: TerminalSize = TerminalSize {
+    columns: 80,
+    rows: 24,
+};
+
+pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
+    if args.tty && args.interactive && !context.ui.in_tty {
+        return Err(CliError::NoTerminal);
+    }
+    let secrets = args
+        .env
+        .into_iter()
+        .map(|(name, value)| (name, SecretString::new(value)));
+    let request = ExecRequest {
+        project: context.selector()?,
+        service: args.service,
+        command: args.command,
+        terminal: args.tty.then(|| terminal::size().unwrap_or(USUAL)),
+        stdin: args.interactive,
+        env: secrets.collect(),
+        user: args.user,
+        working_dir: args.workdir,
+    };
+    let session = context.connect(Autostart::Yes).await?;
+    let call = session.client.open(Request::Exec(request)).await?;
+    let raw = if args.tty && args.interactive {
+        Some(RawMode::enter(Raw::Full)?)
+    } else {
+        None
+    };
+    let streams = Streams {
+        stdin: args.interactive,
+        detach: None,
+        signals: SignalMeaning::PassOn,
+    };
+    let joined = join(context, call, streams).await;
+    drop(raw);
+    Ok(match joined? {
+        Joined::Ended(ExecResult { exit: Some(status) }) => Exit::of_command(status),
+        Joined::Ended(ExecResult { exit: None }) | Joined::Detached => Exit::Ok,
+        Joined::Interrupted => Exit::Interrupted,
+    })
+}

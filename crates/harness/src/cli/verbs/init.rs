@@ -1,0 +1,167 @@
+//! `init`: write a services.yaml to start from.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use harness_config::import;
+use harness_model::ProjectName;
+use serde_json::json;
+
+use crate::cli::args::{InitArgs, InitSource};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::signals::Incoming;
+use crate::cli::terminal::confirm;
+
+const FILE: &str = "services.yaml";
+const SCHEMA: &str = "services.schema.json";
+const COMPOSE: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+const PROCFILE: &str = "Procfile";
+
+/// What the new file is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Compose(PathBuf),
+    Procfile(PathBuf),
+    Example,
+}
+
+pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliError> {
+    let folder = context.cwd()?.join(&args.folder);
+    let target = folder.join(FILE);
+    for taken in [&target, &folder.join("services.yml")] {
+        if taken.exists() {
+            return Err(CliError::Exists { path: taken.clone() });
+        }
+    }
+    let source = match args.from {
+        Some(given) => named(given, &folder)?,
+        None => choose(context, found(&folder)).await?,
+    };
+    let text = text(&source, &folder)?;
+    fs::create_dir_all(&folder).map_err(CliError::io("create", &folder))?;
+    create(&target, &text)?;
+    // A schema that is there already, of another version say, is the user's.
+    let schema = folder.join(SCHEMA);
+    let with_schema = text.contains(SCHEMA) && !schema.exists();
+    if with_schema {
+        let json = serde_json::to_string_pretty(&harness_config::json_schema())
+            .map_err(|error| CliError::Output(error.into()))?;
+        create(&schema, &format!("{json}\n"))?;
+    }
+    tell(context, &source, &target, with_schema.then_some(schema.as_path()))
+}
+
+fn named(given: InitSource, folder: &Path) -> Result<Source, CliError> {
+    let missing = |what: &str| CliError::Usage {
+        message: format!("there is no {what} in {}", folder.display()),
+        hint: "harness init --from example".to_owned(),
+    };
+    match given {
+        InitSource::Example => Ok(Source::Example),
+        InitSource::Compose => compose(folder).ok_or_else(|| missing("compose file")),
+        InitSource::Procfile => procfile(folder).ok_or_else(|| missing("Procfile")),
+    }
+}
+
+fn found(folder: &Path) -> Option<Source> {
+    compose(folder).or_else(|| procfile(folder))
+}
+
+fn compose(folder: &Path) -> Option<Source> {
+    COMPOSE
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+        .map(Source::Compose)
+}
+
+fn procfile(folder: &Path) -> Option<Source> {
+    Some(folder.join(PROCFILE))
+        .filter(|path| path.is_file())
+        .map(Source::Procfile)
+}
+
+async fn choose(context: &Context, found: Option<Source>) -> Result<Source, CliError> {
+    let ui = &context.ui;
+    let (path, word) = match &found {
+        None => return Ok(Source::Example),
+        Some(Source::Compose(path)) => (path, "compose"),
+        Some(Source::Procfile(path)) => (path, "procfile"),
+        Some(Source::Example) => return Ok(Source::Example),
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if !(ui.in_tty && ui.err_tty) || ui.json {
+        return Err(CliError::Usage {
+            message: format!("{name} is here: say whether to start from it"),
+            hint: format!("harness init --from {word}, or --from example"),
+        });
+    }
+    let mut signals = Incoming::ending()?;
+    let yes = confirm(&format!("{name} is here. Start from it?"), true, ui, &mut signals).await?;
+    Ok(found.filter(|_| yes).unwrap_or(Source::Example))
+}
+
+fn text(source: &Source, folder: &Path) -> Result<String, CliError> {
+    type Import = fn(&str) -> Result<String, import::ImportError>;
+    let (path, import): (&Path, Import) = match source {
+        Source::Example => {
+            let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+            let name = name
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            return Ok(import::starter(ProjectName::from_lossy(&name).as_str()));
+        }
+        Source::Compose(path) => (path, import::from_compose),
+        Source::Procfile(path) => (path, import::from_procfile),
+    };
+    let text = fs::read_to_string(path).map_err(CliError::io("read", path))?;
+    import(&text).map_err(|source| CliError::Import {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes a file that must not be there.
+fn create(path: &Path, text: &str) -> Result<(), CliError> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = file.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => CliError::Exists {
+            path: path.to_owned(),
+        },
+        _ => CliError::io("write", path)(error),
+    })?;
+    file.write_all(text.as_bytes())
+        .map_err(CliError::io("write", path))
+}
+
+fn tell(context: &Context, source: &Source, target: &Path, schema: Option<&Path>) -> Result<Exit, CliError> {
+    let cwd = context.cwd()?;
+    let shown = |path: &Path| path.strip_prefix(&cwd).unwrap_or(path).display().to_string();
+    let with_schema = match schema {
+        Some(schema) => format!(" and {} (for editors)", shown(schema)),
+        None => String::new(),
+    };
+    let next = match source {
+        Source::Example => "harness start",
+        Source::Compose(_) | Source::Procfile(_) => "look it over, then harness validate && harness start",
+    };
+    context
+        .ui
+        .say(&format!("wrote {}{with_schema}\n  next: {next}\n", shown(target)))?;
+    if context.ui.json {
+        context
+            .ui
+            .out_json_pretty(&json!({ "file": target, "schema": schema }))?;
+    }
+    Ok(Exit::Ok)
+}

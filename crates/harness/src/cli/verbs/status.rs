@@ -1,0 +1,47 @@
+//! `status`: how the services are.
+
+use harness_wire::message::{Request, Response, StatusReport, StatusRequest};
+
+use crate::cli::args::StatusArgs;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::render::status;
+
+pub(crate) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, CliError> {
+    let request = StatusRequest {
+        project: context.selector()?,
+        services: args.services,
+    };
+    match context.ask(Request::Status(request)).await? {
+        Response::Status(report) => tell(context, &report),
+        _ => Err(CliError::Unexpected { verb: "status" }),
+    }
+}
+
+/// Tells how services are.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(crate) fn tell(context: &Context, report: &StatusReport) -> Result<Exit, CliError> {
+    let ui = &context.ui;
+    if ui.json {
+        ui.out_json_pretty(report)?;
+        return Ok(Exit::Ok);
+    }
+    if report.services.is_empty() {
+        ui.out(&format!("project {} has no services\n", report.project))?;
+        return Ok(Exit::Ok);
+    }
+    if ui.verbose {
+        ui.out(&format!("project {}\n", report.project))?;
+    }
+    ui.out(&status::table(
+        &report.services,
+        ui.out_tty,
+        ui.verbose,
+        ui,
+        &ui.out_style(),
+    ))?;
+    Ok(Exit::Ok)
+}

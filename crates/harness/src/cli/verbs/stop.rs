@@ -1,0 +1,73 @@
+//! `stop`: take services down, leaving nothing behind.
+
+use harness_wire::message::{ErrorCode, ProjectSelector, Request, Response, StopRequest};
+use serde_json::json;
+
+use crate::cli::args::StopArgs;
+use crate::cli::bring_up::{Follow, OnInterrupt, follow};
+use crate::cli::context::{Autostart, Context};
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::render::{failure, outcome};
+
+pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliError> {
+    if args.services.is_empty() && !args.all {
+        return Err(CliError::StopWhat);
+    }
+    let project = context.selector()?;
+    let request = StopRequest {
+        project: project.clone(),
+        services: args.services,
+        all: args.all,
+    };
+    let session = context.connect(Autostart::Yes).await?;
+    let how = Follow {
+        verb: "stop",
+        timeout: None,
+        on_interrupt: OnInterrupt::Leave,
+    };
+    let ended = match follow(context, &session.client, &project, Request::Stop(request), how).await {
+        Err(error) if args.all && never_started(&error, &project) => return nothing(context),
+        other => other?,
+    };
+    let Response::Stop(report) = ended.response else {
+        return Err(CliError::Unexpected { verb: "stop" });
+    };
+    let ui = &context.ui;
+    for failed in &report.failures {
+        ui.err(&failure::report(
+            failed,
+            "could not be stopped",
+            ui,
+            &ui.err_style(),
+        ))?;
+    }
+    ui.say(&outcome::stopped(&report, &ui.out_style()))?;
+    if ui.json {
+        ui.out_json_pretty(&report)?;
+    }
+    Ok(if report.failures.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Error
+    })
+}
+
+/// A file that is here but was never started: all of it is stopped already, which is success.
+fn never_started(error: &CliError, project: &ProjectSelector) -> bool {
+    let unknown = error
+        .refusal()
+        .is_some_and(|body| matches!(body.code, ErrorCode::NoSuchProject(_)));
+    unknown && matches!(project, ProjectSelector::Near { config: Some(_), .. })
+}
+
+fn nothing(context: &Context) -> Result<Exit, CliError> {
+    context
+        .ui
+        .say("nothing to stop: nothing was started from this file\n")?;
+    if context.ui.json {
+        let empty = json!({ "project": null, "stopped": [], "already": [], "failures": [], "elapsed_ms": 0 });
+        context.ui.out_json_pretty(&empty)?;
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,27 @@
+//! `why`: why a service is as it is.
+
+use harness_wire::message::{Request, Response, WhyRequest};
+use jiff::tz::TimeZone;
+
+use crate::cli::args::WhyArgs;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::render::detail;
+
+pub(crate) async fn run(context: &Context, args: WhyArgs) -> Result<Exit, CliError> {
+    let request = WhyRequest {
+        project: context.selector()?,
+        service: args.service,
+    };
+    let Response::Why(report) = context.ask(Request::Why(request)).await? else {
+        return Err(CliError::Unexpected { verb: "why" });
+    };
+    let ui = &context.ui;
+    if ui.json {
+        ui.out_json_pretty(&report)?;
+    } else {
+        ui.out(&detail::why(&report, &TimeZone::system(), ui, &ui.out_style()))?;
+    }
+    Ok(Exit::Ok)
+}
