@@ -1,0 +1,103 @@
+//! What /proc says: the only witness a test may believe.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    /// Its pid.
+    pub(crate) pid: u32,
+    /// Its arguments, or the name of the program if it has none.
+    pub(crate) command: String,
+}
+
+/// Whether a process lives; a zombie does not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The living processes that have this path in their arguments, environment or working directory. Not this one.
+pub(crate) fn mentioning(path: &Path) -> Vec<Process> {
+    let needle = path.as_os_str().as_encoded_bytes();
+    let own = std::process::id();
+    all()
+        .filter(|pid| *pid != own && is_alive(*pid))
+        .filter(|pid| {
+            let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            contains(&read("cmdline"), needle)
+                || contains(&read("environ"), needle)
+                || contains(cwd.as_os_str().as_encoded_bytes(), needle)
+        })
+        .map(|pid| Process {
+            pid,
+            command: command(pid),
+        })
+        .collect()
+}
+
+/// The arguments of a process, for people.
+pub(crate) fn command(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if line.is_empty() {
+        return fs::read_to_string(format!("/proc/{pid}/comm"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+    }
+    String::from_utf8_lossy(&line)
+        .replace('\0', " ")
+        .trim()
+        .to_owned()
+}
+
+/// Whether somebody listens on this TCP port of 127.0.0.1, or of every address.
+pub(crate) fn is_listening(port: u16) -> bool {
+    ["tcp", "tcp6"].iter().any(|table| {
+        let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        text.lines().skip(1).any(|line| {
+            let mut columns = line.split_whitespace().skip(1);
+            let local = columns.next().unwrap_or_default();
+            let state = columns.nth(1).unwrap_or_default();
+            state == "0A" && local.rsplit(':').next() == Some(&format!("{port:04X}"))
+        })
+    })
+}
+
+/// The Unix sockets that are bound below this path.
+pub(crate) fn sockets_below(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let below = |line: &str| {
+        let name = line.split_whitespace().nth(7)?;
+        Path::new(name).starts_with(path).then(|| name.to_owned())
+    };
+    text.lines().filter_map(below).collect()
+}
+
+/// Ends a process for good.
+pub(crate) fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+/// Sends a signal. A process that is gone already is as good.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}

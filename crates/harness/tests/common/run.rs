@@ -1,0 +1,196 @@
+//! Programs that a test starts and waits for, with a deadline.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How a program ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its words on the command line.
+    pub(crate) command: String,
+    /// Its exit code; none if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// What it wrote to stdout.
+    pub(crate) stdout: String,
+    /// What it wrote to stderr.
+    pub(crate) stderr: String,
+    /// How long it ran.
+    pub(crate) elapsed: Duration,
+}
+
+impl Output {
+    /// It must have ended with this code.
+    #[track_caller]
+    pub(crate) fn code(self, wanted: i32) -> Self {
+        assert_eq!(self.code, Some(wanted), "{self}");
+        self
+    }
+
+    /// Stdout must contain this.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "no `{text}` on stdout\n{self}");
+        self
+    }
+
+    /// Stderr must contain this.
+    #[track_caller]
+    pub(crate) fn tells(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no `{text}` on stderr\n{self}");
+        self
+    }
+
+    /// Stdout as one JSON document.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON: {error}\n{self}"))
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (command, code, elapsed) = (&self.command, self.code, self.elapsed);
+        let (stdout, stderr) = (&self.stdout, &self.stderr);
+        write!(
+            f,
+            "`{command}` ended with {code:?} after {elapsed:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}"
+        )
+    }
+}
+
+/// A program that runs. Killed when dropped.
+pub(crate) struct Running {
+    command: String,
+    child: Child,
+    // Files and not pipes: nobody needs to read them for the program to go on, and a process that keeps them
+    // open does not keep the test waiting.
+    stdout: File,
+    stderr: File,
+    started: Instant,
+}
+
+impl Running {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test starts the program it tests, as a shell would"
+    )]
+    pub(super) fn start(program: &str, args: &[&str], cwd: &Path, env: &BTreeMap<String, String>) -> Self {
+        let stdout = tempfile::tempfile().unwrap();
+        let stderr = tempfile::tempfile().unwrap();
+        let mut command = std::process::Command::new(program);
+        command
+            .args(args)
+            .current_dir(cwd)
+            .stdin(Stdio::piped())
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap());
+        for (name, _) in std::env::vars_os() {
+            // What the developer's shell says about a harness is none of this one's business.
+            if name.to_string_lossy().starts_with("HARNESS_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(env);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        Self {
+            command: format!("{program} {}", args.join(" ")),
+            child,
+            stdout,
+            stderr,
+            started: Instant::now(),
+        }
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes to its stdin, which stays open until it is waited for.
+    pub(crate) fn type_in(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// What it wrote to stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    /// What it wrote to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// Waits for its end; fails the test when that takes longer.
+    #[track_caller]
+    pub(crate) fn wait(mut self, limit: Duration) -> Output {
+        match self.end(limit) {
+            Some(output) => output,
+            None => {
+                let (stdout, stderr) = (self.stdout(), self.stderr());
+                let command = &self.command;
+                panic!("`{command}` runs for longer than {limit:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}")
+            }
+        }
+    }
+
+    /// Waits for its end; kills it when that takes longer.
+    pub(crate) fn wait_or_kill(mut self, limit: Duration) -> Option<Output> {
+        self.end(limit)
+    }
+
+    fn end(&mut self, limit: Duration) -> Option<Output> {
+        drop(self.child.stdin.take());
+        let deadline = Instant::now() + limit;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => return None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        Some(Output {
+            command: self.command.clone(),
+            code: status.code(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+            elapsed: self.started.elapsed(),
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended; then both fail, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(file: &File) -> String {
+    // Read by offset: the position is shared with the program that writes.
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        match file.read_at(&mut chunk, bytes.len() as u64).unwrap() {
+            0 => return String::from_utf8_lossy(&bytes).into_owned(),
+            read => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
