@@ -78,7 +78,7 @@ impl Executor {
         Running::spawn(self.wrap(command)?)
     }
 
-    /// Runs a command to its end and keeps the tail of its output. When `timeout` passes, or this future is
+    /// Runs a command to its end and keeps the tail of its output; its stdin is empty. When `timeout` passes, or this future is
     /// dropped, its whole process group is killed.
     ///
     /// # Errors
@@ -86,6 +86,8 @@ impl Executor {
     pub async fn run(&self, command: Command, timeout: Option<Duration>) -> Result<Output, RunError> {
         let program = command.program.to_string_lossy().into_owned();
         let mut running = self.spawn(command)?;
+        // Nobody will write to it: it reads the end.
+        drop(running.take_stdin());
         let mut stdout = Tail::default();
         let mut stderr = Tail::default();
         let ended = {

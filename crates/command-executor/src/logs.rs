@@ -1,23 +1,21 @@
 //! Following the log of a run directory, asleep until inotify tells of something new.
 //!
-//! A follower ends when the run is over and everything it wrote was read. Whether it is over is asked *before*
-//! the read that finds nothing more, so that nothing written in between is missed.
+//! A follower ends when the run is over and everything it wrote was read. The read that finds nothing more is
+//! one that was begun *after* the run was known to be over, so that nothing written in between is missed.
 
+mod records;
 mod watch;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::io;
+use std::path::PathBuf;
 
-use async_io::Timer;
-use blocking::unblock;
+pub use harness_shim::log::{GapCause, Line, Lines, LogError, ReadItem, Record, Stream};
+pub use harness_shim::run_dir::RunDirError;
+pub use records::{Read, RecordFollower};
 
-use harness_shim::log::{Lines, ReadItem, Reader};
-use harness_shim::run_dir::{LOG_DIR, LockState, RunDir, RunDirError};
-
-use watch::{Change, Watch};
-
-pub use harness_shim::log::{GapCause, Line, LogError, Stream};
+/// How much is read at a time, in bytes.
+const BATCH: usize = 64 * 1024;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +26,8 @@ pub enum LogFrom {
     Tail(u64),
     /// With the first line at or after this moment, in nanoseconds since the Unix epoch.
     Since(u64),
+    /// With what is written from now on.
+    End,
 }
 
 /// What a follower finds.
@@ -57,7 +57,7 @@ pub enum FollowError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The log cannot be read.
     #[error("cannot read the log")]
@@ -67,35 +67,29 @@ pub enum FollowError {
     RunDir(#[from] RunDirError),
 }
 
+impl FollowError {
+    /// Whether the run directory, or its log, is not there: not yet, or not any more.
+    pub fn is_not_found(&self) -> bool {
+        let source = match self {
+            Self::Watch { source, .. }
+            | Self::Log(LogError { source, .. })
+            | Self::RunDir(RunDirError::Io { source, .. }) => source,
+            Self::RunDir(_) => return false,
+        };
+        source.kind() == io::ErrorKind::NotFound
+    }
+}
+
 /// Reads the log of a run line by line while it grows and rotates.
 #[derive(Debug)]
 pub struct LogFollower {
-    run_dir: PathBuf,
-    from: LogFrom,
-    /// `None`: it does not wait for more.
-    watch: Option<Watch>,
-    /// The lock was seen being closed, and not yet waited for.
-    lock_closing: bool,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nothing read yet.
-    New,
-    /// Reading on.
-    Open(Box<Cursor>),
-    /// `End` has been told.
-    Ended,
-}
-
-/// Where a follower is.
-#[derive(Debug)]
-struct Cursor {
-    reader: Reader,
+    records: RecordFollower,
     lines: Lines,
     pending: VecDeque<FollowItem>,
     since: u64,
+    /// So many lines at the present end are wanted, which has not been reached yet.
+    tail: Option<u64>,
+    ended: bool,
 }
 
 impl LogFollower {
@@ -112,28 +106,27 @@ impl LogFollower {
     /// # Errors
     /// When the run directory cannot be watched.
     pub fn new(run_dir: impl Into<PathBuf>, from: LogFrom) -> Result<Self, FollowError> {
-        let run_dir = run_dir.into();
-        let watch = Watch::new(&run_dir).map_err(|source| FollowError::Watch {
-            path: run_dir.clone(),
-            source,
-        })?;
-        Ok(Self {
-            run_dir,
-            from,
-            watch: Some(watch),
-            lock_closing: false,
-            state: State::New,
-        })
+        Ok(Self::of(RecordFollower::new(run_dir, from)?, from))
     }
 
     /// Reads what is there and does not wait for more.
     pub fn existing(run_dir: impl Into<PathBuf>, from: LogFrom) -> Self {
+        Self::of(RecordFollower::existing(run_dir, from), from)
+    }
+
+    fn of(records: RecordFollower, from: LogFrom) -> Self {
+        let (since, tail) = match from {
+            LogFrom::Start | LogFrom::End => (0, None),
+            LogFrom::Tail(lines) => (0, Some(lines)),
+            LogFrom::Since(time_ns) => (time_ns, None),
+        };
         Self {
-            run_dir: run_dir.into(),
-            from,
-            watch: None,
-            lock_closing: false,
-            state: State::New,
+            records,
+            lines: Lines::new(),
+            pending: VecDeque::new(),
+            since,
+            tail,
+            ended: false,
         }
     }
 
@@ -143,37 +136,62 @@ impl LogFollower {
     /// When the log or the state of the run cannot be read.
     pub async fn next(&mut self) -> Result<FollowItem, FollowError> {
         loop {
-            let cursor = match &mut self.state {
-                State::Ended => return Ok(FollowItem::End),
-                State::Open(cursor) => cursor,
-                State::New => {
-                    let (dir, from) = (self.run_dir.join(LOG_DIR), self.from);
-                    self.state = State::Open(Box::new(unblock(move || Cursor::open(dir, from)).await?));
-                    continue;
+            if self.tail.is_none() {
+                if let Some(item) = self.pending.pop_front() {
+                    return Ok(item);
                 }
-            };
-            if let Some(item) = cursor.pending.pop_front() {
-                return Ok(item);
+                if self.ended {
+                    return Ok(FollowItem::End);
+                }
             }
-            if self.lock_closing {
-                released(&self.run_dir).await?;
-                self.lock_closing = false;
+            match self.records.read(BATCH).await? {
+                Read::Items(items) => self.cut(items),
+                Read::CaughtUp if self.tail.take().is_some() => {}
+                Read::CaughtUp => self.records.changed().await,
+                Read::Over => {
+                    self.tail = None;
+                    self.ended = true;
+                    self.flush();
+                }
             }
-            let over = match &self.watch {
-                Some(_) => is_over(&self.run_dir)?,
-                None => true,
-            };
-            if cursor.advance()? {
-                continue;
-            }
-            match &self.watch {
-                Some(watch) if !over => self.lock_closing = watch.changed().await == Change::LockClosing,
-                _ => {
-                    cursor.finish();
-                    if cursor.pending.is_empty() {
-                        self.state = State::Ended;
+        }
+    }
+
+    fn cut(&mut self, items: Vec<ReadItem>) {
+        for item in items {
+            match item {
+                ReadItem::Record(record) => self.lines.push(&record, |line| {
+                    if line.time_ns >= self.since {
+                        self.pending.push_back(FollowItem::Line(line));
                     }
+                }),
+                ReadItem::Gap { lines, cause } => {
+                    self.flush();
+                    self.pending.push_back(FollowItem::Gap { lines, cause });
                 }
+                ReadItem::End => {}
+            }
+        }
+        if let Some(wanted) = self.tail {
+            self.keep_last(wanted);
+        }
+    }
+
+    /// Tells the unfinished lines: nothing will finish them.
+    fn flush(&mut self) {
+        self.lines.flush(|line| {
+            if line.time_ns >= self.since {
+                self.pending.push_back(FollowItem::Line(line));
+            }
+        });
+    }
+
+    fn keep_last(&mut self, wanted: u64) {
+        let is_line = |item: &&FollowItem| matches!(item, FollowItem::Line(_));
+        let mut lines = self.pending.iter().filter(is_line).count() as u64;
+        while lines > wanted {
+            if let Some(FollowItem::Line(_)) = self.pending.pop_front() {
+                lines -= 1;
             }
         }
     }
@@ -195,99 +213,6 @@ pub async fn last_lines(run_dir: impl Into<PathBuf>, lines: u64) -> Result<Vec<L
                     .len()
                     .saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
                 return Ok(found.into_iter().skip(excess).collect());
-            }
-        }
-    }
-}
-
-/// How long a lock that is being closed may take to be free.
-const CLOSING: Duration = Duration::from_secs(1);
-
-/// Waits until a lock that is being closed is free.
-async fn released(run_dir: &Path) -> Result<(), RunDirError> {
-    let mut pause = Duration::from_millis(1);
-    while pause < CLOSING && !is_over(run_dir)? {
-        Timer::after(pause).await;
-        pause *= 2;
-    }
-    Ok(())
-}
-
-/// Whether nothing will be written to the log any more.
-fn is_over(run_dir: &Path) -> Result<bool, RunDirError> {
-    Ok(RunDir::open(run_dir)?.lock_state()? == LockState::Free)
-}
-
-impl Cursor {
-    /// Opens a log and, for a tail, reads up to its present end to know which lines are the last.
-    fn open(dir: PathBuf, from: LogFrom) -> Result<Self, LogError> {
-        let reader = match from {
-            LogFrom::Start => Reader::open(dir)?,
-            LogFrom::Tail(lines) => Reader::open_tail(dir, lines)?,
-            LogFrom::Since(time_ns) => Reader::open_since(dir, time_ns)?,
-        };
-        let mut cursor = Self {
-            reader,
-            lines: Lines::new(),
-            pending: VecDeque::new(),
-            since: match from {
-                LogFrom::Since(time_ns) => time_ns,
-                LogFrom::Start | LogFrom::Tail(_) => 0,
-            },
-        };
-        if let LogFrom::Tail(lines) = from {
-            while cursor.advance()? {
-                cursor.keep_last(lines);
-            }
-        }
-        Ok(cursor)
-    }
-
-    /// Reads one record or gap; `false` when there is nothing more for now.
-    fn advance(&mut self) -> Result<bool, LogError> {
-        let Self {
-            reader,
-            lines,
-            pending,
-            since,
-        } = self;
-        let sink = |line: Line| {
-            if line.time_ns >= *since {
-                pending.push_back(FollowItem::Line(line));
-            }
-        };
-        match reader.next()? {
-            ReadItem::Record(record) => lines.push(&record, sink),
-            ReadItem::Gap { lines: count, cause } => {
-                lines.flush(sink);
-                pending.push_back(FollowItem::Gap { lines: count, cause });
-            }
-            ReadItem::End => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    /// Tells the unfinished lines: nothing will finish them.
-    fn finish(&mut self) {
-        let Self {
-            lines,
-            pending,
-            since,
-            ..
-        } = self;
-        lines.flush(|line| {
-            if line.time_ns >= *since {
-                pending.push_back(FollowItem::Line(line));
-            }
-        });
-    }
-
-    fn keep_last(&mut self, wanted: u64) {
-        let is_line = |item: &&FollowItem| matches!(item, FollowItem::Line(_));
-        let mut lines = self.pending.iter().filter(is_line).count() as u64;
-        while lines > wanted {
-            if let Some(FollowItem::Line(_)) = self.pending.pop_front() {
-                lines -= 1;
             }
         }
     }

@@ -69,8 +69,10 @@ fn stdin_is_forwarded_while_output_is_read() {
 
 #[test]
 fn without_stdin_a_process_reads_the_end() {
-    let output = block_on(local().run(Command::new("cat"), None)).unwrap();
-    assert!(output.status.success());
+    for mode in [StdinMode::Null, StdinMode::Piped] {
+        let output = block_on(local().run(Command::new("cat").stdin(mode), None)).unwrap();
+        assert!(output.status.success());
+    }
 }
 
 #[test]
