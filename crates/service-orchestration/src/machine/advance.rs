@@ -440,6 +440,9 @@ impl Machine {
         self.unlink(name, &service.definition);
         self.dirty
             .extend(self.dependents.get(name).into_iter().flatten().cloned());
+
+        self.heard.insert(name.clone());
+        self.retired.insert(name.clone(), service.generation);
         self.forgotten.push(name.clone());
     }
 }

@@ -29,8 +29,9 @@ impl Machine {
             let old = std::mem::replace(&mut service.definition, definition.clone());
             self.unlink(name, &old);
         } else {
-            self.services
-                .insert(name.clone(), Service::new(definition.clone()));
+            let mut service = Service::new(definition.clone());
+            service.generation = self.retired.remove(name).unwrap_or(0);
+            self.services.insert(name.clone(), service);
         }
         self.dirty.insert(name.clone());
         self.graph_stale = true;
@@ -56,6 +57,8 @@ impl Machine {
         self.graph_stale = true;
         for dependency in &definition.dependencies {
             let on = &dependency.service;
+            // It may have been waiting for this dependent to be gone.
+            self.dirty.insert(on.clone());
             if let Some(dependents) = self.dependents.get_mut(on) {
                 dependents.remove(name);
                 if dependents.is_empty() {

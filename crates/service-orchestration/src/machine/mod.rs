@@ -83,6 +83,8 @@ pub struct Machine {
     now: Time,
     services: BTreeMap<ServiceName, Service>,
     operations: BTreeMap<OperationId, Operation>,
+    /// The last generations of services that are not known any more: none is ever used again.
+    retired: BTreeMap<ServiceName, u64>,
     /// Recoveries are coming in, and nothing is decided before the last.
     recovering: bool,
 
@@ -115,6 +117,7 @@ impl Machine {
             now: Time::default(),
             services: BTreeMap::new(),
             operations: BTreeMap::new(),
+            retired: BTreeMap::new(),
             recovering: false,
             dependents: BTreeMap::new(),
             patterns: BTreeMap::new(),

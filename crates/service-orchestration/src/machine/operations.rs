@@ -160,6 +160,7 @@ impl Machine {
                     self.carry_out(name, *change);
                 }
                 self.start_takes_over(&plan);
+                self.stop_takes_over(&plan);
                 let stage = OperationStage::Starting { rollback, no_deps };
                 self.operations.insert(operation, Operation::new(&plan, stage));
             }
@@ -277,10 +278,13 @@ impl Machine {
     fn stop_takes_over(&mut self, plan: &Plan) {
         let preempted = |operation: &Operation| {
             matches!(operation.stage, OperationStage::Starting { .. })
-                && operation
-                    .entries
-                    .iter()
-                    .any(|(name, entry)| entry.change != Change::Stop && plan.changes.contains_key(name))
+                && operation.entries.iter().any(|(name, entry)| {
+                    let goes_down = plan
+                        .changes
+                        .get(name)
+                        .is_some_and(|change| plan.takes_down(*change));
+                    entry.change != Change::Stop && goes_down
+                })
         };
         let ids: Vec<OperationId> = self
             .operations
@@ -316,7 +320,7 @@ impl Machine {
     /// Lets every operation hear of what changed; `true` if one of them changed something in turn.
     pub(super) fn follow_operations(&mut self) -> bool {
         let heard = std::mem::take(&mut self.heard);
-        let mut again = false;
+        let mut verdicts = Vec::new();
         for id in self.operations.keys().copied().collect::<Vec<_>>() {
             let Some(mut operation) = self.operations.remove(&id) else {
                 continue;
@@ -324,38 +328,53 @@ impl Machine {
             for name in &heard {
                 self.follow(id, &mut operation, name);
             }
-            let verdict = if operation.moving == 0 {
-                self.verdict(&operation)
-            } else {
-                None
-            };
-            match verdict {
-                None => {
-                    self.operations.insert(id, operation);
-                }
-                Some(Outcome::Failed(roots))
-                    if matches!(operation.stage, OperationStage::Starting { rollback: true, .. }) =>
-                {
+            if operation.moving == 0
+                && let Some(verdict) = self.verdict(&operation)
+            {
+                verdicts.push((id, verdict));
+            }
+            self.operations.insert(id, operation);
+        }
+        // What one takes down again is not up for another.
+        let failed = verdicts.iter().filter_map(|(id, verdict)| match verdict {
+            Outcome::Failed(roots) => Some((*id, roots.clone())),
+            Outcome::Done | Outcome::Superseded => None,
+        });
+        let mut again = false;
+        for (id, roots) in failed.collect::<Vec<_>>() {
+            if let Some(mut operation) = self.operations.remove(&id) {
+                if matches!(operation.stage, OperationStage::Starting { rollback: true, .. }) {
                     operation.stage = OperationStage::RollingBack(roots);
-                    self.roll_back(&operation);
-                    self.operations.insert(id, operation);
+                    self.roll_back(&mut operation);
                     again = true;
                 }
-                Some(outcome) => {
-                    self.drop_timers(id, &operation);
-                    self.finished.push(operation.finished(id, outcome));
-                }
+                self.operations.insert(id, operation);
             }
         }
-        again
+        if again {
+            self.heard.extend(heard);
+            return true;
+        }
+        for (id, outcome) in verdicts {
+            if let Some(operation) = self.operations.remove(&id) {
+                self.drop_timers(id, &operation);
+                self.finished.push(operation.finished(id, outcome));
+            }
+        }
+        false
     }
 
-    fn roll_back(&mut self, operation: &Operation) {
-        for (name, entry) in &operation.entries {
-            self.heard.insert(name.clone());
+    fn roll_back(&mut self, operation: &mut Operation) {
+        let now = self.now;
+        for name in operation.entries.keys().cloned().collect::<Vec<_>>() {
+            let Some(entry) = operation.entries.get(&name) else {
+                continue;
+            };
             if operation.takes_down(entry) && entry.status != Status::Superseded {
-                self.release(name);
+                operation.set_status(&name, Status::Moving, now);
+                self.release(&name);
             }
+            self.heard.insert(name);
         }
     }
 
@@ -364,7 +383,9 @@ impl Machine {
         let Some(entry) = operation.entries.get(name) else {
             return;
         };
-        if entry.status == Status::Superseded {
+        // What was gone once is done with, whoever starts it anew.
+        let gone = operation.takes_down(entry) && entry.status == Status::Reached;
+        if gone || entry.status == Status::Superseded {
             return;
         }
         if entry.deadline.is_none()

@@ -13,12 +13,21 @@ use super::types::{Change, Definition, OperationRequest, PlannedStep};
 /// What is to be done, before any of it is.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// Whether it is the plan of a stop.
+    pub(super) stop: bool,
     pub(super) changes: BTreeMap<ServiceName, Change>,
     /// Those whose failure fails the request: targets, and what they require.
     pub(super) needed: BTreeSet<ServiceName>,
     /// Those that go by the new definitions from now on.
     pub(super) redefined: BTreeSet<ServiceName>,
     pub(super) steps: Vec<PlannedStep>,
+}
+
+impl Plan {
+    /// Whether a service with this change is to be down in the end.
+    pub(super) fn takes_down(&self, change: Change) -> bool {
+        self.stop || change == Change::Stop
+    }
 }
 
 /// The parts of a start request that decide what it does.
@@ -169,7 +178,10 @@ impl Machine {
     }
 
     pub(super) fn plan_stop(&self, targets: Option<&BTreeSet<ServiceName>>) -> Plan {
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            stop: true,
+            ..Plan::default()
+        };
         let chosen = |name: &ServiceName| targets.is_none_or(|targets| targets.contains(name));
         for (name, service) in self.services.iter().filter(|(name, _)| chosen(name)) {
             let change = if service.is_at_rest() {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | running | adopted; replaced if a changed spec was on its way | its stop is continued |
 //! | ended, nobody has dealt with it | its restart policy decides | stopped |
-//! | ended before | completed or failed, as it was | stopped |
+//! | ended or failed before | completed or failed, as it was | stopped |
 //! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
 //! | idle | its start is continued | stopped |
 //!
@@ -94,6 +94,23 @@ impl Machine {
                         None => Rest::Completed,
                     });
                 }
+            }
+            Recovered::Failed {
+                generation,
+                digest,
+                ended,
+                cause,
+                reason,
+                restarts,
+            } => {
+                service.generation = generation;
+                service.digest = Some(digest);
+                service.restarts = restarts;
+                service.ended = ended;
+                service.phase = Phase::Idle(match wanted {
+                    true => Rest::Failed(Failure { cause, reason }),
+                    false => Rest::Stopped,
+                });
             }
             Recovered::Rebooted { generation } => {
                 service.generation = generation;

@@ -216,6 +216,21 @@ pub enum Recovered {
         /// Restarts so far.
         restarts: u32,
     },
+    /// It had failed for good before (its policy had decided); shown as it failed.
+    Failed {
+        /// Which start of it.
+        generation: u64,
+        /// The spec it was started with.
+        digest: SpecDigest,
+        /// How its process ended, if it had one.
+        ended: Option<Ended>,
+        /// Why it failed.
+        cause: FailureCause,
+        /// The same in one line: the recorded error.
+        reason: String,
+        /// Restarts so far.
+        restarts: u32,
+    },
     /// The machine was rebooted under it.
     Rebooted {
         /// Which start of it was the last.

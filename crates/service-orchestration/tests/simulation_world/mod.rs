@@ -1,0 +1,559 @@
+//! A world around the machine in virtual time: processes that start late, crash, hang and will not die, probes
+//! that fail and flap, clients that ask at random moments, and a daemon that is killed.
+
+pub mod checks;
+pub mod project;
+pub mod rng;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use harness_model::{ExitStatus, ServiceName, ServiceState};
+use service_orchestration::machine::{
+    Definition, Effect, Ended, Event, Machine, OperationId, OperationRequest, ProbeOutcome, Recovered, Time,
+};
+
+use checks::Checker;
+use rng::Rng;
+
+/// Something deliberately wrong with the world, to show that the checks would see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// None.
+    Sound,
+    /// A probe that failed is reported to the machine as good.
+    LyingProbe,
+    /// An exit is reported although the process lives on.
+    FalseExit,
+    /// The answer to a stop is lost although the process is gone.
+    DroppedFinish,
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    generation: u64,
+    digest: harness_model::resolve::SpecDigest,
+    launched_at: Option<Time>,
+    healthy_from: Option<Time>,
+    stubborn: bool,
+    immortal: bool,
+    gone: bool,
+}
+
+enum Due {
+    Event(Event),
+    Client(OperationRequest),
+    Abandon,
+    DaemonDeath { reboot: bool },
+}
+
+pub struct World {
+    pub machine: Machine,
+    pub checker: Checker,
+    pub now: Time,
+    pub steps: u64,
+    rng: Rng,
+    queue: BTreeMap<(Time, u64), Due>,
+    sequence: u64,
+    processes: BTreeMap<ServiceName, Process>,
+    recorded: BTreeMap<ServiceName, Definition>,
+    next_operation: u64,
+    flaw: Flaw,
+}
+
+impl World {
+    pub fn new(seed: u64, flaw: Flaw) -> Self {
+        Self {
+            machine: Machine::new(seed),
+            checker: Checker::default(),
+            now: Time::default(),
+            steps: 0,
+            rng: Rng::new(seed),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            processes: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+            next_operation: 0,
+            flaw,
+        }
+    }
+
+    /// Plays one whole schedule: random requests and faults, then quiet, then a stop of everything.
+    pub fn play(&mut self) -> Result<(), String> {
+        let mut project = project::Project::random(&mut self.rng);
+        let requests = 1 + self.rng.below(4);
+        let mut at = Duration::ZERO;
+        for _ in 0..requests {
+            let request = project.request(&mut self.rng);
+            self.plan(Time(at), Due::Client(request));
+            if self.rng.percent(8) {
+                let after = self.rng.millis(1, 2000);
+                self.plan(Time(at + after), Due::Abandon);
+            }
+            if self.rng.percent(12) {
+                let reboot = self.rng.percent(30);
+                let after = self.rng.millis(1, 3000);
+                self.plan(Time(at + after), Due::DaemonDeath { reboot });
+            }
+            at += if self.rng.percent(40) {
+                self.rng.millis(0, 300)
+            } else {
+                self.rng.millis(300, 6000)
+            };
+        }
+        let limit = Time(at + Duration::from_secs(600));
+        self.run(limit, |world| world.clients_done())?;
+        self.submit(OperationRequest::Stop { targets: None })?;
+        let limit = self.now.after(Duration::from_secs(120));
+        self.run(limit, |world| world.clients_done())?;
+        self.quiet()
+    }
+
+    fn clients_done(&self) -> bool {
+        self.checker.open.is_empty() && !self.queue.values().any(|due| !matches!(due, Due::Event(_)))
+    }
+
+    /// After the last stop nothing lives (but what cannot be killed), and nothing happens any more.
+    fn quiet(&mut self) -> Result<(), String> {
+        let immortal = self
+            .processes
+            .values()
+            .any(|process| process.immortal && !process.gone);
+        for (name, view) in &self.checker.views {
+            let excused = self.processes.get(name).is_some_and(|process| process.immortal);
+            if view.live() && !excused {
+                return Err(format!("{name} lives after everything was stopped"));
+            }
+        }
+        if immortal {
+            return Ok(());
+        }
+        if !self.machine.is_idle() {
+            return Err("not idle after everything was stopped".into());
+        }
+        if let Some(due) = self.machine.next_deadline() {
+            return Err(format!("idle, and something is due at {due:?}"));
+        }
+        let effects = self
+            .machine
+            .step(Event::Tick, self.now.after(Duration::from_secs(3600)));
+        if effects.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("idle, and still {effects:?}"))
+        }
+    }
+
+    fn run(&mut self, limit: Time, done: impl Fn(&Self) -> bool) -> Result<(), String> {
+        while !done(self) {
+            let next = self.queue.first_key_value().map(|(key, _)| key.0);
+            let deadline = self.machine.next_deadline();
+            let Some(now) = next.into_iter().chain(deadline).min() else {
+                return Err(format!("nothing is due, and {:?} hang", self.checker.open.keys()));
+            };
+            if now > limit {
+                return Err(format!("{:?} hang", self.checker.open.keys()));
+            }
+            self.now = self.now.max(now);
+            if next.is_some_and(|next| next <= now) {
+                let (_, due) = self.queue.pop_first().ok_or("empty queue")?;
+                self.happen(due)?;
+            } else {
+                self.step(Event::Tick)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, due: Due) -> Result<(), String> {
+        match due {
+            Due::Client(request) => self.submit(request),
+            Due::Abandon => {
+                let Some((operation, _)) = self.checker.open.pop_first() else {
+                    return Ok(());
+                };
+                self.step(Event::Abandon { operation })
+            }
+            Due::DaemonDeath { reboot } => self.daemon_dies(reboot),
+            Due::Event(event) => {
+                if self.is_true(&event) {
+                    return self.step(event);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether something that was scheduled can still happen, and marks that it has.
+    fn is_true(&mut self, event: &Event) -> bool {
+        let now = self.now;
+        match event {
+            Event::Launched { service, generation } => self.with(service, *generation, |process| {
+                process.launched_at.get_or_insert(now);
+            }),
+            Event::LaunchFailed {
+                service, generation, ..
+            }
+            | Event::Exited {
+                service, generation, ..
+            } => self.with(service, *generation, |process| process.gone = true),
+            _ => true,
+        }
+    }
+
+    fn with(&mut self, service: &ServiceName, generation: u64, mark: impl FnOnce(&mut Process)) -> bool {
+        match self.processes.get_mut(service) {
+            Some(process) if process.generation == generation && !process.gone => {
+                mark(process);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn submit(&mut self, request: OperationRequest) -> Result<(), String> {
+        let operation = OperationId(self.next_operation);
+        self.next_operation += 1;
+        let targets = match &request {
+            OperationRequest::Start {
+                definitions, targets, ..
+            } => targets
+                .clone()
+                .unwrap_or_else(|| definitions.keys().cloned().collect()),
+            OperationRequest::Stop { .. } => BTreeSet::new(),
+        };
+        self.checker.open.insert(operation, targets);
+        let dry = self.machine.plan(&request);
+        let effects = self.step_for(Event::Submit { operation, request })?;
+        match effects.first() {
+            Some(Effect::Planned { steps, .. }) if *steps == dry => Ok(()),
+            other => Err(format!("planned {dry:?}, and did {other:?}")),
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), String> {
+        self.step_for(event).map(|_| ())
+    }
+
+    fn step_for(&mut self, event: Event) -> Result<Vec<Effect>, String> {
+        self.steps += 1;
+        self.checker.event(&event, self.now);
+        let shown = std::env::var_os("HARNESS_SIM_SHOW").map(|_| format!("{event:?}"));
+        let effects = self.machine.step(event, self.now);
+        if let Some(shown) = shown {
+            println!("{:>9.3?} {shown}", self.now.0);
+            effects
+                .iter()
+                .for_each(|effect| println!("            -> {effect:?}"));
+        }
+        for effect in &effects {
+            self.checker.effect(&self.machine, effect, self.now)?;
+            self.perform(effect);
+        }
+        self.checker.step_over(&self.machine, &effects, self.now)?;
+        Ok(effects)
+    }
+
+    fn plan(&mut self, at: Time, due: Due) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), due);
+    }
+
+    fn later(&mut self, delay: Duration, event: Event) {
+        self.plan(self.now.after(delay), Due::Event(event));
+    }
+
+    fn perform(&mut self, effect: &Effect) {
+        match effect.clone() {
+            Effect::Launch {
+                service,
+                generation,
+                digest,
+            } => self.launch(service, generation, digest),
+            Effect::Stop { service, generation } => {
+                let Some(process) = self.processes.get(&service).cloned() else {
+                    return;
+                };
+                if process.stubborn || self.flaw == Flaw::DroppedFinish {
+                    return;
+                }
+                let delay = self.rng.millis(0, 400);
+                let ended = Ended::Exit(ExitStatus::Signal(15));
+                self.later(
+                    delay,
+                    Event::Exited {
+                        service,
+                        generation,
+                        ended,
+                    },
+                );
+            }
+            Effect::Kill { service, generation } => {
+                if self
+                    .processes
+                    .get(&service)
+                    .is_some_and(|process| !process.immortal)
+                {
+                    let ended = Ended::Exit(ExitStatus::Signal(9));
+                    self.later(
+                        Duration::from_millis(20),
+                        Event::Exited {
+                            service,
+                            generation,
+                            ended,
+                        },
+                    );
+                }
+            }
+            Effect::Probe { service, generation } => self.probe(service, generation),
+            Effect::WatchLog {
+                service,
+                generation,
+                pattern,
+            } => {
+                if self.rng.percent(85) {
+                    let delay = self.rng.millis(0, 1500);
+                    self.later(
+                        delay,
+                        Event::LogMatched {
+                            service,
+                            generation,
+                            pattern,
+                        },
+                    );
+                }
+            }
+            Effect::RunHook {
+                service,
+                generation,
+                hook,
+            } => {
+                let result = if self.rng.percent(10) {
+                    Err("exited 1".into())
+                } else {
+                    Ok(())
+                };
+                let delay = self.rng.millis(0, 300);
+                if !self.rng.percent(2) {
+                    self.later(
+                        delay,
+                        Event::HookFinished {
+                            service,
+                            generation,
+                            hook,
+                            result,
+                        },
+                    );
+                }
+            }
+            Effect::Changed { service, .. } => {
+                if let Some(definition) = self.machine.definition(&service) {
+                    self.recorded.insert(service, definition.clone());
+                }
+            }
+            Effect::Forgotten { service } => {
+                self.recorded.remove(&service);
+                self.checker.published.remove(&service);
+            }
+            Effect::Planned { .. } | Effect::Finished { .. } => {}
+        }
+    }
+
+    fn launch(&mut self, service: ServiceName, generation: u64, digest: harness_model::resolve::SpecDigest) {
+        let definition = self.machine.definition(&service);
+        let oneshot = definition.is_some_and(|d| d.oneshot);
+        let delay = self.rng.millis(0, 60);
+        let healthy = self.rng.percent(88);
+        self.processes.insert(
+            service.clone(),
+            Process {
+                generation,
+                digest,
+                launched_at: None,
+                healthy_from: healthy.then(|| self.now.after(delay).after(self.rng.millis(0, 2500))),
+                stubborn: self.rng.percent(4),
+                immortal: self.rng.percent(1) && self.rng.percent(40),
+                gone: false,
+            },
+        );
+        match self.rng.below(100) {
+            0..5 => {
+                let reason = "no such file".to_owned();
+                return self.later(
+                    delay,
+                    Event::LaunchFailed {
+                        service,
+                        generation,
+                        reason,
+                    },
+                );
+            }
+            // The launch is never answered.
+            5 => return,
+            _ => {}
+        }
+        let ended = |code| Ended::Exit(ExitStatus::Code(code));
+        let exit = match self.rng.below(100) {
+            0..12 => Some((self.rng.millis(0, 3000), ended(3))),
+            12..14 => Some((self.rng.millis(0, 3000), Ended::SupervisorDied)),
+            14..18 => Some((self.rng.millis(0, 3000), ended(0))),
+            _ if oneshot => Some((self.rng.millis(0, 2000), ended(0))),
+            _ => None,
+        };
+        // Sometimes the exit overtakes the answer to the launch.
+        if !(exit.is_some() && self.rng.percent(5)) {
+            self.later(
+                delay,
+                Event::Launched {
+                    service: service.clone(),
+                    generation,
+                },
+            );
+        }
+        if self.flaw == Flaw::FalseExit && self.rng.percent(30) {
+            let at = self.now.after(delay * 2);
+            self.plan(
+                at,
+                Due::Event(Event::Exited {
+                    service: service.clone(),
+                    generation,
+                    ended: ended(1),
+                }),
+            );
+        }
+        if let Some((after, ended)) = exit {
+            self.later(
+                delay + after,
+                Event::Exited {
+                    service,
+                    generation,
+                    ended,
+                },
+            );
+        }
+    }
+
+    fn probe(&mut self, service: ServiceName, generation: u64) {
+        let good = self
+            .processes
+            .get(&service)
+            .and_then(|process| process.healthy_from)
+            .is_some_and(|from| from <= self.now);
+        let outcome = match self.rng.below(100) {
+            0..3 => ProbeOutcome::Unknown("cannot ask".into()),
+            3..12 => ProbeOutcome::Unhealthy("timed out".into()),
+            _ if good => ProbeOutcome::Healthy,
+            _ => ProbeOutcome::Unhealthy("connection refused".into()),
+        };
+        let delay = self.rng.millis(1, 80);
+        if self.rng.percent(1) {
+            return;
+        }
+        self.later(
+            delay,
+            Event::Probed {
+                service,
+                generation,
+                outcome,
+            },
+        );
+    }
+
+    /// The daemon is killed; the next one finds what is there.
+    fn daemon_dies(&mut self, reboot: bool) -> Result<(), String> {
+        self.checker.open.clear();
+        self.checker.forgive();
+        let seed = self.rng.next();
+        let before = std::mem::replace(&mut self.machine, Machine::new(seed));
+        // What was told to nobody is lost; processes go on ending.
+        self.queue.retain(|_, due| match due {
+            Due::Event(event) => matches!(event, Event::Exited { .. }),
+            _ => true,
+        });
+        let recorded = std::mem::take(&mut self.recorded);
+        // Of a forgotten service nothing is left that a generation could collide with.
+        self.checker
+            .views
+            .retain(|service, _| recorded.contains_key(service));
+        for (service, definition) in recorded {
+            let Some(last) = before.snapshot(&service, self.now) else {
+                continue;
+            };
+            let generation = last.generation;
+            let digest = last.digest.clone().unwrap_or_else(|| definition.digest.clone());
+            let restarts = last.restarts;
+            let was_ready = last.state == ServiceState::Running;
+            let process = self
+                .processes
+                .get(&service)
+                .filter(|p| !p.gone && p.generation == generation);
+            let ended = |ended, fresh| Recovered::Ended {
+                generation,
+                digest: digest.clone(),
+                ended,
+                fresh,
+                restarts,
+            };
+            let found = match (process.cloned(), last.state) {
+                (Some(_), _) if reboot => {
+                    self.kill_silently(&service);
+                    Recovered::Rebooted { generation }
+                }
+                (Some(process), _) => match process.launched_at {
+                    Some(at) => {
+                        self.checker.adopted(&service, at, was_ready);
+                        Recovered::Running {
+                            generation,
+                            digest: process.digest,
+                            for_: self.now.since(at),
+                            was_ready,
+                            restarts,
+                        }
+                    }
+                    None => {
+                        self.kill_silently(&service);
+                        ended(Ended::Lost("the launch was interrupted".into()), true)
+                    }
+                },
+                (None, ServiceState::Completed) => ended(Ended::Exit(ExitStatus::Code(0)), false),
+                (None, ServiceState::Failed) => Recovered::Failed {
+                    generation,
+                    digest: digest.clone(),
+                    ended: last.ended.clone(),
+                    cause: last.failure.clone().ok_or("failed without a cause")?,
+                    reason: last.error.clone().ok_or("failed without an error")?,
+                    restarts,
+                },
+                (None, ServiceState::Restarting) => ended(
+                    last.ended
+                        .clone()
+                        .unwrap_or(Ended::Lost("it was not launched".into())),
+                    true,
+                ),
+                (None, _) => Recovered::Idle { generation },
+            };
+            self.recorded.insert(service.clone(), definition.clone());
+            let event = Event::Recover {
+                service,
+                definition,
+                wanted: last.wanted,
+                found,
+            };
+            let effects = self.machine.step(event, self.now);
+            if !effects.is_empty() {
+                return Err(format!("a recovery did something at once: {effects:?}"));
+            }
+        }
+        self.checker.published.clear();
+        self.step(Event::Tick)
+    }
+
+    fn kill_silently(&mut self, service: &ServiceName) {
+        if let Some(process) = self.processes.get_mut(service) {
+            process.gone = true;
+        }
+        if let Some(view) = self.checker.views.get_mut(service) {
+            view.over = true;
+        }
+    }
+}
