@@ -12,6 +12,9 @@ use crate::source::{Sources, Span};
 /// Longer advice than this stands below the source line rather than beside the carets.
 const LABEL_WIDTH: usize = 60;
 
+/// More mistakes than this are not worth a person's time, nor the memory.
+const MAX_DIAGNOSTICS: usize = 500;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -55,6 +58,8 @@ pub struct Diagnostic {
 struct Excerpt {
     file: String,
     line: u32,
+    /// In the file; in `text` it may be another, if something before it is hidden.
+    column: u32,
     text: String,
     highlight: Range<usize>,
 }
@@ -62,13 +67,23 @@ struct Excerpt {
 impl Excerpt {
     fn new(sources: &Sources, span: Span) -> Self {
         let source = sources.get(span.file);
-        let index = source.line_index(span.start);
-        let (text, highlight) = source.shown_line(index, span.start..span.end);
+        let (line, column) = source.position(span.start);
+        let (text, highlight) = source.shown_line(source.line_index(span.start), span.start..span.end);
         Self {
             file: source.name.clone(),
-            line: source.position(span.start).0,
+            line,
+            column,
             text,
             highlight,
+        }
+    }
+
+    /// The renderer counts columns in the line it is given, which a hidden secret has made another one.
+    fn correct_column(&self, rendered: &mut String) {
+        let shown = self.text[..self.highlight.start].chars().count() + 1;
+        if shown != self.column as usize {
+            let place = |column: usize| format!("{}:{}:{column}", self.file, self.line);
+            *rendered = rendered.replacen(&place(shown), &place(self.column as usize), 1);
         }
     }
 }
@@ -143,7 +158,6 @@ impl Diagnostic {
             .help
             .as_deref()
             .filter(|help| help.chars().count() <= LABEL_WIDTH);
-        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         let mut primary = snippet(&self.excerpt).annotation(
             AnnotationKind::Primary
                 .span(self.excerpt.highlight.clone())
@@ -154,13 +168,13 @@ impl Diagnostic {
             let context = AnnotationKind::Context
                 .span(excerpt.highlight.clone())
                 .label(label.as_str());
-            if excerpt.file == self.excerpt.file && excerpt.line == self.excerpt.line {
+            if excerpt.text == self.excerpt.text && excerpt.line == self.excerpt.line {
                 primary = primary.annotation(context);
             } else {
                 others.push(snippet(excerpt).annotation(context));
             }
         }
-        group = group.element(primary);
+        let mut group = Group::with_title(level.primary_title(self.message.as_str())).element(primary);
         for other in others {
             group = group.element(other);
         }
@@ -173,6 +187,14 @@ impl Diagnostic {
             Renderer::plain()
         };
         let mut out = renderer.render(&[group]);
+        for excerpt in self
+            .related
+            .iter()
+            .map(|(_, excerpt)| excerpt)
+            .chain([&self.excerpt])
+        {
+            excerpt.correct_column(&mut out);
+        }
         out.push('\n');
         out
     }
@@ -252,7 +274,7 @@ impl Finding {
     }
 }
 
-/// Errors and warnings, sorted by place, each once.
+/// Errors and warnings, sorted by place, each once, and not without end.
 pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnostics, Diagnostics) {
     findings.sort_by(|a, b| match a.span.cmp(&b.span) {
         Ordering::Equal => a.message.cmp(&b.message),
@@ -262,6 +284,9 @@ pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnost
     let (errors, warnings): (Vec<_>, Vec<_>) = findings
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
-    let finish = |list: Vec<Finding>| Diagnostics(list.into_iter().map(|f| f.finish(sources)).collect());
+    let finish = |list: Vec<Finding>| {
+        let shown = list.into_iter().take(MAX_DIAGNOSTICS);
+        Diagnostics(shown.map(|finding| finding.finish(sources)).collect())
+    };
     (finish(errors), finish(warnings))
 }

@@ -1,13 +1,12 @@
 //! A map with known keys: refuses the unknown ones at once, and reads the others by the table's shape.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness_model::Template;
 
 use crate::diagnostics::Finding;
 use crate::keys::{BUILD, HEALTH_CHECK, HOOKS, LIMITS, LOGS, RESOURCES, SERVICE, SYNONYMS, Section, Shape};
-use crate::read::{Allow, Reader, Text, secret_template};
+use crate::read::{Allow, Reader, Text};
 use crate::source::Span;
 use crate::suggest::{listed, nearest};
 use crate::tree::{Key, Kind, Node};
@@ -187,6 +186,16 @@ impl<'a> Fields<'a> {
         self.reader.text(self.get(key)?, self.numbers(key))
     }
 
+    /// A path that needs no address to be known. The variable of a path may be called `…_KEY`.
+    pub(crate) fn path(&self, key: &'static str) -> Option<Text> {
+        let node = self.get(key)?;
+        let template = self.reader.template(node, false, Allow::Everything)?;
+        Some(Text {
+            value: template.expose()?,
+            span: node.span,
+        })
+    }
+
     /// A string in which addresses may stand, and secrets if allowed.
     pub(crate) fn template(&self, key: &'static str, allow: Allow) -> Option<Template> {
         self.reader.template(self.get(key)?, self.numbers(key), allow)
@@ -327,98 +336,6 @@ impl<'a> Fields<'a> {
         let fields = Self::open(self.reader, section, node)?;
         fields.check_keys(&format!("`{key}`"), self.key_span(key), None);
         Some(fields)
-    }
-
-    /// Variables: a map, or a list of `NAME=value`. The literal values of secret names are secret.
-    pub(crate) fn variables(&self, key: &'static str) -> BTreeMap<String, Template> {
-        let Some(node) = self.get(key) else {
-            return BTreeMap::new();
-        };
-        let mut out = BTreeMap::new();
-        match &node.kind {
-            Kind::Map(entries) => {
-                for (name, value) in entries {
-                    if let Some(value) = self.variable_value(&name.name, value)
-                        && self.check_variable_name(&name.name, name.span)
-                    {
-                        out.insert(name.name.clone(), self.hidden_if_secret(&name.name, value));
-                    }
-                }
-            }
-            Kind::List(items) => {
-                for item in items {
-                    if let Some((name, value)) = self.variable_item(item) {
-                        out.insert(name.clone(), self.hidden_if_secret(&name, value));
-                    }
-                }
-            }
-            _ => self.wrong(key, node),
-        }
-        out
-    }
-
-    fn hidden_if_secret(&self, name: &str, value: Template) -> Template {
-        if self.reader.context.variables.is_secret(name) {
-            secret_template(&value)
-        } else {
-            value
-        }
-    }
-
-    fn check_variable_name(&self, name: &str, span: Span) -> bool {
-        let good = !name.is_empty() && !name.contains(['=', '\0']);
-        if !good {
-            self.reader
-                .report(Finding::error(span, "this cannot be the name of a variable"));
-        }
-        good
-    }
-
-    fn variable_value(&self, name: &str, value: &Node) -> Option<Template> {
-        match &value.kind {
-            Kind::Bool(boolean) => {
-                self.reader.report(
-                    Finding::error(
-                        value.span,
-                        format!("the value of `{name}` is a boolean, and variables are text"),
-                    )
-                    .help(format!("put quotes around it: \"{boolean}\"")),
-                );
-                None
-            }
-            Kind::Null => {
-                self.reader.report(
-                    Finding::error(value.span, format!("the variable `{name}` has no value"))
-                        .help("write \"\" for an empty one, or list the name under `inherit_env`"),
-                );
-                None
-            }
-            _ => self.reader.template(value, true, Allow::Everything),
-        }
-    }
-
-    fn variable_item(&self, item: &Node) -> Option<(String, Template)> {
-        let Kind::String(text) = &item.kind else {
-            self.reader.report(Finding::error(
-                item.span,
-                format!("expected `NAME=value`, found {}", item.describe()),
-            ));
-            return None;
-        };
-        let Some((name, value)) = text.split_once('=') else {
-            self.reader.report(
-                Finding::error(item.span, "expected `NAME=value`")
-                    .help("to take a variable from your own environment, list it under `inherit_env`"),
-            );
-            return None;
-        };
-        let value = Node {
-            span: item.span,
-            kind: Kind::String(value.to_owned()),
-        };
-        let value = self.reader.template(&value, true, Allow::Everything)?;
-        self.check_variable_name(name, item.span)
-            .then(|| (name.to_owned(), value))
     }
 
     /// Reports a key that is needed and not written.

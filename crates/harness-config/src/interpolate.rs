@@ -81,15 +81,36 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// Where a part of a scalar's value is written: escapes and quotes may have moved it.
-pub(crate) fn place(sources: &Sources, node: Span, text: &str, offset: usize, len: usize) -> Span {
-    let Some(token) = text.get(offset..offset + len) else {
-        return node;
-    };
-    let ordinal = text[..offset].matches(token).count();
-    match sources.text(node).match_indices(token).nth(ordinal) {
-        Some((at, _)) => node.part(at, len),
-        None => node,
+/// Finds where parts of a scalar's value are written: escapes and quotes may have moved them.
+pub(crate) struct Locator {
+    node: Span,
+    raw: String,
+    /// Where the dollars are, in the source and in the value: their order is the same.
+    raw_dollars: Vec<usize>,
+    text_dollars: Vec<usize>,
+}
+
+impl Locator {
+    /// A locator for the value of a node.
+    pub(crate) fn new(sources: &Sources, node: Span, text: &str) -> Self {
+        let raw = sources.text(node);
+        let dollars = |text: &str| text.match_indices('$').map(|(at, _)| at).collect();
+        Self {
+            node,
+            raw_dollars: dollars(&raw),
+            text_dollars: dollars(text),
+            raw,
+        }
+    }
+
+    /// The place of an expression that begins at this byte of the value; the whole node if it cannot be told.
+    pub(crate) fn place(&self, text: &str, offset: usize, len: usize) -> Span {
+        let found = self.text_dollars.binary_search(&offset).ok();
+        let at = found.and_then(|ordinal| self.raw_dollars.get(ordinal)).copied();
+        match (at, text.get(offset..offset + len)) {
+            (Some(at), Some(token)) if self.raw[at..].starts_with(token) => self.node.part(at, len),
+            _ => self.node,
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `tree` | YAML as spanned nodes, whatever their types: a mistake in one never hides the next |
 //! | `merge` | several files made one |
 //! | `keys` | the one table of keys: what the reader accepts, the JSON Schema and the reference say the same |
-//! | `read` | sections and typed scalars, each telling what is wrong at its place |
+//! | `fields`, `read`, `words`, `env` | sections, typed scalars, commands and variables, each telling what is wrong at its place |
 //! | `interpolate` | `${VAR}`, `${service.ip}`, `$$` |
 //! | `lower` | sections to specifications |
 //! | `check` | what needs more than one service to tell: dependencies, references, ports, cycles |
@@ -22,6 +22,7 @@
 
 mod check;
 pub mod diagnostics;
+mod env;
 mod fields;
 mod files;
 pub mod import;
@@ -40,6 +41,7 @@ mod source;
 mod suggest;
 mod tree;
 mod variables;
+mod words;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use files::load_files;

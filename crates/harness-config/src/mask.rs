@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_model::secret::is_secret_name;
 
-use crate::interpolate::{Piece, place, scan};
+use crate::interpolate::{Locator, Piece, scan};
 use crate::source::{Sources, Span};
 use crate::tree::{Kind, Node};
 
@@ -58,10 +58,11 @@ pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<S
 
 /// Masks a value except for the `${NAME` of its variables, which messages point at.
 fn mask_value(sources: &Sources, node: Span, text: &str, value: Span) {
+    let locator = Locator::new(sources, node, text);
     let mut from = value.start;
     for piece in scan(text) {
         if let Piece::Expr { offset, len, body } = piece {
-            let token = place(sources, node, text, offset, len);
+            let token = locator.place(text, offset, len);
             if token.start < from || token.end > value.end || token == node {
                 continue;
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness_model::{Part, Reference, SecretString, ServiceName, Template};
 
 use crate::diagnostics::Finding;
-use crate::interpolate::{Expr, MAX_NESTING, Otherwise, Piece, parse, place, scan};
+use crate::interpolate::{Expr, Locator, MAX_NESTING, Otherwise, Piece, parse, scan};
 use crate::scalars;
 use crate::source::{Sources, Span};
 use crate::suggest::did_you_mean;
@@ -94,7 +94,8 @@ impl Reader<'_> {
         self.context.report(finding);
     }
 
-    fn wrong_type(&self, node: &Node, expected: &str) {
+    /// Reports a value of another type than expected.
+    pub(crate) fn wrong_type(&self, node: &Node, expected: &str) {
         let help = match node.kind {
             Kind::Bool(_) if expected.contains("string") => Some("put quotes around it".to_owned()),
             _ => None,
@@ -135,7 +136,8 @@ impl Reader<'_> {
 
     /// A text with its variables replaced.
     pub(crate) fn template_text(&self, span: Span, text: &str, allow: Allow) -> Option<Template> {
-        self.interpolate(span, text, scan(text), allow)
+        let locator = Locator::new(self.context.sources, span, text);
+        self.interpolate(&locator, text, scan(text), allow)
     }
 
     /// A string that needs no address to be known.
@@ -148,7 +150,14 @@ impl Reader<'_> {
         })
     }
 
-    fn interpolate(&self, span: Span, text: &str, pieces: Vec<Piece>, allow: Allow) -> Option<Template> {
+    /// The template of pieces of a text.
+    pub(crate) fn interpolate(
+        &self,
+        locator: &Locator,
+        text: &str,
+        pieces: Vec<Piece>,
+        allow: Allow,
+    ) -> Option<Template> {
         let mut parts = Vec::new();
         let mut good = true;
         let followers: Vec<Option<u16>> = (0..pieces.len())
@@ -161,12 +170,12 @@ impl Reader<'_> {
             match piece {
                 Piece::Text(text) => parts.push(Part::Text(text)),
                 Piece::Unclosed { offset, len } => {
-                    let at = place(self.context.sources, span, text, offset, len);
+                    let at = locator.place(text, offset, len);
                     self.report(Finding::error(at, "this `${` has no `}`").help("`$${` is a plain `${`"));
                     good = false;
                 }
                 Piece::Expr { offset, len, body } => {
-                    let at = place(self.context.sources, span, text, offset, len);
+                    let at = locator.place(text, offset, len);
                     match self.expression(&body, at, allow, literal_port, 0) {
                         Some(more) => parts.extend(more),
                         None => good = false,
@@ -401,75 +410,6 @@ impl Reader<'_> {
         }
         found
     }
-
-    /// A command: a string split like a shell splits words, or a list of words. Never empty.
-    pub(crate) fn words(&self, node: &Node) -> Option<Vec<Template>> {
-        let words = match &node.kind {
-            Kind::List(items) => {
-                let words: Vec<_> = items
-                    .iter()
-                    .map(|item| self.template(item, true, Allow::References))
-                    .collect();
-                words.into_iter().collect::<Option<Vec<_>>>()?
-            }
-            Kind::String(text) => self.split(node.span, text)?,
-            _ => {
-                self.wrong_type(node, "a command (a string or a list of words)");
-                return None;
-            }
-        };
-        if words.is_empty() {
-            self.report(Finding::error(node.span, "this command is empty"));
-            return None;
-        }
-        Some(words)
-    }
-
-    /// Splits first and replaces then, so that a value with blanks stays one word.
-    fn split(&self, span: Span, text: &str) -> Option<Vec<Template>> {
-        let pieces = scan(text);
-        let mut marked = String::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            match piece {
-                Piece::Text(text) => marked.extend(text.chars().filter(|c| placeholder_index(*c).is_none())),
-                Piece::Expr { .. } | Piece::Unclosed { .. } => marked.extend(placeholder(index)),
-            }
-        }
-        let words = match shell_words::split(&marked) {
-            Ok(words) => words,
-            Err(_) => {
-                self.report(Finding::error(span, "the quotes of this command do not close"));
-                return None;
-            }
-        };
-        let mut out = Vec::new();
-        for word in words {
-            let mut word_pieces = Vec::new();
-            let mut plain = String::new();
-            for c in word.chars() {
-                if let Some(piece) = placeholder_index(c).and_then(|index| pieces.get(index)) {
-                    word_pieces.push(Piece::Text(std::mem::take(&mut plain)));
-                    word_pieces.push(piece.clone());
-                } else {
-                    plain.push(c);
-                }
-            }
-            word_pieces.push(Piece::Text(plain));
-            out.push(self.interpolate(span, text, word_pieces, Allow::References));
-        }
-        out.into_iter().collect()
-    }
-}
-
-/// First of the supplementary private-use characters, which stand for expressions while words are split.
-const PLACEHOLDERS: u32 = 0xF_0000;
-
-fn placeholder(index: usize) -> Option<char> {
-    char::from_u32(PLACEHOLDERS.checked_add(u32::try_from(index).ok()?)?)
-}
-
-fn placeholder_index(c: char) -> Option<usize> {
-    u32::from(c).checked_sub(PLACEHOLDERS).map(|index| index as usize)
 }
 
 fn hide(parts: Vec<Part>) -> Vec<Part> {

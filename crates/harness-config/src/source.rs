@@ -5,6 +5,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// So much of a line is shown before what is wrong.
+const SHOWN_BEFORE: usize = 400;
+/// So much of a line is shown in all.
+const SHOWN: usize = 1200;
+
 /// A range of bytes in one of the sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Span {
@@ -97,6 +102,15 @@ impl Source {
         start..end
     }
 
+    /// The nearest place at or before a byte at which a character begins.
+    pub(crate) fn char_boundary(&self, at: usize) -> usize {
+        let mut at = at.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+
     /// Marks bytes as a secret: they are never shown.
     pub(crate) fn mask(&self, range: Range<usize>) {
         if !range.is_empty() {
@@ -104,15 +118,26 @@ impl Source {
         }
     }
 
-    /// A line as it may be shown, and where a range of the source is in that.
+    /// A line as it may be shown, and where a range of the source is in that. Of a very long line only what is
+    /// around the range.
     pub(crate) fn shown_line(&self, index: usize, highlight: Range<usize>) -> (String, Range<usize>) {
         let line = self.line_range(index);
+        let from = self
+            .char_boundary(highlight.start.saturating_sub(SHOWN_BEFORE))
+            .clamp(line.start, line.end);
+        let until = self
+            .char_boundary(from.saturating_add(SHOWN))
+            .clamp(line.start, line.end);
         let masked = self.masked.borrow();
+        let masked: Vec<&Range<usize>> = masked
+            .iter()
+            .filter(|range| range.start < until && range.end > from)
+            .collect();
         let mut out = String::new();
         let (mut start, mut end) = (None, None);
         let mut hidden = false;
-        for (offset, c) in self.text[line.clone()].char_indices() {
-            let at = line.start + offset;
+        for (offset, c) in self.text[from..until].char_indices() {
+            let at = from + offset;
             if start.is_none() && at >= highlight.start {
                 start = Some(out.len());
             }

@@ -127,13 +127,7 @@ fn byte_span(sources: &Sources, file: usize, location: serde_saphyr::Location) -
         (Some(start), Some(len)) if start + len > 0 => (start, len),
         _ => (source.offset(location.line(), location.column()) as u64, 0),
     };
-    let clamp = |at: u64| {
-        let mut at = usize::try_from(at).unwrap_or(usize::MAX).min(source.text.len());
-        while !source.text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
+    let clamp = |at: u64| source.char_boundary(usize::try_from(at).unwrap_or(usize::MAX));
     Span {
         file,
         start: clamp(start),

@@ -1,5 +1,9 @@
 //! What a right file means, key by key.
 #![allow(missing_docs, reason = "a test program")]
+#![allow(
+    clippy::panic,
+    reason = "a helper that is given something else must fail its test"
+)]
 
 mod common;
 
@@ -443,4 +447,23 @@ services:
         ("n", 81, true)
     );
     assert_eq!((spec.startup_timeout.as_secs(), spec.stop_signal), (7, Signal(2)));
+}
+
+#[test]
+fn a_path_may_come_from_a_variable_that_is_called_a_key() {
+    let text = "\
+networks:
+  lan: {type: lan, nodes: [{host: h, ssh_key: \"${DEPLOY_KEY}\"}]}
+services:
+  a: {type: remote, network: lan, binary: x}
+";
+    let project = good(&Folder::new(text).options_with(&[("DEPLOY_KEY", "/keys/deploy")])).project;
+    assert_eq!(
+        project.networks["lan"].nodes[0]
+            .ssh_key
+            .as_ref()
+            .unwrap()
+            .to_str(),
+        Some("/keys/deploy")
+    );
 }

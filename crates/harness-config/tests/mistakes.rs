@@ -654,3 +654,14 @@ fn yaml() {
         ]
     );
 }
+
+#[test]
+fn an_escaped_twin_does_not_move_the_place() {
+    assert_eq!(
+        said(&process("    env: {A: \"$${X} ${X}\", B: '$${Y} it''s ${Y}'}\n")),
+        [
+            "5:21 variable `X` is not set (set it, or write `${X:-default}`)",
+            "5:44 variable `Y` is not set (set it, or write `${Y:-default}`)",
+        ]
+    );
+}

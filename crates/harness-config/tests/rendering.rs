@@ -143,3 +143,40 @@ fn secrets_of_env_files_are_not_shown() {
     assert_eq!(places, [".env:1", "a.env:1", "a.env:2", "a.env:3"]);
     assert!(!mistakes.render(false).contains("hunter2"));
 }
+
+#[test]
+fn the_column_is_the_one_in_the_file_even_after_a_hidden_secret() {
+    let text =
+        "services:\n  a: {type: process, binary: sh, env: {MY_TOKEN: a-very-long-secret-value}, bogus: 1}\n";
+    let mistakes = mistakes(&Folder::new(text).options());
+    let column = text.lines().nth(1).unwrap().find("bogus").unwrap() + 1;
+    assert!(
+        mistakes
+            .render(false)
+            .contains(&format!("services.yaml:2:{column}\n")),
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn a_flood_of_mistakes_in_one_line_stays_readable() {
+    let many: Vec<String> = (0..20_000).map(|n| format!("k{n}: \"${{V{n}}}\"")).collect();
+    let text = format!(
+        "services: {{a: {{type: process, binary: sh, env: {{{}}}}}}}\n",
+        many.join(", ")
+    );
+    let mistakes = mistakes(&Folder::new(&text).options());
+    assert_eq!(mistakes.len(), 500);
+    assert!(mistakes.render(false).len() < 500 * 2000);
+}
+
+#[test]
+fn a_large_value_full_of_variables_is_read_quickly() {
+    let text = format!(
+        "services: {{a: {{type: process, binary: sh, env: {{A: \"{}\"}}}}}}\n",
+        "${X:-$${X} y}".repeat(100_000)
+    );
+    let began = std::time::Instant::now();
+    common::good(&Folder::new(&text).options());
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}

@@ -60,7 +60,7 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
     }
     let subnet = fields.text("subnet").and_then(|text| lower_subnet(reader, &text));
     spec.subnet = subnet.as_ref().map(|(text, _)| text.clone());
-    if let Some(path) = fields.text("config_path") {
+    if let Some(path) = fields.path("config_path") {
         if type_known && spec.kind != NetworkKind::Wireguard {
             reader.report(Finding::error(
                 fields.key_span("config_path"),
@@ -112,7 +112,7 @@ fn lower_node(reader: Reader<'_>, node: &Node, subnet: Option<(IpAddr, u8)>) -> 
     fields.check_keys("a node", node.span, None);
     let name = fields.text("name");
     let ssh_user = fields.text("ssh_user").map(|text| text.value);
-    let ssh_key = fields.text("ssh_key").map(|text| paths::local(&reader, &text));
+    let ssh_key = fields.path("ssh_key").map(|text| paths::local(&reader, &text));
     let ssh_port = fields.whole_u16("ssh_port");
     let package_deploy = fields.bool("package_deploy").unwrap_or(true);
     let host = fields.text("host")?;
