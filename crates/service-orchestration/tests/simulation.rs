@@ -1,7 +1,15 @@
 //! The machine in a random world: many thousands of schedules in virtual time, every promise checked at every step.
 //!
 //! `HARNESS_SIM_SEED=n` plays the one schedule with that number, `HARNESS_SIM_SHOW=1` prints what goes in and out.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a test")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::large_enum_variant,
+    reason = "a test"
+)]
 
 mod simulation_world;
 
@@ -53,4 +61,36 @@ fn random_schedules_third_quarter() {
 #[test]
 fn random_schedules_last_quarter() {
     play_quarter(3);
+}
+
+/// How many of these schedules the checks object to, and the objections.
+fn objections(flaw: Flaw) -> Vec<String> {
+    (0..200)
+        .filter_map(|seed| World::new(seed, flaw).play().err())
+        .collect()
+}
+
+#[test]
+fn the_checks_see_a_probe_that_lies() {
+    let seen = objections(Flaw::LyingProbe);
+    assert!(
+        seen.iter().any(|text| text.contains("shown as healthy")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn the_checks_see_a_process_taken_for_dead() {
+    let seen = objections(Flaw::FalseExit);
+    assert!(
+        seen.iter()
+            .any(|text| text.contains("beside") || text.contains("lives and is shown")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn the_checks_see_an_operation_that_hangs() {
+    let seen = objections(Flaw::LostVerdict);
+    assert!(seen.iter().any(|text| text.contains("hang")), "{seen:?}");
 }

@@ -8,8 +8,8 @@ use harness_model::{Health, ServiceName};
 use super::Machine;
 use super::health::{Due, Probing};
 use super::restart::STABLE;
-use super::service::{Active, Failure, Halt, Phase, Rest, SETTLE, Service, Stage, Up};
-use super::types::{Effect, Ended, FailureCause, Hook, LogPattern, Time};
+use super::service::{Active, Failure, Halt, Phase, Rest, SETTLE, Service, Stage};
+use super::types::{Effect, FailureCause, Hook, LogPattern, Time};
 use super::words;
 
 impl Machine {
@@ -117,7 +117,7 @@ impl Machine {
         });
     }
 
-    fn launch(&mut self, name: &ServiceName) {
+    pub(super) fn launch(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
             return;
@@ -156,148 +156,6 @@ impl Machine {
             })
         };
         self.dependents_of(name).filter(|d| wants(d)).cloned().collect()
-    }
-
-    pub(super) fn launched(&mut self, name: &ServiceName, generation: u64) {
-        let now = self.now;
-        let Some(service) = self.current(name, generation) else {
-            return;
-        };
-        let policy = service.definition.health.clone();
-        match &mut service.phase {
-            Phase::Active(Active {
-                stage: stage @ Stage::Launching { .. },
-                ..
-            }) => {
-                *stage = Stage::Up(Up::new(now, policy.map(|policy| Probing::new(policy, now))));
-                service.note("launched");
-            }
-            Phase::Stopping(stopping) => {
-                stopping.launched_at.get_or_insert(now);
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
-        let Some(service) = self.current(name, generation) else {
-            return;
-        };
-        match &service.phase {
-            Phase::Active(Active {
-                stage: Stage::Launching { .. },
-                halt: None,
-            }) => {
-                let failure = Failure {
-                    reason: format!("could not be launched: {reason}"),
-                    cause: FailureCause::Launch(reason),
-                };
-                self.attempt_over(name, Some(failure));
-            }
-            Phase::Active(Active {
-                stage: Stage::Launching { .. },
-                ..
-            })
-            | Phase::Stopping(_)
-            | Phase::Adrift(_) => {
-                self.gone(name);
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn exited(&mut self, name: &ServiceName, generation: u64, ended: Ended) {
-        let now = self.now;
-        let Some(service) = self.current(name, generation) else {
-            return;
-        };
-        let active = match &service.phase {
-            Phase::Active(Active {
-                stage: Stage::Preparing { .. },
-                ..
-            }) => return,
-            Phase::Active(active) => active,
-            Phase::Stopping(stopping) if !stopping.stage.may_be_live() => return,
-            Phase::Stopping(_) | Phase::Adrift(_) => {
-                service.note(words::ended(&ended));
-                service.ended = Some(ended);
-                return self.gone(name);
-            }
-            Phase::Idle(_) | Phase::Pending | Phase::Backoff { .. } => return,
-        };
-        service.ended = Some(ended.clone());
-        if active.halt.is_some() {
-            service.note(words::ended(&ended));
-            return self.gone(name);
-        }
-        let (since, was_ready) = match &active.stage {
-            Stage::Launching { since } => (*since, service.definition.health.is_none()),
-            Stage::Up(up) => (up.launched_at, up.was_ready),
-            Stage::Preparing { .. } => return,
-        };
-        let was_ready = was_ready || service.definition.oneshot;
-        let early = words::succeeded(&ended) && !was_ready;
-        if words::succeeded(&ended) && !early {
-            let oneshot = service.definition.oneshot;
-            self.attempt_over(name, None);
-            if oneshot {
-                self.run_after_healthy(name);
-            }
-            return;
-        }
-        let reason = if early {
-            "exited 0 before it was healthy".to_owned()
-        } else {
-            format!(
-                "{} after {}",
-                words::ended(&ended),
-                words::brief(now.since(since))
-            )
-        };
-        self.attempt_over(
-            name,
-            Some(Failure {
-                cause: FailureCause::Ended(ended),
-                reason,
-            }),
-        );
-    }
-
-    /// The `before_start` hook of the present attempt has ended.
-    pub(super) fn prepared(&mut self, name: &ServiceName, generation: u64, result: Result<(), String>) {
-        let Some(service) = self.current(name, generation) else {
-            return;
-        };
-        match &service.phase {
-            Phase::Active(Active {
-                stage: Stage::Preparing { .. },
-                halt: None,
-            }) => {}
-            Phase::Active(Active {
-                stage: Stage::Preparing { .. },
-                ..
-            }) => return self.gone(name),
-            Phase::Stopping(_) => return self.hook_of_stop_finished(name, Hook::BeforeStart, result),
-            _ => return,
-        }
-        match result {
-            Err(why) => self.preparing_failed(name, why),
-            // What held before the hook may not hold any more.
-            Ok(()) => match self.services.get(name).map(|service| self.may_start(service)) {
-                Some(true) => self.launch(name),
-                _ => {
-                    if let Some(service) = self.services.get_mut(name) {
-                        service.phase = Phase::Pending;
-                    }
-                }
-            },
-        }
-    }
-
-    fn preparing_failed(&mut self, name: &ServiceName, why: String) {
-        let reason = format!("before_start hook failed: {why}");
-        let cause = FailureCause::Hook(Hook::BeforeStart, why);
-        self.attempt_over(name, Some(Failure { cause, reason }));
     }
 
     fn advance_active(&mut self, name: &ServiceName) -> bool {
@@ -411,7 +269,7 @@ impl Machine {
         ill
     }
 
-    fn run_after_healthy(&mut self, name: &ServiceName) {
+    pub(super) fn run_after_healthy(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get(name) else {
             return;
         };

@@ -48,6 +48,7 @@
 //!   Recorded first, then done, then answered.
 
 mod advance;
+mod attempt;
 mod conditions;
 mod graph;
 mod health;
@@ -70,10 +71,11 @@ use graph::Edge;
 use operations::Operation;
 use service::Service;
 
+pub use snapshot::{Snapshot, Step, WaitReason};
 pub use types::{
     Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern, OperationId,
-    OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered, RootFailure, Snapshot,
-    Step, Time, Timing, WaitReason,
+    OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered, RootFailure, Time,
+    Timing,
 };
 
 /// The state of one project.

@@ -8,7 +8,8 @@ use harness_model::spec::RestartMode;
 use harness_model::{Health, ServiceName, ServiceState};
 
 use super::health::Probing;
-use super::types::{Definition, Ended, FailureCause, Hook, LogPattern, Snapshot, Time};
+use super::snapshot::Snapshot;
+use super::types::{Definition, Ended, FailureCause, Hook, LogPattern, Time};
 
 /// How long a service without a probe is watched before an operation counts it as up.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);

@@ -1,11 +1,81 @@
 //! How a service looks from outside, and telling when that has changed.
 
+use harness_model::resolve::SpecDigest;
 use harness_model::{Health, ServiceName, ServiceState};
 
 use super::Machine;
 use super::health::Probing;
 use super::service::{Active, Phase, Rest, Service, Stage, StopStage};
-use super::types::{Effect, Snapshot, Step, Time, WaitReason};
+use super::types::{Effect, Ended, FailureCause, Time};
+
+/// How a service is, as the rest of the program sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it is doing.
+    pub state: ServiceState,
+    /// What its probe says.
+    pub health: Health,
+    /// Whether it is wanted up.
+    pub wanted: bool,
+    /// Its last or present start; 0 if there was none.
+    pub generation: u64,
+    /// The spec of that start.
+    pub digest: Option<SpecDigest>,
+    /// Restarts by policy since it was last asked to start.
+    pub restarts: u32,
+    /// When the next restart is due.
+    pub retry_at: Option<Time>,
+    /// When `startup_timeout` passes, while it starts.
+    pub startup_deadline: Option<Time>,
+    /// When its present process was launched.
+    pub launched_at: Option<Time>,
+    /// How its last process ended.
+    pub ended: Option<Ended>,
+    /// What the last probe answered, if that was bad.
+    pub last_probe: Option<String>,
+    /// Why it failed.
+    pub failure: Option<FailureCause>,
+    /// What is wrong, in one line; also that a dependency is unhealthy.
+    pub error: Option<String>,
+    /// What it waits for.
+    pub waiting: Vec<WaitReason>,
+    /// Whether the last file has it.
+    pub defined: bool,
+    /// Whether it is up in the sense of an operation: healthy, completed, or running without a probe.
+    pub ready: bool,
+    /// The step it is at.
+    pub step: Step,
+}
+
+/// A dependency that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitReason {
+    /// The dependency.
+    pub service: ServiceName,
+    /// What of it must hold: `be healthy`.
+    pub condition: String,
+}
+
+/// The step of a service, finer than its state; for tests and for `why`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Nothing runs and nothing is planned.
+    Idle,
+    /// Waits for dependencies (or, when stopping, for dependents).
+    Waiting,
+    /// A hook runs before the launch.
+    Preparing,
+    /// The launch is under way.
+    Launching,
+    /// Its process runs and is not ready.
+    Starting,
+    /// It is up.
+    Running,
+    /// Waits to be restarted.
+    Backoff,
+    /// Is being stopped.
+    Stopping,
+}
 
 impl Machine {
     /// How a service is; `None` if it is not known.
@@ -42,7 +112,7 @@ impl Machine {
             failure: match &service.phase {
                 Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.cause.clone()),
                 Phase::Backoff { .. } => service.series.failure.as_ref().map(|f| f.cause.clone()),
-                _ if service.health() == Health::Unhealthy => Some(super::types::FailureCause::Unhealthy),
+                _ if service.health() == Health::Unhealthy => Some(FailureCause::Unhealthy),
                 _ => None,
             },
             error: error(service),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::{Dependency, RestartPolicy};
-use harness_model::{ExitStatus, Health, ServiceName, ServiceState};
+use harness_model::{ExitStatus, ServiceName};
 use serde::{Deserialize, Serialize};
 
 /// A monotonic instant: the time since some fixed origin. The machine only compares and adds.
@@ -105,6 +105,10 @@ pub enum OperationRequest {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are moved once, and a box would burden every recovery's writer"
+)]
 pub enum Event {
     /// A client asks.
     Submit {
@@ -439,73 +443,4 @@ pub struct Timing {
     pub launched: Option<Time>,
     /// When it was ready (or gone); `None` if it did not get there.
     pub done: Option<Time>,
-}
-
-/// How a service is, as the rest of the program sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// What it is doing.
-    pub state: ServiceState,
-    /// What its probe says.
-    pub health: Health,
-    /// Whether it is wanted up.
-    pub wanted: bool,
-    /// Its last or present start; 0 if there was none.
-    pub generation: u64,
-    /// The spec of that start.
-    pub digest: Option<SpecDigest>,
-    /// Restarts by policy since it was last asked to start.
-    pub restarts: u32,
-    /// When the next restart is due.
-    pub retry_at: Option<Time>,
-    /// When `startup_timeout` passes, while it starts.
-    pub startup_deadline: Option<Time>,
-    /// When its present process was launched.
-    pub launched_at: Option<Time>,
-    /// How its last process ended.
-    pub ended: Option<Ended>,
-    /// What the last probe answered, if that was bad.
-    pub last_probe: Option<String>,
-    /// Why it failed.
-    pub failure: Option<FailureCause>,
-    /// What is wrong, in one line; also that a dependency is unhealthy.
-    pub error: Option<String>,
-    /// What it waits for.
-    pub waiting: Vec<WaitReason>,
-    /// Whether the last file has it.
-    pub defined: bool,
-    /// Whether it is up in the sense of an operation: healthy, completed, or running without a probe.
-    pub ready: bool,
-    /// The step it is at.
-    pub step: Step,
-}
-
-/// A dependency that does not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitReason {
-    /// The dependency.
-    pub service: ServiceName,
-    /// What of it must hold: `be healthy`.
-    pub condition: String,
-}
-
-/// The step of a service, finer than its state; for tests and for `why`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Nothing runs and nothing is planned.
-    Idle,
-    /// Waits for dependencies (or, when stopping, for dependents).
-    Waiting,
-    /// A hook runs before the launch.
-    Preparing,
-    /// The launch is under way.
-    Launching,
-    /// Its process runs and is not ready.
-    Starting,
-    /// It is up.
-    Running,
-    /// Waits to be restarted.
-    Backoff,
-    /// Is being stopped.
-    Stopping,
 }

@@ -23,10 +23,10 @@ pub enum Flaw {
     Sound,
     /// A probe that failed is reported to the machine as good.
     LyingProbe,
-    /// An exit is reported although the process lives on.
+    /// The machine is told of an exit although the process lives on.
     FalseExit,
-    /// The answer to a stop is lost although the process is gone.
-    DroppedFinish,
+    /// The verdict on an operation gets lost.
+    LostVerdict,
 }
 
 #[derive(Debug, Clone)]
@@ -239,7 +239,11 @@ impl World {
         self.steps += 1;
         self.checker.event(&event, self.now);
         let shown = std::env::var_os("HARNESS_SIM_SHOW").map(|_| format!("{event:?}"));
-        let effects = self.machine.step(event, self.now);
+        let told = self.distorted(event);
+        let mut effects = self.machine.step(told, self.now);
+        if self.flaw == Flaw::LostVerdict {
+            effects.retain(|effect| !matches!(effect, Effect::Finished { .. }));
+        }
         if let Some(shown) = shown {
             println!("{:>9.3?} {shown}", self.now.0);
             effects
@@ -252,6 +256,28 @@ impl World {
         }
         self.checker.step_over(&self.machine, &effects, self.now)?;
         Ok(effects)
+    }
+
+    /// What the machine is told instead of the truth, which the checks have heard.
+    fn distorted(&self, event: Event) -> Event {
+        match (self.flaw, event) {
+            (
+                Flaw::LyingProbe,
+                Event::Probed {
+                    service, generation, ..
+                },
+            ) => Event::Probed {
+                service,
+                generation,
+                outcome: ProbeOutcome::Healthy,
+            },
+            (Flaw::FalseExit, Event::Launched { service, generation }) => Event::Exited {
+                service,
+                generation,
+                ended: Ended::Exit(ExitStatus::Code(1)),
+            },
+            (_, event) => event,
+        }
     }
 
     fn plan(&mut self, at: Time, due: Due) {
@@ -274,7 +300,7 @@ impl World {
                 let Some(process) = self.processes.get(&service).cloned() else {
                     return;
                 };
-                if process.stubborn || self.flaw == Flaw::DroppedFinish {
+                if process.stubborn {
                     return;
                 }
                 let delay = self.rng.millis(0, 400);
@@ -408,17 +434,6 @@ impl World {
                     service: service.clone(),
                     generation,
                 },
-            );
-        }
-        if self.flaw == Flaw::FalseExit && self.rng.percent(30) {
-            let at = self.now.after(delay * 2);
-            self.plan(
-                at,
-                Due::Event(Event::Exited {
-                    service: service.clone(),
-                    generation,
-                    ended: ended(1),
-                }),
             );
         }
         if let Some((after, ended)) = exit {

@@ -1,0 +1,153 @@
+//! What happens to an attempt: prepared, launched, not launched, ended.
+
+use harness_model::ServiceName;
+
+use super::Machine;
+use super::health::Probing;
+use super::service::{Active, Failure, Phase, Stage, Up};
+use super::types::{Ended, FailureCause, Hook};
+use super::words;
+
+impl Machine {
+    pub(super) fn launched(&mut self, name: &ServiceName, generation: u64) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        let policy = service.definition.health.clone();
+        match &mut service.phase {
+            Phase::Active(Active {
+                stage: stage @ Stage::Launching { .. },
+                ..
+            }) => {
+                *stage = Stage::Up(Up::new(now, policy.map(|policy| Probing::new(policy, now))));
+                service.note("launched");
+            }
+            Phase::Stopping(stopping) => {
+                stopping.launched_at.get_or_insert(now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        match &service.phase {
+            Phase::Active(Active {
+                stage: Stage::Launching { .. },
+                halt: None,
+            }) => {
+                let failure = Failure {
+                    reason: format!("could not be launched: {reason}"),
+                    cause: FailureCause::Launch(reason),
+                };
+                self.attempt_over(name, Some(failure));
+            }
+            Phase::Active(Active {
+                stage: Stage::Launching { .. },
+                ..
+            })
+            | Phase::Stopping(_)
+            | Phase::Adrift(_) => {
+                self.gone(name);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn exited(&mut self, name: &ServiceName, generation: u64, ended: Ended) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        let active = match &service.phase {
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                ..
+            }) => return,
+            Phase::Active(active) => active,
+            Phase::Stopping(stopping) if !stopping.stage.may_be_live() => return,
+            Phase::Stopping(_) | Phase::Adrift(_) => {
+                service.note(words::ended(&ended));
+                service.ended = Some(ended);
+                return self.gone(name);
+            }
+            Phase::Idle(_) | Phase::Pending | Phase::Backoff { .. } => return,
+        };
+        service.ended = Some(ended.clone());
+        if active.halt.is_some() {
+            service.note(words::ended(&ended));
+            return self.gone(name);
+        }
+        let (since, was_ready) = match &active.stage {
+            Stage::Launching { since } => (*since, service.definition.health.is_none()),
+            Stage::Up(up) => (up.launched_at, up.was_ready),
+            Stage::Preparing { .. } => return,
+        };
+        let was_ready = was_ready || service.definition.oneshot;
+        let early = words::succeeded(&ended) && !was_ready;
+        if words::succeeded(&ended) && !early {
+            let oneshot = service.definition.oneshot;
+            self.attempt_over(name, None);
+            if oneshot {
+                self.run_after_healthy(name);
+            }
+            return;
+        }
+        let reason = if early {
+            "exited 0 before it was healthy".to_owned()
+        } else {
+            format!(
+                "{} after {}",
+                words::ended(&ended),
+                words::brief(now.since(since))
+            )
+        };
+        self.attempt_over(
+            name,
+            Some(Failure {
+                cause: FailureCause::Ended(ended),
+                reason,
+            }),
+        );
+    }
+
+    /// The `before_start` hook of the present attempt has ended.
+    pub(super) fn prepared(&mut self, name: &ServiceName, generation: u64, result: Result<(), String>) {
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        match &service.phase {
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                halt: None,
+            }) => {}
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                ..
+            }) => return self.gone(name),
+            Phase::Stopping(_) => return self.hook_of_stop_finished(name, Hook::BeforeStart, result),
+            _ => return,
+        }
+        match result {
+            Err(why) => self.preparing_failed(name, why),
+            // What held before the hook may not hold any more.
+            Ok(()) => match self.services.get(name).map(|service| self.may_start(service)) {
+                Some(true) => self.launch(name),
+                _ => {
+                    if let Some(service) = self.services.get_mut(name) {
+                        service.phase = Phase::Pending;
+                    }
+                }
+            },
+        }
+    }
+
+    pub(super) fn preparing_failed(&mut self, name: &ServiceName, why: String) {
+        let reason = format!("before_start hook failed: {why}");
+        let cause = FailureCause::Hook(Hook::BeforeStart, why);
+        self.attempt_over(name, Some(Failure { cause, reason }));
+    }
+}

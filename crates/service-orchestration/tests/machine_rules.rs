@@ -1,0 +1,507 @@
+//! The rules of the machine one by one, in virtual time and with every answer given by hand.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use harness_model::resolve::SpecDigest;
+use harness_model::spec::{Condition, Dependency, RestartMode, RestartPolicy};
+use harness_model::{ExitStatus, Health, ServiceName, ServiceState};
+use service_orchestration::machine::*;
+
+fn name(text: &str) -> ServiceName {
+    ServiceName::new(text).unwrap()
+}
+
+fn plain(digest: &str) -> Definition {
+    Definition {
+        digest: SpecDigest::from_text(digest),
+        dependencies: Vec::new(),
+        restart: RestartPolicy {
+            mode: RestartMode::No,
+            max_restarts: None,
+        },
+        oneshot: false,
+        health: None,
+        startup_timeout: Duration::from_secs(60),
+        shutdown_timeout: Duration::from_secs(10),
+        hooks: BTreeSet::new(),
+    }
+}
+
+fn probed(digest: &str) -> Definition {
+    let health = HealthPolicy {
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        retries: 3,
+        eager: Duration::from_millis(10),
+    };
+    Definition {
+        health: Some(health),
+        ..plain(digest)
+    }
+}
+
+fn on(mut definition: Definition, service: &str, condition: Condition) -> Definition {
+    let service = name(service);
+    definition.dependencies.push(Dependency {
+        service,
+        condition,
+        restart: false,
+        required: true,
+    });
+    definition
+}
+
+fn restarting(mut definition: Definition, mode: RestartMode, max_restarts: Option<u32>) -> Definition {
+    definition.restart = RestartPolicy { mode, max_restarts };
+    definition
+}
+
+/// A machine, its clock, and what it has asked for since that was last looked at.
+struct Bench {
+    machine: Machine,
+    now: Time,
+    file: BTreeMap<ServiceName, Definition>,
+    effects: Vec<Effect>,
+    operations: u64,
+}
+
+impl Bench {
+    fn new(file: &[(&str, Definition)]) -> Self {
+        let file = file
+            .iter()
+            .map(|(text, definition)| (name(text), definition.clone()))
+            .collect();
+        Self {
+            machine: Machine::new(1),
+            now: Time::default(),
+            file,
+            effects: Vec::new(),
+            operations: 0,
+        }
+    }
+
+    fn give(&mut self, event: Event) {
+        self.effects.extend(self.machine.step(event, self.now));
+    }
+
+    /// Lets time pass, with a tick whenever one is due.
+    fn wait(&mut self, millis: u64) {
+        let until = self.now.after(Duration::from_millis(millis));
+        while let Some(due) = self.machine.next_deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.give(Event::Tick);
+        }
+        self.now = until;
+    }
+
+    fn start(&mut self, rollback: bool, restart: bool, targets: &[&str]) {
+        let targets = (!targets.is_empty()).then(|| targets.iter().map(|t| name(t)).collect());
+        let definitions = self.file.clone();
+        let request = OperationRequest::Start {
+            definitions,
+            targets,
+            no_deps: false,
+            restart,
+            prune: false,
+            rollback,
+        };
+        self.submit(request);
+    }
+
+    fn stop(&mut self, targets: &[&str]) {
+        let targets = (!targets.is_empty()).then(|| targets.iter().map(|t| name(t)).collect());
+        self.submit(OperationRequest::Stop { targets });
+    }
+
+    fn submit(&mut self, request: OperationRequest) {
+        self.operations += 1;
+        self.give(Event::Submit {
+            operation: OperationId(self.operations),
+            request,
+        });
+    }
+
+    fn view(&self, service: &str) -> Snapshot {
+        self.machine.snapshot(&name(service), self.now).unwrap()
+    }
+
+    fn launched(&mut self, service: &str) {
+        let generation = self.view(service).generation;
+        self.give(Event::Launched {
+            service: name(service),
+            generation,
+        });
+    }
+
+    fn exited(&mut self, service: &str, code: i32) {
+        let generation = self.view(service).generation;
+        let ended = Ended::Exit(ExitStatus::Code(code));
+        self.give(Event::Exited {
+            service: name(service),
+            generation,
+            ended,
+        });
+    }
+
+    fn probe(&mut self, service: &str, outcome: ProbeOutcome) {
+        let generation = self.view(service).generation;
+        self.give(Event::Probed {
+            service: name(service),
+            generation,
+            outcome,
+        });
+    }
+
+    /// The launches, stops and kills asked for, in order: `+db -api !x`.
+    fn deeds(&mut self) -> String {
+        let deed = |effect: &Effect| match effect {
+            Effect::Launch { service, .. } => Some(format!("+{service}")),
+            Effect::Stop { service, .. } => Some(format!("-{service}")),
+            Effect::Kill { service, .. } => Some(format!("!{service}")),
+            _ => None,
+        };
+        let deeds: Vec<String> = self.effects.iter().filter_map(deed).collect();
+        self.effects
+            .retain(|effect| matches!(effect, Effect::Finished { .. }));
+        deeds.join(" ")
+    }
+
+    fn outcome(&mut self) -> Option<Outcome> {
+        let at = self
+            .effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Finished { .. }))?;
+        match self.effects.remove(at) {
+            Effect::Finished { outcome, .. } => Some(outcome.outcome),
+            _ => None,
+        }
+    }
+
+    fn roots(&mut self) -> Vec<RootFailure> {
+        match self.outcome() {
+            Some(Outcome::Failed(roots)) => roots,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+}
+
+fn bad() -> ProbeOutcome {
+    ProbeOutcome::Unhealthy("connection refused".into())
+}
+
+#[test]
+fn a_dependent_starts_the_moment_its_dependency_is_healthy_and_stops_before_it() {
+    let mut bench = Bench::new(&[
+        ("db", probed("1")),
+        ("api", on(plain("1"), "db", Condition::Healthy)),
+        ("other", plain("1")),
+    ]);
+    bench.start(false, false, &[]);
+    assert_eq!(bench.deeds(), "+db +other");
+    bench.launched("db");
+    bench.launched("other");
+    assert_eq!(bench.view("api").waiting[0].condition, "be healthy");
+    bench.probe("db", ProbeOutcome::Unknown("?".into()));
+    assert_eq!(bench.deeds(), "");
+    bench.wait(20);
+    bench.probe("db", ProbeOutcome::Healthy);
+    assert_eq!(bench.deeds(), "+api");
+    bench.launched("api");
+    bench.wait(299);
+    assert_eq!(bench.outcome(), None);
+    bench.wait(2);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    bench.stop(&[]);
+    assert_eq!(bench.deeds(), "-api -other");
+    bench.exited("api", 0);
+    assert_eq!(bench.deeds(), "-db");
+    bench.exited("db", 0);
+    bench.exited("other", 0);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    assert!(bench.machine.is_idle() && bench.machine.next_deadline().is_none());
+}
+
+#[test]
+fn a_second_start_changes_nothing_and_a_changed_spec_replaces_that_one_alone() {
+    let mut bench = Bench::new(&[
+        ("db", plain("1")),
+        ("api", on(plain("1"), "db", Condition::Started)),
+    ]);
+    bench.start(false, false, &[]);
+    bench.launched("db");
+    bench.launched("api");
+    bench.wait(400);
+    bench.deeds();
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    bench.start(false, false, &[]);
+    assert_eq!(
+        (bench.deeds(), bench.outcome()),
+        (String::new(), Some(Outcome::Done))
+    );
+    bench.file.insert(name("db"), plain("2"));
+    bench.start(false, false, &[]);
+    assert_eq!(bench.deeds(), "-db");
+    bench.exited("db", 0);
+    assert_eq!(bench.deeds(), "+db");
+    bench.launched("db");
+    bench.wait(400);
+    assert_eq!(
+        (bench.deeds(), bench.outcome()),
+        (String::new(), Some(Outcome::Done))
+    );
+    assert_eq!(
+        (bench.view("db").generation, bench.view("api").generation),
+        (2, 1)
+    );
+}
+
+#[test]
+fn a_crash_at_start_names_the_root_and_what_it_blocks() {
+    let mut bench = Bench::new(&[
+        ("db", plain("1")),
+        ("api", on(probed("1"), "db", Condition::Started)),
+        ("web", on(plain("1"), "api", Condition::Healthy)),
+    ]);
+    bench.start(false, false, &[]);
+    bench.launched("db");
+    bench.launched("api");
+    bench.wait(200);
+    bench.exited("api", 3);
+    bench.wait(300);
+    let roots = bench.roots();
+    assert_eq!(roots.len(), 1);
+    assert_eq!(roots[0].reason, "exited 3 after 0.2s");
+    assert_eq!(roots[0].blocked, [name("web")]);
+    assert_eq!(bench.view("db").state, ServiceState::Running);
+    assert_eq!(
+        bench.view("web").error.as_deref(),
+        Some("depends on api, which failed")
+    );
+}
+
+#[test]
+fn restarts_are_counted_and_end() {
+    let mut bench = Bench::new(&[("api", restarting(plain("1"), RestartMode::OnFailure, Some(2)))]);
+    bench.start(false, false, &[]);
+    for _ in 0..3 {
+        bench.launched("api");
+        bench.wait(200);
+        bench.exited("api", 3);
+        bench.wait(200);
+    }
+    assert_eq!(bench.deeds(), "+api +api +api");
+    assert_eq!(bench.roots()[0].reason, "exited 3 after 0.2s (attempt 3 of 3)");
+    assert_eq!(bench.view("api").state, ServiceState::Failed);
+    assert_eq!(bench.view("api").restarts, 2);
+}
+
+#[test]
+fn a_check_that_never_passes_ends_at_startup_timeout_with_the_last_answer() {
+    let mut bench = Bench::new(&[("api", probed("1"))]);
+    bench.start(false, false, &[]);
+    bench.launched("api");
+    for _ in 0..120 {
+        bench.probe("api", bad());
+        bench.wait(500);
+    }
+    assert_eq!(bench.deeds(), "+api -api");
+    bench.exited("api", 0);
+    let roots = bench.roots();
+    assert_eq!(roots[0].cause, FailureCause::StartupTimeout);
+    assert_eq!(roots[0].reason, "not healthy within 60s: connection refused");
+    assert_eq!(bench.view("api").state, ServiceState::Failed);
+}
+
+#[test]
+fn exit_0_before_healthy_is_a_failure_and_without_a_probe_it_is_completion() {
+    let mut bench = Bench::new(&[("api", probed("1")), ("job", plain("1"))]);
+    bench.start(false, false, &[]);
+    bench.launched("api");
+    bench.launched("job");
+    bench.exited("api", 0);
+    bench.exited("job", 0);
+    assert_eq!(bench.view("job").state, ServiceState::Completed);
+    assert_eq!(bench.roots()[0].reason, "exited 0 before it was healthy");
+}
+
+#[test]
+fn retries_failures_in_a_row_make_unhealthy_and_the_policy_restarts() {
+    for mode in [RestartMode::No, RestartMode::OnFailure] {
+        let mut bench = Bench::new(&[("api", restarting(probed("1"), mode, None))]);
+        bench
+            .file
+            .insert(name("web"), on(plain("1"), "api", Condition::Healthy));
+        bench.start(false, false, &[]);
+        bench.launched("api");
+        bench.probe("api", ProbeOutcome::Healthy);
+        bench.launched("web");
+        for _ in 0..3 {
+            assert_eq!(bench.view("api").health, Health::Healthy);
+            bench.wait(10_000);
+            bench.probe("api", bad());
+        }
+        if mode == RestartMode::No {
+            assert_eq!(
+                (bench.view("api").state, bench.view("api").health),
+                (ServiceState::Running, Health::Unhealthy)
+            );
+            assert_eq!(
+                bench.view("web").error.as_deref(),
+                Some("depends on api, which is unhealthy")
+            );
+        } else {
+            assert_eq!(bench.deeds(), "+api +web -api");
+            bench.exited("api", 0);
+            assert_eq!(bench.deeds(), "+api");
+        }
+    }
+}
+
+#[test]
+fn a_start_during_a_stop_waits_until_it_is_gone() {
+    let mut bench = Bench::new(&[("api", plain("1"))]);
+    bench.start(false, false, &[]);
+    bench.launched("api");
+    bench.wait(400);
+    bench.outcome();
+    bench.stop(&[]);
+    bench.start(false, false, &[]);
+    assert_eq!(bench.deeds(), "+api -api");
+    assert_eq!(bench.outcome(), Some(Outcome::Superseded));
+    bench.exited("api", 0);
+    assert_eq!(bench.deeds(), "+api");
+    bench.launched("api");
+    bench.wait(400);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+}
+
+#[test]
+fn what_will_not_die_is_killed_and_never_shown_as_stopped() {
+    let mut bench = Bench::new(&[("api", plain("1"))]);
+    bench.start(false, false, &[]);
+    bench.launched("api");
+    bench.wait(400);
+    bench.outcome();
+    bench.stop(&[]);
+    bench.wait(14_999);
+    assert_eq!(bench.deeds(), "+api -api");
+    bench.wait(2);
+    assert_eq!(bench.deeds(), "!api");
+    bench.wait(5_000);
+    assert_eq!(bench.roots()[0].cause, FailureCause::WouldNotStop);
+    assert_eq!(bench.view("api").state, ServiceState::Unknown);
+    bench.exited("api", 0);
+    assert_eq!(bench.view("api").state, ServiceState::Stopped);
+}
+
+#[test]
+fn a_completed_one_shot_runs_again_only_after_a_stop_or_a_change() {
+    let job = Definition {
+        oneshot: true,
+        ..plain("1")
+    };
+    let mut bench = Bench::new(&[("job", job), ("api", on(plain("1"), "job", Condition::Completed))]);
+    bench.start(false, false, &[]);
+    bench.launched("job");
+    bench.exited("job", 0);
+    assert_eq!(bench.deeds(), "+job +api");
+    bench.start(false, false, &[]);
+    assert_eq!(bench.deeds(), "");
+    bench.launched("api");
+    bench.stop(&[]);
+    bench.exited("api", 0);
+    bench.start(false, false, &[]);
+    assert_eq!(bench.deeds(), "-api +job");
+}
+
+#[test]
+fn a_failed_start_with_rollback_takes_down_what_it_began_and_nothing_else() {
+    let mut bench = Bench::new(&[("old", plain("1")), ("db", plain("1")), ("api", plain("1"))]);
+    bench.start(false, false, &["old"]);
+    bench.launched("old");
+    bench.start(true, false, &[]);
+    bench.launched("db");
+    bench.launched("api");
+    bench.exited("api", 1);
+    bench.deeds();
+    bench.wait(400);
+    assert_eq!(bench.deeds(), "-db");
+    bench.exited("db", 0);
+    assert_eq!(bench.outcome(), Some(Outcome::Done), "the start of old");
+    assert_eq!(bench.roots()[0].service, name("api"));
+    assert_eq!(bench.view("old").state, ServiceState::Running);
+}
+
+#[test]
+fn recovery_waits_for_all_and_continues_what_was_interrupted() {
+    let mut bench = Bench::new(&[]);
+    let recover = |service: &str, definition: Definition, found| Event::Recover {
+        service: name(service),
+        definition,
+        wanted: true,
+        found,
+    };
+    let mut optional = on(plain("1"), "db", Condition::Healthy);
+    optional.dependencies[0].required = false;
+    bench.give(recover("api", optional, Recovered::Idle { generation: 4 }));
+    let running = Recovered::Running {
+        generation: 2,
+        digest: SpecDigest::from_text("1"),
+        for_: Duration::from_secs(100),
+        was_ready: true,
+        restarts: 0,
+    };
+    bench.give(recover("db", probed("1"), running));
+    let always = restarting(plain("1"), RestartMode::Always, None);
+    bench.give(recover("cron", always, Recovered::Rebooted { generation: 1 }));
+    bench.give(recover("gone", plain("1"), Recovered::Rebooted { generation: 1 }));
+    assert!(bench.effects.is_empty());
+    bench.wait(0);
+    assert_eq!(bench.deeds(), "+cron");
+    assert_eq!(bench.view("db").health, Health::Unknown);
+    assert_eq!(
+        bench.view("gone").error.as_deref(),
+        Some("the machine was rebooted")
+    );
+    bench.probe("db", ProbeOutcome::Healthy);
+    assert_eq!(bench.deeds(), "+api");
+    assert_eq!(bench.view("api").generation, 5);
+}
+
+#[test]
+fn a_cycle_of_dependencies_is_reported_and_hangs_nothing() {
+    let mut bench = Bench::new(&[
+        ("a", on(plain("1"), "b", Condition::Started)),
+        ("b", on(plain("1"), "a", Condition::Started)),
+    ]);
+    bench.start(false, false, &[]);
+    assert!(matches!(
+        bench.roots()[0].cause,
+        FailureCause::MissingDependency(_)
+    ));
+    bench.stop(&[]);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+}
+
+#[test]
+fn a_thousand_services_in_a_row_come_up_and_go_down_quickly() {
+    let began = Instant::now();
+    let label = |index: usize| format!("s{:03}", (index * 7919) % 1000);
+    let mut bench = Bench::new(&[]);
+    for index in 0..1000 {
+        let mut definition = plain("1");
+        if index > 0 {
+            definition = on(definition, &label(index - 1), Condition::Started);
+        }
+        bench.file.insert(name(&label(index)), definition);
+    }
+    bench.start(false, false, &[]);
+    (0..1000).for_each(|index| bench.launched(&label(index)));
+    bench.wait(400);
+    bench.stop(&[]);
+    (0..1000).rev().for_each(|index| bench.exited(&label(index), 0));
+    assert!(bench.machine.is_idle());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
