@@ -149,7 +149,7 @@ impl ProcessId {
     }
 
     /// Whether it belongs to this boot and to the caller's pid namespace: otherwise its pid says nothing here.
-    fn is_visible(&self) -> bool {
+    pub(crate) fn is_visible(&self) -> bool {
         pid_namespace().is_ok_and(|ns| ns == self.pid_ns) && boot_id().is_ok_and(|id| id == self.boot_id)
     }
 

@@ -84,9 +84,20 @@ pub(crate) fn close_from(first: RawFd) {
 
 /// Gives every signal its default action and unblocks all, as a program expects it.
 pub(crate) fn reset_signals() {
+    // The system call itself, because the C library refuses to touch signals 32 and 33, which a starter's
+    // posix_spawn leaves ignored. An action of zeros is the default one, whatever the order of its fields.
+    let default = [0_u64; 16];
     for signal in 1..=LAST_SIGNAL {
-        // SAFETY: no handler is installed; numbers that have no settable action are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the action is larger than the kernel's structure; no handler is installed.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     let mut none = MaybeUninit::uninit();
     // SAFETY: sigemptyset initializes the set, which is then only read.

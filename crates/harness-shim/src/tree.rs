@@ -136,18 +136,30 @@ fn name(stats: impl Iterator<Item = Stat>) -> io::Result<Vec<ProcessId>> {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn leftovers(run_id: &str, main: Option<&ProcessId>) -> io::Result<Vec<ProcessId>> {
+    find_leftovers(run_id, main, &mut BTreeSet::new())
+}
+
+/// `sessions` are those that earlier calls found to be the run's own, and keeps them for the next one: whoever
+/// proved it may be dead by then.
+fn find_leftovers(
+    run_id: &str,
+    main: Option<&ProcessId>,
+    sessions: &mut BTreeSet<u32>,
+) -> io::Result<Vec<ProcessId>> {
     let all = snapshot()?;
-    let main = main.filter(|main| main.is_alive());
+    // Its zombie still says that its number, and so that of its session, is nobody else's.
+    let main = main.filter(|main| main.is_visible());
+    let is_main = |stat: &Stat| main.is_some_and(|m| (m.pid, m.start_time) == (stat.pid, stat.start_time));
     let mut known: BTreeSet<u32> = all
         .iter()
-        .filter(|stat| main.is_some_and(|main| main.pid == stat.pid) || has_run_id(stat.pid, run_id))
+        .filter(|stat| is_main(stat) || has_run_id(stat.pid, run_id))
         .map(|stat| stat.pid)
         .collect();
-    // Sessions begun by the run: the leader was one of them, whoever is left in it. A session that was there
-    // before (the shim's own, or that of a terminal) has other people in it.
-    let sessions = own_sessions(&all, &known);
+    sessions.extend(own_sessions(&all, &known));
+    let alive: BTreeSet<u32> = living(&all).map(|stat| stat.pid).collect();
+    sessions.retain(|session| known.contains(session) || !alive.contains(session));
     known.extend(
-        all.iter()
+        living(&all)
             .filter(|stat| sessions.contains(&stat.session))
             .map(|stat| stat.pid),
     );
@@ -159,12 +171,18 @@ pub fn leftovers(run_id: &str, main: Option<&ProcessId>) -> io::Result<Vec<Proce
     name(all.into_iter().filter(|stat| known.contains(&stat.pid)))
 }
 
+fn living(all: &[Stat]) -> impl Iterator<Item = &Stat> {
+    all.iter().filter(|stat| !stat.is_gone())
+}
+
+/// The sessions begun by the run: their leaders are known, or dead with a known process left in them. A session
+/// that was there before (of a terminal, say) has other people in it.
 fn own_sessions(all: &[Stat], known: &BTreeSet<u32>) -> BTreeSet<u32> {
-    let pids: BTreeSet<u32> = all.iter().map(|stat| stat.pid).collect();
+    let alive: BTreeSet<u32> = living(all).map(|stat| stat.pid).collect();
     all.iter()
         .filter(|stat| known.contains(&stat.pid))
         .map(|stat| stat.session)
-        .filter(|session| *session != 0 && (known.contains(session) || !pids.contains(session)))
+        .filter(|session| *session != 0 && (known.contains(session) || !alive.contains(session)))
         .collect()
 }
 
@@ -175,20 +193,28 @@ fn own_sessions(all: &[Stat], known: &BTreeSet<u32>) -> BTreeSet<u32> {
 /// When the processes cannot be found, or some cannot be killed.
 pub fn kill_all(run_id: &str, main: Option<&ProcessId>) -> Result<usize, LeftoversError> {
     let deadline = Instant::now() + KILL_DEADLINE;
-    let mut seen = BTreeSet::new();
+    let mut sessions = BTreeSet::new();
+    let mut dying: Vec<ProcessId> = Vec::new();
     let mut pause = Duration::from_micros(200);
     loop {
-        let found = leftovers(run_id, main).map_err(LeftoversError::Proc)?;
-        if found.is_empty() {
-            return Ok(seen.len());
-        }
-        if Instant::now() >= deadline {
-            return Err(LeftoversError::StillThere(found));
-        }
-        for process in &found {
+        let found = find_leftovers(run_id, main, &mut sessions).map_err(LeftoversError::Proc)?;
+        // Whoever was found may have forked since: only a look that finds nobody is the last one.
+        let quiet = found.is_empty();
+        for process in found {
             // What cannot be signalled is still there in the end, and is reported then.
             let _ = process.signal(libc::SIGKILL);
-            seen.insert((process.pid, process.start_time));
+            if !dying.contains(&process) {
+                dying.push(process);
+                pause = Duration::from_micros(200);
+            }
+        }
+        // A process on its way out has no environment any more, so it is not found again, but still there.
+        let left = || dying.iter().filter(|process| process.is_alive());
+        if quiet && left().next().is_none() {
+            return Ok(dying.len());
+        }
+        if Instant::now() >= deadline {
+            return Err(LeftoversError::StillThere(left().cloned().collect()));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));

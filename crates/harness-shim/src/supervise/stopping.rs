@@ -114,8 +114,9 @@ impl Stopping {
                 if family.signal_main(policy.signal).is_err() {
                     return Reply::Failed;
                 }
-                // One that is stopped (SIGSTOP) acts on the signal only when it goes on.
-                let _ = family.signal_main(libc::SIGCONT);
+                // One that is stopped (SIGSTOP) acts on the signal only when it goes on, and a shell only
+                // when its child does.
+                family.signal_all(libc::SIGCONT);
             }
         }
         Reply::Ok
