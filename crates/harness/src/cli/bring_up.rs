@@ -22,6 +22,7 @@ use super::backend::{Call, Client, ClientError, Item, Loaded};
 use super::context::{Context, environment};
 use super::display::Display;
 use super::error::CliError;
+use super::render::progress::Goal;
 use super::signals::Incoming;
 use super::terminal::confirm;
 
@@ -45,6 +46,8 @@ pub(crate) struct Follow {
     pub(crate) timeout: Option<Duration>,
     /// What Ctrl-C means.
     pub(crate) on_interrupt: OnInterrupt,
+    /// Where the services are going.
+    pub(crate) goal: Goal,
 }
 
 /// The answer, and the plan it was preceded by.
@@ -79,7 +82,7 @@ pub(crate) async fn follow(
         .timeout
         .and_then(|timeout| Instant::now().checked_add(timeout));
     let mut call = client.open(request).await?;
-    let mut display = Display::new(&context.ui);
+    let mut display = Display::new(&context.ui, follow.goal);
     let mut plan = Vec::new();
     loop {
         match next(&mut call, &mut signals, deadline, display.tick_after()).await {

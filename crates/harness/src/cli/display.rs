@@ -11,7 +11,7 @@ use harness_wire::message::{Change, PlanStep, Progress, ProgressPhase};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
-use super::render::progress::{self, SPINNER, STILL};
+use super::render::progress::{self, Goal, Lines, SPINNER, STILL};
 use super::render::{NAME_WIDTH, name_width, outcome};
 use super::ui::Ui;
 
@@ -23,7 +23,7 @@ pub(crate) struct Display<'a> {
     ui: &'a Ui,
     live: Option<MultiProgress>,
     rows: BTreeMap<ServiceName, Row>,
-    width: usize,
+    lines: Lines,
     frame: usize,
 }
 
@@ -36,14 +36,18 @@ struct Row {
 
 impl<'a> Display<'a> {
     /// An empty display on stderr; it shows nothing with `-q`.
-    pub(crate) fn new(ui: &'a Ui) -> Self {
+    pub(crate) fn new(ui: &'a Ui, goal: Goal) -> Self {
         let live =
             (ui.err_tty && !ui.quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         Self {
             ui,
             live,
             rows: BTreeMap::new(),
-            width: NAME_WIDTH,
+            lines: Lines {
+                goal,
+                width: NAME_WIDTH,
+                style: ui.err_style(),
+            },
             frame: 0,
         }
     }
@@ -62,7 +66,7 @@ impl<'a> Display<'a> {
     /// # Errors
     /// When stderr cannot be written.
     pub(crate) fn plan(&mut self, steps: &[PlanStep]) -> Result<(), CliError> {
-        self.width = name_width(steps.iter().map(|step| step.service.as_str()));
+        self.lines.width = name_width(steps.iter().map(|step| step.service.as_str()));
         self.ui.note(&outcome::replaced(steps))
     }
 
@@ -73,7 +77,7 @@ impl<'a> Display<'a> {
     pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), CliError> {
         let now = Instant::now();
         let name = progress.view.name.clone();
-        self.width = self.width.max(name.as_str().len());
+        self.lines.width = self.lines.width.max(name.as_str().len());
         let before = self.rows.remove(&name);
         let turned = before
             .as_ref()
@@ -116,8 +120,9 @@ impl<'a> Display<'a> {
         }
         let now = Instant::now();
         let mut overdue = Vec::new();
+        let lines = self.lines;
         for row in self.rows.values_mut() {
-            if !progress::settled(&row.progress.phase) && now.duration_since(row.told) >= HEARTBEAT {
+            if !lines.settled(&row.progress) && now.duration_since(row.told) >= HEARTBEAT {
                 row.told = now;
                 overdue.push(row.progress.view.name.clone());
             }
@@ -151,7 +156,7 @@ impl<'a> Display<'a> {
         for row in self
             .rows
             .values()
-            .filter(|row| !progress::settled(&row.progress.phase))
+            .filter(|row| !self.lines.settled(&row.progress))
         {
             self.ui.note(&format!("{}\n", self.line(row, STILL)))?;
         }
@@ -160,7 +165,7 @@ impl<'a> Display<'a> {
 
     /// Who has not got there, and how they are.
     pub(crate) fn unsettled(&self) -> Vec<String> {
-        let unsettled = |row: &&Row| !progress::settled(&row.progress.phase);
+        let unsettled = |row: &&Row| !self.lines.settled(&row.progress);
         self.rows
             .values()
             .filter(unsettled)
@@ -169,7 +174,7 @@ impl<'a> Display<'a> {
     }
 
     fn draw(&self, live: &MultiProgress, mut row: Row, turned: bool) -> Result<Row, CliError> {
-        if progress::settled(&row.progress.phase) {
+        if self.lines.settled(&row.progress) {
             if let Some(bar) = row.bar.take() {
                 bar.finish_and_clear();
                 live.remove(&bar);
@@ -205,8 +210,7 @@ impl<'a> Display<'a> {
     }
 
     fn line(&self, row: &Row, moving: &str) -> String {
-        let since = row.received.elapsed();
-        progress::line(&row.progress, since, moving, self.width, &self.ui.err_style())
+        self.lines.line(&row.progress, row.received.elapsed(), moving)
     }
 }
 

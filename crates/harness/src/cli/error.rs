@@ -20,13 +20,13 @@ pub(crate) enum CliError {
     Config(#[from] LoadError),
     /// There is no way to the daemon.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(Box<ConnectError>),
     /// The daemon refused, or the connection broke.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The daemon could not be started.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Box<StartError>),
     /// The daemon could not be stopped.
     #[error(transparent)]
     Stop(#[from] StopError),
@@ -138,7 +138,24 @@ fn still(waiting: &[String]) -> String {
     }
 }
 
+impl From<ConnectError> for CliError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
+}
+
 impl CliError {
+    /// Whether it says that no daemon runs.
+    pub(crate) fn is_not_running(&self) -> bool {
+        matches!(self, Self::Connect(error) if matches!(**error, ConnectError::NotRunning { .. }))
+    }
+
     /// An I/O error with what was tried.
     pub(crate) fn io(
         operation: &'static str,
@@ -230,11 +247,16 @@ impl CliError {
         if matches!(self, Self::OutputClosed) {
             return;
         }
-        // Output that cannot be written cannot be complained about either.
-        let _ = ui.err(&self.words(ui));
+        self.report_words(ui);
         if ui.json {
             let _ = ui.out(&format!("{}\n", self.json(ui)));
         }
+    }
+
+    /// Tells it on stderr alone, beside another error.
+    pub(crate) fn report_words(&self, ui: &Ui) {
+        // Output that cannot be written cannot be complained about either.
+        let _ = ui.err(&self.words(ui));
     }
 
     fn words(&self, ui: &Ui) -> String {

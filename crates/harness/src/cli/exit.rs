@@ -58,7 +58,7 @@ impl From<&CliError> for Exit {
     fn from(error: &CliError) -> Self {
         match error {
             CliError::Config(error) => error.into(),
-            CliError::Connect(error) => error.into(),
+            CliError::Connect(error) => error.as_ref().into(),
             CliError::Client(error) => error.into(),
             CliError::DaemonNotRunning { .. } => Self::NotRunning,
             CliError::StopWhat | CliError::Usage { .. } | CliError::Exists { .. } => Self::Usage,

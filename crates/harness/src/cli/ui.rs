@@ -2,8 +2,12 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use serde::Serialize;
+use serde_json::{Value, json};
+
 use super::args::Globals;
 use super::error::CliError;
+use super::exit::Exit;
 use super::render::Style;
 
 /// How this process talks.
@@ -108,7 +112,7 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Self::out`].
-    pub(crate) fn out_json(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+    pub(crate) fn out_json(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string(value).map_err(|error| CliError::Output(error.into()))?;
         self.out(&format!("{text}\n"))
     }
@@ -117,7 +121,7 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Self::out`].
-    pub(crate) fn out_json_pretty(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+    pub(crate) fn out_json_pretty(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
         self.out(&format!("{text}\n"))
     }
@@ -156,6 +160,26 @@ impl Ui {
     /// When stderr cannot be written.
     pub(crate) fn err_bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
         io::stderr().lock().write_all(bytes).map_err(written)
+    }
+}
+
+/// A result with what went wrong beside it, for programs; without an error just the result.
+#[derive(Debug, Serialize)]
+pub(crate) struct WithError<'a, T> {
+    #[serde(flatten)]
+    result: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+}
+
+impl<'a, T> WithError<'a, T> {
+    /// The error is told of only when the exit code says so.
+    pub(crate) fn new(result: &'a T, exit: Exit, code: &str, message: &str) -> Self {
+        let error = || json!({ "code": code, "message": message, "hint": null, "exit_code": exit.code() });
+        Self {
+            result,
+            error: (exit != Exit::Ok).then(error),
+        }
     }
 }
 

@@ -74,7 +74,13 @@ pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) ->
 /// Why a service is as it is: the sentence, the chain, the root failure, what happened.
 pub(crate) fn why(report: &WhyReport, zone: &TimeZone, ui: &Ui, style: &Style) -> String {
     let mut out = format!("{}\n", style.bold(&report.summary));
-    for (depth, cause) in report.chain.iter().enumerate() {
+    // A chain of one says the same as the sentence.
+    for (depth, cause) in report
+        .chain
+        .iter()
+        .filter(|cause| **cause != report.summary)
+        .enumerate()
+    {
         out.push_str(&format!("{}└─ {cause}\n", "   ".repeat(depth)));
     }
     if let Some(root) = &report.failure {

@@ -13,57 +13,84 @@ pub(crate) const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴"
 /// The mark of a moving line where nothing can move.
 pub(crate) const STILL: &str = "·";
 
-/// The line of a service, without line break. `since` is the time passed since the event came, `moving` the mark
-/// of what is under way, `width` that of the name column.
-pub(crate) fn line(
-    progress: &Progress,
-    since: Duration,
-    moving: &str,
-    width: usize,
-    style: &Style,
-) -> String {
-    let name = &progress.view.name;
-    let elapsed = seconds(elapsed(progress, since));
-    let row = |mark: String, state: &str, rest: &str| {
-        format!("{mark} {name:<width$} {state:<10} {rest}")
-            .trim_end()
-            .to_owned()
-    };
-    match &progress.phase {
-        ProgressPhase::Waiting(for_whom) => row(style.dim(STILL), "waiting", &waiting(for_whom)),
-        ProgressPhase::Starting { last_probe, left_ms } => {
-            let left = Duration::from_millis(*left_ms).saturating_sub(since);
-            let left = style.dim(&format!("({} left)", whole_seconds(left)));
-            let rest = match last_probe {
-                Some(probe) => format!("{elapsed}  {probe} {left}"),
-                None => format!("{elapsed}  {left}"),
-            };
-            row(style.middling(moving), "starting", &rest)
-        }
-        ProgressPhase::Ready { change } => match result(progress, change, width) {
-            Some(words) => words,
-            None => row(style.good("✓"), ready_word(progress), &elapsed),
-        },
-        ProgressPhase::Retrying { reason, in_ms } => {
-            let again = Duration::from_millis(*in_ms).saturating_sub(since);
-            row(
-                style.middling("↻"),
-                "restarting",
-                &format!("{elapsed}  {reason}; again in {}", seconds(again)),
-            )
-        }
-        ProgressPhase::Failed { reason } => row(style.bad("✗"), "failed", &format!("{elapsed}  {reason}")),
-        ProgressPhase::Stopping => row(style.middling(moving), "stopping", &elapsed),
-        ProgressPhase::Stopped => row(style.good("✓"), "stopped", &elapsed),
-    }
+/// Where the services of a request are going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Up, by our doing.
+    Up,
+    /// Up, and we only watch.
+    SeenUp,
+    /// Ended well.
+    Completed,
+    /// Gone.
+    Down,
 }
 
-/// Whether nothing more will happen to it in this request.
-pub(crate) fn settled(phase: &ProgressPhase) -> bool {
-    matches!(
-        phase,
-        ProgressPhase::Ready { .. } | ProgressPhase::Failed { .. } | ProgressPhase::Stopped
-    )
+/// How the lines of one request are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines {
+    /// Where its services are going.
+    pub(crate) goal: Goal,
+    /// How wide the name column is.
+    pub(crate) width: usize,
+    /// Colours or none.
+    pub(crate) style: Style,
+}
+
+impl Lines {
+    /// The line of a service, without line break. `since` is the time passed since the event came, `moving` the
+    /// mark of what is under way.
+    pub(crate) fn line(&self, progress: &Progress, since: Duration, moving: &str) -> String {
+        let (name, width, style) = (&progress.view.name, self.width, self.style);
+        let settled = self.settled(progress);
+        let then = Duration::from_millis(progress.elapsed_ms);
+        let elapsed = seconds(if settled { then } else { then + since });
+        let row = |mark: String, state: &str, rest: &str| {
+            let row = format!("{mark} {name:<width$} {state:<10} {rest}");
+            row.trim_end().to_owned()
+        };
+        match &progress.phase {
+            ProgressPhase::Waiting(for_whom) => row(style.dim(STILL), "waiting", &waiting(for_whom)),
+            ProgressPhase::Starting { last_probe, left_ms } => {
+                let left = Duration::from_millis(*left_ms).saturating_sub(since);
+                let left = style.dim(&format!("({} left)", whole_seconds(left)));
+                let rest = match last_probe {
+                    Some(probe) => format!("{elapsed}  {probe} {left}"),
+                    None => format!("{elapsed}  {left}"),
+                };
+                row(style.middling(moving), "starting", &rest)
+            }
+            ProgressPhase::Ready { .. } if !settled => row(style.dim(STILL), ready_word(progress), ""),
+            ProgressPhase::Ready {
+                change: Change::Unchanged,
+            } if self.goal == Goal::Up => {
+                // There is nothing to measure where nothing was done.
+                format!("{name:<width$} {}", unchanged(progress.view.pid))
+            }
+            ProgressPhase::Ready { .. } => row(style.good("✓"), ready_word(progress), &elapsed),
+            ProgressPhase::Retrying { reason, in_ms } => {
+                let again = seconds(Duration::from_millis(*in_ms).saturating_sub(since));
+                let rest = format!("{elapsed}  {reason}; again in {again}");
+                row(style.middling("↻"), "restarting", &rest)
+            }
+            ProgressPhase::Failed { reason } => {
+                row(style.bad("✗"), "failed", &format!("{elapsed}  {reason}"))
+            }
+            ProgressPhase::Stopping => row(style.middling(moving), "stopping", &elapsed),
+            ProgressPhase::Stopped => row(style.good("✓"), "stopped", &elapsed),
+        }
+    }
+
+    /// Whether nothing more will happen to it in this request.
+    pub(crate) fn settled(&self, progress: &Progress) -> bool {
+        let ended = progress.view.status == ServiceState::Completed;
+        match (&progress.phase, self.goal) {
+            (ProgressPhase::Failed { .. } | ProgressPhase::Stopped, _) => true,
+            (ProgressPhase::Ready { .. }, Goal::Up | Goal::SeenUp) => true,
+            (ProgressPhase::Ready { .. }, Goal::Completed | Goal::Down) => ended,
+            _ => false,
+        }
+    }
 }
 
 /// How a service that is not there yet is, in few words: `api (starting: connection refused)`.
@@ -88,24 +115,6 @@ fn waiting(for_whom: &[WaitingFor]) -> String {
     format!("for {}", list(whom))
 }
 
-fn elapsed(progress: &Progress, since: Duration) -> Duration {
-    let then = Duration::from_millis(progress.elapsed_ms);
-    if settled(&progress.phase) {
-        then
-    } else {
-        then + since
-    }
-}
-
-/// `unchanged (pid 4130)`: there is nothing to measure where nothing was done.
-fn result(progress: &Progress, change: &Change, width: usize) -> Option<String> {
-    let name = &progress.view.name;
-    match change {
-        Change::Unchanged => Some(format!("{name:<width$} {}", unchanged(progress.view.pid))),
-        _ => None,
-    }
-}
-
 /// What is said of a service that was left alone.
 pub(crate) fn unchanged(pid: Option<u32>) -> String {
     match pid {
@@ -127,7 +136,14 @@ mod tests {
     use super::*;
     use crate::cli::testing::view;
 
-    fn progress(name: &str, state: ServiceState, health: Health, phase: ProgressPhase, ms: u64) -> String {
+    fn shown(
+        goal: Goal,
+        name: &str,
+        state: ServiceState,
+        health: Health,
+        phase: ProgressPhase,
+        ms: u64,
+    ) -> String {
         let mut view = view(name);
         (view.status, view.health) = (state, health);
         let progress = Progress {
@@ -135,7 +151,28 @@ mod tests {
             phase,
             elapsed_ms: ms,
         };
-        line(&progress, Duration::from_millis(100), "⠙", 8, &Style::new(false))
+        let lines = Lines {
+            goal,
+            width: 8,
+            style: Style::new(false),
+        };
+        lines.line(&progress, Duration::from_millis(100), "⠙")
+    }
+
+    fn progress(name: &str, state: ServiceState, health: Health, phase: ProgressPhase, ms: u64) -> String {
+        shown(Goal::Up, name, state, health, phase, ms)
+    }
+
+    #[test]
+    fn a_watcher_tells_what_is_and_not_what_was_done() {
+        let up = |goal| {
+            let phase = ProgressPhase::Ready {
+                change: Change::Unchanged,
+            };
+            shown(goal, "db", ServiceState::Running, Health::Healthy, phase, 2_000)
+        };
+        assert_eq!(up(Goal::SeenUp), "✓ db       healthy    2.0s");
+        assert_eq!(up(Goal::Down), "· db       healthy");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use harness_wire::message::{DaemonStatus, Request, Response};
 use serde_json::json;
 
 use crate::cli::args::{DaemonStopArgs, DaemonVerb};
-use crate::cli::backend::{self, ConnectError};
+use crate::cli::backend;
 use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, verb: DaemonVerb) -> Result<Exit, Cli
 async fn running(context: &Context) -> Result<Option<Daemon>, CliError> {
     match context.connect(Autostart::No).await {
         Ok(session) => Ok(Some(session)),
-        Err(CliError::Connect(ConnectError::NotRunning { .. })) => Ok(None),
+        Err(error) if error.is_not_running() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -77,8 +77,8 @@ async fn stop(context: &Context, args: DaemonStopArgs) -> Result<Exit, CliError>
         (true, _) => "daemon stopped, and every service before it\n".to_owned(),
         (false, 0) => "daemon stopped\n".to_owned(),
         (false, up) => format!(
-            "daemon stopped; {} left running (`harness daemon start` takes them over again, \
-             `harness daemon stop --services` would have stopped them)\n",
+            "daemon stopped; {} left running\n  next: harness daemon start takes over again · \
+             harness daemon stop --services stops everything\n",
             count(up, "service")
         ),
     };

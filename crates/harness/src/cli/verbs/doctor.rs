@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::cli::backend::ConnectError;
 use crate::cli::context::{Autostart, Context};
 use crate::cli::doctor::{self, DaemonSeen, Verdict};
 use crate::cli::error::CliError;
@@ -12,7 +11,7 @@ use crate::cli::render::{checks, count};
 pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
     let daemon = match context.connect(Autostart::No).await {
         Ok(daemon) => DaemonSeen::Running(daemon.info),
-        Err(CliError::Connect(ConnectError::NotRunning { .. })) => DaemonSeen::None,
+        Err(error) if error.is_not_running() => DaemonSeen::None,
         Err(error) => DaemonSeen::Unreachable(error.message()),
     };
     let found = doctor::examine(&context.home()?, &daemon, context.globals.port);

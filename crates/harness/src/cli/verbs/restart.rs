@@ -8,6 +8,7 @@ use crate::cli::bring_up::{Follow, OnInterrupt, follow, start_report, start_requ
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::render::progress::Goal;
 
 pub(crate) async fn run(context: &Context, args: RestartArgs) -> Result<Exit, CliError> {
     let loaded = context.load(&args.profiles)?;
@@ -19,6 +20,7 @@ pub(crate) async fn run(context: &Context, args: RestartArgs) -> Result<Exit, Cl
         verb: "restart",
         timeout: args.timeout,
         on_interrupt: OnInterrupt::Leave,
+        goal: Goal::Up,
     };
     let ended = follow(
         context,

@@ -22,6 +22,7 @@ use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::logs::LogPrinter;
+use crate::cli::render::progress::Goal;
 use crate::cli::render::{failure, outcome, seconds};
 use crate::cli::signals::Incoming;
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliErr
         verb: "run",
         timeout: args.timeout,
         on_interrupt: OnInterrupt::StopBegun,
+        goal: Goal::Up,
     };
     let started = follow(
         context,
@@ -54,11 +56,16 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliErr
     } else {
         start::tell(context, &report)
     };
-    // Whatever came of the command, what was started for it goes again; the first error is the one to tell.
+    // Whatever came of the command, what was started for it goes again.
     let stopped = clean_up(context, &session.client, project, ours).await;
-    let exit = ended?;
-    stopped?;
-    Ok(exit)
+    match (ended, stopped) {
+        (Ok(Exit::Ok | Exit::Command(0)), Err(error)) => Err(error),
+        (ended, Err(error)) => {
+            error.report_words(&context.ui);
+            ended
+        }
+        (ended, Ok(())) => ended,
+    }
 }
 
 /// Those that this start brought up: the others were somebody else's before.
@@ -81,7 +88,13 @@ async fn command(
     let status = foreground(context, words, variables).await?;
     if !status.success() {
         let program = words.first().map_or("", String::as_str);
-        tell_failure(context, client, project, program, status, began.elapsed()).await?;
+        if let Err(error) = tell_failure(context, client, project, program, status, began.elapsed()).await {
+            // The command's exit code counts, not that its surroundings could not be shown.
+            context.ui.err(&format!(
+                "  (the services' state cannot be shown: {})\n",
+                error.message()
+            ))?;
+        }
     }
     Ok(Exit::of_command(status))
 }

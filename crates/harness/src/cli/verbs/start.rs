@@ -8,8 +8,10 @@ use crate::cli::bring_up::{Ended, Follow, OnInterrupt, follow, start_report, sta
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::render::progress::Goal;
 use crate::cli::render::{failure, list, outcome};
 use crate::cli::report;
+use crate::cli::ui::WithError;
 
 pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliError> {
     let loaded = context.load(&args.profiles)?;
@@ -26,6 +28,7 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
         verb: "start",
         timeout: args.timeout,
         on_interrupt: OnInterrupt::Ask,
+        goal: Goal::Up,
     };
     let Ended { response, plan } = follow(
         context,
@@ -77,23 +80,15 @@ pub(crate) fn tell(context: &Context, report: &StartReport) -> Result<Exit, CliE
         ui.say(&outcome::summary(report))?;
     }
     if ui.json {
-        ui.out_json_pretty(&json(report, exit))?;
+        let names = list(report.failures.iter().map(|failure| &failure.service));
+        let message = if names.is_empty() {
+            "not everything came up".to_owned()
+        } else {
+            format!("{names} failed")
+        };
+        ui.out_json_pretty(&WithError::new(report, exit, "service_failed", &message))?;
     }
     Ok(exit)
-}
-
-fn json(report: &StartReport, exit: Exit) -> serde_json::Value {
-    let mut value = json!(report);
-    if exit != Exit::Ok {
-        let names = list(report.failures.iter().map(|failure| &failure.service));
-        value["error"] = json!({
-            "code": "service_failed",
-            "message": if names.is_empty() { "not everything came up".to_owned() } else { format!("{names} failed") },
-            "hint": null,
-            "exit_code": exit.code(),
-        });
-    }
-    value
 }
 
 fn detached(context: &Context, report: &StartReport) -> Result<Exit, CliError> {

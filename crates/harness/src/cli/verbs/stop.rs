@@ -8,6 +8,7 @@ use crate::cli::bring_up::{Follow, OnInterrupt, follow};
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::render::progress::Goal;
 use crate::cli::render::{failure, outcome};
 
 pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliError> {
@@ -25,6 +26,7 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliEr
         verb: "stop",
         timeout: None,
         on_interrupt: OnInterrupt::Leave,
+        goal: Goal::Down,
     };
     let ended = match follow(context, &session.client, &project, Request::Stop(request), how).await {
         Err(error) if args.all && never_started(&error, &project) => return nothing(context),

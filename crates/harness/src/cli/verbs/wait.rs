@@ -2,7 +2,6 @@
 
 use harness_model::{Health, ServiceState};
 use harness_wire::message::{Request, Response, ServiceView, StatusReport, WaitFor, WaitRequest};
-use serde_json::json;
 
 use crate::cli::args::{WaitArgs, WaitState};
 use crate::cli::bring_up::{Follow, OnInterrupt, follow};
@@ -10,6 +9,8 @@ use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::list;
+use crate::cli::render::progress::Goal;
+use crate::cli::ui::WithError;
 
 pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliError> {
     let project = context.selector()?;
@@ -26,6 +27,11 @@ pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliEr
         verb: "wait",
         timeout: args.timeout,
         on_interrupt: OnInterrupt::Leave,
+        goal: match args.until {
+            WaitState::Ready => Goal::SeenUp,
+            WaitState::Completed => Goal::Completed,
+            WaitState::Stopped => Goal::Down,
+        },
     };
     let session = context.connect(Autostart::Yes).await?;
     let ended = follow(context, &session.client, &project, Request::Wait(request), how).await?;
@@ -48,16 +54,11 @@ fn tell(context: &Context, report: &StatusReport, until: WaitState) -> Result<Ex
         Exit::ServiceFailed
     };
     if ui.json {
-        let mut value = json!(report);
-        if exit != Exit::Ok {
-            value["error"] = json!({
-                "code": "service_failed",
-                "message": format!("{} will not get there", list(missed.iter().map(|view| &view.name))),
-                "hint": null,
-                "exit_code": exit.code(),
-            });
-        }
-        ui.out_json_pretty(&value)?;
+        let message = format!(
+            "{} will not get there",
+            list(missed.iter().map(|view| &view.name))
+        );
+        ui.out_json_pretty(&WithError::new(report, exit, "service_failed", &message))?;
     }
     for view in missed {
         let why = view

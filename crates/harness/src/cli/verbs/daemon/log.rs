@@ -22,7 +22,10 @@ pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(CliError::io("read", &path))?;
     context.ui.out_bytes(tail(&text, args.tail))?;
-    while args.follow {
+    if !args.follow {
+        return Ok(Exit::Ok);
+    }
+    loop {
         Timer::after(LOOK).await;
         text.clear();
         file.read_to_end(&mut text).map_err(CliError::io("read", &path))?;
@@ -32,7 +35,6 @@ pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit
             file = next;
         }
     }
-    Ok(Exit::Ok)
 }
 
 /// The file that has taken the place of the one being read, if the log was rotated or cut.
