@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use async_executor::Executor as Tasks;
 use async_io::Async;
-use harness_wire::server::{AcceptError, Admission, Limits, accept};
+use futures_lite::FutureExt;
+use harness_wire::message::{ErrorBody, ErrorCode};
+use harness_wire::server::{AcceptError, Admission, Connection, Limits, accept};
+use service_orchestration::words::chain;
 
 use crate::VERSION;
-use crate::handlers::{self, Context};
+use crate::handlers::{self, After, Context};
 
 /// The pause after an accept failed for want of descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -52,15 +55,28 @@ pub(crate) async fn serve(
             .spawn(async move {
                 match accept(stream, config, &limits, &program).await {
                     Ok((connection, driver)) => {
-                        if let Err(refusal) = admitted.authenticated() {
-                            tracing::warn!(%peer, %refusal, "refused a connection");
-                            return;
-                        }
-                        let requests = spawner.spawn(requests(context, connection, Arc::clone(&spawner)));
+                        let serving = match admitted.authenticated() {
+                            Ok(()) => Some(spawner.spawn(requests(
+                                Arc::clone(&context),
+                                connection,
+                                Arc::clone(&spawner),
+                            ))),
+                            Err(refusal) => {
+                                tracing::warn!(%peer, %refusal, "refused a connection");
+                                connection.refuse(busy(refusal.to_string()));
+                                None
+                            }
+                        };
                         if let Err(error) = driver.await {
-                            tracing::warn!(%peer, %error, "a connection failed");
+                            tracing::warn!(%peer, error = chain(&error), "a connection failed");
                         }
-                        requests.await;
+                        // The driver has written every answer: nobody misses one when the daemon ends now.
+                        if let Some(serving) = serving
+                            && serving.await == Served::EndDaemon
+                        {
+                            // A daemon that is ending already needs no telling.
+                            let _ = context.shutdown.try_send(());
+                        }
                     }
                     Err(error) => log_refusal(peer, &error),
                 }
@@ -70,26 +86,45 @@ pub(crate) async fn serve(
 }
 
 fn log_refusal(peer: std::net::SocketAddr, error: &AcceptError) {
-    let cause = std::error::Error::source(error)
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    tracing::warn!(%peer, %error, cause, "refused a connection");
+    tracing::warn!(%peer, error = chain(error), "refused a connection");
 }
 
-async fn requests(
-    context: Arc<Context>,
-    connection: harness_wire::server::Connection,
-    tasks: Arc<Tasks<'static>>,
-) {
-    while let Some(incoming) = connection.next_request().await {
-        tasks
-            .spawn(handlers::handle(
-                Arc::clone(&context),
-                incoming.request,
-                incoming.responder,
-            ))
-            .detach();
-    }
+fn busy(message: String) -> ErrorBody {
+    ErrorBody { code: ErrorCode::Internal, message, hint: Some("try again in a moment".to_owned()) }
+}
+
+/// What became of a connection.
+#[derive(PartialEq, Eq)]
+enum Served {
+    Whole,
+    /// Its last request was that the daemon end.
+    EndDaemon,
+}
+
+async fn requests(context: Arc<Context>, connection: Connection, tasks: Arc<Tasks<'static>>) -> Served {
+    let connection = Arc::new(connection);
+    let (end, ended) = async_channel::bounded(1);
+    let serve = async {
+        while let Some(incoming) = connection.next_request().await {
+            let (context, connection, end) = (Arc::clone(&context), Arc::clone(&connection), end.clone());
+            let task = async move {
+                if handlers::handle(context, incoming.request, incoming.responder).await == After::EndDaemon {
+                    connection.close();
+                    // One is enough.
+                    let _ = end.try_send(());
+                }
+            };
+            tasks.spawn(task).detach();
+        }
+        Served::Whole
+    };
+    let told = async {
+        match ended.recv().await {
+            Ok(()) => Served::EndDaemon,
+            Err(_) => Served::Whole,
+        }
+    };
+    told.or(serve).await
 }
 
 /// The server's certificate, renewed before it expires without a restart.

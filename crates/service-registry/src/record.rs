@@ -84,6 +84,8 @@ pub struct ServiceRecord {
     pub last_probe: Option<String>,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
+    /// Why it failed for good, in whatever form the orchestrator wants it back.
+    pub failure: Option<serde_json::Value>,
 }
 
 /// A dependency that does not hold.
@@ -132,6 +134,7 @@ impl ServiceRecord {
             startup_deadline: None,
             last_probe: None,
             waiting: Vec::new(),
+            failure: None,
         }
     }
 }

@@ -1,6 +1,116 @@
-use super::{Answer, Context, internal};
-use harness_wire::message::AttachRequest;
-use harness_wire::server::Responder;
-pub(super) async fn attach(_: &Context, _: AttachRequest, _: &Responder) -> Answer {
-    Err(internal("later"))
+//! `attach`: the streams of a running service from now on, until it ends or the client lets go.
+
+use std::sync::Arc;
+
+use futures_lite::FutureExt;
+use harness_wire::message::{AttachRequest, Channel, ErrorBody, ErrorCode, Event, ExecResult, Response};
+use harness_wire::server::{Input, Inputs, Responder, SendError};
+use service_orchestration::executor::Instance;
+use service_orchestration::logs::{LiveOutput, Output};
+use service_orchestration::machine::Ended;
+use service_orchestration::words::chain;
+
+use super::exec::not_running;
+use super::{Answer, Context, internal, stream};
+
+pub(super) async fn attach(context: &Context, request: AttachRequest, responder: &Responder) -> Answer {
+    let project = context.select(&request.project)?;
+    let record = context.service(&project.name, &request.service)?;
+    let place = context
+        .orchestrator
+        .place(&project.name, &request.service)
+        .await
+        .map_err(|error| context.refusal(&project.name, &error))?;
+    let Some(instance) = place.instance else {
+        return Err(not_running(&record));
+    };
+    let spec = &place.order.spec;
+    if request.stdin && !spec.stdin && !spec.tty {
+        return Err(ErrorBody {
+            code: ErrorCode::Invalid,
+            message: format!("{} has no stdin: add \"stdin: true\"", record.name),
+            hint: Some(format!("harness attach --no-stdin {}", record.name)),
+        });
+    }
+    let mut output = LiveOutput::open(&place.order.run_dir)
+        .await
+        .map_err(|error| internal(chain(&error)))?;
+    if let Some(size) = request.terminal.filter(|_| spec.tty) {
+        instance.resize(size.columns, size.rows).await;
+    }
+    responder
+        .event(Event::Opened {})
+        .await
+        .map_err(|_| stream::cancelled())?;
+    let service = record.name.clone();
+    let pump = async {
+        loop {
+            let sent = match output.next().await {
+                Ok(Some(Output::Stdout(bytes))) => responder.data(Channel::Stdout, &bytes).await,
+                Ok(Some(Output::Stderr(bytes))) => responder.data(Channel::Stderr, &bytes).await,
+                Ok(Some(Output::Gap { lines })) => {
+                    let service = service.clone();
+                    responder.event(Event::LogGap { service, lines }).await
+                }
+                Ok(None) => return ended(instance.as_ref(), &record.name.to_string()).await,
+                Err(error) => return Err(internal(chain(&error))),
+            };
+            match sent {
+                Ok(()) => {}
+                Err(SendError::Cancelled | SendError::Disconnected) => return Ok(detached()),
+                Err(error) => return Err(internal(chain(&error))),
+            }
+        }
+    };
+    let feed = async {
+        feed(responder.input(), &instance, spec.tty).await;
+        // Output is told on without more input.
+        futures_lite::future::pending().await
+    };
+    let cancelled = async {
+        responder.cancelled().await;
+        Ok(detached())
+    };
+    pump.or(feed).or(cancelled).await
+}
+
+/// The client let go; the service runs on.
+fn detached() -> Response {
+    Response::Exec(ExecResult { exit: None })
+}
+
+/// How the service ended, whose output is over.
+async fn ended(instance: &dyn Instance, name: &str) -> Answer {
+    match instance.wait().await {
+        Ended::Exit(exit) => Ok(Response::Exec(ExecResult { exit: Some(exit) })),
+        Ended::Lost(reason) => Err(internal(format!("lost {name}: {reason}"))),
+        _ => Err(internal(format!("the supervisor of {name} died"))),
+    }
+}
+
+/// The client's input to the service. Credit paces it: more is asked for only when the service has read.
+async fn feed(mut inputs: Inputs, instance: &Arc<dyn Instance>, tty: bool) {
+    let mut open = true;
+    while let Some(input) = inputs.next().await {
+        match input {
+            Input::Stdin(bytes) if open => {
+                if let Err(error) = instance.write_stdin(&bytes).await {
+                    tracing::debug!(error = chain(&error), "stdin is closed");
+                    open = false;
+                }
+            }
+            Input::Stdin(_) => {}
+            Input::CloseStdin => {
+                instance.close_stdin().await;
+                open = false;
+            }
+            Input::Resize(size) if tty => instance.resize(size.columns, size.rows).await,
+            Input::Resize(_) => {}
+            Input::Signal(signal) => {
+                if let Err(error) = instance.signal(signal).await {
+                    tracing::debug!(error = chain(&error), "cannot signal");
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,96 @@
-use super::{Answer, Context, internal};
-use harness_wire::message::LogsRequest;
-use harness_wire::server::Responder;
-pub(super) async fn logs(_: &Context, _: LogsRequest, _: &Responder) -> Answer {
-    Err(internal("later"))
+//! `logs`: what services write, over all their generations, merged in the order of time.
+
+use std::sync::Arc;
+
+use futures_lite::FutureExt;
+use harness_wire::message::{Channel, Event, LogLine, LogsRequest, Response};
+use harness_wire::server::{Responder, SendError};
+use service_orchestration::health::log::LogMatcher;
+use service_orchestration::logs::{self, LogItem, LogQuery};
+use service_orchestration::words::chain;
+
+use super::{Answer, Context, internal, invalid, stream};
+
+/// How large a frame of lines grows, in bytes.
+const FRAME: usize = 256 << 10;
+
+pub(super) async fn logs(context: &Arc<Context>, request: LogsRequest, responder: &Responder) -> Answer {
+    let project = context.select(&request.project)?.name.clone();
+    let services = context.services(&project, &request.services)?;
+    let query = LogQuery {
+        follow: request.follow,
+        tail: request.tail,
+        since: request.since,
+        until: request.until,
+        grep: match &request.grep {
+            Some(pattern) => Some(LogMatcher::new(pattern).map_err(|error| invalid(chain(&error)))?),
+            None => None,
+        },
+    };
+    let redactors = {
+        let (context, project) = (Arc::clone(context), project.clone());
+        Arc::new(move || context.redactor(&project))
+    };
+    let (mut lines, reading) = logs::open(
+        context.layout.clone(),
+        context.registry.changes(),
+        project,
+        services.iter().map(|record| record.name.clone()),
+        request.services.is_empty(),
+        query,
+        redactors,
+    );
+    let pump = async {
+        loop {
+            match lines.next(FRAME).await {
+                Ok(Some(items)) => send(items, responder).await.map_err(|_| stream::cancelled())?,
+                Ok(None) => return Ok(Response::Done {}),
+                Err(error) => return Err(internal(chain(&error))),
+            }
+        }
+    };
+    let reading = async {
+        reading.await;
+        Err(internal("lost the logs"))
+    };
+    let cancelled = async {
+        responder.cancelled().await;
+        Err(stream::cancelled())
+    };
+    pump.or(reading).or(cancelled).await
+}
+
+/// Sends lines and gaps in their order, as few frames as may be.
+async fn send(items: Vec<LogItem>, responder: &Responder) -> Result<(), SendError> {
+    let mut frame = Vec::new();
+    for item in items {
+        match item {
+            LogItem::Line(line) => {
+                LogLine {
+                    time: line.time,
+                    generation: line.generation,
+                    stderr: line.stderr,
+                    partial: line.partial,
+                    service: line.service,
+                    text: line.text,
+                }
+                .encode_into(&mut frame);
+                if frame.len() >= FRAME {
+                    responder.data(Channel::Log, &frame).await?;
+                    frame.clear();
+                }
+            }
+            LogItem::Gap { service, lines } => {
+                if !frame.is_empty() {
+                    responder.data(Channel::Log, &frame).await?;
+                    frame.clear();
+                }
+                responder.event(Event::LogGap { service, lines }).await?;
+            }
+        }
+    }
+    if !frame.is_empty() {
+        responder.data(Channel::Log, &frame).await?;
+    }
+    Ok(())
 }

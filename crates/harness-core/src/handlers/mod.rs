@@ -55,18 +55,24 @@ pub struct Context {
 /// The answer of a verb.
 type Answer = Result<Response, ErrorBody>;
 
+/// What remains to be done after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Nothing.
+    GoOn,
+    /// End the daemon, once the answer has reached the client.
+    EndDaemon,
+}
+
 /// Answers one request. Whatever happens, the client gets exactly one response.
-pub async fn handle(context: Arc<Context>, request: Request, responder: Responder) {
+pub async fn handle(context: Arc<Context>, request: Request, responder: Responder) -> After {
     let ends_daemon = matches!(request, Request::DaemonStop(_));
     let answer = dispatch(&context, request, &responder).await;
-    let ended = ends_daemon && answer.is_ok();
+    let after = if ends_daemon && answer.is_ok() { After::EndDaemon } else { After::GoOn };
     if let Err(error) = responder.respond(answer).await {
         tracing::debug!(%error, "an answer did not reach its client");
     }
-    if ended {
-        // A daemon that is ending already needs no telling.
-        let _ = context.shutdown.try_send(());
-    }
+    after
 }
 
 async fn dispatch(context: &Arc<Context>, request: Request, responder: &Responder) -> Answer {

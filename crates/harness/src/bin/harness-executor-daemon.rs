@@ -1,2 +1,50 @@
-//! placeholder
-fn main() {}
+//! The daemon that owns the services: `harness-core`'s lifecycle with the executors and actions of harness.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use harness::actions::ServiceSignal;
+use harness_core::lifecycle::DaemonError;
+use harness_core::{DEFAULT_PORT, DaemonBuilder, Home};
+
+/// Owns and supervises services; `harness` drives it. Typed by hand it runs in the foreground until Ctrl-C;
+/// services run on without it and the next one takes them over.
+#[derive(Parser)]
+#[command(name = "harness-executor-daemon", version)]
+struct Arguments {
+    /// Listen on this port of 127.0.0.1 (0: a free one)
+    #[arg(long, env = "HARNESS_PORT", default_value_t = DEFAULT_PORT)]
+    port: u16,
+    /// Detach, and tell on stdout once when ready (used by `harness`)
+    #[arg(long, hide = true)]
+    background: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), DaemonError> {
+    let home = Home::from_environment()?;
+    if !arguments.background {
+        say(&format!("harness-executor-daemon: home {}; Ctrl-C ends it, services run on", home.path().display()));
+    }
+    let daemon = DaemonBuilder::new("harness-executor-daemon", home)
+        .port(arguments.port)
+        .background(arguments.background)
+        .action(ServiceSignal);
+    smol::block_on(daemon.run())
+}
+
+fn say(words: &str) {
+    use std::io::Write;
+    // Nobody may be listening on stderr.
+    let _ = writeln!(std::io::stderr(), "{words}");
+}

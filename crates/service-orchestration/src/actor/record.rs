@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness_model::{ProjectName, ServiceName};
+use harness_model::{ProjectName, ServiceName, ServiceState};
 use service_registry::record::{ServiceRecord, Waiting};
 
 use super::driver::Driver;
@@ -15,6 +15,7 @@ impl Driver {
         let entry = state.services.get(service)?;
         let snapshot = state.machine.snapshot(service, self.now())?;
         let prepared = &entry.prepared;
+        let before = self.registry.service(project, service).filter(|r| r.generation == snapshot.generation);
         Some(ServiceRecord {
             project: project.clone(),
             name: service.clone(),
@@ -28,7 +29,7 @@ impl Driver {
             state: snapshot.state,
             health: snapshot.health,
             ready: snapshot.ready,
-            was_ready: snapshot.ready || self.was_ready(project, service, snapshot.generation),
+            was_ready: snapshot.ready || before.as_ref().is_some_and(|before| before.was_ready),
             boot_id: None,
             generation: snapshot.generation,
             launched_digest: snapshot.digest,
@@ -39,7 +40,14 @@ impl Driver {
                 Some(Ended::Exit(exit)) => Some(*exit),
                 _ => None,
             },
-            last_probe: snapshot.last_probe,
+            // The last answer still explains why a generation that is gone had to go.
+            last_probe: match snapshot.state {
+                ServiceState::Failed | ServiceState::Restarting => {
+                    snapshot.last_probe.or_else(|| before.as_ref()?.last_probe.clone())
+                }
+                _ => snapshot.last_probe,
+            },
+            failure: snapshot.failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok()),
             error: snapshot.error,
             waiting: snapshot
                 .waiting
@@ -53,12 +61,5 @@ impl Driver {
             started_at: entry.last.started_at,
             ended_at: entry.last.ended_at,
         })
-    }
-
-    /// Whether the record of this generation says that it has been ready before.
-    fn was_ready(&self, project: &ProjectName, service: &ServiceName, generation: u64) -> bool {
-        self.registry
-            .service(project, service)
-            .is_some_and(|r| r.generation == generation && r.was_ready)
     }
 }

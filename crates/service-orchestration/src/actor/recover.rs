@@ -11,7 +11,7 @@ use super::driver::{Driver, Last, Live, Prepared, Service};
 use super::probes::Prober;
 use super::start::{definition, new_project};
 use crate::executor::{Found, Order};
-use crate::machine::{Ended, Event, Recovered};
+use crate::machine::{Ended, Event, FailureCause, Recovered};
 
 impl Driver {
     /// Looks for every recorded service, all at once, and tells the machines before the first order is taken.
@@ -86,7 +86,11 @@ impl Driver {
             }
             Found::Ended { ended, at } => {
                 last.ended_at = at.or(last.ended_at);
-                if record.wanted && waits_to_start(record, generation) {
+                if let Some(cause) = had_failed(record, generation) {
+                    let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
+                    let (ended, restarts) = (Some(ended), record.restarts);
+                    Recovered::Failed { generation, digest, ended, cause, reason, restarts }
+                } else if record.wanted && waits_to_start(record, generation) {
                     Recovered::Idle { generation }
                 } else {
                     let fresh = !has_settled(record, generation);
@@ -132,6 +136,13 @@ fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
     record.generation == generation && matches!(record.state, ServiceState::Pending | ServiceState::Stopping)
 }
 
+/// Why the former daemon had given this generation up, if it had.
+fn had_failed(record: &ServiceRecord, generation: u64) -> Option<FailureCause> {
+    let failed = record.generation == generation && record.state == ServiceState::Failed;
+    let cause = record.failure.as_ref().filter(|_| failed)?;
+    serde_json::from_value(cause.clone()).ok()
+}
+
 /// Whether the former daemon had dealt with the end of this generation for good.
 fn has_settled(record: &ServiceRecord, generation: u64) -> bool {
     let settled = matches!(
@@ -147,6 +158,11 @@ fn recorded_end(
     generation: u64,
     digest: harness_model::resolve::SpecDigest,
 ) -> Recovered {
+    if let Some(cause) = had_failed(record, generation) {
+        let ended = record.exit.map(Ended::Exit);
+        let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
+        return Recovered::Failed { generation, digest, ended, cause, reason, restarts: record.restarts };
+    }
     match (record.state, record.exit) {
         (ServiceState::Completed | ServiceState::Failed, Some(exit)) => Recovered::Ended {
             generation,

@@ -51,6 +51,8 @@ pub(super) struct StatusRow {
     last_probe: Option<String>,
     #[serde(default)]
     waiting: Vec<Waiting>,
+    #[serde(default)]
+    failure: Option<serde_json::Value>,
 }
 
 impl SpecRow {
@@ -87,6 +89,7 @@ impl StatusRow {
             startup_deadline: record.startup_deadline,
             last_probe: record.last_probe.clone(),
             waiting: record.waiting.clone(),
+            failure: record.failure.clone(),
         }
     }
 }
@@ -125,5 +128,6 @@ pub(super) fn join(
         startup_deadline: status.startup_deadline,
         last_probe: status.last_probe,
         waiting: status.waiting,
+        failure: status.failure,
     }
 }
