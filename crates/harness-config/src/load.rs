@@ -135,8 +135,10 @@ fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadError> {
     Ok(options.files.iter().map(absolute).collect())
 }
 
+/// The folder a file is in, by its one true name: a spec must not change with the way that led to its file.
 fn folder_of(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_path_buf).unwrap_or_default()
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    folder.canonicalize().unwrap_or(folder)
 }
 
 /// The text of a file of at most `max` bytes.
@@ -222,7 +224,7 @@ fn assemble(
     ProjectSpec {
         name: options.project.clone().or(draft.name).unwrap_or_else(folder_name),
         description: draft.description,
-        source: source.to_path_buf(),
+        source: source.canonicalize().unwrap_or_else(|_| source.to_path_buf()),
         base_dir,
         secrets,
         networks: draft

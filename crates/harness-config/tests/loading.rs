@@ -108,7 +108,10 @@ fn maps_merge_and_the_rest_is_replaced() {
         panic!()
     };
     assert_eq!(process.working_dir.as_ref().unwrap().to_string(), dir("sub"));
-    assert_eq!(project.source, folder.path().join("services.yaml"));
+    assert_eq!(
+        project.source,
+        folder.path().join("services.yaml").canonicalize().unwrap()
+    );
 }
 
 #[test]
@@ -309,4 +312,15 @@ fn services_inherit_only_what_they_need() {
     assert_eq!(inherited("false"), ["LC_ALL", "PATH", "XDG_X"]);
     assert_eq!(inherited("[FOO, NOPE]"), ["FOO", "LC_ALL", "PATH", "XDG_X"]);
     assert_eq!(inherited("true").len(), 5);
+}
+
+#[test]
+fn a_project_is_the_same_by_every_way_to_its_file() {
+    let folder = Folder::new("services: {a: {type: process, binary: ./x}}\n");
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
+    let by_link = LoadOptions {
+        cwd: folder.path().join("link"),
+        ..folder.options()
+    };
+    assert_eq!(good(&by_link).project, good(&folder.options()).project);
 }

@@ -284,7 +284,6 @@ services:
             .to_str(),
         Some("/home/someone/.ssh/id")
     );
-    assert_eq!(loaded.project.source, folder.path().join("services.yaml"));
 }
 
 #[test]

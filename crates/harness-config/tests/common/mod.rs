@@ -12,18 +12,25 @@ use std::path::{Path, PathBuf};
 use harness_config::{Diagnostics, LoadError, LoadOptions, Loaded, load};
 
 /// A folder with a services.yaml and whatever else a test puts there.
-pub(crate) struct Folder(tempfile::TempDir);
+pub(crate) struct Folder {
+    path: PathBuf,
+    _guard: tempfile::TempDir,
+}
 
 impl Folder {
     /// A folder whose services.yaml is this text.
     pub(crate) fn new(text: &str) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
+        let guard = tempfile::tempdir().unwrap();
+        let folder = Self {
+            path: guard.path().canonicalize().unwrap(),
+            _guard: guard,
+        };
         folder.write("services.yaml", text);
         folder
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 
     /// Writes another file.
