@@ -370,6 +370,14 @@ impl Checker {
             ensure(!view.live() || snapshot.state.is_live(), || {
                 format!("{service} lives and is shown as {}", snapshot.state)
             })?;
+            // Stopped on behalf of somebody, even if it then ends by itself: its next launch is no restart by policy.
+            if let Some(view) = self
+                .views
+                .get_mut(service)
+                .filter(|_| snapshot.state == ServiceState::Stopping)
+            {
+                view.forgiven = true;
+            }
             self.published.insert(service.clone(), snapshot);
         }
         Ok(())
