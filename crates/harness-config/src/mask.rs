@@ -90,7 +90,9 @@ fn mask_value(sources: &Sources, node: Span, text: &str, value: Span) {
 }
 
 fn hide(sources: &Sources, span: Span) {
-    if span.start < span.end {
-        sources.get(span.file).mask(span.start..span.end);
+    // A block scalar reaches up to the next key.
+    let end = span.start + sources.text(span).trim_end().len();
+    if span.start < end {
+        sources.get(span.file).mask(span.start..end);
     }
 }
