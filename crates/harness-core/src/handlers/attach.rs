@@ -84,7 +84,7 @@ async fn ended(instance: &dyn Instance, name: &str) -> Answer {
     match instance.wait().await {
         Ended::Exit(exit) => Ok(Response::Exec(ExecResult { exit: Some(exit) })),
         Ended::Lost(reason) => Err(internal(format!("lost {name}: {reason}"))),
-        _ => Err(internal(format!("the supervisor of {name} died"))),
+        Ended::SupervisorDied => Err(internal(format!("the supervisor of {name} died"))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_lite::FutureExt;
 use harness_wire::message::{Channel, Event, LogLine, LogsRequest, Response};
 use harness_wire::server::{Responder, SendError};
-use service_orchestration::health::log::LogMatcher;
+use service_orchestration::health::LogMatcher;
 use service_orchestration::logs::{self, LogItem, LogQuery};
 use service_orchestration::words::chain;
 

@@ -1,0 +1,303 @@
+//! One service's output: its generations one after the other, and those to come.
+//!
+//! A generation is read to its end before the next. The next one shows by a change in the registry, of which
+//! there is one once it runs; only when it is on disk is the former known to be over, and is read once more.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::Sender;
+use async_io::Timer;
+use blocking::unblock;
+use command_executor::logs::{FollowError, Lines, LogFrom, Read, ReadItem, RecordFollower};
+use futures_lite::FutureExt;
+use harness_model::{ServiceName, WallTime};
+use service_registry::{ChangeKind, Item, Subscription};
+
+use super::cut::Cutter;
+use super::{LogItem, LogsError, Shared};
+
+/// Batches smaller than this are cut where they are: another thread costs more.
+const SMALL: usize = 16 << 10;
+
+/// What a source tells the merge.
+pub(super) enum Batch {
+    /// Lines and gaps in order.
+    Items(Vec<LogItem>),
+    /// It has told everything that there is for now.
+    CaughtUp,
+    /// It cannot go on.
+    Failed(LogsError),
+}
+
+/// Why a source stops.
+enum Stop {
+    /// There is nothing more to tell, or nobody to tell it to.
+    Done,
+    Failed(LogsError),
+}
+
+pub(super) struct Source {
+    shared: Arc<Shared>,
+    service: ServiceName,
+    changes: Subscription,
+    out: Sender<Batch>,
+    /// The generation being read or read last; 0 before the first.
+    generation: u64,
+    /// Where to begin with the first one.
+    from: LogFrom,
+}
+
+impl Source {
+    pub(super) fn new(shared: Arc<Shared>, service: ServiceName, out: Sender<Batch>) -> Self {
+        Self {
+            changes: shared.changes.subscribe(None),
+            generation: 0,
+            from: shared
+                .query
+                .since
+                .map_or(LogFrom::Start, |since| LogFrom::Since(since.0)),
+            shared,
+            service,
+            out,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        if let Err(Stop::Failed(error)) = self.tell_all().await {
+            // A stream that is not read any more needs no telling.
+            let _ = self.out.send(Batch::Failed(error)).await;
+        }
+    }
+
+    async fn tell_all(&mut self) -> Result<(), Stop> {
+        self.skip_to_tail().await?;
+        loop {
+            match self.newer() {
+                Some(generation) => {
+                    self.generation = generation;
+                    self.tell_generation().await?;
+                    if self.shared.query.since.is_none() {
+                        self.from = LogFrom::Start;
+                    }
+                }
+                None if self.shared.query.follow => {
+                    self.caught_up().await?;
+                    self.changed().await?;
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// For the last lines of all, begins where the service's own last ones do.
+    async fn skip_to_tail(&mut self) -> Result<(), Stop> {
+        let query = &self.shared.query;
+        let Some(wanted) = query.tail else { return Ok(()) };
+        if query.grep.is_some() || query.since.is_some() || query.until.is_some() {
+            return Ok(());
+        }
+        let mut missing = wanted;
+        let mut generations = self.generations();
+        while let Some(generation) = generations.pop() {
+            self.from = LogFrom::Tail(missing);
+            self.generation = generation.saturating_sub(1);
+            let found = count_lines(self.run_dir(generation), missing, self.shared.batch).await;
+            match found {
+                Ok(found) => missing = missing.saturating_sub(found),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells one generation until it is over for good.
+    async fn tell_generation(&mut self) -> Result<(), Stop> {
+        let mut records = loop {
+            match self.open() {
+                Ok(records) => break records,
+                // Being made just now, or pruned.
+                Err(error) if error.is_not_found() => {
+                    if !self.shared.query.follow || self.newer().is_some() {
+                        return Ok(());
+                    }
+                    self.caught_up().await?;
+                    self.changed().await?;
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        };
+        let mut cutter = Cutter::new(Arc::clone(&self.shared), self.service.clone(), self.generation);
+        let mut last_look = !self.shared.query.follow;
+        loop {
+            match records.read(self.shared.batch).await {
+                Ok(Read::Items(items)) => {
+                    cutter = self.tell(cutter, items).await?;
+                    if cutter.past_until {
+                        return Err(Stop::Done);
+                    }
+                }
+                Ok(Read::CaughtUp) => {
+                    self.caught_up().await?;
+                    let until = self.until();
+                    let passed = async {
+                        until.await;
+                        true
+                    };
+                    let changed = async {
+                        records.changed().await;
+                        false
+                    };
+                    if passed.or(changed).await {
+                        self.send(cutter.flush()).await?;
+                        return Err(Stop::Done);
+                    }
+                }
+                Ok(Read::Over) => {
+                    self.send(cutter.flush()).await?;
+                    if last_look {
+                        return Ok(());
+                    }
+                    if self.newer().is_some() {
+                        last_look = true;
+                        continue;
+                    }
+                    self.caught_up().await?;
+                    self.changed().await?;
+                }
+                Err(error) if error.is_not_found() => return self.send(cutter.flush()).await,
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+    }
+
+    fn open(&self) -> Result<RecordFollower, FollowError> {
+        let run_dir = self.run_dir(self.generation);
+        if self.shared.query.follow {
+            RecordFollower::new(run_dir, self.from)
+        } else {
+            Ok(RecordFollower::existing(run_dir, self.from))
+        }
+    }
+
+    /// Cuts and sends a batch.
+    async fn tell(&self, mut cutter: Cutter, items: Vec<ReadItem>) -> Result<Cutter, Stop> {
+        let size: usize = items
+            .iter()
+            .map(|item| match item {
+                ReadItem::Record(record) => record.data.len(),
+                _ => 0,
+            })
+            .sum();
+        let cut = move || {
+            let out = cutter.cut(items);
+            (cutter, out)
+        };
+        let (cutter, out) = if size < SMALL { cut() } else { unblock(cut).await };
+        self.send(out).await?;
+        Ok(cutter)
+    }
+
+    async fn send(&self, items: Vec<LogItem>) -> Result<(), Stop> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.out.send(Batch::Items(items)).await.map_err(|_| Stop::Done)
+    }
+
+    async fn caught_up(&mut self) -> Result<(), Stop> {
+        // Generations to come are wanted from their start.
+        self.from = LogFrom::Start;
+        self.out.send(Batch::CaughtUp).await.map_err(|_| Stop::Done)
+    }
+
+    /// Waits for a change of the service, unless nothing that comes is wanted any more.
+    async fn changed(&mut self) -> Result<(), Stop> {
+        let until = self.until();
+        let passed = async {
+            until.await;
+            Err(Stop::Done)
+        };
+        let changed = async {
+            loop {
+                match self.changes.next().await {
+                    Item::Missed(_) => return Ok(()),
+                    Item::Change(change)
+                        if change.project == self.shared.project
+                            && change.service.as_ref() == Some(&self.service) =>
+                    {
+                        if change.kind == ChangeKind::Removed {
+                            // Its folder is gone: whatever comes under this name is new.
+                            self.generation = 0;
+                        }
+                        return Ok(());
+                    }
+                    Item::Change(_) => {}
+                }
+            }
+        };
+        changed.or(passed).await
+    }
+
+    /// Waits for the end of what is wanted; without end if it has none.
+    fn until(&self) -> impl Future<Output = ()> + use<> {
+        let until = self.shared.query.until;
+        async move {
+            match until {
+                Some(until) => {
+                    let left = until.since(WallTime::now());
+                    // What was written just before it is still on its way.
+                    Timer::after(left + Duration::from_millis(20)).await;
+                }
+                None => futures_lite::future::pending().await,
+            }
+        }
+    }
+
+    fn generations(&self) -> Vec<u64> {
+        self.shared
+            .layout
+            .generations(&self.shared.project, &self.service)
+    }
+
+    /// The next generation, if it is on disk.
+    fn newer(&self) -> Option<u64> {
+        self.generations()
+            .into_iter()
+            .find(|generation| *generation > self.generation)
+    }
+
+    fn run_dir(&self, generation: u64) -> PathBuf {
+        self.shared
+            .layout
+            .generation(&self.shared.project, &self.service, generation)
+    }
+
+    fn failed(&self, source: FollowError) -> Stop {
+        Stop::Failed(LogsError {
+            service: self.service.clone(),
+            generation: self.generation,
+            source,
+        })
+    }
+}
+
+/// How many lines the end of a log has, at least as many as wanted if it has those.
+async fn count_lines(run_dir: PathBuf, wanted: u64, batch: usize) -> Result<u64, FollowError> {
+    let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(wanted));
+    let (mut lines, mut found) = (Lines::new(), 0);
+    while let Read::Items(items) = records.read(batch).await? {
+        for item in items {
+            if let ReadItem::Record(record) = item {
+                lines.push(&record, |_| found += 1);
+            }
+        }
+    }
+    lines.flush(|_| found += 1);
+    Ok(found)
+}
