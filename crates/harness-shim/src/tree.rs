@@ -192,6 +192,10 @@ fn own_sessions(all: &[Stat], known: &BTreeSet<u32>) -> BTreeSet<u32> {
 /// # Errors
 /// When the processes cannot be found, or some cannot be killed.
 pub fn kill_all(run_id: &str, main: Option<&ProcessId>) -> Result<usize, LeftoversError> {
+    kill_each(run_id, main).map(|killed| killed.len())
+}
+
+fn kill_each(run_id: &str, main: Option<&ProcessId>) -> Result<Vec<ProcessId>, LeftoversError> {
     let deadline = Instant::now() + KILL_DEADLINE;
     let mut sessions = BTreeSet::new();
     let mut dying: Vec<ProcessId> = Vec::new();
@@ -211,7 +215,7 @@ pub fn kill_all(run_id: &str, main: Option<&ProcessId>) -> Result<usize, Leftove
         // A process on its way out has no environment any more, so it is not found again, but still there.
         let left = || dying.iter().filter(|process| process.is_alive());
         if quiet && left().next().is_none() {
-            return Ok(dying.len());
+            return Ok(dying);
         }
         if Instant::now() >= deadline {
             return Err(LeftoversError::StillThere(left().cloned().collect()));
@@ -237,18 +241,19 @@ pub fn kill_leftovers(run_dir: &RunDir) -> Result<usize, LeftoversError> {
         .ok()
         .flatten()
         .map(|identity: Identity| identity.main);
-    let mut killed = 0;
+    let mut killed = BTreeSet::new();
     if let Some(cgroup) = spec.cgroup.as_deref() {
-        killed = cgroup::processes(cgroup).map_or(0, |pids| pids.len());
+        killed.extend(cgroup::processes(cgroup).unwrap_or_default());
         // The walk finds what this does not reach.
         let _ = cgroup::kill(cgroup);
     }
-    killed += kill_all(&spec.run_id, main.as_ref())?;
+    let found = kill_each(&spec.run_id, main.as_ref())?;
+    killed.extend(found.iter().map(|process| process.pid));
     if let Some(cgroup) = spec.cgroup.as_deref() {
         remove_when_empty(cgroup);
     }
     let _ = fs::remove_file(run_dir.path().join(crate::run_dir::CONTROL_SOCKET));
-    Ok(killed)
+    Ok(killed.len())
 }
 
 /// A killed process leaves its cgroup a moment after it is gone for everybody else.

@@ -10,6 +10,7 @@ fn exec(args: &[&str]) -> Output {
         .arg("exec")
         .args(args)
         .env("MARK", "kept")
+        .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::null())
         .output()
         .unwrap()

@@ -56,7 +56,7 @@ fn some_cgroup() -> Option<PathBuf> {
     if base.is_none() {
         eprintln!("skipped: no cgroup may be used here");
     }
-    Some(base?.join("harness-shim-tests").join(run_id()))
+    Some(base?.join(format!("harness-shim-{}", run_id())))
 }
 
 #[test]
