@@ -42,7 +42,7 @@ impl Driver {
             },
             // The last answer still explains why a generation that is gone had to go.
             last_probe: match snapshot.state {
-                ServiceState::Failed | ServiceState::Restarting => {
+                ServiceState::Stopping | ServiceState::Failed | ServiceState::Restarting => {
                     snapshot.last_probe.or_else(|| before.as_ref()?.last_probe.clone())
                 }
                 _ => snapshot.last_probe,

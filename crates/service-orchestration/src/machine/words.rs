@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::types::{Ended, Hook};
 
-/// `0.2s`, `4.1s`, `75s`, `12m`.
+/// `4ms`, `0.2s`, `4.1s`, `75s`, `12m`.
 pub(super) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
+        0 if duration < Duration::from_millis(100) => format!("{}ms", duration.as_millis()),
         0..10 => {
             let text = format!("{:.1}", duration.as_secs_f64());
             format!("{}s", text.strip_suffix(".0").unwrap_or(&text))
