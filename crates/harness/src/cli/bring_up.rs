@@ -84,8 +84,9 @@ pub(crate) async fn follow(
     let mut call = client.open(request).await?;
     let mut display = Display::new(&context.ui, follow.goal);
     let mut plan = Vec::new();
+    let mut tick = Instant::now() + display.tick_after();
     loop {
-        match next(&mut call, &mut signals, deadline, display.tick_after()).await {
+        match next(&mut call, &mut signals, deadline, tick).await {
             Happened::Item(item) => match item? {
                 Item::Event(event) => match *event {
                     Event::Plan(steps) => {
@@ -104,7 +105,10 @@ pub(crate) async fn follow(
                 }
                 Item::Data { .. } => {}
             },
-            Happened::Tick => display.tick()?,
+            Happened::Tick => {
+                display.tick()?;
+                tick = Instant::now() + display.tick_after();
+            }
             Happened::Deadline => {
                 let waiting = display.unsettled();
                 display.finish()?;
@@ -125,16 +129,10 @@ pub(crate) async fn follow(
     }
 }
 
-async fn next(
-    call: &mut Call,
-    signals: &mut Incoming,
-    deadline: Option<Instant>,
-    tick_after: Duration,
-) -> Happened {
+async fn next(call: &mut Call, signals: &mut Incoming, deadline: Option<Instant>, tick: Instant) -> Happened {
     let item = async { Happened::Item(call.next().await) };
     let signal = async { Happened::Signal(signals.next().await) };
     let time = async {
-        let tick = Instant::now() + tick_after;
         match deadline.filter(|deadline| *deadline <= tick) {
             Some(deadline) => {
                 Timer::at(deadline).await;

@@ -30,6 +30,8 @@ pub(crate) struct Ui {
     /// Colours on stderr.
     pub(crate) err_colour: bool,
     project: Option<String>,
+    /// The options that say which project is meant, as they were typed.
+    chosen: String,
 }
 
 impl Ui {
@@ -49,6 +51,7 @@ impl Ui {
             out_colour: colour && out_tty,
             err_colour: colour && err_tty,
             project: globals.project.as_ref().map(ToString::to_string),
+            chosen: chosen(globals),
         }
     }
 
@@ -65,6 +68,7 @@ impl Ui {
             out_colour: false,
             err_colour: false,
             project: None,
+            chosen: String::new(),
         }
     }
 
@@ -73,12 +77,9 @@ impl Ui {
         self.project.as_deref()
     }
 
-    /// A command to suggest: `harness logs api`, with `-p` if that was given.
+    /// A command to suggest: `harness logs api`, with the `-p` or `-c` that were given.
     pub(crate) fn command(&self, words: &str) -> String {
-        match &self.project {
-            Some(project) => format!("harness -p {project} {words}"),
-            None => format!("harness {words}"),
-        }
+        format!("harness {}{words}", self.chosen)
     }
 
     /// Styles for stdout.
@@ -163,6 +164,17 @@ impl Ui {
     }
 }
 
+fn chosen(globals: &Globals) -> String {
+    match &globals.project {
+        Some(project) => format!("-p {project} "),
+        None => globals
+            .config
+            .iter()
+            .map(|file| format!("-c {} ", file.display()))
+            .collect(),
+    }
+}
+
 /// A result with what went wrong beside it, for programs; without an error just the result.
 #[derive(Debug, Serialize)]
 pub(crate) struct WithError<'a, T> {
@@ -188,5 +200,24 @@ fn written(error: io::Error) -> CliError {
         CliError::OutputClosed
     } else {
         CliError::Output(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggested_commands_mean_the_same_project() {
+        let mut globals = Globals {
+            config: vec!["a.yaml".into(), "b.yaml".into()],
+            ..Globals::default()
+        };
+        assert_eq!(
+            Ui::new(&globals).command("status"),
+            "harness -c a.yaml -c b.yaml status"
+        );
+        globals.project = harness_model::ProjectName::new("shop").ok();
+        assert_eq!(Ui::new(&globals).command("status"), "harness -p shop status");
     }
 }

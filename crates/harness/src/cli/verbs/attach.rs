@@ -28,10 +28,6 @@ pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<Exit, Cli
     } else {
         "ctrl-c"
     };
-    ui.note(&format!(
-        "attached to {}; {how} lets go of it, and it runs on\n",
-        args.service
-    ))?;
     let raw = if typed {
         Some(RawMode::enter(Raw::Input)?)
     } else {
@@ -40,6 +36,10 @@ pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<Exit, Cli
     let streams = Streams {
         stdin,
         detach: typed.then_some(keys),
+        greeting: Some(format!(
+            "attached to {}; {how} lets go of it, and it runs on\n",
+            args.service
+        )),
         signals: SignalMeaning::Detach,
     };
     let joined = join(context, call, streams).await;

@@ -44,6 +44,7 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<Exit, CliEr
     let streams = Streams {
         stdin: args.interactive,
         detach: None,
+        greeting: None,
         signals: SignalMeaning::PassOn,
     };
     let joined = join(context, call, streams).await;

@@ -49,15 +49,21 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
         }
         return Ok(Exit::Ok);
     }
-    if let Some(folder) = &args.report {
-        report::write(&session.client, &report, folder).await?;
-        context.ui.note(&format!("report in {}\n", folder.display()))?;
-    }
     if args.detach {
-        detached(context, &report)
-    } else {
-        tell(context, &report)
+        return detached(context, &report);
     }
+    let exit = tell(context, &report)?;
+    if let Some(folder) = &args.report {
+        match report::write(&session.client, &report, folder).await {
+            Ok(()) => context.ui.note(&format!("report in {}\n", folder.display()))?,
+            Err(error) => {
+                error.report_words(&context.ui);
+                // That a service failed weighs more than that the report did.
+                return Ok(if exit == Exit::Ok { Exit::Error } else { exit });
+            }
+        }
+    }
+    Ok(exit)
 }
 
 /// Tells how a start or restart ended, and chooses the exit code.

@@ -4,7 +4,7 @@ use std::io;
 
 use async_signal::Signal;
 use futures_lite::{AsyncReadExt as _, future};
-use harness_wire::message::{Channel, ExecResult, Response};
+use harness_wire::message::{Channel, Event, ExecResult, Response};
 
 use crate::cli::backend::{Call, CallHandle, ClientError, Item};
 use crate::cli::context::Context;
@@ -19,6 +19,8 @@ pub(crate) struct Streams {
     pub(crate) stdin: bool,
     /// Keys in it that let go.
     pub(crate) detach: Option<DetachKeys>,
+    /// What to say once the far side is there.
+    pub(crate) greeting: Option<String>,
     /// What to do with signals that ask this process to end.
     pub(crate) signals: SignalMeaning,
 }
@@ -77,7 +79,11 @@ pub(crate) async fn join(context: &Context, mut call: Call, streams: Streams) ->
                         _ => Err(CliError::Unexpected { verb: "exec" }),
                     };
                 }
-                Item::Event(_) => {}
+                Item::Event(event) => {
+                    if let (Event::Opened {}, Some(greeting)) = (*event, &streams.greeting) {
+                        context.ui.note(greeting)?;
+                    }
+                }
             },
             Happened::Stdin(Ok(true)) => {
                 handle.cancel()?;
