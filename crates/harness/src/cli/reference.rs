@@ -115,11 +115,8 @@ fn meaning(arg: &Arg) -> String {
     if arg.get_action().takes_values() && !choices.is_empty() {
         text.push_str(&format!(": {}", choices.join(", ")));
     }
-    if let Some(default) = arg
-        .get_default_values()
-        .first()
-        .filter(|_| !arg.is_hide_default_value_set())
-    {
+    let told = arg.get_action().takes_values() && !arg.is_hide_default_value_set();
+    if let Some(default) = arg.get_default_values().first().filter(|_| told) {
         text.push_str(&format!("; default `{}`", default.to_string_lossy()));
     }
     text.replace('|', "\\|").replace('\n', " ")
@@ -141,5 +138,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| `-d`, `--detach` |"), "{text}");
+        assert!(!text.contains("default `false`"), "{text}");
     }
 }

@@ -18,7 +18,6 @@ pub(crate) use verbs::*;
 #[command(
     name = "harness",
     version,
-    propagate_version = true,
     max_term_width = 110,
     disable_help_subcommand = true,
     subcommand_required = true,
@@ -59,7 +58,7 @@ pub(crate) struct Globals {
     /// Say more
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// The port of the daemon, when it is not the one in its daemon.json
+    /// The port for a daemon that is started, instead of 9443; one that runs is found by itself
     #[arg(
         long,
         global = true,
