@@ -58,6 +58,13 @@ pub(crate) fn command(pid: u32) -> String {
         .to_owned()
 }
 
+/// The parent of a process.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Whether somebody listens on this TCP port of 127.0.0.1, or of every address.
 pub(crate) fn is_listening(port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|table| {

@@ -115,6 +115,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Writes to its stdin, which stays open until it is waited for.
     pub(crate) fn type_in(&mut self, bytes: &[u8]) {
         let stdin = self.child.stdin.as_mut().expect("stdin is open");
