@@ -23,6 +23,8 @@ const SETTLE: Duration = Duration::from_millis(5);
 
 pub(super) struct Merge {
     inputs: Vec<Input>,
+    /// More inputs may come, whatever became of those there are.
+    endless: bool,
     /// What was merged and not taken yet.
     out: VecDeque<LogItem>,
     /// So many of the last lines are wanted, and the present end has not been reached yet.
@@ -51,14 +53,15 @@ enum Standing {
     Ready,
     /// Everything there is was told, and more may come.
     Quiet,
-    /// All have ended.
+    /// All have ended, and no more will come.
     Ended,
 }
 
 impl Merge {
-    pub(super) fn new(tail: Option<u64>) -> Self {
+    pub(super) fn new(tail: Option<u64>, endless: bool) -> Self {
         Self {
             inputs: Vec::new(),
+            endless,
             out: VecDeque::new(),
             tail,
             kept: 0,
@@ -138,7 +141,7 @@ impl Merge {
                 return Poll::Pending;
             } else if self.inputs.iter().any(|input| !input.pending.is_empty()) {
                 Standing::Ready
-            } else if any(State::CaughtUp) {
+            } else if self.endless || any(State::CaughtUp) {
                 Standing::Quiet
             } else {
                 Standing::Ended

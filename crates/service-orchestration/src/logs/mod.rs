@@ -128,9 +128,10 @@ pub fn open(
 ) -> (LogStream, impl Future<Output = ()> + Send + 'static) {
     let tasks = Arc::new(Tasks::new());
     let services: Vec<ServiceName> = services.into_iter().collect();
+    let newcomers = newcomers && query.follow;
     let mut stream = LogStream {
-        newcomers: (newcomers && query.follow).then(|| changes.subscribe(None)),
-        merge: Merge::new(query.tail),
+        newcomers: newcomers.then(|| changes.subscribe(None)),
+        merge: Merge::new(query.tail, newcomers && query.until.is_none()),
         tasks: Arc::clone(&tasks),
         shared: Arc::new(Shared {
             layout,

@@ -1,0 +1,5 @@
+//! The shim itself, for the tests of this crate.
+
+fn main() -> std::process::ExitCode {
+    harness_shim::main()
+}
