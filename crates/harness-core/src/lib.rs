@@ -27,6 +27,7 @@ pub mod home;
 pub mod lifecycle;
 pub mod lock;
 mod log_file;
+mod newcomers;
 mod server;
 pub mod service;
 

@@ -25,6 +25,7 @@ use service_orchestration::actor::StartOrder;
 use service_orchestration::executor::{Executors, ProcessExecutor};
 use service_orchestration::layout::Layout;
 use service_orchestration::ports;
+use service_orchestration::words::chain;
 use service_registry::Registry;
 use service_registry::store::StoreError;
 
@@ -137,7 +138,7 @@ pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
             Ok(())
         }
         Err(error) => {
-            announcement.failed(&error.to_string());
+            announcement.failed(&chain(&error));
             Err(error)
         }
     }
@@ -214,8 +215,9 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         boot_id: boot_id().map_err(DaemonError::BootId)?,
         started_at: WallTime::now(),
     };
-    info.write(&home)?;
+    // Before the file is there: from then on the daemon's end removes it again.
     let signals = Signals::new([Signal::Term, Signal::Int]).map_err(DaemonError::Signals)?;
+    info.write(&home)?;
     let (shutdown_sender, shutdown) = async_channel::bounded(1);
     let actions = builder.actions;
     let context = Arc::new(Context {
@@ -231,7 +233,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     for stack in builder.stacks {
         let order = StartOrder::whole(stack.project(home.path()));
         if let Err(error) = tasks.run(context.orchestrator.start(order)).await {
-            tracing::error!(%error, "the daemon's own services cannot be started");
+            tracing::error!(error = chain(&error), "the daemon's own services cannot be started");
         }
     }
     Ok(Running {
@@ -306,7 +308,7 @@ impl Running {
         // Gone before the lock is, so that nobody reads it and finds no daemon.
         DaemonInfo::remove(&self.context.home);
         if let Err(error) = self.context.registry.flush().await {
-            tracing::error!(%error, "the last state could not be written");
+            tracing::error!(error = chain(&error), "the last state could not be written");
         }
         tracing::info!("ended");
         Ok(())

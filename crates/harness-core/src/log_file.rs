@@ -83,8 +83,9 @@ impl Rotating {
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.size >= MAX_SIZE {
-            self.rotate()?;
+        if self.size >= MAX_SIZE && self.rotate().is_err() {
+            // A log that is too long is better than none; the next try comes after as much again.
+            self.size = 0;
         }
         // The formatter writes one object a line; the session goes in as its first key.
         let mut out = Vec::with_capacity(line.len() + 40);
@@ -110,7 +111,11 @@ impl Rotating {
             // Not all of them exist yet.
             let _ = std::fs::rename(numbered(n), numbered(n + 1));
         }
-        std::fs::rename(&self.path, numbered(1))?;
+        match std::fs::rename(&self.path, numbered(1)) {
+            // Somebody took it away: a new one is begun all the same.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         self.file = OpenOptions::new()
             .append(true)
             .create(true)
@@ -118,5 +123,54 @@ impl Rotating {
             .open(&self.path)?;
         self.size = 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(path: &Path) -> Rotating {
+        let mut log = Rotating::open(path).unwrap();
+        log.size = MAX_SIZE;
+        log
+    }
+
+    #[test]
+    fn lines_get_the_session_and_full_files_are_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.log");
+        let mut log = Rotating::open(&path).unwrap();
+        for n in 0..6 {
+            log.size = MAX_SIZE;
+            log.write_line(format!("{{\"n\":{n}}}\n").as_bytes()).unwrap();
+        }
+        let line = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(line, format!("{{\"session\":\"{}\",\"n\":5}}\n", log.session));
+        assert!(
+            std::fs::read_to_string(dir.path().join("daemon.log.3"))
+                .unwrap()
+                .contains("\"n\":2")
+        );
+        assert!(!dir.path().join("daemon.log.4").exists());
+    }
+
+    #[test]
+    fn a_log_that_was_taken_away_or_cannot_be_put_aside_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.log");
+        let mut log = full(&path);
+        std::fs::remove_file(&path).unwrap();
+        log.write_line(b"{}\n").unwrap();
+        assert!(path.exists());
+        // A folder in the way cannot be replaced by a file.
+        std::fs::create_dir(dir.path().join("daemon.log.1")).unwrap();
+        std::fs::create_dir(dir.path().join("daemon.log.2")).unwrap();
+        std::fs::write(dir.path().join("daemon.log.2/x"), "").unwrap();
+        std::fs::create_dir(dir.path().join("daemon.log.3")).unwrap();
+        std::fs::write(dir.path().join("daemon.log.3/x"), "").unwrap();
+        log.size = MAX_SIZE;
+        log.write_line(b"{\"still\":1}\n").unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().contains("still"));
     }
 }

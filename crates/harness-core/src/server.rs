@@ -8,17 +8,21 @@ use async_executor::Executor as Tasks;
 use async_io::Async;
 use futures_lite::FutureExt;
 use harness_wire::message::{ErrorBody, ErrorCode};
-use harness_wire::server::{AcceptError, Admission, Connection, Limits, accept};
+use harness_wire::server::{Admission, Connection, Limits, accept};
 use service_orchestration::words::chain;
 
 use crate::VERSION;
 use crate::handlers::{self, After, Context};
+use crate::newcomers::Newcomers;
 
 /// The pause after an accept failed for want of descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often certificates are looked at for renewal.
 const RENEWAL: Duration = Duration::from_secs(3600);
+
+/// The same while there is none that can be used.
+const REPAIR: Duration = Duration::from_secs(1);
 
 /// Accepts clients until dropped.
 pub(crate) async fn serve(
@@ -30,31 +34,45 @@ pub(crate) async fn serve(
     let limits = Limits::default();
     let admission = Admission::new(&limits);
     let program: Arc<str> = format!("{program} {VERSION}").into();
-    let mut certificates = Certificates::load(context);
+    let mut certificates = Certificates::load(context).await;
+    let mut newcomers = Newcomers::default();
+    let mut accepting = true;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                // Once a row: a lack of descriptors can last.
+                if std::mem::take(&mut accepting) {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
                 async_io::Timer::after(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let mut admitted = match admission.enter() {
+        accepting = true;
+        let mut admitted = match newcomers.admit(&admission).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                tracing::warn!(%peer, %refusal, "refused a connection");
+                tracing::warn!(%peer, error = %refusal, "refused a connection");
                 continue;
             }
         };
-        let Some(config) = certificates.current(context) else {
+        let Some(config) = certificates.current(context).await else {
+            tracing::warn!(%peer, error = "there are no usable certificates", "refused a connection");
             continue;
         };
+        let newcomer = newcomers.enter();
         let (context, program, spawner) = (Arc::clone(context), Arc::clone(&program), Arc::clone(tasks));
         tasks
             .spawn(async move {
-                match accept(stream, config, &limits, &program).await {
-                    Ok((connection, driver)) => {
+                match newcomer
+                    .unless_displaced(accept(stream, config, &limits, &program))
+                    .await
+                {
+                    None => {
+                        tracing::warn!(%peer, error = "made room for a newer one", "refused a connection")
+                    }
+                    Some(Ok((connection, driver))) => {
                         let serving = match admitted.authenticated() {
                             Ok(()) => Some(spawner.spawn(requests(
                                 Arc::clone(&context),
@@ -62,7 +80,7 @@ pub(crate) async fn serve(
                                 Arc::clone(&spawner),
                             ))),
                             Err(refusal) => {
-                                tracing::warn!(%peer, %refusal, "refused a connection");
+                                tracing::warn!(%peer, error = %refusal, "refused a connection");
                                 connection.refuse(busy(refusal.to_string()));
                                 None
                             }
@@ -78,19 +96,21 @@ pub(crate) async fn serve(
                             let _ = context.shutdown.try_send(());
                         }
                     }
-                    Err(error) => log_refusal(peer, &error),
+                    Some(Err(error)) => {
+                        tracing::warn!(%peer, error = chain(&error), "refused a connection");
+                    }
                 }
             })
             .detach();
     }
 }
 
-fn log_refusal(peer: std::net::SocketAddr, error: &AcceptError) {
-    tracing::warn!(%peer, error = chain(error), "refused a connection");
-}
-
 fn busy(message: String) -> ErrorBody {
-    ErrorBody { code: ErrorCode::Internal, message, hint: Some("try again in a moment".to_owned()) }
+    ErrorBody {
+        code: ErrorCode::Internal,
+        message,
+        hint: Some("try again in a moment".to_owned()),
+    }
 }
 
 /// What became of a connection.
@@ -134,27 +154,30 @@ struct Certificates {
 }
 
 impl Certificates {
-    fn load(context: &Context) -> Self {
+    async fn load(context: &Context) -> Self {
         Self {
-            config: read(context),
+            config: read(context).await,
             checked: std::time::Instant::now(),
         }
     }
 
-    fn current(&mut self, context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
-        if self.config.is_none() || self.checked.elapsed() > RENEWAL {
-            *self = Self::load(context);
+    async fn current(&mut self, context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
+        let due = if self.config.is_some() { RENEWAL } else { REPAIR };
+        if self.checked.elapsed() > due {
+            *self = Self::load(context).await;
         }
         self.config.clone()
     }
 }
 
-fn read(context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
-    let config = context
-        .tls
-        .ensure(std::time::SystemTime::now())
-        .and_then(|_| context.tls.server_config());
+async fn read(context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
+    let tls = context.tls.clone();
+    let config = blocking::unblock(move || {
+        tls.ensure(std::time::SystemTime::now())
+            .and_then(|_| tls.server_config())
+    });
     config
-        .inspect_err(|error| tracing::error!(%error, "no client can be let in"))
+        .await
+        .inspect_err(|error| tracing::error!(error = chain(error), "no client can be let in"))
         .ok()
 }

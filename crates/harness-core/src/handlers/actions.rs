@@ -3,6 +3,7 @@
 use futures_lite::FutureExt;
 use harness_wire::message::{ActionCall, ErrorBody, ErrorCode, Event, Response};
 use harness_wire::server::Responder;
+use service_orchestration::words::chain;
 
 use super::{Answer, Context, stream};
 use crate::action::ActionError;
@@ -44,7 +45,7 @@ fn refusal(error: ActionError) -> ErrorBody {
     };
     ErrorBody {
         code,
-        message: error.to_string(),
+        message: chain(&error),
         hint: None,
     }
 }

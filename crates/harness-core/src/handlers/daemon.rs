@@ -5,6 +5,7 @@ use harness_wire::message::{DaemonStatus, DaemonStopRequest, ErrorBody, ProjectS
 use harness_wire::server::Responder;
 use service_orchestration::actor::StopOrder;
 use service_orchestration::machine::Outcome;
+use service_orchestration::words::chain;
 
 use super::stream::Followed;
 use super::{Answer, Context, internal};
@@ -22,7 +23,7 @@ pub(super) fn status(context: &Context) -> Answer {
     let certificate_expires_at = context
         .tls
         .server_certificate_expiry()
-        .map_err(|error| internal(error.to_string()))?;
+        .map_err(|error| internal(chain(&error)))?;
     Ok(Response::DaemonStatus(DaemonStatus {
         pid: context.info.pid,
         port: context.info.port,
@@ -59,7 +60,7 @@ pub(super) async fn stop(context: &Context, request: &DaemonStopRequest, respond
         .registry
         .flush()
         .await
-        .map_err(|error| internal(error.to_string()))?;
+        .map_err(|error| internal(chain(&error)))?;
     Ok(Response::Done {})
 }
 

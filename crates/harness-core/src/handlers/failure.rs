@@ -4,6 +4,7 @@ use harness_model::{ProjectName, ServiceName};
 use harness_wire::message::Failure;
 use service_orchestration::logs;
 use service_orchestration::machine::RootFailure;
+use service_orchestration::words::chain;
 use service_registry::record::ServiceRecord;
 
 use super::Context;
@@ -72,7 +73,7 @@ async fn last_lines(context: &Context, record: &ServiceRecord) -> Vec<String> {
                     .collect();
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, run_dir = %run_dir.display(), "cannot read a log"),
+            Err(error) => tracing::warn!(error = chain(&error), run_dir = %run_dir.display(), "cannot read a log"),
         }
     }
     Vec::new()

@@ -26,6 +26,7 @@ use harness_wire::server::Responder;
 use harness_wire::tls::TlsDir;
 use service_orchestration::Orchestrator;
 use service_orchestration::layout::Layout;
+use service_orchestration::words::chain;
 use service_registry::Registry;
 
 use crate::action::{ActionContext, Actions};
@@ -70,7 +71,7 @@ pub async fn handle(context: Arc<Context>, request: Request, responder: Responde
     let answer = dispatch(&context, request, &responder).await;
     let after = if ends_daemon && answer.is_ok() { After::EndDaemon } else { After::GoOn };
     if let Err(error) = responder.respond(answer).await {
-        tracing::debug!(%error, "an answer did not reach its client");
+        tracing::debug!(error = chain(&error), "an answer did not reach its client");
     }
     after
 }

@@ -8,6 +8,7 @@ use harness_wire::message::{Change, ErrorBody, ErrorCode, Event, Progress};
 use harness_wire::server::Responder;
 use service_orchestration::actor::{Operation, OperationEvent};
 use service_orchestration::machine::OperationOutcome;
+use service_orchestration::words::chain;
 
 use super::Context;
 use crate::convert;
@@ -89,7 +90,7 @@ impl<'a> Followed<'a> {
 /// Sends an event. One that cannot be sent has no taker: the answer, or its loss, tells the rest.
 pub(super) async fn tell(responder: &Responder, event: Event) {
     if let Err(error) = responder.event(event).await {
-        tracing::debug!(%error, "an event did not reach its client");
+        tracing::debug!(error = chain(&error), "an event did not reach its client");
     }
 }
 
