@@ -130,7 +130,8 @@ fn read(
     follows: bool,
     max_bytes: usize,
 ) -> Finished {
-    let over = match follows.then(|| is_over(run_dir)).unwrap_or(Ok(true)) {
+    let over = if follows { is_over(run_dir) } else { Ok(true) };
+    let over = match over {
         Ok(over) => over,
         Err(error) => return (reader, Err(error.into())),
     };
