@@ -38,11 +38,20 @@ pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> S
 }
 
 /// The last lines of a service, under the label that says so; nothing if there are none.
-pub(crate) fn last_lines(lines: &[String], style: &Style) -> String {
+fn last_lines(lines: &[String], style: &Style) -> String {
     let mut out = String::new();
     for (index, line) in lines.iter().enumerate() {
         let label = if index == 0 { "last lines" } else { "" };
         row(&mut out, style, label, &format!("{} {line}", style.dim("|")));
+    }
+    out
+}
+
+/// Lines that say themselves whose they are, under the label that says they are the last.
+pub(crate) fn named_lines(lines: &[String], style: &Style) -> String {
+    let mut out = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        row(&mut out, style, if index == 0 { "last lines" } else { "" }, line);
     }
     out
 }

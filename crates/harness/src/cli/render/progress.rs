@@ -77,6 +77,7 @@ impl Lines {
                 row(style.bad("✗"), "failed", &format!("{elapsed}  {reason}"))
             }
             ProgressPhase::Stopping => row(style.middling(moving), "stopping", &elapsed),
+            ProgressPhase::Stopped if !settled => row(style.dim(STILL), "stopped", ""),
             ProgressPhase::Stopped => row(style.good("✓"), "stopped", &elapsed),
         }
     }
@@ -85,7 +86,8 @@ impl Lines {
     pub(crate) fn settled(&self, progress: &Progress) -> bool {
         let ended = progress.view.status == ServiceState::Completed;
         match (&progress.phase, self.goal) {
-            (ProgressPhase::Failed { .. } | ProgressPhase::Stopped, _) => true,
+            (ProgressPhase::Failed { .. }, _) => true,
+            (ProgressPhase::Stopped, goal) => matches!(goal, Goal::Up | Goal::Down),
             (ProgressPhase::Ready { .. }, Goal::Up | Goal::SeenUp) => true,
             (ProgressPhase::Ready { .. }, Goal::Completed | Goal::Down) => ended,
             _ => false,
@@ -173,6 +175,18 @@ mod tests {
         };
         assert_eq!(up(Goal::SeenUp), "✓ db       healthy    2.0s");
         assert_eq!(up(Goal::Down), "· db       healthy");
+        let stopped = |goal| {
+            shown(
+                goal,
+                "db",
+                ServiceState::Stopped,
+                Health::None,
+                ProgressPhase::Stopped,
+                0,
+            )
+        };
+        assert_eq!(stopped(Goal::SeenUp), "· db       stopped");
+        assert_eq!(stopped(Goal::Down), "✓ db       stopped    0ms");
     }
 
     #[test]
