@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use futures_lite::FutureExt;
 use harness_model::WallTime;
 use harness_shim::log::Stream::{Stderr, Stdout};
 use harness_shim::log::Writer;
@@ -174,11 +173,7 @@ fn a_follower_goes_on_over_restarts_without_loss_or_repetition() {
             }
         }
         assert_eq!(reading.numbers(), (1..=4000).collect::<Vec<u64>>());
-        let quiet = async {
-            smol::Timer::after(Duration::from_millis(50)).await;
-            true
-        };
-        assert!(reading.more().or(quiet).await, "it waits for more");
+        reading.nothing_comes().await;
         assert_eq!(reading.lines().count(), 4000);
     });
 }
@@ -193,18 +188,11 @@ fn a_generation_seen_while_it_is_made_is_read_whole() {
         // As a launch does it, looked at after each step.
         std::fs::create_dir(lab.run_dir("a", 2)).unwrap();
         lab.publish("a", ChangeKind::State);
-        let idle = |ms| smol::Timer::after(Duration::from_millis(ms));
-        reading
-            .more()
-            .or(async { idle(20).await.elapsed().is_zero() })
-            .await;
+        reading.nothing_comes().await;
         std::fs::remove_dir(lab.run_dir("a", 2)).unwrap();
         let run_dir = RunDir::create(lab.run_dir("a", 2)).unwrap();
         lab.publish("a", ChangeKind::State);
-        reading
-            .more()
-            .or(async { idle(20).await.elapsed().is_zero() })
-            .await;
+        reading.nothing_comes().await;
         let lock = run_dir.take_lock().unwrap();
         let mut log = Writer::open(run_dir.log_dir(), ROOMY, 0).unwrap();
         log.append(Stdout, b"2\n", now());

@@ -175,6 +175,16 @@ impl Reading {
         }
     }
 
+    /// Gives the stream the time to look, and to tell what it should not.
+    pub(crate) async fn nothing_comes(&mut self) {
+        let quiet = async {
+            smol::Timer::after(Duration::from_millis(30)).await;
+            None
+        };
+        let came = smol::future::or(async { Some(self.stream.next(64 << 10).await.unwrap()) }, quiet).await;
+        assert!(came.is_none(), "{came:?}");
+    }
+
     pub(crate) fn lines(&self) -> impl Iterator<Item = &ServiceLine> {
         self.items.iter().filter_map(|item| match item {
             LogItem::Line(line) => Some(line),
