@@ -21,11 +21,7 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
         status: record.state,
         health: record.health,
         network: record.spec.network.to_string(),
-        host: record
-            .spec
-            .host
-            .clone()
-            .unwrap_or_else(|| record.addresses.host.clone()),
+        host: host(record),
         ports: record
             .addresses
             .ports
@@ -55,6 +51,15 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
             .and_then(harness_model::ExitStatus::signal),
         error: record.error.clone(),
         in_file: record.in_file,
+    }
+}
+
+/// Where it runs, as people call it: this machine is `localhost`, whatever loopback address a service has there.
+fn host(record: &ServiceRecord) -> String {
+    match &record.spec.host {
+        Some(node) => node.clone(),
+        None if record.addresses.ip.is_loopback() => "localhost".to_owned(),
+        None => record.addresses.host.clone(),
     }
 }
 
