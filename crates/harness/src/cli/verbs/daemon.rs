@@ -107,10 +107,13 @@ async fn ask(session: &Daemon) -> Result<DaemonStatus, CliError> {
 
 async fn restart(context: &Context) -> Result<Exit, CliError> {
     let home = context.home()?;
+    let mut port = context.globals.port;
     if let Some(session) = running(context).await? {
+        // Where clients and bookmarks know it, unless told otherwise.
+        port = port.or(Some(session.info.port));
         backend::stop_daemon(&home, &session.client, false).await?;
     }
-    let daemon = backend::start_daemon(&home, context.globals.port).await?;
+    let daemon = backend::start_daemon(&home, port).await?;
     let words = format!(
         "restarted (pid {}, port {}); services ran on",
         daemon.pid, daemon.port
