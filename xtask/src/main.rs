@@ -1,2 +1,75 @@
-//! Developer tasks.
-fn main() {}
+//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | generate`.
+//!
+//! They only run other programs: cargo, the package manager, the `harness` that was just built. No crate of the
+//! workspace is a dependency, so that the tasks start fast and work while the workspace does not compile.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task talks to the developer who runs it"
+)]
+
+mod ci;
+mod error;
+mod generate;
+mod leftovers;
+mod program;
+mod quickstart;
+mod requirements;
+mod session;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer tasks of harness.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything, bring the quickstart example up and show how it is
+    Quickstart,
+    /// Run every test; as root on Debian, install what they need first
+    Test {
+        /// Passed on to `cargo test`, in place of `--workspace`
+        #[arg(last = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
+    /// Everything that must hold: format, lints, docs, generated files, dependencies, tests
+    Ci,
+    /// Write the generated files of docs/
+    Generate {
+        /// Change nothing; fail if one is stale
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Quickstart => quickstart::run(),
+        Task::Test { args } => test::run(&args),
+        Task::Ci => ci::run(),
+        Task::Generate { check } => generate::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map_or(own.clone(), PathBuf::from)
+}

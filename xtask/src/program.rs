@@ -1,0 +1,144 @@
+//! Running other programs.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a task is a script: it runs programs on this terminal, which no layer needs to know of"
+)]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{PipeReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::error::TaskError;
+use crate::root;
+
+/// How long output that was written before a program's end may take to arrive.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// A program to run in the workspace's root, told to the developer before it runs.
+pub(crate) struct Program {
+    command: Command,
+    words: String,
+}
+
+impl Program {
+    /// A program by name or path.
+    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        let words = short(program.as_ref());
+        let mut command = Command::new(program);
+        command.current_dir(root());
+        Self { command, words }
+    }
+
+    /// The cargo that runs this task.
+    pub(crate) fn cargo() -> Self {
+        let mut cargo = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.words = "cargo".to_owned();
+        cargo
+    }
+
+    /// Adds arguments.
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        for arg in args {
+            self.words.push(' ');
+            self.words.push_str(&short(arg.as_ref()));
+            self.command.arg(arg);
+        }
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it on this terminal; it must end with 0.
+    pub(crate) fn run(mut self) -> Result<(), TaskError> {
+        eprintln!("$ {}", self.words);
+        let status = self.command.status().map_err(spawn_error(&self.words))?;
+        self.succeeded(status)
+    }
+
+    /// Runs it without a word; whether it ended with 0.
+    pub(crate) fn succeeds(mut self) -> bool {
+        let quiet = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
+    }
+
+    /// Runs it on this terminal, with a copy of what it says in a file, which ends up complete even if it leaves
+    /// something running that keeps its output open. It must end with 0.
+    pub(crate) fn run_recorded(mut self, copy: &Path) -> Result<(), TaskError> {
+        eprintln!("$ {}", self.words);
+        let file = File::create(copy).map_err(TaskError::file("create", copy))?;
+        let (reader, writer) = std::io::pipe().map_err(spawn_error(&self.words))?;
+        let both = writer.try_clone().map_err(spawn_error(&self.words))?;
+        let mut child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(both)
+            .spawn()
+            .map_err(spawn_error(&self.words))?;
+        // The command holds the pipe's other end, too.
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        let (drained, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            tee(reader, file);
+            // Whoever waited may have given up.
+            let _ = drained.send(());
+        });
+        let status = child.wait().map_err(spawn_error(&self.words))?;
+        // Late means that somebody else keeps the pipe open, which the search for leftovers will tell.
+        let _ = wait.recv_timeout(DRAIN);
+        self.succeeded(status)
+    }
+
+    fn succeeded(self, status: ExitStatus) -> Result<(), TaskError> {
+        if status.success() {
+            return Ok(());
+        }
+        Err(TaskError::Failed {
+            command: self.words,
+            status,
+        })
+    }
+}
+
+/// Whether a program is in PATH.
+pub(crate) fn in_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+fn tee(mut from: PipeReader, mut file: File) {
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut chunk) {
+        // The tests go on, whoever cannot take their words.
+        let _ = std::io::stdout().write_all(&chunk[..read]);
+        let _ = file.write_all(&chunk[..read]);
+    }
+}
+
+/// As a developer would type it.
+fn short(word: &OsStr) -> String {
+    let path = Path::new(word);
+    let here = std::env::current_dir().ok();
+    match here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned)) {
+        Some(inside) => inside.display().to_string(),
+        None => path.display().to_string(),
+    }
+}
+
+fn spawn_error(words: &str) -> impl FnOnce(std::io::Error) -> TaskError {
+    let command = words.to_owned();
+    |source| TaskError::Spawn { command, source }
+}

@@ -1,0 +1,84 @@
+//! `test`: the one test command.
+
+use std::path::Path;
+
+use crate::error::TaskError;
+use crate::program::Program;
+use crate::session::Session;
+use crate::{leftovers, requirements};
+
+/// Sees to what the tests need, builds and runs them, and looks for what they left running.
+pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
+    requirements::meet()?;
+    let everything = ["--workspace".to_owned()];
+    let which = if args.is_empty() { &everything } else { args };
+    // First alone: the tests' deadlines should not have to reckon with a compiler.
+    let (for_cargo, _) = which.split_at(which.iter().position(|word| word == "--").unwrap_or(which.len()));
+    Program::cargo()
+        .args(["test", "--no-run"])
+        .args(for_cargo)
+        .run()?;
+    let session = Session::begin()?;
+    let tests = Program::cargo()
+        .args(["test", "--no-fail-fast"])
+        .args(which)
+        .env("HARNESS_TEST_LOGS", session.logs())
+        // No test may find the developer's own daemon.
+        .env("HARNESS_HOME", session.temporary().join("home"))
+        .env("TMPDIR", session.temporary())
+        .run_recorded(&session.tests_log());
+    let left = leftovers::check(session.temporary());
+    println!("{}", summary(&session.tests_log()));
+    println!("logs: test-activity/logs/current/ (tests.log, harness.log, services/)");
+    tests.and(left).and_then(|()| session.end())
+}
+
+/// The sum of cargo's summaries.
+fn summary(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let results: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("test result: "))
+        .collect();
+    let sum = |what: &str| -> u64 { results.iter().map(|line| count(line, what)).sum() };
+    format!(
+        "{} passed, {} failed, {} ignored in {} test programs",
+        sum("passed"),
+        sum("failed"),
+        sum("ignored"),
+        results.len()
+    )
+}
+
+/// `12` of `test result: ok. 12 passed; 0 failed; …` for `passed`.
+fn count(line: &str, what: &str) -> u64 {
+    let mut words = line.split([' ', ';', '.']).filter(|word| !word.is_empty());
+    let mut last = "";
+    for word in &mut words {
+        if word == what {
+            return last.parse().unwrap_or_default();
+        }
+        last = word;
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_all_programs_are_added() {
+        let file = std::env::temp_dir().join(format!("xtask-summary-{}", std::process::id()));
+        let text = "running 3 tests\n\
+            test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+            test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.20s\n";
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(
+            summary(&file),
+            "15 passed, 2 failed, 1 ignored in 2 test programs"
+        );
+        std::fs::remove_file(&file).unwrap();
+    }
+}
