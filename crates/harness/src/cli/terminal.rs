@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, stdin, stdout};
 
 use harness_wire::message::TerminalSize;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{InputModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::error::CliError;
 use super::signals::Incoming;
@@ -23,8 +23,8 @@ pub(crate) fn size() -> Option<TerminalSize> {
 pub(crate) enum Raw {
     /// Everything: another terminal does it at the far end.
     Full,
-    /// All but the line breaks of output, which may come from a pipe.
-    Input,
+    /// All but line breaks: the far end may be pipes, which know nothing of terminals.
+    ButLines,
 }
 
 /// Raw mode, for as long as this lives.
@@ -39,8 +39,9 @@ impl RawMode {
         let before = tcgetattr(stdin()).map_err(|_| CliError::NoTerminal)?;
         let mut wanted = before.clone();
         wanted.make_raw();
-        if raw == Raw::Input {
+        if raw == Raw::ButLines {
             wanted.output_modes = before.output_modes;
+            wanted.input_modes |= before.input_modes & InputModes::ICRNL;
         }
         tcsetattr(stdin(), OptionalActions::Now, &wanted)
             .map_err(|error| CliError::io("set up", "the terminal")(error.into()))?;

@@ -2,7 +2,7 @@
 
 use harness_wire::message::{AttachRequest, ExecResult, Request};
 
-use super::streams::{Joined, SignalMeaning, Streams, join};
+use super::streams::{Joined, SignalMeaning, Stdin, Streams, join};
 use crate::cli::args::AttachArgs;
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
@@ -29,12 +29,12 @@ pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<Exit, Cli
         "ctrl-c"
     };
     let raw = if typed {
-        Some(RawMode::enter(Raw::Input)?)
+        Some(RawMode::enter(Raw::ButLines)?)
     } else {
         None
     };
     let streams = Streams {
-        stdin,
+        stdin: if stdin { Stdin::LeftOpen } else { Stdin::Off },
         detach: typed.then_some(keys),
         greeting: Some(format!(
             "attached to {}; {how} lets go of it, and it runs on\n",

@@ -3,7 +3,7 @@
 use harness_model::SecretString;
 use harness_wire::message::{ExecRequest, ExecResult, Request, TerminalSize};
 
-use super::streams::{Joined, SignalMeaning, Streams, join};
+use super::streams::{Joined, SignalMeaning, Stdin, Streams, join};
 use crate::cli::args::ExecArgs;
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
@@ -42,7 +42,11 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<Exit, CliEr
         None
     };
     let streams = Streams {
-        stdin: args.interactive,
+        stdin: if args.interactive {
+            Stdin::PassedOn
+        } else {
+            Stdin::Off
+        },
         detach: None,
         greeting: None,
         signals: SignalMeaning::PassOn,

@@ -15,14 +15,25 @@ use crate::cli::terminal;
 
 /// How the bytes are joined.
 pub(crate) struct Streams {
-    /// Pass stdin on.
-    pub(crate) stdin: bool,
+    /// What of stdin is passed on.
+    pub(crate) stdin: Stdin,
     /// Keys in it that let go.
     pub(crate) detach: Option<DetachKeys>,
     /// What to say once the far side is there.
     pub(crate) greeting: Option<String>,
     /// What to do with signals that ask this process to end.
     pub(crate) signals: SignalMeaning,
+}
+
+/// What of stdin is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// Nothing.
+    Off,
+    /// All of it, and its end.
+    PassedOn,
+    /// All of it but its end, which is ours alone: the service goes on.
+    LeftOpen,
 }
 
 /// What signals to this process mean.
@@ -59,7 +70,7 @@ pub(crate) async fn join(context: &Context, mut call: Call, streams: Streams) ->
     let mut signals = Incoming::ending_and_resize()?;
     let handle = call.handle();
     let mut typing = Box::pin(pump(handle.clone(), streams.detach));
-    let mut open = streams.stdin;
+    let mut open = streams.stdin != Stdin::Off;
     loop {
         let item = async { Happened::Item(call.next().await) };
         let signal = async { Happened::Signal(signals.next().await) };
@@ -89,7 +100,12 @@ pub(crate) async fn join(context: &Context, mut call: Call, streams: Streams) ->
                 handle.cancel()?;
                 return Ok(Joined::Detached);
             }
-            Happened::Stdin(Ok(false)) => open = false,
+            Happened::Stdin(Ok(false)) => {
+                open = false;
+                if streams.stdin == Stdin::PassedOn {
+                    handle.close_stdin()?;
+                }
+            }
             Happened::Stdin(Err(error)) => return Err(error),
             Happened::Signal(Signal::Winch) => {
                 if let Some(size) = terminal::size() {
@@ -117,7 +133,6 @@ async fn pump(handle: CallHandle, mut detach: Option<DetachKeys>) -> Result<bool
             .await
             .map_err(CliError::io("read", "stdin"))?;
         if read == 0 {
-            handle.close_stdin()?;
             return Ok(false);
         }
         let bytes = &buffer[..read];
