@@ -1,12 +1,11 @@
 //! `wait`: until services are in a state, however they get there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_lite::FutureExt;
 use harness_model::{ServiceState, WallTime};
-use harness_wire::message::{
-    Change, ErrorBody, ErrorCode, Event, Response, StatusReport, WaitFor, WaitRequest,
-};
+use harness_wire::message::{Change, Event, Response, StatusReport, WaitFor, WaitRequest};
 use harness_wire::server::Responder;
 use service_registry::record::ServiceRecord;
 
@@ -21,16 +20,15 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
     let reached = async {
         loop {
             let records = context.services(&project.name, &request.services)?;
-            if records.iter().all(|record| holds(record, request.until)) {
+            let all = records.iter().all(|record| holds(record, request.until));
+            // What will never get there is told by its state, like what did.
+            if all || records.iter().any(|record| never(context, record, request.until)) {
                 let now = WallTime::now();
                 let services = records.iter().map(|record| convert::view(record, now)).collect();
                 return Ok(Response::Status(StatusReport {
                     project: project.name.clone(),
                     services,
                 }));
-            }
-            if let Some(record) = records.iter().find(|record| never(record, request.until)) {
-                return Err(in_vain(record, request.until));
             }
             for record in records.iter().filter(|record| !holds(record, request.until)) {
                 let progress = convert::progress(record, Change::Unchanged, began, WallTime::now());
@@ -60,27 +58,30 @@ fn holds(record: &Arc<ServiceRecord>, until: WaitFor) -> bool {
 }
 
 /// Whether only another command could still bring it there.
-fn never(record: &Arc<ServiceRecord>, until: WaitFor) -> bool {
-    match until {
-        WaitFor::Ready => matches!(record.state, ServiceState::Failed),
-        WaitFor::Completed => record.state == ServiceState::Failed,
-        WaitFor::Stopped => false,
+fn never(context: &Context, record: &ServiceRecord, until: WaitFor) -> bool {
+    if until == WaitFor::Stopped {
+        return false;
     }
-}
-
-fn in_vain(record: &ServiceRecord, until: WaitFor) -> ErrorBody {
-    let what = match until {
-        WaitFor::Ready => "become ready",
-        WaitFor::Completed => "complete",
-        WaitFor::Stopped => "stop",
-    };
-    let why = record
-        .error
-        .clone()
-        .unwrap_or_else(|| format!("it is {}", record.state));
-    ErrorBody {
-        code: ErrorCode::NotRunning,
-        message: format!("{} will not {what}: {why}", record.name),
-        hint: Some(format!("harness why {}", record.name)),
+    // Whoever waits for what never comes never comes either.
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(record.name.clone(), until)];
+    while let Some((name, until)) = open.pop() {
+        let Some(record) = context.registry.service(&record.project, &name) else {
+            continue;
+        };
+        match record.state {
+            ServiceState::Failed | ServiceState::Stopped => return true,
+            ServiceState::Completed if until == WaitFor::Ready && !record.ready => return true,
+            ServiceState::Pending if seen.insert(name) => {
+                open.extend(
+                    record
+                        .waiting
+                        .iter()
+                        .map(|waiting| (waiting.service.clone(), WaitFor::Completed)),
+                );
+            }
+            _ => {}
+        }
     }
+    false
 }
