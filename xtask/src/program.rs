@@ -38,6 +38,14 @@ impl Program {
     pub(crate) fn cargo() -> Self {
         let mut cargo = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.words = "cargo".to_owned();
+        // `cargo run` tells this task about its own package. Build scripts that look at these would run again,
+        // and half of the workspace be compiled again, at each change between a task and plain cargo.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.command.env_remove(&*name);
+            }
+        }
         cargo
     }
 
