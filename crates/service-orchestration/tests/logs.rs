@@ -248,11 +248,9 @@ fn following_ends_when_the_wanted_time_has_passed() {
     let mut running = lab.open(&["a"], LogQuery { until, ..follow() });
     let mut never_ran = lab.open(&["b"], LogQuery { until, ..follow() });
     block_on(async {
-        let service = lab.launch("a", 1, "echo early; exec sleep 60", ROOMY).await;
+        lab.launch("a", 1, "echo early; exec sleep 60", ROOMY).await;
         running.rest().await;
         never_ran.rest().await;
-        service.kill().await.unwrap();
-        service.wait().await.unwrap();
     });
     assert_eq!(running.texts(), ["a early"]);
     assert!(never_ran.items.is_empty());
@@ -268,6 +266,39 @@ fn a_flood_is_followed_without_loss() {
         smol::future::zip(lab.run("a", 1, &flood, ROOMY), reading.until_lines(count)).await;
     });
     assert!(reading.numbers() == (1..=count as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_there_of_services_that_never_pause_is_told() {
+    let lab = Lab::new();
+    let small = LogLimits {
+        max_size: 256 << 10,
+        max_files: 4,
+    };
+    block_on(async {
+        for service in ["a", "b"] {
+            lab.launch(service, 1, "exec yes", small).await;
+            lab.open(&[service], follow()).until_lines(1000).await;
+        }
+        for follow in [false, true] {
+            for tail in [None, Some(3)] {
+                let query = LogQuery {
+                    follow,
+                    tail,
+                    ..LogQuery::default()
+                };
+                let mut reading = lab.open(&["a", "b"], query);
+                if follow {
+                    reading.until_lines(1000).await;
+                } else {
+                    reading.rest().await;
+                    assert!(reading.lines().count() >= 3);
+                }
+            }
+        }
+        let mut live = LiveOutput::open(&lab.run_dir("a", 1)).await.unwrap();
+        while !matches!(live.next().await.unwrap(), Some(Output::Stdout(_))) {}
+    });
 }
 
 #[test]

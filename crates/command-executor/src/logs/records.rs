@@ -1,7 +1,7 @@
 //! Following the records of a run: its output as it was read, not yet cut into lines.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_io::Timer;
 use blocking::{Task, unblock};
@@ -135,12 +135,12 @@ fn read(
         Ok(over) => over,
         Err(error) => return (reader, Err(error.into())),
     };
-    let opened = reader.map_or_else(|| open(run_dir.join(LOG_DIR), from).map(Box::new), Ok);
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    let opened = reader.map_or_else(|| open(run_dir.join(LOG_DIR), from, &mut items).map(Box::new), Ok);
     let mut reader = match opened {
         Ok(reader) => reader,
         Err(error) => return (None, Err(error.into())),
     };
-    let (mut items, mut bytes) = (Vec::new(), 0);
     while bytes < max_bytes {
         match reader.next() {
             Ok(ReadItem::End) => break,
@@ -163,16 +163,27 @@ fn read(
     (Some(reader), Ok(read))
 }
 
-fn open(dir: PathBuf, from: LogFrom) -> Result<Reader, LogError> {
+/// Opens the log; `first` gets what was read on the way and is wanted.
+fn open(dir: PathBuf, from: LogFrom, first: &mut Vec<ReadItem>) -> Result<Reader, LogError> {
     match from {
         LogFrom::Start => Reader::open(dir),
         LogFrom::Tail(lines) => Reader::open_tail(dir, lines),
         LogFrom::Since(time_ns) => Reader::open_since(dir, time_ns),
         LogFrom::End => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // The segment being written is the last one that was begun before the end of time.
             let mut reader = Reader::open_since(dir, u64::MAX)?;
-            while reader.next()? != ReadItem::End {}
-            Ok(reader)
+            loop {
+                match reader.next()? {
+                    ReadItem::End => return Ok(reader),
+                    // A run that writes faster than this reads has no end to wait for.
+                    ReadItem::Record(record) if u128::from(record.time_ns) >= now.as_nanos() => {
+                        first.push(ReadItem::Record(record));
+                        return Ok(reader);
+                    }
+                    ReadItem::Record(_) | ReadItem::Gap { .. } => {}
+                }
+            }
         }
     }
 }

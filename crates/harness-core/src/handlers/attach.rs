@@ -42,17 +42,18 @@ pub(super) async fn attach(context: &Context, request: AttachRequest, responder:
         .event(Event::Opened {})
         .await
         .map_err(|_| stream::cancelled())?;
-    let service = record.name.clone();
+    let redactor = context.redactor(&project.name);
+    let hide = |bytes: Vec<u8>| redactor.redact_bytes(&bytes).unwrap_or(bytes);
     let pump = async {
         loop {
             let sent = match output.next().await {
-                Ok(Some(Output::Stdout(bytes))) => responder.data(Channel::Stdout, &bytes).await,
-                Ok(Some(Output::Stderr(bytes))) => responder.data(Channel::Stderr, &bytes).await,
+                Ok(Some(Output::Stdout(bytes))) => responder.data(Channel::Stdout, &hide(bytes)).await,
+                Ok(Some(Output::Stderr(bytes))) => responder.data(Channel::Stderr, &hide(bytes)).await,
                 Ok(Some(Output::Gap { lines })) => {
-                    let service = service.clone();
+                    let service = record.name.clone();
                     responder.event(Event::LogGap { service, lines }).await
                 }
-                Ok(None) => return ended(instance.as_ref(), &record.name.to_string()).await,
+                Ok(None) => return ended(instance.as_ref(), record.name.as_str()).await,
                 Err(error) => return Err(internal(chain(&error))),
             };
             match sent {

@@ -14,7 +14,9 @@ pub(super) struct Cutter {
     generation: u64,
     redactor: Redactor,
     lines: Lines,
-    /// Whether what is wanted only up to some moment has come to it.
+    /// Whether something was written after the logs were asked for.
+    pub(super) past_opened: bool,
+    /// Whether nothing that comes is wanted any more.
     pub(super) past_until: bool,
 }
 
@@ -26,6 +28,7 @@ impl Cutter {
             service,
             generation,
             lines: Lines::new(),
+            past_opened: false,
             past_until: false,
         }
     }
@@ -38,13 +41,13 @@ impl Cutter {
             match item {
                 ReadItem::Record(record) => {
                     unfinished.push(&record, |line| out.extend(self.wanted(line)));
-                    if self
-                        .shared
-                        .query
-                        .until
-                        .is_some_and(|until| record.time_ns >= until.0)
-                    {
-                        self.past_until = true;
+                    let time = WallTime(record.time_ns);
+                    let query = &self.shared.query;
+                    self.past_opened |= time >= self.shared.opened;
+                    // Without following, a service that writes faster than this reads would never be done.
+                    self.past_until =
+                        query.until.is_some_and(|until| time >= until) || (self.past_opened && !query.follow);
+                    if self.past_until {
                         break;
                     }
                 }

@@ -38,6 +38,8 @@ struct Input {
     receiver: Pin<Box<Receiver<Batch>>>,
     pending: VecDeque<LogItem>,
     state: State,
+    /// It has caught up once: a tail is complete when all have.
+    present: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,7 @@ impl Merge {
             receiver: Box::pin(receiver),
             pending: VecDeque::new(),
             state: State::Reading,
+            present: false,
         });
         Some(sender)
     }
@@ -89,6 +92,9 @@ impl Merge {
         loop {
             match self.standing().await? {
                 Standing::Ready => {
+                    if self.inputs.iter().all(|i| i.present || i.state == State::Ended) {
+                        self.tail = None;
+                    }
                     let merged = self.merge(max_bytes.saturating_sub(bytes));
                     if self.tail.is_none() {
                         bytes += merged;
@@ -229,7 +235,10 @@ impl Input {
                     self.pending = items.into();
                     self.state = State::Reading;
                 }
-                Poll::Ready(Some(Batch::CaughtUp)) => self.state = State::CaughtUp,
+                Poll::Ready(Some(Batch::CaughtUp)) => {
+                    self.state = State::CaughtUp;
+                    self.present = true;
+                }
                 Poll::Ready(Some(Batch::Failed(error))) => return Err(error),
                 Poll::Ready(None) => self.state = State::Ended,
                 Poll::Pending => return Ok(()),

@@ -99,12 +99,14 @@ struct Shared {
     project: ProjectName,
     query: LogQuery,
     redactors: Redactors,
+    /// When it was asked for: what is written before is there, what is written later is to come.
+    opened: WallTime,
     /// Bytes that a source reads at a time.
     batch: usize,
 }
 
 /// What all sources of a stream together should hold, in bytes.
-const HELD: usize = 4 << 20;
+const HELD: usize = 2 << 20;
 
 /// The output of several services, merged in the order of time.
 pub struct LogStream {
@@ -139,7 +141,8 @@ pub fn open(
             project,
             query,
             redactors,
-            batch: (HELD / services.len().max(1)).clamp(16 << 10, 256 << 10),
+            opened: WallTime::now(),
+            batch: (HELD / services.len().max(1)).clamp(16 << 10, 64 << 10),
         }),
     };
     for service in services {

@@ -47,6 +47,8 @@ pub(super) struct Source {
     generation: u64,
     /// Where to begin with the first one.
     from: LogFrom,
+    /// It has told that it reached what was the present when the logs were asked for.
+    present: bool,
 }
 
 impl Source {
@@ -54,6 +56,7 @@ impl Source {
         Self {
             changes: shared.changes.subscribe(None),
             generation: 0,
+            present: false,
             from: shared
                 .query
                 .since
@@ -103,7 +106,7 @@ impl Source {
         while let Some(generation) = generations.pop() {
             self.from = LogFrom::Tail(missing);
             self.generation = generation.saturating_sub(1);
-            let found = count_lines(self.run_dir(generation), missing, self.shared.batch).await;
+            let found = count_lines(self.run_dir(generation), missing, &self.shared).await;
             match found {
                 Ok(found) => missing = missing.saturating_sub(found),
                 Err(error) if error.is_not_found() => {}
@@ -140,6 +143,9 @@ impl Source {
                     cutter = self.tell(cutter, items).await?;
                     if cutter.past_until {
                         return Err(Stop::Done);
+                    }
+                    if cutter.past_opened && !self.present {
+                        self.caught_up().await?;
                     }
                 }
                 Ok(Read::CaughtUp) => {
@@ -213,6 +219,7 @@ impl Source {
     async fn caught_up(&mut self) -> Result<(), Stop> {
         // Generations to come are wanted from their start.
         self.from = LogFrom::Start;
+        self.present = true;
         self.out.send(Batch::CaughtUp).await.map_err(|_| Stop::Done)
     }
 
@@ -288,13 +295,16 @@ impl Source {
 }
 
 /// How many lines the end of a log has, at least as many as wanted if it has those.
-async fn count_lines(run_dir: PathBuf, wanted: u64, batch: usize) -> Result<u64, FollowError> {
+async fn count_lines(run_dir: PathBuf, wanted: u64, shared: &Shared) -> Result<u64, FollowError> {
     let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(wanted));
     let (mut lines, mut found) = (Lines::new(), 0);
-    while let Read::Items(items) = records.read(batch).await? {
+    while let Read::Items(items) = records.read(shared.batch).await? {
         for item in items {
             if let ReadItem::Record(record) = item {
                 lines.push(&record, |_| found += 1);
+                if record.time_ns >= shared.opened.0 {
+                    return Ok(found);
+                }
             }
         }
     }

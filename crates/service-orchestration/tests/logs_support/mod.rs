@@ -1,7 +1,7 @@
 //! Services with real logs: some under a real shim, some written record by record with chosen times.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use command_executor::supervised::{LaunchSpec, LogLimits, Stdin};
@@ -30,6 +30,17 @@ pub(crate) struct Lab {
     pub(crate) layout: Layout,
     pub(crate) changes: Changes,
     pub(crate) project: ProjectName,
+    launched: Mutex<Vec<Supervised>>,
+}
+
+/// A test that fails leaves nothing running either.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for service in self.launched.lock().unwrap().drain(..) {
+            block_on(service.kill()).unwrap();
+            block_on(service.wait()).unwrap();
+        }
+    }
 }
 
 pub(crate) fn name(service: &str) -> ServiceName {
@@ -51,6 +62,7 @@ impl Lab {
             _dir: dir,
             changes: Changes::new(),
             project: ProjectName::new("lab").unwrap(),
+            launched: Mutex::default(),
         }
     }
 
@@ -80,6 +92,7 @@ impl Lab {
         spec.stdin = Stdin::Keep;
         spec.log = log;
         let supervised = supervisor().launch(&run_dir, &spec).await.unwrap();
+        self.launched.lock().unwrap().push(supervised.clone());
         self.publish(service, ChangeKind::State);
         supervised
     }
