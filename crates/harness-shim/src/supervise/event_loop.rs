@@ -34,6 +34,14 @@ pub(super) struct Supervisor {
     ended_at_ns: u64,
 }
 
+/// What one read of an output came to.
+#[derive(PartialEq, Eq)]
+enum Read {
+    Some,
+    Nothing,
+    Ended,
+}
+
 /// What poll found, free of borrows.
 #[derive(Default)]
 struct Ready {
@@ -135,10 +143,13 @@ impl Supervisor {
     }
 
     fn handle(&mut self, ready: Ready) {
-        // Backwards, because an output at its end is removed.
-        for index in ready.outputs.into_iter().rev() {
-            self.read_output(index);
+        let mut ended = Vec::new();
+        for index in ready.outputs {
+            if self.read_output(index) == Read::Ended {
+                ended.push(index);
+            }
         }
+        self.remove_outputs(&ended);
         if ready.listener {
             self.clients.accept();
         }
@@ -172,30 +183,36 @@ impl Supervisor {
         }
     }
 
-    /// Reads once; `false` when there is nothing to read, or never again.
-    fn read_output(&mut self, index: usize) -> bool {
+    /// Reads once. Where both outputs wait, stdout is read before stderr: nobody can tell any more which came
+    /// first, and the complaint is mostly what was written last.
+    fn read_output(&mut self, index: usize) -> Read {
         let Some((fd, stream)) = self.outputs.get(index) else {
-            return false;
+            return Read::Ended;
         };
         match rustix::io::read(fd, &mut *self.buffer) {
-            Ok(0) => {}
+            Ok(0) => Read::Ended,
             Ok(read) => {
                 self.log
                     .append(*stream, self.buffer.get(..read).unwrap_or_default(), now_ns());
-                return true;
+                Read::Some
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return false,
-            Err(_) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Read::Nothing,
+            Err(_) => Read::Ended,
         }
-        self.outputs.remove(index);
-        false
+    }
+
+    /// Removes outputs at their end; `ended` is in rising order.
+    fn remove_outputs(&mut self, ended: &[usize]) {
+        for index in ended.iter().rev() {
+            self.outputs.remove(*index);
+        }
     }
 
     /// Reads what the dead have left in the pipes.
     fn drain(&mut self) {
         let limit = Instant::now() + DRAIN_LIMIT;
-        for index in (0..self.outputs.len()).rev() {
-            while self.read_output(index) && Instant::now() < limit {}
+        for index in 0..self.outputs.len() {
+            while self.read_output(index) == Read::Some && Instant::now() < limit {}
         }
     }
 

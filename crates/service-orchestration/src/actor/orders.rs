@@ -160,7 +160,7 @@ pub enum OrderError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Ports are held by others.
-    #[error("{} of the plan held by others", count(.0.len()))]
+    #[error("{} held by others", count(.0.len()))]
     PortsTaken(Vec<PortConflict>),
     /// The holders of ports could not be found out.
     #[error("cannot tell which ports are free: {0}")]
@@ -177,8 +177,8 @@ fn join(refused: &[(ServiceName, LaunchError)]) -> String {
 
 fn count(ports: usize) -> String {
     if ports == 1 {
-        "1 port is".to_owned()
+        "1 port of the plan is".to_owned()
     } else {
-        format!("{ports} ports are")
+        format!("{ports} ports of the plan are")
     }
 }
