@@ -37,5 +37,9 @@ fn generated_files_are_fresh() {
             stale.push(format!("docs/{name}"));
         }
     }
-    assert!(stale.is_empty(), "stale: {}; `cargo xtask generate` writes them", stale.join(", "));
+    assert!(
+        stale.is_empty(),
+        "stale: {}; `cargo xtask generate` writes them",
+        stale.join(", ")
+    );
 }
