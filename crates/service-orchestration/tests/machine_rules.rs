@@ -451,6 +451,7 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
         digest: SpecDigest::from_text("1"),
         for_: Duration::from_secs(100),
         was_ready: true,
+        going: false,
         restarts: 0,
     };
     bench.give(recover("db", probed("1"), running));

@@ -199,10 +199,10 @@ impl Driver {
     fn answer(&self, answer: Result<Operation, OrderError>, reply: Sender<Result<Operation, OrderError>>) {
         let registry = self.registry.clone();
         self.spawn(async move {
-            if answer.as_ref().is_ok_and(|operation| operation.id.is_some()) {
-                if let Err(error) = registry.flush().await {
-                    tracing::error!(error = chain(&error), "an accepted order could not be recorded");
-                }
+            if answer.as_ref().is_ok_and(|operation| operation.id.is_some())
+                && let Err(error) = registry.flush().await
+            {
+                tracing::error!(error = chain(&error), "an accepted order could not be recorded");
             }
             // An asker that went away needs no answer.
             let _ = reply.send(answer).await;

@@ -42,6 +42,10 @@ pub struct Orchestrator {
 }
 
 /// What the actor is told. Orders carry the place for their answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are of the large variant, and none lies about for long"
+)]
 enum Message {
     Start {
         order: Box<StartOrder>,
@@ -75,7 +79,7 @@ enum Message {
     },
 }
 
-type Launch = Result<Arc<dyn Instance>, LaunchError>;
+type Launch = Result<Arc<dyn Instance>, Box<LaunchError>>;
 
 impl Orchestrator {
     /// An orchestrator over this registry, and the future that must be polled for it to work. The future first

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use blocking::unblock;
+use futures_lite::future::zip;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::ChangeKind;
 
@@ -65,7 +67,7 @@ impl Driver {
             return;
         };
         let order = Arc::new(self.order(project, &service, &entry.prepared, generation));
-        let prober = Prober::new(&order, &self.executors).map(Arc::new);
+        let prober = Prober::new(&order, &self.executors, false).map(Arc::new);
         let executor = self.executors.of(&order.spec).map(Arc::clone);
         let live = Live {
             order: Arc::clone(&order),
@@ -80,14 +82,19 @@ impl Driver {
         {
             entry.live = Some(live);
         }
-        self.layout
-            .prune(project, &service, GENERATIONS_KEPT - 1, generation);
-        let project = project.clone();
+        let (layout, project) = (self.layout.clone(), project.clone());
         self.spawn_message(async move {
-            let result: Launch = match executor {
-                Ok(executor) => executor.launch(&order).await,
-                Err(error) => Err(error),
+            let (pruned, of) = (project.clone(), service.clone());
+            // Many files may have to go, which the launch does not wait for; its answer does, so that no later
+            // generation is there yet.
+            let prune = unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation));
+            let launch = async {
+                match executor {
+                    Ok(executor) => executor.launch(&order).await.map_err(Box::new),
+                    Err(error) => Err(Box::new(error)),
+                }
             };
+            let ((), result) = zip(prune, launch).await;
             Some(Message::Launched {
                 project,
                 service,
@@ -109,7 +116,13 @@ impl Driver {
             .projects
             .get_mut(project)
             .and_then(|p| p.services.get_mut(&service));
-        let Some(entry) = entry else { return };
+        let Some(entry) = entry else {
+            // Nobody knows it any more: whatever was launched must not run on.
+            if let Ok(instance) = result {
+                self.spawn(async move { instance.stop().await });
+            }
+            return;
+        };
         match result {
             Ok(instance) => {
                 entry.last.pid = instance.pid();
@@ -139,7 +152,7 @@ impl Driver {
                     Event::LaunchFailed {
                         service,
                         generation,
-                        reason: chain(&error),
+                        reason: chain(error.as_ref()),
                     },
                 );
             }
@@ -268,14 +281,18 @@ impl Driver {
             Hook::BeforeStop => (&hooks.before_stop, order.spec.shutdown_timeout),
             Hook::AfterStop => (&hooks.after_stop, HOOK_LIMIT),
         };
-        let words: Option<Vec<String>> = words
-            .as_ref()
-            .map(|words| words.iter().filter_map(harness_model::Template::expose).collect());
+        let words: Option<Result<Vec<String>, String>> = words.as_ref().map(|words| {
+            let text = |word: &harness_model::Template| {
+                word.expose().ok_or_else(|| format!("`{word}` is not resolved"))
+            };
+            words.iter().map(text).collect()
+        });
         let executor = self.executors.of(&order.spec).map(Arc::clone);
         let project = project.clone();
         self.spawn_message(async move {
             let result = match (executor, words) {
-                (Ok(executor), Some(words)) => {
+                (Ok(_), Some(Err(unresolved))) => Err(unresolved),
+                (Ok(executor), Some(Ok(words))) => {
                     let limit = limit.min(HOOK_LIMIT);
                     match executor.run(&order, &PlaceCommand::new(words), limit).await {
                         Ok(answer) => match answer.exit {

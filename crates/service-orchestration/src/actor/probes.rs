@@ -33,12 +33,13 @@ enum Ask {
 }
 
 impl Prober {
-    /// The probe of this order's generation; `None` when it has no health check.
-    pub(super) fn new(order: &Arc<Order>, executors: &Executors) -> Option<Self> {
+    /// The probe of this order's generation; `None` when it has no health check. `was_ready` tells that a former
+    /// daemon had seen it healthy: the line that said so may have been rotated away since.
+    pub(super) fn new(order: &Arc<Order>, executors: &Executors, was_ready: bool) -> Option<Self> {
         let HealthCheck { probe, timeout, .. } = order.spec.health_check.as_ref()?;
         Some(Self {
             timeout: *timeout,
-            ask: ask(probe, order, executors).unwrap_or_else(Ask::Broken),
+            ask: ask(probe, order, executors, was_ready).unwrap_or_else(Ask::Broken),
         })
     }
 
@@ -73,7 +74,12 @@ impl Prober {
     }
 }
 
-fn ask(probe: &spec::Probe, order: &Arc<Order>, executors: &Executors) -> Result<Ask, String> {
+fn ask(
+    probe: &spec::Probe,
+    order: &Arc<Order>,
+    executors: &Executors,
+    was_ready: bool,
+) -> Result<Ask, String> {
     let text = |t: &harness_model::Template| t.expose().ok_or_else(|| format!("`{t}` is not resolved"));
     Ok(match probe {
         spec::Probe::Http(url) => Ask::Network(Box::new(
@@ -112,7 +118,7 @@ fn ask(probe: &spec::Probe, order: &Arc<Order>, executors: &Executors) -> Result
         spec::Probe::Log(pattern) => Ask::Log {
             run_dir: order.run_dir.clone(),
             pattern: pattern.clone(),
-            seen: AtomicBool::new(false),
+            seen: AtomicBool::new(was_ready),
         },
     })
 }

@@ -15,7 +15,10 @@ impl Driver {
         let entry = state.services.get(service)?;
         let snapshot = state.machine.snapshot(service, self.now())?;
         let prepared = &entry.prepared;
-        let before = self.registry.service(project, service).filter(|r| r.generation == snapshot.generation);
+        let before = self
+            .registry
+            .service(project, service)
+            .filter(|r| r.generation == snapshot.generation);
         Some(ServiceRecord {
             project: project.clone(),
             name: service.clone(),
@@ -42,12 +45,15 @@ impl Driver {
             },
             // The last answer still explains why a generation that is gone had to go.
             last_probe: match snapshot.state {
-                ServiceState::Stopping | ServiceState::Failed | ServiceState::Restarting => {
-                    snapshot.last_probe.or_else(|| before.as_ref()?.last_probe.clone())
-                }
+                ServiceState::Stopping | ServiceState::Failed | ServiceState::Restarting => snapshot
+                    .last_probe
+                    .or_else(|| before.as_ref()?.last_probe.clone()),
                 _ => snapshot.last_probe,
             },
-            failure: snapshot.failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok()),
+            failure: snapshot
+                .failure
+                .as_ref()
+                .and_then(|failure| serde_json::to_value(failure).ok()),
             error: snapshot.error,
             waiting: snapshot
                 .waiting

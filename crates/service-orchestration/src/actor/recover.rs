@@ -57,9 +57,11 @@ impl Driver {
             started_at: record.started_at,
             ended_at: record.ended_at,
         };
+        // A generation that is newer than its record was launched by what was recorded last.
         let digest = record
             .launched_digest
             .clone()
+            .filter(|_| record.generation == generation)
             .unwrap_or_else(|| prepared.digest.clone());
         let mut live = None;
         let recovered = match found {
@@ -67,7 +69,8 @@ impl Driver {
                 last.pid = instance.pid();
                 last.started_at = Some(instance.started_at());
                 last.ended_at = None;
-                let prober = Prober::new(&order, &self.executors).map(Arc::new);
+                let was_ready = record.was_ready && record.generation == generation;
+                let prober = Prober::new(&order, &self.executors, was_ready).map(Arc::new);
                 live = Some(Live {
                     order: Arc::clone(&order),
                     instance: Some(Arc::clone(&instance)),
@@ -80,7 +83,8 @@ impl Driver {
                     generation,
                     digest,
                     for_: running_for,
-                    was_ready: record.was_ready && record.generation == generation,
+                    was_ready,
+                    going: is_going(record, generation),
                     restarts: record.restarts,
                 }
             }
@@ -89,7 +93,14 @@ impl Driver {
                 if let Some(cause) = had_failed(record, generation) {
                     let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
                     let (ended, restarts) = (Some(ended), record.restarts);
-                    Recovered::Failed { generation, digest, ended, cause, reason, restarts }
+                    Recovered::Failed {
+                        generation,
+                        digest,
+                        ended,
+                        cause,
+                        reason,
+                        restarts,
+                    }
                 } else if record.wanted && waits_to_start(record, generation) {
                     Recovered::Idle { generation }
                 } else {
@@ -136,6 +147,13 @@ fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
     record.generation == generation && matches!(record.state, ServiceState::Pending | ServiceState::Stopping)
 }
 
+/// Whether the former daemon was taking this generation down to start it again. One that was to end because it
+/// had failed is left to its end, of which the restart policy then decides.
+fn is_going(record: &ServiceRecord, generation: u64) -> bool {
+    let stopping = record.generation == generation && record.state == ServiceState::Stopping;
+    record.wanted && stopping && record.failure.is_none()
+}
+
 /// Why the former daemon had given this generation up, if it had.
 fn had_failed(record: &ServiceRecord, generation: u64) -> Option<FailureCause> {
     let failed = record.generation == generation && record.state == ServiceState::Failed;
@@ -161,7 +179,14 @@ fn recorded_end(
     if let Some(cause) = had_failed(record, generation) {
         let ended = record.exit.map(Ended::Exit);
         let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
-        return Recovered::Failed { generation, digest, ended, cause, reason, restarts: record.restarts };
+        return Recovered::Failed {
+            generation,
+            digest,
+            ended,
+            cause,
+            reason,
+            restarts: record.restarts,
+        };
     }
     match (record.state, record.exit) {
         (ServiceState::Completed | ServiceState::Failed, Some(exit)) => Recovered::Ended {

@@ -1,9 +1,11 @@
 //! Rendering the `files` of a service before it starts.
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness_model::spec::FileSpec;
 
@@ -34,13 +36,20 @@ fn write(target: &Path, content: &[u8], mode: u32, owner: Option<(u32, u32)>) ->
         fs::create_dir_all(parent)?;
     }
     let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".harness-{}", std::process::id()));
+    // Two services may render the same file at once.
+    static RENDERED: AtomicU64 = AtomicU64::new(0);
+    let number = RENDERED.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".harness-{}-{number}", std::process::id()));
     let temporary: PathBuf = target.with_file_name(name);
     let result = (|| {
+        // What a former daemon with this pid left would bring its own mode, and a link would lead elsewhere.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(mode)
             .open(&temporary)?;
         file.write_all(content)?;

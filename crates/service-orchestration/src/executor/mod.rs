@@ -7,6 +7,7 @@ mod files;
 mod process;
 mod program;
 mod session;
+mod unreached;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ pub enum LaunchError {
         /// Its program.
         program: String,
         /// Why.
-        source: command_executor::executor::RunError,
+        source: Box<command_executor::executor::RunError>,
     },
 }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use blocking::unblock;
 use command_executor::executor::RunError;
-use command_executor::supervised::{self, Adopted};
+use command_executor::supervised::{self, AdoptError, Adopted};
 use command_executor::{Command, StdinMode, Supervised, Supervisor, WindowSize};
 use harness_model::spec::{self, Limits, ProcessSpec, ServiceKind};
 use harness_model::{ExitStatus, SecretString, ServiceSpec, WallTime};
@@ -16,6 +18,7 @@ use harness_model::{ExitStatus, SecretString, ServiceSpec, WallTime};
 use super::environment::DEFAULT_PATH;
 use super::program::{check_folder, find, text};
 use super::session::{CommandSession, exit_status};
+use super::unreached::UnreachedInstance;
 use super::{
     CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionError,
     compose_environment, files,
@@ -25,6 +28,9 @@ use crate::words::chain;
 
 /// Lines of a command's output that are kept for its answer.
 const TAIL_LINES: usize = 20;
+
+/// The pause between two looks at a service of which it is not known whether it is gone.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs `type: process`.
 pub struct ProcessExecutor {
@@ -45,98 +51,106 @@ impl ProcessExecutor {
         }
     }
 
+    /// One of its own: another daemon may have this one's pid, in another pid namespace or after it, and a project
+    /// of the same name.
     fn cgroup(&self, order: &Order) -> Option<PathBuf> {
         let name = format!("{}.{}.{}", order.project, order.service, order.generation);
         Some(
             self.cgroups
                 .as_ref()?
-                .join(format!("harness-{}-{name}", std::process::id())),
+                .join(format!("harness-{name}-{}", unique())),
         )
     }
+}
 
-    fn prepare(&self, order: &Order) -> Result<supervised::LaunchSpec, LaunchError> {
-        let spec = &order.spec;
-        let process = process(spec)?;
-        let env = environment(order)?;
-        let cwd = folder(process)?;
-        check_folder(&cwd)?;
-        let program = find(&text(&process.binary)?, path_of(&env), &cwd)?;
-        let owner = process.user.as_deref().and_then(files::owner);
-        files::render(&spec.files, &cwd, owner)?;
-        let run_id = format!(
-            "{}/{}/{}/{}",
-            order.project,
-            order.service,
-            order.generation,
-            unique()
-        );
-        let mut launch = supervised::LaunchSpec::new(program, cwd, run_id);
-        launch.args = process
-            .args
+/// Looks at the disk and renders files: for a thread that may wait.
+fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchSpec, LaunchError> {
+    let spec = &order.spec;
+    let process = process(spec)?;
+    let env = environment(order)?;
+    let cwd = folder(process)?;
+    check_folder(&cwd)?;
+    let program = find(&text(&process.binary)?, path_of(&env), &cwd)?;
+    let owner = process.user.as_deref().and_then(files::owner);
+    files::render(&spec.files, &cwd, owner)?;
+    let run_id = format!(
+        "{}/{}/{}/{}",
+        order.project,
+        order.service,
+        order.generation,
+        unique()
+    );
+    let mut launch = supervised::LaunchSpec::new(program, cwd, run_id);
+    launch.args = process
+        .args
+        .iter()
+        .map(|arg| text(arg).map(OsString::from))
+        .collect::<Result<_, _>>()?;
+    launch.env = env
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.expose().to_owned().into()))
+        .collect();
+    launch.user.clone_from(&process.user);
+    launch.limits = limits(&process.limits);
+    launch.stdin = if spec.stdin {
+        supervised::Stdin::Keep
+    } else {
+        supervised::Stdin::Null
+    };
+    launch.tty = spec.tty.then_some(supervised::TtySize { cols: 80, rows: 24 });
+    launch.stop = stop_policy(spec);
+    launch.log = supervised::LogLimits {
+        max_size: spec.logs.max_size,
+        max_files: spec.logs.max_files,
+    };
+    launch.cgroup = cgroup;
+    Ok(launch)
+}
+
+/// The command as it runs in the service's place. Looks at the disk: for a thread that may wait.
+fn command(order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
+    let process = process(&order.spec)?;
+    let mut env = environment(order)?;
+    env.extend(
+        command
+            .env
             .iter()
-            .map(|arg| text(arg).map(OsString::from))
-            .collect::<Result<_, _>>()?;
-        launch.env = env
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.expose().to_owned().into()))
-            .collect();
-        launch.user.clone_from(&process.user);
-        launch.limits = limits(&process.limits);
-        launch.stdin = if spec.stdin {
-            supervised::Stdin::Keep
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    let cwd = match &command.working_dir {
+        Some(dir) => folder(process)?.join(dir),
+        None => folder(process)?,
+    };
+    check_folder(&cwd)?;
+    let (program, args) = command
+        .words
+        .split_first()
+        .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    let mut out = Command::new(find(program, path_of(&env), &cwd)?)
+        .args(args)
+        .clear_env()
+        .envs(
+            env.into_iter()
+                .map(|(name, value)| (name, value.expose().to_owned())),
+        )
+        .cwd(cwd)
+        .stdin(if command.stdin {
+            StdinMode::Piped
         } else {
-            supervised::Stdin::Null
-        };
-        launch.tty = spec.tty.then(|| supervised::TtySize { cols: 80, rows: 24 });
-        launch.stop = stop_policy(spec);
-        launch.log = supervised::LogLimits {
-            max_size: spec.logs.max_size,
-            max_files: spec.logs.max_files,
-        };
-        launch.cgroup = self.cgroup(order);
-        Ok(launch)
+            StdinMode::Null
+        });
+    if let Some(user) = command.user.as_ref().or(process.user.as_ref()) {
+        out = out.user(user.clone());
     }
+    if let Some((cols, rows)) = command.terminal {
+        out = out.tty(WindowSize { cols, rows });
+    }
+    Ok(out)
+}
 
-    /// The command as it runs in the service's place.
-    fn command(&self, order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
-        let process = process(&order.spec)?;
-        let mut env = environment(order)?;
-        env.extend(
-            command
-                .env
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        let cwd = match &command.working_dir {
-            Some(dir) => folder(process)?.join(dir),
-            None => folder(process)?,
-        };
-        check_folder(&cwd)?;
-        let (program, args) = command
-            .words
-            .split_first()
-            .map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
-        let mut out = Command::new(find(program, path_of(&env), &cwd)?)
-            .args(args)
-            .clear_env()
-            .envs(
-                env.into_iter()
-                    .map(|(name, value)| (name, value.expose().to_owned())),
-            )
-            .cwd(cwd)
-            .stdin(if command.stdin {
-                StdinMode::Piped
-            } else {
-                StdinMode::Null
-            });
-        if let Some(user) = command.user.as_ref().or(process.user.as_ref()) {
-            out = out.user(user.clone());
-        }
-        if let Some((cols, rows)) = command.terminal {
-            out = out.tty(WindowSize { cols, rows });
-        }
-        Ok(out)
-    }
+async fn command_in_place(order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
+    let (order, place_command) = (order.clone(), command.clone());
+    unblock(move || self::command(&order, &place_command)).await
 }
 
 #[async_trait]
@@ -146,7 +160,8 @@ impl Executor for ProcessExecutor {
     }
 
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
-        let launch = self.prepare(order)?;
+        let (owned, cgroup) = (order.clone(), self.cgroup(order));
+        let launch = unblock(move || prepare(&owned, cgroup)).await?;
         let supervised = self.supervisor.launch(&order.run_dir, &launch).await?;
         Ok(Arc::new(LocalInstance::new(supervised, order)))
     }
@@ -169,6 +184,13 @@ impl Executor for ProcessExecutor {
             },
             Ok(Adopted::Rebooted) => Found::Rebooted,
             Ok(Adopted::NeverStarted) => Found::NeverStarted,
+            // Something of it runs, or may: a second one must not be started beside it.
+            Err(
+                error @ (AdoptError::NoIdentity { .. }
+                | AdoptError::OtherNamespace { .. }
+                | AdoptError::Watch(_)
+                | AdoptError::Wait(_)),
+            ) => Found::Running(Arc::new(UnreachedInstance::new(order, &error))),
             Err(error) => Found::Ended {
                 ended: Ended::Lost(chain(&error)),
                 at: None,
@@ -180,7 +202,7 @@ impl Executor for ProcessExecutor {
         let program = command.words.first().cloned().unwrap_or_default();
         let running = self
             .commands
-            .spawn(self.command(order, command)?)
+            .spawn(command_in_place(order, command).await?)
             .map_err(|source| LaunchError::Command { program, source })?;
         Ok(Box::new(CommandSession::new(running)))
     }
@@ -194,7 +216,7 @@ impl Executor for ProcessExecutor {
         let program = command.words.first().cloned().unwrap_or_default();
         match self
             .commands
-            .run(self.command(order, command)?, Some(timeout))
+            .run(command_in_place(order, command).await?, Some(timeout))
             .await
         {
             Ok(output) => {
@@ -213,7 +235,10 @@ impl Executor for ProcessExecutor {
                 tail: String::new(),
             }),
             Err(RunError::Spawn(source)) => Err(LaunchError::Command { program, source }),
-            Err(source) => Err(LaunchError::Run { program, source }),
+            Err(source) => Err(LaunchError::Run {
+                program,
+                source: Box::new(source),
+            }),
         }
     }
 }
@@ -248,23 +273,34 @@ impl Instance for LocalInstance {
     }
 
     async fn wait(&self) -> Ended {
-        match self.supervised.wait().await {
-            Ok(end) => ended(end),
-            Err(error) => Ended::Lost(chain(&error)),
+        let mut told = false;
+        loop {
+            match self.supervised.wait().await {
+                Ok(end) => return ended(end),
+                // Not known to be gone is not gone: who believed it would start a second one beside it.
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    let run_dir = self.supervised.run_dir().display();
+                    tracing::error!(%run_dir, error = chain(&error), "cannot tell that a service is gone");
+                }
+                Err(_) => {}
+            }
+            async_io::Timer::after(LOOK_AGAIN).await;
         }
     }
 
     async fn stop(&self) {
         if let Err(error) = self.supervised.stop(self.stop).await {
             // A shim that cannot be talked to is dead or as good as dead: what it left is killed.
-            tracing::warn!(%error, "cannot ask a supervisor to stop, killing instead");
+            let run_dir = self.supervised.run_dir().display();
+            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop, killing instead");
             self.kill().await;
         }
     }
 
     async fn kill(&self) {
         if let Err(error) = self.supervised.kill().await {
-            tracing::error!(%error, "cannot kill a service");
+            let run_dir = self.supervised.run_dir().display();
+            tracing::error!(%run_dir, error = chain(&error), "cannot kill a service");
         }
     }
 
@@ -280,7 +316,7 @@ impl Instance for LocalInstance {
 
     async fn close_stdin(&self) {
         if let Err(error) = self.supervised.close_stdin().await {
-            tracing::debug!(%error, "cannot close stdin");
+            tracing::debug!(error = chain(&error), "cannot close stdin");
         }
     }
 
@@ -290,7 +326,7 @@ impl Instance for LocalInstance {
             .resize(supervised::TtySize { cols: columns, rows })
             .await
         {
-            tracing::debug!(%error, "cannot resize a terminal");
+            tracing::debug!(error = chain(&error), "cannot resize a terminal");
         }
     }
 
@@ -352,7 +388,7 @@ fn limits(limits: &Limits) -> Vec<(supervised::Resource, u64)> {
         .collect()
 }
 
-fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
+pub(super) fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
     supervised::StopPolicy {
         signal: spec.stop_signal.0,
         mode: match spec.stop_mode {
@@ -363,7 +399,7 @@ fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
     }
 }
 
-fn ended(end: supervised::Ended) -> Ended {
+pub(super) fn ended(end: supervised::Ended) -> Ended {
     match end {
         supervised::Ended::Exited(record) => match record.outcome {
             supervised::Outcome::Exited(code) => Ended::Exit(ExitStatus::Code(code)),
@@ -382,8 +418,9 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// Something no other launch has: the run id must not be found in a process of a former daemon's launch.
+/// Something no other launch has: neither the run id nor the cgroup may be those of another daemon's launch.
 fn unique() -> String {
-    let time = WallTime::now().0;
-    format!("{time:x}-{}", std::process::id())
+    static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+    let (time, number) = (WallTime::now().0, LAUNCHES.fetch_add(1, Ordering::Relaxed));
+    format!("{time:x}-{}-{number}", std::process::id())
 }

@@ -2,7 +2,7 @@
 //!
 //! | found | wanted | not wanted |
 //! |---|---|---|
-//! | running | adopted; replaced if a changed spec was on its way | its stop is continued |
+//! | running | adopted; replaced if that or a restart was on its way | its stop is continued |
 //! | ended, nobody has dealt with it | its restart policy decides | stopped |
 //! | ended or failed before | completed or failed, as it was | stopped |
 //! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
@@ -46,6 +46,7 @@ impl Machine {
                 digest,
                 for_,
                 was_ready,
+                going,
                 restarts,
             } => {
                 service.generation = generation;
@@ -62,7 +63,7 @@ impl Machine {
                 up.was_ready = was_ready && !service.definition.oneshot;
                 service.series.streak = if was_ready && for_ >= STABLE { 0 } else { restarts };
                 service.series.window = Some(now.after(service.definition.startup_timeout));
-                let halt = (changed || !wanted).then_some(Halt::Asked);
+                let halt = (changed || going || !wanted).then_some(Halt::Asked);
                 service.phase = Phase::Active(Active {
                     stage: Stage::Up(up),
                     halt,

@@ -204,6 +204,8 @@ pub enum Recovered {
         for_: Duration,
         /// Whether it had become ready before.
         was_ready: bool,
+        /// Whether it was being stopped, to be started again.
+        going: bool,
         /// Restarts so far.
         restarts: u32,
     },

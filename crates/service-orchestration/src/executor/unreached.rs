@@ -1,0 +1,128 @@
+//! A service that runs, or may, but cannot be managed: its supervisor does not say who it is, or runs in another
+//! pid namespace. It counts as running, so that no second one is started beside it, until the run directory says
+//! that it is gone or lets itself be managed after all.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use command_executor::Supervisor;
+use command_executor::supervised::{self, AdoptError, Adopted, Supervised};
+use harness_model::WallTime;
+
+use super::process::{LOOK_AGAIN, ended, stop_policy};
+use super::{Instance, Order, SessionError};
+use crate::machine::Ended;
+use crate::words::chain;
+
+/// Stands for what holds the lock of a run directory.
+pub(super) struct UnreachedInstance {
+    run_dir: PathBuf,
+    stop: supervised::StopPolicy,
+    seen_at: WallTime,
+}
+
+impl UnreachedInstance {
+    pub(super) fn new(order: &Order, why: &AdoptError) -> Self {
+        let run_dir = order.run_dir.clone();
+        tracing::error!(run_dir = %run_dir.display(), error = chain(why), "a service cannot be managed");
+        Self {
+            run_dir,
+            stop: stop_policy(&order.spec),
+            seen_at: WallTime::now(),
+        }
+    }
+
+    async fn reached(&self) -> Result<Supervised, SessionError> {
+        let source = match Supervisor::adopt(&self.run_dir).await {
+            Ok(Adopted::Running(supervised)) => return Ok(supervised),
+            Ok(_) => std::io::ErrorKind::NotConnected.into(),
+            Err(error) => std::io::Error::other(error),
+        };
+        Err(SessionError {
+            operation: "reach its supervisor",
+            source,
+        })
+    }
+
+    fn refused(&self, operation: &str, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(run_dir = %self.run_dir.display(), operation, error = chain(error), "a service cannot be managed");
+    }
+}
+
+#[async_trait]
+impl Instance for UnreachedInstance {
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn root_pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn started_at(&self) -> WallTime {
+        self.seen_at
+    }
+
+    async fn wait(&self) -> Ended {
+        loop {
+            match Supervisor::adopt(&self.run_dir).await {
+                Ok(Adopted::Running(supervised)) => {
+                    if let Ok(end) = supervised.wait().await {
+                        return ended(end);
+                    }
+                }
+                Ok(Adopted::Ended(record)) => return ended(supervised::Ended::Exited(record)),
+                Ok(Adopted::SupervisorDied { .. }) => return Ended::SupervisorDied,
+                Ok(Adopted::Rebooted) => return Ended::Lost("the machine was rebooted".to_owned()),
+                Ok(Adopted::NeverStarted) => return Ended::Lost("it never came to run".to_owned()),
+                // Told when it was found.
+                Err(_) => {}
+            }
+            async_io::Timer::after(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn stop(&self) {
+        match self.reached().await {
+            Ok(supervised) => {
+                if let Err(error) = supervised.stop(self.stop).await {
+                    self.refused("stop", &error);
+                }
+            }
+            Err(error) => self.refused("stop", &error),
+        }
+    }
+
+    async fn kill(&self) {
+        match self.reached().await {
+            Ok(supervised) => {
+                if let Err(error) = supervised.kill().await {
+                    self.refused("kill", &error);
+                }
+            }
+            Err(error) => self.refused("kill", &error),
+        }
+    }
+
+    async fn write_stdin(&self, _: &[u8]) -> Result<(), SessionError> {
+        Err(SessionError {
+            operation: "write to stdin",
+            source: std::io::ErrorKind::NotConnected.into(),
+        })
+    }
+
+    async fn close_stdin(&self) {}
+
+    async fn resize(&self, _: u16, _: u16) {}
+
+    async fn signal(&self, signal: i32) -> Result<(), SessionError> {
+        let supervised = self.reached().await?;
+        supervised
+            .signal(signal, supervised::Scope::Main)
+            .await
+            .map_err(|error| SessionError {
+                operation: "send the signal",
+                source: std::io::Error::other(error),
+            })
+    }
+}

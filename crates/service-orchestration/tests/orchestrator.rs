@@ -1,0 +1,283 @@
+//! What a new orchestrator makes of what one left that was cut off at some instant.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+mod actor_support;
+
+use std::time::Duration;
+
+use actor_support::{
+    Heart, home, in_time, is_alive, kill, name, on, project, project_name, restarting, sh, sleeper,
+    spawn_on_smol,
+};
+use harness_model::spec::{Condition, HealthCheck, Probe, RestartMode};
+use harness_model::{Health, ServiceState};
+use service_orchestration::actor::StartOrder;
+use service_orchestration::layout::Layout;
+use service_registry::ChangeKind;
+
+/// Ignores the first signal for as long as the file is there.
+const RELUCTANT: &str = "trap 'while [ -e \"$0/hold\" ]; do sleep 0.02; done; exit 0' TERM; touch \"$0/up\"; while :; do sleep 0.02; done";
+
+async fn appears(path: &std::path::Path) {
+    in_time("a file", async {
+        while !path.exists() {
+            async_io::Timer::after(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+fn reluctant(home: &std::path::Path) -> harness_model::ServiceSpec {
+    sh(&RELUCTANT.replace("$0", home.to_str().unwrap()))
+}
+
+#[test]
+fn a_restart_that_was_cut_off_is_carried_on() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        std::fs::write(home.path().join("hold"), "").unwrap();
+        let spec = project(home.path(), &[("db", reluctant(home.path()))]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let old = first.running("db").await;
+        appears(&home.path().join("up")).await;
+        let order = StartOrder {
+            restart: true,
+            ..StartOrder::whole(spec.clone())
+        };
+        first.orchestrator.start(order).await.unwrap();
+        first
+            .until("db", "is being stopped", |record| {
+                record.state == ServiceState::Stopping
+            })
+            .await;
+        first.cut().await;
+        assert!(is_alive(old));
+
+        let second = Heart::new(home.path(), &spawn).await;
+        std::fs::remove_file(home.path().join("hold")).unwrap();
+        second
+            .until("db", "runs again", |r| {
+                r.generation == 2 && r.state == ServiceState::Running
+            })
+            .await;
+        assert!(!is_alive(old));
+        second.stop_all().await;
+        second.end().await;
+    });
+}
+
+#[test]
+fn a_stop_that_was_cut_off_is_carried_on() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        std::fs::write(home.path().join("hold"), "").unwrap();
+        let db = restarting(reluctant(home.path()), RestartMode::Always);
+        let api = on(sleeper(), "db", Condition::Started);
+        let spec = project(home.path(), &[("db", db), ("api", api)]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let (db, api) = (first.running("db").await, first.running("api").await);
+        appears(&home.path().join("up")).await;
+        let order = service_orchestration::actor::StopOrder {
+            project: project_name(),
+            targets: None,
+        };
+        first.orchestrator.stop(order).await.unwrap();
+        first
+            .until("db", "is being stopped", |record| !record.wanted)
+            .await;
+        first.cut().await;
+
+        let second = Heart::new(home.path(), &spawn).await;
+        std::fs::remove_file(home.path().join("hold")).unwrap();
+        for service in ["api", "db"] {
+            second
+                .until(service, "stopped", |record| record.state == ServiceState::Stopped)
+                .await;
+        }
+        assert!(!is_alive(db) && !is_alive(api));
+        second.end().await;
+    });
+}
+
+#[test]
+fn what_was_launched_and_not_yet_recorded_is_adopted_and_left_alone() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let mut db = sleeper();
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&project(home.path(), &[("db", db.clone())])).await;
+        let before = first.record("db");
+        db.env.insert("LOG_LEVEL".into(), "debug".into());
+        let spec = project(home.path(), &[("db", db)]);
+        first.start(&spec).await;
+        let pid = first.running("db").await;
+        let after = first.record("db");
+        assert_eq!((before.generation, after.generation), (1, 2));
+        let registry = first.registry.clone();
+        first.cut().await;
+        // As it was on disk after the order was accepted, and before the new generation was recorded.
+        let mut stale = (*before).clone();
+        stale.spec = after.spec.clone();
+        stale.digest = after.digest.clone();
+        stale.state = ServiceState::Stopping;
+        registry.upsert_service(stale, ChangeKind::State, "stopping");
+        registry.flush().await.unwrap();
+        drop(registry);
+
+        let second = Heart::new(home.path(), &spawn).await;
+        assert_eq!(second.running("db").await, pid);
+        second.start(&spec).await;
+        assert_eq!(second.pid("db"), pid);
+        second.stop_all().await;
+        assert!(!is_alive(pid));
+        second.end().await;
+    });
+}
+
+#[test]
+fn what_was_recorded_and_never_launched_is_launched() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let spec = project(home.path(), &[("db", sleeper())]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let record = first.record("db");
+        first.stop_all().await;
+        let registry = first.registry.clone();
+        first.cut().await;
+        let mut starting = (*record).clone();
+        starting.state = ServiceState::Starting;
+        starting.generation = 2;
+        starting.pid = None;
+        registry.upsert_service(starting, ChangeKind::State, "starting");
+        registry.flush().await.unwrap();
+        drop(registry);
+
+        let second = Heart::new(home.path(), &spawn).await;
+        let pid = second.running("db").await;
+        assert!(is_alive(pid) && second.record("db").generation > 2);
+        second.stop_all().await;
+        second.end().await;
+    });
+}
+
+#[test]
+fn what_ends_while_nobody_looks_is_restarted_by_its_policy_or_reported() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let services = [
+            ("again", restarting(sleeper(), RestartMode::OnFailure)),
+            ("once", sleeper()),
+        ];
+        let spec = project(home.path(), &services);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let pids = [first.running("again").await, first.running("once").await];
+        first.end().await;
+        pids.into_iter().for_each(kill);
+        let second = Heart::new(home.path(), &spawn).await;
+        second
+            .until("again", "was restarted", |record| record.restarts == 1)
+            .await;
+        assert_ne!(second.running("again").await, pids[0]);
+        let once = second
+            .until("once", "failed", |record| record.state == ServiceState::Failed)
+            .await;
+        assert!(
+            once.error.as_deref().unwrap().contains("SIGKILL"),
+            "{:?}",
+            once.error
+        );
+        second.stop_all().await;
+        second.end().await;
+    });
+}
+
+#[test]
+fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let mut chatty = sh(
+            "echo ready; i=0; while [ $i -lt 4000 ]; do echo filling $i; i=$((i+1)); done; echo full; exec sleep 1000",
+        );
+        chatty.logs.max_size = 16 << 10;
+        chatty.logs.max_files = 2;
+        chatty.health_check = Some(HealthCheck {
+            probe: Probe::Log("^ready$".to_owned()),
+            interval: Duration::from_millis(50),
+            timeout: Duration::from_millis(200),
+            retries: 1,
+            start_period: Duration::ZERO,
+        });
+        let spec = project(home.path(), &[("chatty", chatty)]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let pid = first.running("chatty").await;
+        let run_dir = Layout::new(home.path()).generation(&project_name(), &name("chatty"), 1);
+        in_time("rotation", async {
+            loop {
+                let lines = service_orchestration::logs::last_lines(&run_dir, 1)
+                    .await
+                    .unwrap();
+                if lines.first().is_some_and(|line| line.starts_with(b"full")) {
+                    break;
+                }
+                async_io::Timer::after(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        first.end().await;
+
+        let second = Heart::new(home.path(), &spawn).await;
+        second
+            .until("chatty", "is healthy", |record| record.health == Health::Healthy)
+            .await;
+        // Unhealthy would come after one interval and one timeout.
+        let unhealthy = async {
+            second
+                .until("chatty", "is unhealthy", |record| {
+                    record.health != Health::Healthy
+                })
+                .await;
+            panic!("it is not healthy any more");
+        };
+        let good = async_io::Timer::after(Duration::from_millis(600));
+        futures_lite::future::or(unhealthy, async { _ = good.await }).await;
+        assert_eq!(second.pid("chatty"), pid);
+        second.stop_all().await;
+        second.end().await;
+    });
+}
+
+#[test]
+fn old_run_directories_go_and_the_newest_stay() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let spec = project(home.path(), &[("db", sleeper())]);
+        let heart = Heart::new(home.path(), &spawn).await;
+        for _ in 0..12 {
+            heart.start(&spec).await;
+            heart.running("db").await;
+            heart.stop_all().await;
+        }
+        let kept = Layout::new(home.path()).generations(&project_name(), &name("db"));
+        assert_eq!(kept.last(), Some(&12));
+        assert!(kept.len() <= 10 && kept.len() >= 9, "{kept:?}");
+        heart.end().await;
+    });
+}
