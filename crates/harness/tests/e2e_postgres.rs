@@ -3,7 +3,6 @@
 //! Needs PostgreSQL's programs (Debian: postgresql), and fails without them: `cargo xtask test` installs them.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "this is test code, which fails by panicking"
 )]

@@ -1,10 +1,4 @@
 //! `examples/quickstart`, as somebody meets it who has just built harness.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "this is test code, which fails by panicking"
-)]
-
 mod common;
 
 use common::{Sandbox, eventually};
