@@ -20,7 +20,12 @@ impl Action for Double {
     type Event = String;
     type Output = u32;
 
-    async fn call(&self, _: &ActionContext, input: u32, events: EventSink<String>) -> Result<u32, ActionError> {
+    async fn call(
+        &self,
+        _: &ActionContext,
+        input: u32,
+        events: EventSink<String>,
+    ) -> Result<u32, ActionError> {
         events.send(&"doubling".to_owned()).await;
         Ok(input * 2)
     }
@@ -29,12 +34,21 @@ impl Action for Double {
 #[test]
 fn actions_are_listed_and_called_with_checked_input() {
     let daemon = Daemon::start(|builder| builder.action(Double));
-    let Response::Actions(actions) = daemon.ask(Request::Actions {}).unwrap() else { panic!() };
+    let Response::Actions(actions) = daemon.ask(Request::Actions {}).unwrap() else {
+        panic!()
+    };
     let names: Vec<&str> = actions.iter().map(|a| a.name.as_str()).collect();
     assert_eq!(names, ["double"]);
     assert_eq!(actions[0].input["type"], "integer");
-    let call = |input: serde_json::Value| Request::Action(ActionCall { name: "double".into(), input });
-    let Response::Action(output) = daemon.ask(call(21.into())).unwrap() else { panic!() };
+    let call = |input: serde_json::Value| {
+        Request::Action(ActionCall {
+            name: "double".into(),
+            input,
+        })
+    };
+    let Response::Action(output) = daemon.ask(call(21.into())).unwrap() else {
+        panic!()
+    };
     assert_eq!(output, 42);
     let error = daemon.ask(call("x".into())).unwrap_err();
     assert_eq!(error.code, ErrorCode::Invalid);
@@ -57,7 +71,10 @@ fn a_service_starts_is_left_alone_is_replaced_and_stops() {
     let db = spec.services.values_mut().next().unwrap();
     db.env.insert("LOG_LEVEL".into(), "debug".into());
     let third = daemon.start_project(&spec);
-    assert_eq!(third.services[0].change, Change::Replaced(vec!["env LOG_LEVEL added".into()]));
+    assert_eq!(
+        third.services[0].change,
+        Change::Replaced(vec!["env LOG_LEVEL added".into()])
+    );
     assert_ne!(third.services[0].view.pid, Some(pid));
     assert!(!common::is_alive(pid));
 
@@ -72,7 +89,11 @@ fn a_service_starts_is_left_alone_is_replaced_and_stops() {
 #[test]
 fn a_failing_start_says_why_and_what_is_blocked() {
     let daemon = Daemon::start(|builder| builder);
-    let mut api = service(&["sh", "-c", "echo starting >&2; echo FATAL: no database >&2; exit 3"]);
+    let mut api = service(&[
+        "sh",
+        "-c",
+        "echo starting >&2; echo FATAL: no database >&2; exit 3",
+    ]);
     api.startup_timeout = Duration::from_secs(5);
     let mut worker = service(&["sleep", "1000"]);
     worker.dependencies.push(common::started("api"));

@@ -26,7 +26,12 @@ pub(crate) struct Daemon {
 
 pub(crate) fn shim() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples").join("core_shim")
+    test.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples")
+        .join("core_shim")
 }
 
 impl Daemon {
@@ -38,11 +43,43 @@ impl Daemon {
         home: tempfile::TempDir,
         configure: impl FnOnce(DaemonBuilder) -> DaemonBuilder + Send + 'static,
     ) -> Self {
-        let builder = configure(DaemonBuilder::new("test-daemon", Home::at(home.path())).port(0).shim(shim()));
-        let thread = std::thread::spawn(move || smol::block_on(builder.run()).inspect_err(|error| eprintln!("daemon: {error:?}")));
-        let daemon = Self { home, thread: Some(thread) };
+        Self::spawn(home, configure, |daemon| smol::block_on(daemon.run()))
+    }
+
+    /// A daemon that another executor runs.
+    pub(crate) fn start_under(run: fn(DaemonBuilder) -> Result<(), DaemonError>) -> Self {
+        Self::spawn(tempfile::tempdir().unwrap(), |builder| builder, run)
+    }
+
+    fn spawn(
+        home: tempfile::TempDir,
+        configure: impl FnOnce(DaemonBuilder) -> DaemonBuilder + Send + 'static,
+        run: fn(DaemonBuilder) -> Result<(), DaemonError>,
+    ) -> Self {
+        let builder = configure(
+            DaemonBuilder::new("test-daemon", Home::at(home.path()))
+                .port(0)
+                .shim(shim()),
+        );
+        let thread =
+            std::thread::spawn(move || run(builder).inspect_err(|error| eprintln!("daemon: {error:?}")));
+        let daemon = Self {
+            home,
+            thread: Some(thread),
+        };
         daemon.wait_until_up();
         daemon
+    }
+
+    /// Waits until it has ended, as it was asked to.
+    pub(crate) fn join(mut self) {
+        let thread = self.thread.take().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !thread.is_finished() {
+            assert!(Instant::now() < deadline, "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        thread.join().unwrap().unwrap();
     }
 
     fn wait_until_up(&self) {
@@ -96,7 +133,11 @@ impl Daemon {
     }
 
     pub(crate) fn stop_all(&self) -> StopReport {
-        let request = StopRequest { project: selector(), services: Vec::new(), all: true };
+        let request = StopRequest {
+            project: selector(),
+            services: Vec::new(),
+            all: true,
+        };
         match self.ask(Request::Stop(request)).unwrap() {
             Response::Stop(report) => report,
             other => panic!("{other:?}"),
@@ -104,7 +145,10 @@ impl Daemon {
     }
 
     pub(crate) fn status(&self) -> Vec<ServiceView> {
-        let request = StatusRequest { project: selector(), services: Vec::new() };
+        let request = StatusRequest {
+            project: selector(),
+            services: Vec::new(),
+        };
         match self.ask(Request::Status(request)).unwrap() {
             Response::Status(report) => report.services,
             other => panic!("{other:?}"),
@@ -131,7 +175,12 @@ pub(crate) fn selector() -> ProjectSelector {
 }
 
 pub(crate) fn project(daemon: &Daemon, services: &[(&str, ServiceSpec)]) -> ProjectSpec {
-    let local = NetworkSpec { kind: NetworkKind::Local, subnet: None, config_path: None, nodes: Vec::new() };
+    let local = NetworkSpec {
+        kind: NetworkKind::Local,
+        subnet: None,
+        config_path: None,
+        nodes: Vec::new(),
+    };
     ProjectSpec {
         name: ProjectName::new("test").unwrap(),
         description: None,
@@ -139,7 +188,10 @@ pub(crate) fn project(daemon: &Daemon, services: &[(&str, ServiceSpec)]) -> Proj
         base_dir: daemon.home.path().to_owned(),
         secrets: Default::default(),
         networks: BTreeMap::from([(NetworkName::local(), local)]),
-        services: services.iter().map(|(name, spec)| (ServiceName::new(name).unwrap(), spec.clone())).collect(),
+        services: services
+            .iter()
+            .map(|(name, spec)| (ServiceName::new(name).unwrap(), spec.clone()))
+            .collect(),
     }
 }
 
