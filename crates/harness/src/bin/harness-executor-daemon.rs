@@ -6,6 +6,7 @@ use clap::Parser;
 use harness::actions::ServiceSignal;
 use harness_core::lifecycle::DaemonError;
 use harness_core::{DEFAULT_PORT, DaemonBuilder, Home};
+use service_orchestration::words::chain;
 
 /// Owns and supervises services; `harness` drives it. Typed by hand it runs in the foreground until Ctrl-C;
 /// services run on without it and the next one takes them over.
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error}"));
+            say(&format!("error: {}", chain(&error)));
             ExitCode::FAILURE
         }
     }

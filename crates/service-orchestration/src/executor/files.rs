@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use harness_model::spec::FileSpec;
 
 use super::LaunchError;
-use super::program::text;
+use super::program::{shown, text};
 
 /// Writes each rendered file beside its target and renames it over, so that no reader sees half a file. A file
 /// with a secret in it is readable by its owner alone.
@@ -24,7 +24,7 @@ pub(super) fn render(files: &[FileSpec], base: &Path, owner: Option<(u32, u32)>)
         let mode = if content.has_secret() { 0o600 } else { 0o644 };
         write(&target, text(content)?.as_bytes(), mode, owner).map_err(|source| LaunchError::Path {
             what: "file target",
-            path: target.clone(),
+            path: shown(&file.target, target),
             source,
         })?;
     }
@@ -77,4 +77,30 @@ pub(super) fn owner(user: &str) -> Option<(u32, u32)> {
             .then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))
             .flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, elsewhere) = (dir.path().join("conf/app.toml"), dir.path().join("elsewhere"));
+        fs::write(&elsewhere, "untouched").unwrap();
+        fs::create_dir(dir.path().join("conf")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &target).unwrap();
+        // What a former daemon of this pid may have left, or somebody laid out, under the names to come.
+        for number in 0..64 {
+            let left = format!("conf/app.toml.harness-{}-{number}", std::process::id());
+            std::os::unix::fs::symlink(&elsewhere, dir.path().join(left)).unwrap();
+        }
+        write(&target, b"secret", 0o600, None).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "secret");
+        let meta = fs::symlink_metadata(&target).unwrap();
+        assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o600);
+    }
 }

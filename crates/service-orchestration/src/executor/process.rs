@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use harness_model::spec::{self, Limits, ProcessSpec, ServiceKind};
 use harness_model::{ExitStatus, SecretString, ServiceSpec, WallTime};
 
 use super::environment::DEFAULT_PATH;
-use super::program::{check_folder, find, text};
+use super::program::{check_folder, find, redacted, text};
 use super::session::{CommandSession, exit_status};
 use super::unreached::UnreachedInstance;
 use super::{
@@ -69,8 +69,9 @@ fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchS
     let process = process(spec)?;
     let env = environment(order)?;
     let cwd = folder(process)?;
-    check_folder(&cwd)?;
-    let program = find(&text(&process.binary)?, path_of(&env), &cwd)?;
+    check_working_dir(process, &cwd)?;
+    let program = find(&text(&process.binary)?, path_of(&env), &cwd)
+        .map_err(|error| redacted(&process.binary, error))?;
     let owner = process.user.as_deref().and_then(files::owner);
     files::render(&spec.files, &cwd, owner)?;
     let run_id = format!(
@@ -363,6 +364,13 @@ fn folder(process: &ProcessSpec) -> Result<PathBuf, LaunchError> {
         .working_dir
         .as_ref()
         .map_or_else(|| Ok(PathBuf::from("/")), |dir| text(dir).map(PathBuf::from))
+}
+
+fn check_working_dir(process: &ProcessSpec, cwd: &Path) -> Result<(), LaunchError> {
+    check_folder(cwd).map_err(|error| match &process.working_dir {
+        Some(dir) => redacted(dir, error),
+        None => error,
+    })
 }
 
 fn limits(limits: &Limits) -> Vec<(supervised::Resource, u64)> {

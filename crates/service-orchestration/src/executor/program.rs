@@ -14,6 +14,31 @@ pub(super) fn text(template: &Template) -> Result<String, LaunchError> {
     })
 }
 
+/// How a path that came of a template stands in an error: with secrets in it, as the template shows itself.
+pub(super) fn shown(template: &Template, path: PathBuf) -> PathBuf {
+    if template.has_secret() {
+        PathBuf::from(template.to_string())
+    } else {
+        path
+    }
+}
+
+/// An error about a path that came of a template, without the secrets of it.
+pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
+    match error {
+        LaunchError::Path { what, path, source } => LaunchError::Path {
+            what,
+            path: shown(template, path),
+            source,
+        },
+        LaunchError::NotInPath { path, .. } if template.has_secret() => LaunchError::NotInPath {
+            program: template.to_string(),
+            path,
+        },
+        other => other,
+    }
+}
+
 /// The path of a program: with a slash as it is (relative to `base`), without looked up in `path`.
 ///
 /// # Errors
@@ -84,5 +109,22 @@ mod tests {
             error.to_string().starts_with("binary /no/such: No such file"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn errors_about_paths_do_not_show_the_secrets_in_them() {
+        let base = Path::new("/");
+        for secret in ["/no/hunter2", "hunter2"] {
+            let template = Template::secret(secret);
+            let error = redacted(&template, find(secret, "/nowhere", base).unwrap_err());
+            let (words, debug) = (error.to_string(), format!("{error:?}"));
+            assert!(
+                !words.contains("hunter2") && !debug.contains("hunter2"),
+                "{debug}"
+            );
+        }
+        let plain = Template::from("/no/such");
+        let error = redacted(&plain, find("/no/such", "", base).unwrap_err());
+        assert!(error.to_string().contains("/no/such"));
     }
 }
