@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness_model::{ProjectName, ServiceName, ServiceState, WallTime};
+use harness_model::{ProjectName, Redactor, ServiceName, ServiceState, WallTime};
 use harness_wire::message::{
     Change, ChangeEvent, ChangeKind, ErrorBody, ErrorCode, PathStep, PlanStep, PortConflict, PortView,
     Progress, ProgressPhase, ServiceView, WaitingFor,
@@ -12,8 +12,8 @@ use service_orchestration::actor::{OrderError, PlannedChange};
 use service_orchestration::machine::{self, Timing};
 use service_registry::record::{ProjectRecord, ServiceRecord};
 
-/// How a client sees a service.
-pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
+/// How a client sees a service. What went wrong is told in the words of programs, who may have put a secret in.
+pub fn view(record: &ServiceRecord, redactor: &Redactor, now: WallTime) -> ServiceView {
     let live = record.state.is_live();
     ServiceView {
         name: record.name.clone(),
@@ -49,7 +49,7 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
             .exit
             .filter(|_| !live)
             .and_then(harness_model::ExitStatus::signal),
-        error: record.error.clone(),
+        error: record.error.as_deref().map(|error| redactor.redact(error)),
         in_file: record.in_file,
     }
 }
@@ -64,8 +64,17 @@ fn host(record: &ServiceRecord) -> String {
 }
 
 /// Where a service of a running operation has got to. `began`: when the operation did.
-pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: WallTime) -> Progress {
-    let reason = || record.error.clone().unwrap_or_else(|| record.state.to_string());
+pub fn progress(
+    record: &ServiceRecord,
+    change: Change,
+    redactor: &Redactor,
+    began: WallTime,
+    now: WallTime,
+) -> Progress {
+    let reason = || match &record.error {
+        Some(error) => redactor.redact(error),
+        None => record.state.to_string(),
+    };
     let left = |at: Option<WallTime>| at.map_or(0, |at| millis(at.since(now)));
     let phase = match record.state {
         _ if record.ready => ProgressPhase::Ready { change },
@@ -80,7 +89,7 @@ pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: Wa
                 .collect(),
         ),
         ServiceState::Starting | ServiceState::Running | ServiceState::Unknown => ProgressPhase::Starting {
-            last_probe: probe_line(record),
+            last_probe: probe_line(record).map(|line| redactor.redact(&line)),
             left_ms: left(record.startup_deadline),
         },
         ServiceState::Restarting => ProgressPhase::Retrying {
@@ -96,7 +105,7 @@ pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: Wa
         _ => began,
     };
     Progress {
-        view: view(record, now),
+        view: view(record, redactor, now),
         phase,
         elapsed_ms: millis(now.since(since)),
     }
@@ -133,7 +142,7 @@ pub fn plan(steps: &[PlannedChange]) -> Vec<PlanStep> {
 }
 
 /// A change of the registry as an event.
-pub fn change_event(change: &service_registry::Change) -> ChangeEvent {
+pub fn change_event(change: &service_registry::Change, redactor: &Redactor) -> ChangeEvent {
     use service_registry::ChangeKind as Kind;
     ChangeEvent {
         sequence: change.sequence,
@@ -148,8 +157,11 @@ pub fn change_event(change: &service_registry::Change) -> ChangeEvent {
             Kind::Adopted => ChangeKind::Adopted,
             Kind::Project => ChangeKind::Project,
         },
-        message: change.message.clone(),
-        view: change.record.as_ref().map(|record| view(record, change.time)),
+        message: redactor.redact(&change.message),
+        view: change
+            .record
+            .as_ref()
+            .map(|record| view(record, redactor, change.time)),
     }
 }
 

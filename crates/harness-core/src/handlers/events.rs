@@ -17,10 +17,6 @@ pub(super) async fn events(context: &Context, request: &EventsRequest, responder
         // Finds misspelt names, with a suggestion.
         context.services(project, &request.services)?;
     }
-    let redactor = project
-        .as_ref()
-        .map(|project| context.redactor(project))
-        .unwrap_or_default();
     let asked = |change: &Change| {
         project.as_ref().is_none_or(|project| change.project == *project)
             && (request.services.is_empty()
@@ -43,8 +39,7 @@ pub(super) async fn events(context: &Context, request: &EventsRequest, responder
             };
             match item {
                 Item::Change(change) if asked(&change) => {
-                    let mut event = convert::change_event(&change);
-                    event.message = redactor.redact(&event.message);
+                    let event = convert::change_event(&change, &context.redactor(&change.project));
                     stream::tell(responder, Event::Change(event)).await;
                 }
                 Item::Change(_) => {}

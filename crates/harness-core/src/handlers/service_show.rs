@@ -48,7 +48,7 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
     };
     let dependencies = spec.dependencies.iter();
     ServiceDetail {
-        view: convert::view(record, WallTime::now()),
+        view: convert::view(record, &redactor, WallTime::now()),
         generation: record.generation,
         started_at: record.started_at,
         command,

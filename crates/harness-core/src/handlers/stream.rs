@@ -83,7 +83,14 @@ impl<'a> Followed<'a> {
     fn progress(&self, service: &ServiceName) -> Option<Progress> {
         let change = self.changes.get(service)?.clone();
         let record = self.context.registry.service(&self.operation.project, service)?;
-        Some(convert::progress(&record, change, self.began, WallTime::now()))
+        let redactor = self.context.redactor(&self.operation.project);
+        Some(convert::progress(
+            &record,
+            change,
+            &redactor,
+            self.began,
+            WallTime::now(),
+        ))
     }
 }
 

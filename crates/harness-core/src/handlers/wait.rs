@@ -24,14 +24,18 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
             // What will never get there is told by its state, like what did.
             if all || records.iter().any(|record| never(context, record, request.until)) {
                 let now = WallTime::now();
-                let services = records.iter().map(|record| convert::view(record, now)).collect();
+                let redactor = context.redactor(&project.name);
+                let view = |record: &Arc<ServiceRecord>| convert::view(record, &redactor, now);
+                let services = records.iter().map(view).collect();
                 return Ok(Response::Status(StatusReport {
                     project: project.name.clone(),
                     services,
                 }));
             }
+            let redactor = context.redactor(&project.name);
             for record in records.iter().filter(|record| !holds(record, request.until)) {
-                let progress = convert::progress(record, Change::Unchanged, began, WallTime::now());
+                let progress =
+                    convert::progress(record, Change::Unchanged, &redactor, began, WallTime::now());
                 stream::tell(responder, Event::Progress(progress)).await;
             }
             changes.next().await;

@@ -141,9 +141,7 @@ fn events(context: &Context, record: &ServiceRecord) -> Vec<ChangeEvent> {
             && change.project == record.project
             && change.service.as_ref() == Some(&record.name)
         {
-            let mut event = convert::change_event(&change);
-            event.message = redactor.redact(&event.message);
-            events.push(event);
+            events.push(convert::change_event(&change, &redactor));
         }
     }
     let surplus = events.len().saturating_sub(EVENTS);
