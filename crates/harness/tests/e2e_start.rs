@@ -202,6 +202,7 @@ services:
     type: process
     binary: sleep
     args: [1000]
+    restart: on-failure
   follower:
     type: process
     binary: sleep
@@ -231,6 +232,16 @@ services:
     let after = sandbox.pids();
     assert_ne!(after["db"], before["db"]);
     assert_ne!(after["follower"], before["follower"]);
+    assert_eq!(after["bystander"], before["bystander"]);
+
+    // The same when the policy restarts it.
+    let before = after;
+    proc::kill(u32::try_from(before["db"]).unwrap());
+    let after = eventually("both have come back", || {
+        let pids = sandbox.pids();
+        let came_back = |name: &str| pids.get(name).is_some_and(|pid| *pid != before[name]);
+        (came_back("db") && came_back("follower")).then_some(pids)
+    });
     assert_eq!(after["bystander"], before["bystander"]);
 }
 

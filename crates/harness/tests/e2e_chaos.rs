@@ -1,0 +1,148 @@
+//! Never orphaned, never doubled: whatever is killed, at whatever instant.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "this is test code, which fails by panicking"
+)]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use common::{PATIENCE, Sandbox, eventually, proc};
+
+const SERVICES: usize = 8;
+
+/// Services in four rows of two; each can be told by its arguments.
+fn file() -> String {
+    let mut file = "version: \"1.0\"\nname: chaos\nservices:\n".to_owned();
+    for number in 0..SERVICES {
+        let after = match number.checked_sub(2) {
+            Some(before) => format!(", dependencies: [s{before}]"),
+            None => String::new(),
+        };
+        let script = format!("echo up; exec sleep 5000{number}");
+        writeln!(
+            file,
+            "  s{number}: {{type: process, binary: sh, args: [-c, '{script}'], restart: always, \
+             health_check: {{log: up}}{after}}}"
+        )
+        .unwrap();
+    }
+    file
+}
+
+/// How many processes of this service there are.
+fn running(sandbox: &Sandbox, number: usize) -> usize {
+    // The shell before it has the same words at its end.
+    let words = format!("sleep 5000{number}");
+    let processes = sandbox.processes();
+    processes
+        .iter()
+        .filter(|process| process.command.ends_with(&words))
+        .count()
+}
+
+/// Instants from a fixed seed: spread over the time that a start takes.
+fn instants(count: usize) -> impl Iterator<Item = Duration> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..count).map(move |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Duration::from_micros(state % 120_000)
+    })
+}
+
+fn each_runs_once(sandbox: &Sandbox, when: &str) {
+    for number in 0..SERVICES {
+        assert_eq!(
+            running(sandbox, number),
+            1,
+            "s{number} {when}: {:?}",
+            sandbox.processes()
+        );
+    }
+}
+
+#[test]
+fn a_daemon_killed_at_any_instant_of_a_start_doubles_nothing() {
+    let sandbox = Sandbox::with_file("chaos_start", &file());
+    sandbox.ok(&["daemon", "start"]);
+    for instant in instants(8) {
+        let start = sandbox.spawn(&["start", "-d"]);
+        // The instant itself is the input here, so this sleep is not for luck.
+        std::thread::sleep(instant);
+        if let Some(daemon) = sandbox.daemon_pid() {
+            proc::kill(daemon);
+            eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
+        }
+        start.wait(PATIENCE);
+    }
+    sandbox.ok(&["start"]);
+    each_runs_once(&sandbox, "after a start");
+    let pids = sandbox.pids();
+    sandbox.ok(&["start"]).says("nothing changed");
+    assert_eq!(sandbox.pids(), pids);
+    sandbox.ok(&["stop", "--all"]);
+    assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
+}
+
+#[test]
+fn a_daemon_killed_at_any_instant_of_a_stop_orphans_nothing() {
+    let sandbox = Sandbox::with_file("chaos_stop", &file());
+    for instant in instants(5) {
+        sandbox.ok(&["start"]);
+        each_runs_once(&sandbox, "after a start");
+        let stop = sandbox.spawn(&["stop", "--all"]);
+        std::thread::sleep(instant);
+        if let Some(daemon) = sandbox.daemon_pid() {
+            proc::kill(daemon);
+            eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
+        }
+        stop.wait(PATIENCE);
+        sandbox.ok(&["stop", "--all"]);
+        assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
+    }
+}
+
+#[test]
+fn shims_services_and_the_daemon_killed_together_come_back_once() {
+    let sandbox = Sandbox::with_file("chaos_all", &file());
+    sandbox.ok(&["start"]);
+    for round in 0..4_usize {
+        let pids: Vec<u32> = sandbox
+            .pids()
+            .values()
+            .map(|pid| u32::try_from(*pid).unwrap())
+            .collect();
+        let daemon = sandbox.daemon_pid().unwrap();
+        let shims: Vec<u32> = pids.iter().filter_map(|pid| proc::parent(*pid)).collect();
+        for (number, (pid, shim)) in pids.iter().zip(&shims).enumerate() {
+            if number == SERVICES / 2 {
+                proc::kill(daemon);
+            }
+            match (number + round) % 3 {
+                0 => proc::kill(*pid),
+                1 => proc::kill(*shim),
+                _ => {}
+            }
+        }
+        eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
+        sandbox.ok(&["start"]);
+        eventually("every service is healthy again", || {
+            sandbox
+                .status()
+                .values()
+                .all(|service| service["status"] == "running" && service["health"] == "healthy")
+                .then_some(())
+        });
+        each_runs_once(&sandbox, &format!("after round {round}"));
+    }
+    sandbox.ok(&["stop", "--all"]);
+    assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
+}
