@@ -281,3 +281,33 @@ fn old_run_directories_go_and_the_newest_stay() {
         heart.end().await;
     });
 }
+
+#[test]
+fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let spec = project(home.path(), &[("db", restarting(sleeper(), RestartMode::Always))]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let pid = first.running("db").await;
+        first.end().await;
+        // Its supervisor is alive and nothing says who it is.
+        let run_dir = Layout::new(home.path()).generation(&project_name(), &name("db"), 1);
+        let identity = run_dir.join("identity");
+        let hidden = run_dir.join("hidden");
+        std::fs::rename(&identity, &hidden).unwrap();
+        let second = Heart::new(home.path(), &spawn).await;
+        let record = second
+            .until("db", "has no known pid", |record| record.pid.is_none())
+            .await;
+        assert_eq!((record.generation, record.state), (1, ServiceState::Running));
+        assert!(is_alive(pid));
+        // Once it can be reached again, it can be stopped.
+        std::fs::rename(&hidden, &identity).unwrap();
+        second.stop_all().await;
+        assert!(!is_alive(pid));
+        assert_eq!(second.record("db").generation, 1);
+        second.end().await;
+    });
+}
