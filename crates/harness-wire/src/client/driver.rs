@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,6 +136,22 @@ pub(super) async fn drive(socket: Socket, teardown: Teardown, outgoings: Outgoin
     }
 }
 
+/// A daemon that was killed says no goodbye, in TLS or TCP: that is no failure of the connection.
+fn lost(error: Error) -> Disconnect {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Disconnect::Closed,
+        Error::Io(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ) =>
+        {
+            Disconnect::Closed
+        }
+        error => Disconnect::Transport(Box::new(error)),
+    }
+}
+
 async fn read(socket: &mut WebSocketReceiver<TlsStream<TcpStream>>, shared: &Shared) -> Disconnect {
     while let Some(message) = socket.next().await {
         let handled = match message {
@@ -143,8 +160,7 @@ async fn read(socket: &mut WebSocketReceiver<TlsStream<TcpStream>>, shared: &Sha
                 .map(|frame| data(frame, shared))
                 .map_err(Disconnect::MalformedFrame),
             Ok(_) => Ok(()),
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Err(Disconnect::Closed),
-            Err(error) => Err(Disconnect::Transport(Box::new(error))),
+            Err(error) => Err(lost(error)),
         };
         if let Err(why) = handled {
             return why;

@@ -181,6 +181,10 @@ impl CliError {
     fn hint(&self, ui: &Ui) -> Option<String> {
         match self {
             Self::Client(ClientError::Refused(body)) => body.hint.clone().or_else(|| refusal_hint(body, ui)),
+            Self::Client(ClientError::Disconnected(_)) => Some(format!(
+                "services run on; {} starts a daemon that takes over",
+                ui.command("status")
+            )),
             Self::Config(LoadError::NotFound { .. }) => {
                 Some("harness init writes one; -c FILE names another".to_owned())
             }
