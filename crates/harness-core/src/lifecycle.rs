@@ -307,7 +307,7 @@ impl Running {
         self.tasks.run(serve.or(signalled).or(asked)).await;
         // Gone before the lock is, so that nobody reads it and finds no daemon.
         DaemonInfo::remove(&self.context.home);
-        if let Err(error) = self.context.registry.flush().await {
+        if let Err(error) = self.context.registry.close().await {
             tracing::error!(error = chain(&error), "the last state could not be written");
         }
         tracing::info!("ended");

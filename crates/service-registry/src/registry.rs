@@ -269,6 +269,17 @@ impl Registry {
         self.shared.store.flush().await
     }
 
+    /// Writes what is pending and closes the store, though others still hold the registry: for the end of a
+    /// program. What is written after that is not kept.
+    ///
+    /// # Errors
+    /// When the last write failed: what it held is lost with the program.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let registry = self.clone();
+        blocking::unblock(move || registry.shared.store.close()).await;
+        self.last_error().map_or(Ok(()), Err)
+    }
+
     /// Why the last attempt to write to the disk failed; `None` if it succeeded.
     pub fn last_error(&self) -> Option<StoreError> {
         self.shared.store.last_error()

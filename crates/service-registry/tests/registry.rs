@@ -239,3 +239,16 @@ fn a_damaged_store_is_told_of() {
     assert!(opened.set_aside.is_some_and(|aside| aside.exists()));
     assert!(opened.registry.projects().is_empty());
 }
+
+#[test]
+fn a_closed_registry_leaves_its_file_to_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let registry = open(&path);
+    registry.upsert_project(project_record("shop"), "started");
+    block_on(registry.close()).unwrap();
+    // The first handle is still there, and no longer in the way.
+    let next = open(&path);
+    assert!(next.project(&project("shop")).is_some());
+    assert!(block_on(registry.flush()).is_err());
+}

@@ -21,7 +21,7 @@ mod rows;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use harness_model::{ProjectName, ServiceName};
@@ -37,7 +37,7 @@ use writer::Queue;
 pub struct Store {
     path: PathBuf,
     queue: Arc<Queue>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A store that has been opened.
@@ -95,7 +95,7 @@ impl Store {
         let store = Self {
             path,
             queue,
-            writer: Some(writer),
+            writer: Mutex::new(Some(writer)),
         };
         Ok(Opened {
             store,
@@ -164,6 +164,18 @@ impl Store {
         self.queue.last_error()
     }
 
+    /// Writes what is pending and closes the file, as dropping it does; what is submitted after that is not kept.
+    /// Blocks on the disk.
+    pub fn close(&self) {
+        self.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!(path = %self.path.display(), "the state store's writer panicked");
+        }
+    }
+
     /// How many transactions have been committed since it was opened.
     pub fn commits(&self) -> u64 {
         self.queue.commits()
@@ -172,11 +184,6 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.queue.close();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!(path = %self.path.display(), "the state store's writer panicked");
-        }
+        self.close();
     }
 }

@@ -61,8 +61,12 @@ impl Queue {
 
     pub(super) fn ask_for_write(&self) -> Receiver<Answer> {
         let (sender, receiver) = async_channel::bounded(1);
-        self.lock().waiting.push(sender);
-        self.bell.notify_one();
+        let mut state = self.lock();
+        // Once closed nobody answers any more: the dropped sender says so.
+        if !state.closing {
+            state.waiting.push(sender);
+            self.bell.notify_one();
+        }
         receiver
     }
 
