@@ -233,7 +233,10 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     for stack in builder.stacks {
         let order = StartOrder::whole(stack.project(home.path()));
         if let Err(error) = tasks.run(context.orchestrator.start(order)).await {
-            tracing::error!(error = chain(&error), "the daemon's own services cannot be started");
+            tracing::error!(
+                error = chain(&error),
+                "the daemon's own services cannot be started"
+            );
         }
     }
     Ok(Running {

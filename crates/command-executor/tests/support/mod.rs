@@ -14,7 +14,12 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The real shim, built as an example of this crate.
 pub(crate) fn shim() -> PathBuf {
     let me = std::env::current_exe().unwrap();
-    let shim = me.parent().unwrap().parent().unwrap().join("examples/executor_shim");
+    let shim = me
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/executor_shim");
     assert!(
         shim.exists(),
         "{} is missing: cargo build --examples",

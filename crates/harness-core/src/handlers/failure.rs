@@ -73,7 +73,9 @@ async fn last_lines(context: &Context, record: &ServiceRecord) -> Vec<String> {
                     .collect();
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(error = chain(&error), run_dir = %run_dir.display(), "cannot read a log"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), run_dir = %run_dir.display(), "cannot read a log")
+            }
         }
     }
     Vec::new()

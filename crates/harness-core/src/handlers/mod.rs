@@ -69,7 +69,11 @@ pub enum After {
 pub async fn handle(context: Arc<Context>, request: Request, responder: Responder) -> After {
     let ends_daemon = matches!(request, Request::DaemonStop(_));
     let answer = dispatch(&context, request, &responder).await;
-    let after = if ends_daemon && answer.is_ok() { After::EndDaemon } else { After::GoOn };
+    let after = if ends_daemon && answer.is_ok() {
+        After::EndDaemon
+    } else {
+        After::GoOn
+    };
     if let Err(error) = responder.respond(answer).await {
         tracing::debug!(error = chain(&error), "an answer did not reach its client");
     }

@@ -17,7 +17,12 @@ pub const LONG: Duration = Duration::from_secs(20);
 /// The shim's program: the example of the same build.
 pub fn shim_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("examples/shim_under_test");
+    let path = test
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/shim_under_test");
     assert!(
         path.exists(),
         "{} is not built: run the tests without --test",

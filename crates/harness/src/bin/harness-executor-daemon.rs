@@ -35,7 +35,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), DaemonError> {
     let home = Home::from_environment()?;
     if !arguments.background {
-        say(&format!("harness-executor-daemon: home {}; Ctrl-C ends it, services run on", home.path().display()));
+        say(&format!(
+            "harness-executor-daemon: home {}; Ctrl-C ends it, services run on",
+            home.path().display()
+        ));
     }
     let daemon = DaemonBuilder::new("harness-executor-daemon", home)
         .port(arguments.port)

@@ -243,7 +243,12 @@ pub(crate) fn now() -> u64 {
 /// The real shim, built as an example of this crate.
 fn supervisor() -> Supervisor {
     let me = std::env::current_exe().unwrap();
-    let shim = me.parent().unwrap().parent().unwrap().join("examples/orchestration_shim");
+    let shim = me
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/orchestration_shim");
     assert!(
         shim.exists(),
         "{} is missing: cargo build --examples",

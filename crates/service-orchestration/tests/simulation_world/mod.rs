@@ -522,7 +522,9 @@ impl World {
                             digest: process.digest,
                             for_: self.now.since(at),
                             was_ready,
-                            going: last.state == ServiceState::Stopping && last.failure.is_none() && last.wanted,
+                            going: last.state == ServiceState::Stopping
+                                && last.failure.is_none()
+                                && last.wanted,
                             restarts,
                         }
                     }
