@@ -14,7 +14,7 @@
 //! | [`lifecycle`] | from the first line to the last |
 //! | [`handlers`] | one file a verb |
 //! | [`convert`] | between the domain and the wire, here alone |
-//! | [`background`], [`connect`] | the client's side: finding a daemon, starting one |
+//! | [`background`], [`mod@connect`] | the client's side: finding a daemon, starting one |
 
 pub mod action;
 pub mod background;
