@@ -368,3 +368,17 @@ services:
     });
     sandbox.ok(&["events", "phoenix"]).says("unhealthy");
 }
+
+#[test]
+fn a_missing_env_file_is_fine_to_validate_and_not_to_start() {
+    let sandbox = Sandbox::with_file(
+        "missing_env_file",
+        "name: envfile\nservices:\n  api:\n    type: process\n    binary: sleep\n    args: [1000]\n    env_file: missing.env\n",
+    );
+    sandbox.ok(&["validate"]);
+    let start = sandbox.harness(&["start"]).code(2);
+    assert!(start.stderr.contains("services.yaml:7:15"), "{start}");
+    assert!(start.stderr.contains("missing.env"), "{start}");
+    sandbox.write("missing.env", "A=1\n");
+    sandbox.ok(&["start"]);
+}

@@ -18,7 +18,7 @@ use harness_wire::message::{
     StopRequest,
 };
 
-use super::backend::{Call, Client, ClientError, Item, Loaded};
+use super::backend::{Call, Client, ClientError, Item, LoadError, Loaded};
 use super::context::{Context, environment};
 use super::display::Display;
 use super::error::CliError;
@@ -212,12 +212,15 @@ pub(crate) async fn stop(
 /// A start request for a file that was read: templates rendered, the environment added.
 ///
 /// # Errors
-/// When a file template cannot be used.
+/// When a file template or an env file cannot be used.
 pub(crate) fn start_request(
     context: &Context,
     loaded: Loaded,
     services: Vec<ServiceName>,
 ) -> Result<StartRequest, CliError> {
+    if !loaded.missing_files.is_empty() {
+        return Err(LoadError::Invalid(loaded.missing_files).into());
+    }
     let mut project: ProjectSpec = loaded.project;
     let ours = environment();
     harness_config::load_files(&mut project, &ours)?;

@@ -60,8 +60,7 @@ impl Driver {
             });
         }
         let planned = self.planned(&name, steps, &prepared);
-        let record = self.project_record(&order.project);
-        self.registry.upsert_project(record, "started");
+        self.record_project(&order.project);
         self.projects
             .entry(name.clone())
             .or_insert_with(|| new_project(&name));
@@ -112,14 +111,21 @@ impl Driver {
         self.perform_all(project, effects);
     }
 
-    fn project_record(&self, spec: &ProjectSpec) -> ProjectRecord {
+    /// Keeps what the project is now; a start by the same file says nothing new.
+    fn record_project(&self, spec: &ProjectSpec) {
         let known = self.registry.project(&spec.name);
-        ProjectRecord {
+        let (created_at, message) = match &known {
+            Some(known) if known.spec == *spec => return,
+            Some(known) => (known.created_at, "its file changed"),
+            None => (WallTime::now(), "started for the first time"),
+        };
+        let record = ProjectRecord {
             name: spec.name.clone(),
             source: spec.source.clone(),
             spec: spec.clone(),
-            created_at: known.map_or_else(WallTime::now, |known| known.created_at),
-        }
+            created_at,
+        };
+        self.registry.upsert_project(record, message);
     }
 
     fn check_name(&self, order: &StartOrder) -> Result<(), OrderError> {

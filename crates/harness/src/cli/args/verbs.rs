@@ -72,7 +72,7 @@ pub(crate) struct StartArgs {
 /// Arguments of `stop`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StopArgs {
-    /// Which services, and what depends on them
+    /// Which services; what depends on them runs on
     #[arg(conflicts_with = "all")]
     pub(crate) services: Vec<ServiceName>,
     /// The whole project
