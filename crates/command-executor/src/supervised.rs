@@ -37,7 +37,7 @@ pub use harness_shim::identity::{Identity, ProcessId};
 pub use harness_shim::run_dir::{
     ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode, StopPolicy, TtySize,
 };
-pub use harness_shim::tree::LeftoversError;
+pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, kill_all};
 pub use launch::LaunchError;
 
 /// Launches services under one shim binary.

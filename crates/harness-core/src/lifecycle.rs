@@ -22,7 +22,7 @@ use harness_model::WallTime;
 use harness_wire::tls::{TlsDir, TlsError};
 use service_orchestration::Orchestrator;
 use service_orchestration::actor::StartOrder;
-use service_orchestration::executor::{Executors, ProcessExecutor};
+use service_orchestration::executor::{Executor, Executors, ProcessExecutor};
 use service_orchestration::layout::Layout;
 use service_orchestration::ports;
 use service_orchestration::words::chain;
@@ -168,6 +168,8 @@ struct Running {
     signals: Signals,
     shutdown: async_channel::Receiver<()>,
     tasks: Arc<Tasks<'static>>,
+    /// Whose commands (probes, hooks, execs) end with the daemon.
+    commands: Arc<ProcessExecutor>,
     program: String,
 }
 
@@ -198,7 +200,8 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     }
     let registry = opened.registry;
     let layout = Layout::new(home.path());
-    let process = Arc::new(ProcessExecutor::new(Supervisor::new(shim)));
+    let process = Arc::new(ProcessExecutor::new(Supervisor::new(shim), home.path()));
+    let commands = Arc::clone(&process);
     let executors = builder
         .executors
         .into_iter()
@@ -246,6 +249,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         signals,
         shutdown,
         tasks,
+        commands,
         program: builder.program,
     })
 }
@@ -308,6 +312,7 @@ impl Running {
             }
         };
         self.tasks.run(serve.or(signalled).or(asked)).await;
+        self.commands.end_leftover_commands().await;
         // Gone before the lock is, so that nobody reads it and finds no daemon.
         DaemonInfo::remove(&self.context.home);
         if let Err(error) = self.context.registry.close().await {

@@ -229,3 +229,24 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+#[test]
+fn a_replaced_secret_stays_hidden_in_the_logs_it_left() {
+    let file = |token: &str| {
+        format!(
+            "name: rotated\nservices:\n  api:\n    type: process\n    binary: sh\n    \
+             args: [-c, 'echo token is $TOKEN; exec sleep 1000']\n    env: {{TOKEN: {token}}}\n    \
+             health_check: {{log: token is}}\n"
+        )
+    };
+    let sandbox = Sandbox::with_file("rotated_secret", &file("first-of-its-kind"));
+    sandbox.ok(&["start"]);
+    sandbox.write("services.yaml", &file("second-of-its-kind"));
+    sandbox.ok(&["start"]).tells("env TOKEN changed");
+    let logs = sandbox.ok(&["logs"]);
+    assert_eq!(logs.stdout.matches("token is •••").count(), 2, "{logs}");
+    // Also for a daemon that never saw the first one.
+    sandbox.ok(&["daemon", "restart"]);
+    let logs = sandbox.ok(&["logs"]);
+    assert_eq!(logs.stdout.matches("token is •••").count(), 2, "{logs}");
+}

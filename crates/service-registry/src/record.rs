@@ -84,6 +84,8 @@ pub struct ServiceRecord {
     pub last_probe: Option<String>,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
+    /// Secrets of earlier specs, which its kept logs may still hold.
+    pub retired_secrets: Arc<Vec<SecretString>>,
     /// Why it failed for good, in whatever form the orchestrator wants it back.
     pub failure: Option<serde_json::Value>,
 }
@@ -134,6 +136,7 @@ impl ServiceRecord {
             startup_deadline: None,
             last_probe: None,
             waiting: Vec::new(),
+            retired_secrets: Arc::default(),
             failure: None,
         }
     }

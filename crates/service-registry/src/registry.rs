@@ -296,7 +296,8 @@ impl Registry {
 fn share(earlier: &ServiceRecord, record: &mut ServiceRecord) -> bool {
     let mut same = earlier.digest == record.digest
         && earlier.addresses == record.addresses
-        && earlier.dependency_addresses == record.dependency_addresses;
+        && earlier.dependency_addresses == record.dependency_addresses
+        && earlier.retired_secrets == record.retired_secrets;
     if *earlier.spec == *record.spec {
         record.spec = Arc::clone(&earlier.spec);
     } else {

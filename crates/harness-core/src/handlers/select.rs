@@ -97,7 +97,7 @@ impl Context {
         convert::order_error(error, &services, &projects)
     }
 
-    /// Hides the secrets of a project in free text: those of its specs, and what its services inherit under the
+    /// Hides the secrets of a project in free text: those of its specs, present and past, and what its services inherit under the
     /// name of a secret.
     pub(super) fn redactor(&self, project: &ProjectName) -> Redactor {
         let listed = self
@@ -113,7 +113,10 @@ impl Context {
             .flat_map(|record| record.environment.iter())
             .filter(|(name, _)| is_secret(name))
             .map(|(_, value)| value.clone());
-        let secrets: Vec<SecretString> = written.chain(inherited).collect();
+        let retired = records
+            .iter()
+            .flat_map(|record| record.retired_secrets.iter().cloned());
+        let secrets: Vec<SecretString> = written.chain(inherited).chain(retired).collect();
         Redactor::new(&secrets)
     }
 }

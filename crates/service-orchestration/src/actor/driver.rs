@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_channel::{Receiver, Sender, WeakSender};
-use async_executor::Executor as Tasks;
+use async_executor::{Executor as Tasks, Task};
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
 use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
@@ -30,6 +30,8 @@ pub(super) struct Prepared {
     pub(super) inherited: Arc<BTreeMap<String, SecretString>>,
     pub(super) dependency_addresses: BTreeMap<String, String>,
     pub(super) addresses: ServiceAddresses,
+    /// Secrets of earlier specs, which kept logs may still hold.
+    pub(super) retired_secrets: Arc<Vec<SecretString>>,
 }
 
 /// A generation that was launched and is not known to be gone.
@@ -40,6 +42,8 @@ pub(super) struct Live {
     /// A stop was asked for before the launch was answered.
     pub(super) stop_when_launched: bool,
     pub(super) prober: Option<Arc<Prober>>,
+    /// The probe in flight: dropped, and its command ended, with the generation.
+    pub(super) probing: Option<Task<()>>,
 }
 
 /// What the actor keeps of a service beside its machine.
@@ -303,13 +307,21 @@ impl Driver {
 
     /// Runs a task whose message goes to the inbox.
     pub(super) fn spawn_message(&self, task: impl Future<Output = Option<Message>> + Send + 'static) {
+        self.message_task(task).detach();
+    }
+
+    /// The same for a task that may become pointless: dropping it ends it.
+    pub(super) fn message_task(
+        &self,
+        task: impl Future<Output = Option<Message>> + Send + 'static,
+    ) -> Task<()> {
         let inbox = self.inbox.clone();
-        self.spawn(async move {
+        self.tasks.spawn(async move {
             let message = task.await;
             if let (Some(message), Some(inbox)) = (message, inbox.upgrade()) {
                 // A closed inbox means that the daemon ends; the next one finds out for itself.
                 let _ = inbox.send(message).await;
             }
-        });
+        })
     }
 }

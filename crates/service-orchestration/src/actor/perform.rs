@@ -74,6 +74,7 @@ impl Driver {
             instance: None,
             stop_when_launched: false,
             prober,
+            probing: None,
         };
         if let Some(entry) = self
             .projects
@@ -236,7 +237,8 @@ impl Driver {
             .and_then(|live| live.prober.clone());
         let Some(prober) = prober else { return };
         let (project, limiter) = (project.clone(), self.limiter.clone());
-        self.spawn_message(async move {
+        let of = (project.clone(), service.clone());
+        let task = self.message_task(async move {
             let outcome = prober.probe(&limiter).await;
             Some(Message::Machine {
                 project,
@@ -247,6 +249,9 @@ impl Driver {
                 },
             })
         });
+        if let Some(live) = self.live(&of.0, &of.1, generation) {
+            live.probing = Some(task);
+        }
     }
 
     fn watch(&mut self, project: &ProjectName, service: ServiceName, generation: u64, pattern: LogPattern) {

@@ -27,6 +27,7 @@ impl Driver {
             environment: Arc::clone(&prepared.inherited),
             dependency_addresses: prepared.dependency_addresses.clone(),
             addresses: prepared.addresses.clone(),
+            retired_secrets: Arc::clone(&prepared.retired_secrets),
             wanted: snapshot.wanted,
             in_file: snapshot.defined,
             state: snapshot.state,

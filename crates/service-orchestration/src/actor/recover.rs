@@ -16,6 +16,9 @@ use crate::machine::{Ended, Event, FailureCause, Recovered};
 impl Driver {
     /// Looks for every recorded service, all at once, and tells the machines before the first order is taken.
     pub(super) async fn recover(&mut self) {
+        for executor in self.executors.all() {
+            executor.end_leftover_commands().await;
+        }
         for project in self.registry.projects() {
             self.projects
                 .insert(project.name.clone(), new_project(&project.name));
@@ -76,6 +79,7 @@ impl Driver {
                     instance: Some(Arc::clone(&instance)),
                     stop_when_launched: false,
                     prober,
+                    probing: None,
                 });
                 let running_for = WallTime::now().since(instance.started_at());
                 self.follow(&record.project, &record.name, generation, instance);
@@ -226,5 +230,6 @@ fn prepared(record: &ServiceRecord) -> Prepared {
         inherited: Arc::clone(&record.environment),
         dependency_addresses: record.dependency_addresses.clone(),
         addresses: record.addresses.clone(),
+        retired_secrets: Arc::clone(&record.retired_secrets),
     }
 }

@@ -23,6 +23,9 @@ const EAGER: std::time::Duration = std::time::Duration::from_millis(10);
 /// The same for probes that run a command.
 const EAGER_COMMAND: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// Retired secrets remembered of a service: more than its kept generations can hold in practice.
+const RETIRED_SECRETS: usize = 64;
+
 impl Driver {
     pub(super) fn start(&mut self, order: StartOrder) -> Result<Operation, OrderError> {
         let name = order.project.name.clone();
@@ -186,6 +189,7 @@ impl Driver {
                 continue;
             };
             let dependency_addresses = address::environment(&dependencies);
+            let retired_secrets = self.retired_secrets(&project.name, name, &spec);
             let spec = Arc::new(spec);
             let prepared = Prepared {
                 spec,
@@ -193,10 +197,36 @@ impl Driver {
                 inherited,
                 dependency_addresses,
                 addresses: own,
+                retired_secrets,
             };
             out.insert(name.clone(), prepared);
         }
         Ok(out)
+    }
+
+    /// The secrets that a service had and no longer has, the newest last.
+    fn retired_secrets(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+    ) -> Arc<Vec<SecretString>> {
+        let Some(before) = self.registry.service(project, service) else {
+            return Arc::default();
+        };
+        let (had, has) = (before.spec.secrets(), spec.secrets());
+        if had.iter().all(|secret| has.contains(secret)) {
+            return Arc::clone(&before.retired_secrets);
+        }
+        let mut retired: Vec<SecretString> = before.retired_secrets.to_vec();
+        for secret in had {
+            if !has.contains(&secret) && !retired.contains(&secret) {
+                retired.push(secret);
+            }
+        }
+        let surplus = retired.len().saturating_sub(RETIRED_SECRETS);
+        retired.drain(..surplus);
+        Arc::new(retired)
     }
 
     /// Finds the ports of the plan that somebody else holds.

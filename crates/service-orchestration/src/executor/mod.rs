@@ -239,6 +239,9 @@ pub enum Found {
 pub trait Executor: Send + Sync {
     /// The types it runs, as written after `type:`.
     fn types(&self) -> &'static [&'static str];
+    /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
+    /// adopted or launched: a hook must not run twice at a time.
+    async fn end_leftover_commands(&self) {}
     /// Launches a generation.
     ///
     /// # Errors
@@ -275,6 +278,11 @@ impl Executors {
             self.0.insert(type_name, Arc::clone(&executor));
         }
         self
+    }
+
+    /// Every executor, once for each of its types.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
+        self.0.values()
     }
 
     /// The executor of a service.

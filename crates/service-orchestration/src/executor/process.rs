@@ -36,17 +36,20 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct ProcessExecutor {
     supervisor: Supervisor,
     commands: command_executor::Executor,
+    /// Marks the commands of this home's daemons, so that the next daemon finds what a killed one left.
+    mark: Arc<str>,
     /// Where services get a cgroup of their own, if that is possible here.
     cgroups: Option<PathBuf>,
 }
 
 impl ProcessExecutor {
-    /// Under this supervisor.
-    pub fn new(supervisor: Supervisor) -> Self {
+    /// Under this supervisor, for the daemon of this home.
+    pub fn new(supervisor: Supervisor, home: &Path) -> Self {
         let commands = command_executor::Executor::local().with_shim(supervisor.shim());
         Self {
             supervisor,
             commands,
+            mark: format!("commands of {}", home.display()).into(),
             cgroups: supervised::delegated_base(),
         }
     }
@@ -60,6 +63,11 @@ impl ProcessExecutor {
                 .as_ref()?
                 .join(format!("harness-{name}-{}", unique())),
         )
+    }
+
+    async fn command_in_place(&self, order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
+        let (order, place_command, mark) = (order.clone(), command.clone(), Arc::clone(&self.mark));
+        unblock(move || self::command(&order, &place_command, &mark)).await
     }
 }
 
@@ -109,7 +117,7 @@ fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchS
 }
 
 /// The command as it runs in the service's place. Looks at the disk: for a thread that may wait.
-fn command(order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
+fn command(order: &Order, command: &PlaceCommand, mark: &str) -> Result<Command, LaunchError> {
     let process = process(&order.spec)?;
     let mut env = environment(order)?;
     env.extend(
@@ -134,6 +142,7 @@ fn command(order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError
             env.into_iter()
                 .map(|(name, value)| (name, value.expose().to_owned())),
         )
+        .env(supervised::RUN_ID_VARIABLE, mark)
         .cwd(cwd)
         .stdin(if command.stdin {
             StdinMode::Piped
@@ -149,15 +158,24 @@ fn command(order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError
     Ok(out)
 }
 
-async fn command_in_place(order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
-    let (order, place_command) = (order.clone(), command.clone());
-    unblock(move || self::command(&order, &place_command)).await
-}
-
 #[async_trait]
 impl Executor for ProcessExecutor {
     fn types(&self) -> &'static [&'static str] {
         &["process"]
+    }
+
+    async fn end_leftover_commands(&self) {
+        let mark = Arc::clone(&self.mark);
+        match unblock(move || supervised::kill_all(&mark, None)).await {
+            Ok(0) => {}
+            Ok(killed) => tracing::info!(killed, "ended the commands of a former daemon"),
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "cannot end the commands of a former daemon"
+                );
+            }
+        }
     }
 
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
@@ -203,7 +221,7 @@ impl Executor for ProcessExecutor {
         let program = command.words.first().cloned().unwrap_or_default();
         let running = self
             .commands
-            .spawn(command_in_place(order, command).await?)
+            .spawn(self.command_in_place(order, command).await?)
             .map_err(|source| LaunchError::Command { program, source })?;
         Ok(Box::new(CommandSession::new(running)))
     }
@@ -217,7 +235,7 @@ impl Executor for ProcessExecutor {
         let program = command.words.first().cloned().unwrap_or_default();
         match self
             .commands
-            .run(command_in_place(order, command).await?, Some(timeout))
+            .run(self.command_in_place(order, command).await?, Some(timeout))
             .await
         {
             Ok(output) => {

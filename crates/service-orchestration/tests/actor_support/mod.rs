@@ -64,7 +64,8 @@ impl Heart {
     /// Over this home, after it has taken over what is there.
     pub(crate) async fn new(home: &Path, spawn: &Spawn) -> Self {
         let registry = Registry::open(home.join("state")).await.unwrap().registry;
-        let executors = Executors::default().with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()))));
+        let executors =
+            Executors::default().with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()), home)));
         let (orchestrator, driver) = Orchestrator::new(registry.clone(), executors, Layout::new(home));
         let (cut, cuts) = async_channel::bounded::<()>(1);
         let (end, ended) = async_channel::bounded::<()>(1);

@@ -22,6 +22,8 @@ pub(super) struct SpecRow {
     addresses: ServiceAddresses,
     #[serde(default)]
     dependency_addresses: BTreeMap<String, String>,
+    #[serde(default)]
+    retired_secrets: Arc<Vec<SecretString>>,
 }
 
 /// What changes while it runs.
@@ -63,6 +65,7 @@ impl SpecRow {
             environment: Arc::clone(&record.environment),
             addresses: record.addresses.clone(),
             dependency_addresses: record.dependency_addresses.clone(),
+            retired_secrets: Arc::clone(&record.retired_secrets),
         }
     }
 }
@@ -123,6 +126,7 @@ pub(super) fn join(
         launched_digest: status.launched_digest,
         addresses: spec.addresses,
         dependency_addresses: spec.dependency_addresses,
+        retired_secrets: spec.retired_secrets,
         ready: status.ready,
         retry_at: status.retry_at,
         startup_deadline: status.startup_deadline,
