@@ -92,7 +92,7 @@ fn a_reader_that_stands_still_slows_nobody() {
         (2_000_000 - gaps..=2_000_000).contains(&sum),
         "{sum}; shown {shown}\n{stderr}"
     );
-    reader.signal(Signal::INT);
+    reader.signal(Signal::TERM);
     reader.wait(PATIENCE);
 }
 
@@ -203,7 +203,7 @@ services:
     eventually("it starts over", || {
         (follower.stdout().matches("| n 1\n").count() == 2).then_some(())
     });
-    follower.signal(Signal::INT);
+    follower.signal(Signal::TERM);
     follower.wait(PATIENCE);
 }
 

@@ -63,6 +63,6 @@ fn the_verbs_of_its_header_work() {
     eventually("logs -f shows a new letter", || {
         follow.stdout().contains("wrote letter").then_some(())
     });
-    follow.signal(rustix::process::Signal::INT);
+    follow.signal(rustix::process::Signal::TERM);
     office.ok(&["stop", "--all"]);
 }

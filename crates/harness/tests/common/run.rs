@@ -57,7 +57,7 @@ impl Output {
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (command, code, elapsed) = (&self.command, self.code, self.elapsed);
-        let (stdout, stderr) = (&self.stdout, &self.stderr);
+        let (stdout, stderr) = (end(&self.stdout), end(&self.stderr));
         write!(
             f,
             "`{command}` ended with {code:?} after {elapsed:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}"
@@ -149,6 +149,7 @@ impl Running {
             Some(output) => output,
             None => {
                 let (stdout, stderr) = (self.stdout(), self.stderr());
+                let (stdout, stderr) = (end(&stdout), end(&stderr));
                 let command = &self.command;
                 panic!("`{command}` runs for longer than {limit:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}")
             }
@@ -178,6 +179,13 @@ impl Running {
             elapsed: self.started.elapsed(),
         })
     }
+}
+
+/// The end of an output, for a message: some tests read hundreds of megabytes.
+fn end(text: &str) -> &str {
+    let start = text.len().saturating_sub(8 * 1024);
+    let start = (start..text.len()).find(|at| text.is_char_boundary(*at));
+    &text[start.unwrap_or(0)..]
 }
 
 impl Drop for Running {
