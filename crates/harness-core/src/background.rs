@@ -11,6 +11,7 @@ use std::time::Duration;
 use command_executor::process::{ProcessEvent, SpawnError};
 use command_executor::{Command, Executor};
 use futures_lite::FutureExt;
+use harness_model::spec::InheritEnv;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon_info::DaemonInfo;
@@ -27,19 +28,7 @@ const SHIM: &str = "harness-shim";
 
 /// Whether the daemon inherits this variable: what the starter's shell knows besides is none of its business.
 fn is_inherited(name: &str) -> bool {
-    const NAMES: [&str; 10] = [
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "SHELL",
-        "LANG",
-        "TZ",
-        "TMPDIR",
-        "HARNESS_PORT",
-        "HARNESS_LOG",
-    ];
-    NAMES.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
+    matches!(name, "HARNESS_PORT" | "HARNESS_LOG") || InheritEnv::Minimal.takes(name)
 }
 
 /// What a daemon that was started in the background says of its start.

@@ -36,7 +36,7 @@ fn check(what: &'static str, text: &str) -> Result<(), InvalidName> {
         return fail("it is longer than 63 characters");
     }
     if !first.is_ascii_alphanumeric() {
-        return fail("it must begin with a letter or digit");
+        return fail("it must begin with a letter (a-z, A-Z) or digit");
     }
     if text.contains('.') {
         return fail(

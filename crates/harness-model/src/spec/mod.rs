@@ -3,6 +3,9 @@
 //! Every string that a user may put `${service.ip}` into is a [`Template`]. Relative paths have been made
 //! absolute against the file's folder, `~` expanded, `${VAR}` substituted.
 
+mod container;
+mod inherit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{NetworkName, PortName, ProjectName, ServiceName};
 use crate::template::Template;
+
+pub use container::{BuildSpec, ComposeSpec, DockerSpec};
+pub use inherit::InheritEnv;
 
 /// A whole project: what one file (or several merged ones) describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -184,67 +190,6 @@ pub struct Limits {
     pub cpu_seconds: Option<u64>,
 }
 
-/// A container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DockerSpec {
-    /// The image to run; `None` when it is built without a name.
-    pub image: Option<Template>,
-    /// How to build the image.
-    pub build: Option<BuildSpec>,
-    /// Replaces the image's CMD.
-    pub command: Option<Vec<Template>>,
-    /// Replaces the image's ENTRYPOINT.
-    pub entrypoint: Option<Vec<Template>>,
-    /// `source:target[:ro]`, as written after substitution.
-    pub volumes: Vec<Template>,
-    /// The user inside the container.
-    pub user: Option<Template>,
-    /// The folder inside the container.
-    pub working_dir: Option<Template>,
-    /// CPU share as a decimal number of cores, kept as written.
-    pub cpus: Option<String>,
-    /// Memory limit in bytes.
-    pub memory: Option<u64>,
-    /// Process limit.
-    pub pids: Option<u64>,
-    /// Folders in memory.
-    pub tmpfs: Vec<String>,
-    /// `name:address` entries for its hosts file.
-    pub extra_hosts: Vec<Template>,
-    /// Labels of the container.
-    pub labels: BTreeMap<String, Template>,
-    /// Whether an init reaps zombies in it.
-    pub init: bool,
-    /// Full access to the host; only when written out.
-    pub privileged: bool,
-    /// Capabilities to add.
-    pub cap_add: Vec<String>,
-    /// Capabilities to drop.
-    pub cap_drop: Vec<String>,
-}
-
-/// How an image is built.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BuildSpec {
-    /// The build context.
-    pub context: PathBuf,
-    /// The Dockerfile, within the context.
-    pub dockerfile: Option<String>,
-    /// Build arguments.
-    pub args: BTreeMap<String, Template>,
-    /// The stage to build.
-    pub target: Option<String>,
-}
-
-/// Services of an existing compose file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ComposeSpec {
-    /// The compose file.
-    pub file: PathBuf,
-    /// Which of its services; empty: all.
-    pub services: Vec<String>,
-}
-
 /// A package deployed to a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PackageSpec {
@@ -260,19 +205,6 @@ pub struct PackageSpec {
     pub args: Vec<Template>,
     /// Commands that must exist on the node.
     pub requires: Vec<String>,
-}
-
-/// What a service takes from the environment of whoever started it, besides what every program needs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InheritEnv {
-    /// Only what every program needs (PATH, HOME, LANG, …).
-    #[default]
-    Minimal,
-    /// These variables too.
-    Only(BTreeSet<String>),
-    /// Everything.
-    All,
 }
 
 /// A file rendered from a template before its service starts.
