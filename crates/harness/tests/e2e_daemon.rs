@@ -361,3 +361,32 @@ fn a_project_is_known_by_the_file_it_came_from() {
     sandbox.ok(&["-p", "lasting", "stop", "--all"]);
     sandbox.ok(&["-p", "second", "stop", "--all"]);
 }
+
+#[test]
+fn services_of_a_lost_store_are_managed_again() {
+    let sandbox = Sandbox::with_file("daemon_lost_store", FILE);
+    for how in ["truncated", "garbage", "removed"] {
+        sandbox.ok(&["start", "counter", "ender"]);
+        let before = sandbox.pids();
+        assert_eq!(before.len(), 2, "{before:?}");
+        kill_daemon(&sandbox);
+        let state = sandbox.home().join("state");
+        match how {
+            "truncated" => std::fs::File::options()
+                .write(true)
+                .open(&state)
+                .unwrap()
+                .set_len(700)
+                .unwrap(),
+            "garbage" => std::fs::write(&state, "not a database").unwrap(),
+            _ => std::fs::remove_file(&state).unwrap(),
+        }
+        // Nothing is started twice, nothing is forgotten, and stopping leaves nothing behind.
+        sandbox.ok(&["start", "counter", "ender"]);
+        assert_eq!(sandbox.pids(), before, "{how}");
+        sandbox.ok(&["stop", "--all"]);
+        for pid in before.values() {
+            assert!(!proc::is_alive(u32::try_from(*pid).unwrap()), "{how}");
+        }
+    }
+}

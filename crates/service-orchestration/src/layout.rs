@@ -18,6 +18,11 @@ impl Layout {
         }
     }
 
+    /// The folder of all projects.
+    pub fn projects(&self) -> &Path {
+        &self.projects
+    }
+
     /// The folder of a project.
     pub fn project(&self, project: &ProjectName) -> PathBuf {
         self.projects.join(project.as_str())

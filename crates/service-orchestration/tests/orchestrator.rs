@@ -12,14 +12,16 @@ mod actor_support;
 use std::time::Duration;
 
 use actor_support::{
-    Heart, home, in_time, is_alive, kill, name, on, project, project_name, restarting, sh, sleeper,
+    Heart, finished, home, in_time, is_alive, kill, name, on, project, project_name, restarting, sh, sleeper,
     spawn_on_smol,
 };
 use harness_model::spec::{Condition, HealthCheck, Probe, RestartMode};
 use harness_model::{Health, ServiceState};
-use service_orchestration::actor::StartOrder;
+use service_orchestration::actor::{StartOrder, StopOrder};
 use service_orchestration::layout::Layout;
+use service_orchestration::machine::{Change, Outcome};
 use service_registry::ChangeKind;
+use service_registry::record::ServiceRecord;
 
 /// Ignores the first signal for as long as the file is there.
 const RELUCTANT: &str = "trap 'while [ -e \"$0/hold\" ]; do sleep 0.02; done; exit 0' TERM; touch \"$0/up\"; while :; do sleep 0.02; done";
@@ -309,5 +311,74 @@ fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
         assert!(!is_alive(pid));
         assert_eq!(second.record("db").generation, 1);
         second.end().await;
+    });
+}
+
+#[test]
+fn what_a_lost_store_knew_is_found_on_the_disk() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let mut once = sh("exit 0");
+        once.oneshot = true;
+        let spec = project(
+            home.path(),
+            &[
+                ("db", restarting(sleeper(), RestartMode::Always)),
+                ("once", once),
+                ("gone", restarting(sleeper(), RestartMode::Always)),
+            ],
+        );
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let (db, gone) = (first.running("db").await, first.running("gone").await);
+        let stop = StopOrder {
+            project: project_name(),
+            targets: Some([name("gone")].into()),
+        };
+        let stopped = in_time("stop", first.orchestrator.stop(stop)).await.unwrap();
+        assert_eq!(finished(&stopped).await, Outcome::Done);
+        assert!(!is_alive(gone));
+        first.cut().await;
+        std::fs::write(home.path().join("state"), "garbage".repeat(1000)).unwrap();
+
+        let second = Heart::new(home.path(), &spawn).await;
+        assert_eq!(second.running("db").await, db);
+        let completed = |record: &ServiceRecord| record.state == ServiceState::Completed;
+        second.until("once", "is known to be done", completed).await;
+        // Whether it was wanted is lost with the store.
+        let at_rest = |record: &ServiceRecord| record.state == ServiceState::Stopped;
+        second.until("gone", "stays stopped", at_rest).await;
+        let changes = second.start(&spec).await;
+        assert_eq!(changes["db"], Change::Unchanged, "{changes:?}");
+        assert_eq!(changes["once"], Change::Unchanged, "{changes:?}");
+        assert_eq!(second.pid("db"), db);
+        second.stop_all().await;
+        assert!(!is_alive(db));
+        second.end().await;
+    });
+}
+
+#[test]
+fn what_is_kept_beside_services_is_for_their_owner_alone_and_goes_with_them() {
+    use std::os::unix::fs::PermissionsExt;
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let heart = Heart::new(home.path(), &spawn).await;
+        heart.start(&project(home.path(), &[("db", sleeper())])).await;
+        let folder = Layout::new(home.path()).service(&project_name(), &name("db"));
+        for file in [folder.join("record.json"), folder.join("../project.json")] {
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
+        heart.stop_all().await;
+        heart.cut().await;
+        std::fs::remove_file(home.path().join("state")).unwrap();
+        std::fs::write(folder.join("record.json"), "{").unwrap();
+        let again = Heart::new(home.path(), &spawn).await;
+        assert!(again.registry.project(&project_name()).is_some());
+        assert!(again.registry.services(&project_name()).is_empty());
+        again.end().await;
     });
 }

@@ -15,6 +15,7 @@ mod driver;
 mod orders;
 mod perform;
 mod probes;
+mod rebuild;
 mod record;
 mod recover;
 mod start;

@@ -7,9 +7,11 @@ use blocking::unblock;
 use futures_lite::future::zip;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::ChangeKind;
+use service_registry::record::ServiceRecord;
 
 use super::driver::{Driver, Live};
 use super::probes::{Prober, watch_log};
+use super::rebuild::keep_service;
 use super::{Launch, Message, OperationEvent};
 use crate::executor::{Instance, PlaceCommand};
 use crate::machine::{Effect, Event, Hook, LogPattern};
@@ -83,8 +85,14 @@ impl Driver {
         {
             entry.live = Some(live);
         }
+        let record = self
+            .record(project, &service)
+            .map(|record| ServiceRecord { generation, ..record });
         let (layout, project) = (self.layout.clone(), project.clone());
         self.spawn_message(async move {
+            let beside = layout.clone();
+            // Before there is anything to be found.
+            unblock(move || record.iter().for_each(|record| keep_service(&beside, record))).await;
             let (pruned, of) = (project.clone(), service.clone());
             // Many files may have to go, which the launch does not wait for; its answer does, so that no later
             // generation is there yet.

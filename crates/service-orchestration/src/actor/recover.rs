@@ -1,7 +1,9 @@
-//! Taking over what a former daemon left: every recorded service is looked for where it ran.
+//! Taking over what a former daemon left: every recorded service is looked for where it ran, those included
+//! that only the disk remembers (see `rebuild`).
 
 use std::sync::Arc;
 
+use blocking::unblock;
 use harness_model::ServiceState;
 use harness_model::WallTime;
 use service_registry::ChangeKind;
@@ -19,29 +21,41 @@ impl Driver {
         for executor in self.executors.all() {
             executor.end_leftover_commands().await;
         }
+        let (layout, registry) = (self.layout.clone(), self.registry.clone());
+        let lost = unblock(move || super::rebuild::lost(&layout, &registry)).await;
         for project in self.registry.projects() {
             self.projects
                 .insert(project.name.clone(), new_project(&project.name));
         }
         let (sender, found) = async_channel::unbounded();
+        let mut records = Vec::new();
         for project in self.registry.projects() {
-            for record in self.registry.services(&project.name) {
-                let prepared = prepared(&record);
-                // A launch is on disk before its record is: the newest folder counts.
-                let on_disk = self.layout.generations(&record.project, &record.name);
-                let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
-                let order = Arc::new(self.order(&record.project, &record.name, &prepared, generation));
-                let executor = self.executors.of(&record.spec).map(Arc::clone);
-                let sender = sender.clone();
-                self.spawn(async move {
-                    let found = match executor {
-                        Ok(executor) if generation > 0 => executor.adopt(&order).await,
-                        _ => Found::NeverStarted,
-                    };
-                    // The receiver is held until every sender is gone.
-                    let _ = sender.send((record, prepared, order, found)).await;
-                });
-            }
+            let known = self.registry.services(&project.name);
+            records.extend(known.into_iter().map(|record| (record, false)));
+        }
+        records.extend(lost.into_iter().map(|record| (Arc::new(record), true)));
+        for (record, was_lost) in records {
+            let prepared = prepared(&record);
+            // A launch is on disk before its record is: the newest folder counts.
+            let on_disk = self.layout.generations(&record.project, &record.name);
+            let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
+            let order = Arc::new(self.order(&record.project, &record.name, &prepared, generation));
+            let executor = self.executors.of(&record.spec).map(Arc::clone);
+            let (sender, registry) = (sender.clone(), self.registry.clone());
+            self.spawn(async move {
+                let found = match executor {
+                    Ok(executor) if generation > 0 => executor.adopt(&order).await,
+                    _ => Found::NeverStarted,
+                };
+                let record = match was_lost {
+                    true => found_again(&record, generation, &found).map(|record| {
+                        registry.upsert_service(record, ChangeKind::Registered, "found on the disk")
+                    }),
+                    false => Some(record),
+                };
+                // The receiver is held until every sender is gone.
+                let _ = sender.send((record, prepared, order, found)).await;
+            });
         }
         drop(sender);
         let mut all = Vec::new();
@@ -49,7 +63,9 @@ impl Driver {
             all.push(one);
         }
         for (record, prepared, order, found) in all {
-            self.recovered(&record, prepared, order, found);
+            if let Some(record) = record {
+                self.recovered(&record, prepared, order, found);
+            }
         }
     }
 
@@ -143,6 +159,26 @@ impl Driver {
             },
         );
     }
+}
+
+/// The record of a service that the store had lost, by what was found of it; `None` for one that has ended and
+/// is not in its file: it may have been forgotten on purpose.
+fn found_again(lost: &ServiceRecord, generation: u64, found: &Found) -> Option<ServiceRecord> {
+    let mut record = lost.clone();
+    match found {
+        Found::Running(_) => record.wanted = true,
+        _ if !record.in_file => return None,
+        Found::Ended { ended, .. } if record.spec.oneshot && succeeded(ended) => {
+            (record.wanted, record.generation) = (true, generation);
+            record.state = ServiceState::Completed;
+        }
+        _ => record.wanted = false,
+    }
+    Some(record)
+}
+
+fn succeeded(ended: &Ended) -> bool {
+    matches!(ended, Ended::Exit(exit) if exit.success())
 }
 
 /// Whether the former daemon was on the way to the next start of a generation that it had stopped itself, or

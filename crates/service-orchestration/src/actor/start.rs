@@ -128,6 +128,7 @@ impl Driver {
             spec: spec.clone(),
             created_at,
         };
+        super::rebuild::keep_project(&self.layout, &record);
         self.registry.upsert_project(record, message);
     }
 

@@ -1,0 +1,150 @@
+//! What lies beside the run directories, so that services are known again when the store that knew them is lost.
+//!
+//! ```text
+//! projects/<project>/project.json             the project, written when it changes
+//! projects/<project>/<service>/record.json    the service as it was last launched
+//! ```
+//!
+//! The store is the truth; these are read only for what it does not know: it was damaged and set aside, or
+//! removed, or the daemon was killed before its first write. What runs then is adopted. What does not run is
+//! not started by itself, since nobody knows any more whether it was wanted.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use harness_model::ServiceState;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use service_registry::Registry;
+use service_registry::record::{ProjectRecord, ServiceRecord};
+
+use crate::layout::Layout;
+
+/// The only format there is.
+const FORMAT: u32 = 1;
+
+/// Neither is a possible name of a service or a generation.
+const PROJECT_FILE: &str = "project.json";
+const SERVICE_FILE: &str = "record.json";
+
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    format: u32,
+    record: T,
+}
+
+/// Keeps a project beside its services. A failure is told and costs only what a lost store would need.
+pub(super) fn keep_project(layout: &Layout, record: &ProjectRecord) {
+    keep(&layout.project(&record.name), PROJECT_FILE, record);
+}
+
+/// Keeps a service beside its run directories; see [`keep_project`].
+pub(super) fn keep_service(layout: &Layout, record: &ServiceRecord) {
+    keep(
+        &layout.service(&record.project, &record.name),
+        SERVICE_FILE,
+        record,
+    );
+}
+
+fn keep(folder: &Path, name: &str, record: &impl Serialize) {
+    if let Err(error) = write(folder, name, record) {
+        let path = folder.join(name);
+        tracing::warn!(path = %path.display(), %error, "cannot keep a copy for the case that the store is lost");
+    }
+}
+
+/// All or nothing, for the owner alone: it holds the secrets of its service.
+fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let new = folder.join(format!("{name}.new"));
+    let json = serde_json::to_vec(&Kept {
+        format: FORMAT,
+        record,
+    })?;
+    // One that a killed daemon left half written.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(&json)?;
+    std::fs::rename(&new, folder.join(name))
+}
+
+/// What cannot be read is told and passed over.
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read what was kept of a service");
+            return None;
+        }
+    };
+    match serde_json::from_slice::<Kept<T>>(&bytes) {
+        Ok(kept) if kept.format == FORMAT => Some(kept.record),
+        Ok(kept) => {
+            tracing::warn!(path = %path.display(), format = kept.format, "what was kept of a service has an unknown format");
+            None
+        }
+        Err(error) => {
+            // Where, and not what stands there: that may be a secret.
+            let (line, column) = (error.line(), error.column());
+            tracing::warn!(path = %path.display(), line, column, "what was kept of a service is damaged");
+            None
+        }
+    }
+}
+
+/// Tells the registry the projects that it does not know and that lie on the disk, and returns the services that
+/// it does not know, as they were last launched.
+pub(super) fn lost(layout: &Layout, registry: &Registry) -> Vec<ServiceRecord> {
+    let mut services = Vec::new();
+    for folder in folders(layout.projects()) {
+        let Some(kept) = read::<ProjectRecord>(&folder.join(PROJECT_FILE)) else {
+            continue;
+        };
+        if layout.project(&kept.name) != folder {
+            continue;
+        }
+        let project = match registry.project(&kept.name) {
+            Some(known) => known,
+            None => registry.upsert_project(kept, "found again on the disk; the store did not know it"),
+        };
+        for folder in folders(&folder) {
+            let Some(mut record) = read::<ServiceRecord>(&folder.join(SERVICE_FILE)) else {
+                continue;
+            };
+            let unknown = registry.service(&record.project, &record.name).is_none();
+            if record.project == project.name
+                && layout.service(&project.name, &record.name) == folder
+                && unknown
+            {
+                record.in_file = project.spec.services.contains_key(&record.name);
+                record.state = ServiceState::Starting;
+                record.launched_digest = None;
+                record.was_ready = false;
+                services.push(record);
+            }
+        }
+    }
+    services
+}
+
+fn folders(path: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
