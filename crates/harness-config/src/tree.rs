@@ -113,10 +113,24 @@ fn syntax_error(sources: &Sources, file: usize, error: &serde_saphyr::Error) -> 
             Finding::error(span, "a second YAML document begins here")
                 .help("one file holds one document; give several files with several `-c`")
         }
-        _ => Finding::error(
-            span,
-            format!("not valid YAML: {}", UserMessageFormatter.format_message(error)),
-        ),
+        _ => {
+            let message = UserMessageFormatter.format_message(error);
+            Finding::error(span, format!("not valid YAML: {message}"))
+                .maybe_help(remedy(&message).map(str::to_owned))
+        }
+    }
+}
+
+/// The parser says what it could not read, not what to do about it. What is not recognised here loses only the help.
+fn remedy(message: &str) -> Option<&'static str> {
+    if message.contains("tabs disallowed") {
+        Some("indent with spaces: YAML allows no tabs there")
+    } else if message.contains("quoted scalar") {
+        Some("is a quote above not closed?")
+    } else if message.contains("did not find expected key") {
+        Some("keys of one map stand in the same column: is this line indented like its neighbours?")
+    } else {
+        None
     }
 }
 
@@ -339,6 +353,14 @@ mod tests {
             said("a: 1\nb: c: d\n"),
             "2:5 not valid YAML: mapping values are not allowed in this context"
         );
+        let helped = |text: &str| {
+            let (sources, _, findings) = tree(text);
+            let (errors, _) = crate::diagnostics::finish(findings, &sources);
+            errors.iter().next().unwrap().help.clone().unwrap_or_default()
+        };
+        assert!(helped("a:\n\tb: 1\n\tc: 2\n").contains("no tabs"));
+        assert!(helped("a:\n  b:\n    c: 1\n   d: 2\n").contains("same column"));
+        assert!(helped("a:\n  b: \"c\n").contains("quote"));
         assert!(said("a: &a [*a]\n").starts_with("1:8 "));
         assert!(said("a: !foo x\n").starts_with("1:"));
         assert!(said(&"[".repeat(5000)).contains("limit"));
