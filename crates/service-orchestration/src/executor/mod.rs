@@ -52,7 +52,7 @@ pub enum LaunchError {
         type_name: &'static str,
     },
     /// Its program is in none of the folders of its PATH.
-    #[error("`{program}` was not found in PATH ({path})")]
+    #[error("{}", not_in_path(program, path))]
     NotInPath {
         /// The program.
         program: String,
@@ -94,6 +94,25 @@ pub enum LaunchError {
         /// Why.
         source: Box<command_executor::executor::RunError>,
     },
+}
+
+/// The PATH names each folder once here: that of a shell often has one several times.
+fn not_in_path(program: &str, path: &str) -> String {
+    let mut folders: Vec<&str> = Vec::new();
+    for folder in path.split(':').filter(|folder| !folder.is_empty()) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    let remedy = if program.contains(char::is_whitespace) {
+        "; arguments belong in `args`"
+    } else {
+        ""
+    };
+    format!(
+        "`{program}` was not found in PATH ({}){remedy}",
+        folders.join(":")
+    )
 }
 
 /// A command to run in the place of a service.

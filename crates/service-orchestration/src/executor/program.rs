@@ -56,7 +56,10 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
             return Err(error(std::io::ErrorKind::IsADirectory.into()));
         }
         if meta.permissions().mode() & 0o111 == 0 {
-            return Err(error(std::io::ErrorKind::PermissionDenied.into()));
+            return Err(error(std::io::Error::new(
+                std::io::ErrorKind::PermissionDenied,
+                "it is not executable (chmod +x)",
+            )));
         }
         return Ok(file);
     }
@@ -103,7 +106,15 @@ mod tests {
         ));
         assert_eq!(find("./bin/sh", "", base).unwrap(), Path::new("/./bin/sh"));
         let error = find("/etc/passwd", "", base).unwrap_err();
-        assert_eq!(error.to_string(), "binary /etc/passwd: permission denied");
+        assert_eq!(
+            error.to_string(),
+            "binary /etc/passwd: it is not executable (chmod +x)"
+        );
+        let error = find("sleep 5", "/nowhere::/none:/nowhere", base).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`sleep 5` was not found in PATH (/nowhere:/none); arguments belong in `args`"
+        );
         let error = find("/no/such", "", base).unwrap_err();
         assert!(
             error.to_string().starts_with("binary /no/such: No such file"),
