@@ -34,6 +34,38 @@ fn code(output: &Output) -> Option<i32> {
 }
 
 #[test]
+fn without_words_it_shows_the_help_whatever_the_environment_says() {
+    for port in [None, Some("9443")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.env_remove("HARNESS_PORT").stdin(Stdio::null());
+        if let Some(port) = port {
+            command.env("HARNESS_PORT", port);
+        }
+        let shown = command.output().unwrap();
+        assert_eq!(code(&shown), Some(2));
+        assert!(
+            err(&shown).contains("Start with: harness init"),
+            "{}",
+            err(&shown)
+        );
+        assert!(!err(&shown).contains("__complete"), "{}", err(&shown));
+    }
+}
+
+#[test]
+fn a_home_that_cannot_be_is_an_error_with_a_remedy() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    command.arg("status").env("HARNESS_HOME", "/proc/home-of-harness");
+    let refused = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(code(&refused), Some(1), "{}", err(&refused));
+    assert!(
+        err(&refused).contains("next: set HARNESS_HOME"),
+        "{}",
+        err(&refused)
+    );
+}
+
+#[test]
 fn init_writes_a_valid_file_and_never_overwrites() {
     let dir = tempfile::tempdir().unwrap();
     let first = harness(dir.path(), &["init"]);
@@ -51,6 +83,8 @@ fn init_writes_a_valid_file_and_never_overwrites() {
     std::fs::write(&file, "mine").unwrap();
     let second = harness(dir.path(), &["init"]);
     assert_eq!(code(&second), Some(2));
+    assert!(!err(&second).contains("/./"), "{}", err(&second));
+    assert!(err(&second).contains("  next: "), "{}", err(&second));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     assert!(
         !dir.path().join("home").exists(),

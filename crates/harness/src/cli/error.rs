@@ -1,5 +1,6 @@
 //! What can go wrong in the CLI, in words; the numbers are in [`super::exit`].
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -188,6 +189,16 @@ impl CliError {
             Self::Config(LoadError::NotFound { .. }) => {
                 Some("harness init writes one; -c FILE names another".to_owned())
             }
+            Self::Config(LoadError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
+                "-c names a file that is there; without it, the services.yaml here or above is used"
+                    .to_owned(),
+            ),
+            Self::Home(error) => home_hint(error),
+            Self::Connect(error) => match &**error {
+                ConnectError::Home(error) => home_hint(error),
+                _ => None,
+            },
+            Self::Exists { .. } => Some("harness start, or remove it first".to_owned()),
             Self::DaemonNotRunning { .. } => Some(ui.command("start")),
             Self::StopWhat => Some(format!(
                 "{} for some services, {} for the whole project",
@@ -314,6 +325,11 @@ impl CliError {
         }
         json!({ "error": error })
     }
+}
+
+fn home_hint(error: &HomeError) -> Option<String> {
+    matches!(error, HomeError::Unusable { .. })
+        .then(|| "set HARNESS_HOME to a folder that you may write to".to_owned())
 }
 
 fn refusal_hint(body: &ErrorBody, ui: &Ui) -> Option<String> {

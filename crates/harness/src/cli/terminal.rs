@@ -18,6 +18,14 @@ pub(crate) fn size() -> Option<TerminalSize> {
     })
 }
 
+/// How many columns a line may have on the terminal we are on; no limit where that cannot be told.
+pub(crate) fn columns() -> usize {
+    match size() {
+        Some(TerminalSize { columns, .. }) if columns > 0 => columns.into(),
+        _ => usize::MAX,
+    }
+}
+
 /// How much of the terminal's own doing is turned off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Raw {

@@ -7,7 +7,7 @@ mod verbs;
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use harness_model::ProjectName;
 
 pub(crate) use values::{Moment, parse_duration};
@@ -151,7 +151,17 @@ impl Cli {
     /// # Errors
     /// clap's, which holds the text to show (help and version are such "errors" too).
     pub(crate) fn from_env() -> Result<Self, clap::Error> {
-        Self::try_parse()
+        Self::try_parse_from_words(std::env::args_os().collect())
+    }
+
+    /// A variable counts as an argument for clap, so without words it is left out: that asks for the help.
+    fn try_parse_from_words(words: Vec<std::ffi::OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        if words.len() < 2 {
+            command = command.mut_arg("port", |port| port.env(clap::builder::Resettable::Reset));
+        }
+        let matches = command.try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
     }
 
     /// The clap command, for completions and the reference.

@@ -59,6 +59,9 @@ pub(crate) fn summary(report: &StartReport) -> String {
         .services
         .iter()
         .all(|outcome| outcome.change == Change::Unchanged);
+    if all == 0 {
+        return "no services, nothing to start\n".to_owned();
+    }
     if untouched && ready == all {
         return format!("{ready}/{all} up, nothing changed\n");
     }
@@ -173,6 +176,7 @@ mod tests {
             summary(&report(&[("db", Change::Unchanged)], &[])),
             "1/1 up, nothing changed\n"
         );
+        assert_eq!(summary(&report(&[], &[])), "no services, nothing to start\n");
     }
 
     #[test]

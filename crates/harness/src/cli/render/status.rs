@@ -17,19 +17,23 @@ const BOX: TableStyle = TableStyle::new()
 const STATUS: usize = 1;
 const HEALTH: usize = 2;
 
-/// The services as a table: boxed for a terminal, plain columns elsewhere; ports and pids with `verbose`. What is
-/// wrong stands below it, a line each.
-pub(crate) fn table(services: &[ServiceView], boxed: bool, verbose: bool, ui: &Ui, style: &Style) -> String {
+/// The services as a table: boxed where there is room for a box, as many columns of a terminal as `room` says, plain
+/// columns elsewhere; ports and pids with `verbose`. What is wrong stands below it, a line each.
+pub(crate) fn table(
+    services: &[ServiceView],
+    room: Option<usize>,
+    verbose: bool,
+    ui: &Ui,
+    style: &Style,
+) -> String {
     let mut header = vec!["Service", "Status", "Health", "Network", "Host", "Uptime"];
     if verbose {
         header.extend(["PID", "Restarts", "Ports"]);
     }
     let rows: Vec<Vec<String>> = services.iter().map(|view| row(view, verbose)).collect();
-    let mut out = if boxed {
-        in_box(&header, &rows, style)
-    } else {
-        columns(&header, &rows)
-    };
+    let mut out = room
+        .and_then(|room| in_box(&header, &rows, room, style))
+        .unwrap_or_else(|| columns(&header, &rows));
     for view in services {
         out.push_str(&remark(view, style));
     }
@@ -112,7 +116,8 @@ fn remark(view: &ServiceView, style: &Style) -> String {
     format!("{mark} {}: {}\n", view.name, words.join("; "))
 }
 
-fn in_box(header: &[&str], rows: &[Vec<String>], style: &Style) -> String {
+/// Nothing if the box is wider than `room`: a terminal would break its lines.
+fn in_box(header: &[&str], rows: &[Vec<String>], room: usize, style: &Style) -> Option<String> {
     let mut table = Table::new();
     table.load_style(BOX);
     table.set_header(Row::from(header.to_vec()));
@@ -121,10 +126,13 @@ fn in_box(header: &[&str], rows: &[Vec<String>], style: &Style) -> String {
     }
     let mut out = String::new();
     for line in table.lines() {
+        if line.chars().count() > room {
+            return None;
+        }
         out.push_str(&coloured(&line, style));
         out.push('\n');
     }
-    out
+    Some(out)
 }
 
 /// Colours the status and health cells of a finished line: the table counts characters, and colours would count.
@@ -188,7 +196,7 @@ mod tests {
     #[test]
     fn on_a_terminal_it_is_a_box() {
         assert_eq!(
-            table(&services(), true, false, &Ui::plain(), &Style::new(false)),
+            table(&services(), Some(80), false, &Ui::plain(), &Style::new(false)),
             "\
 ┌──────────┬────────────┬───────────┬─────────┬───────────┬────────┐
 │ Service  │ Status     │ Health    │ Network │ Host      │ Uptime │
@@ -204,9 +212,16 @@ not in file: old  (harness start --prune stops them)
     }
 
     #[test]
+    fn a_box_that_would_be_broken_is_left_out() {
+        let table = |room| table(&services(), Some(room), false, &Ui::plain(), &Style::new(false));
+        assert!(table(68).starts_with('┌'));
+        assert!(table(67).starts_with("SERVICE "), "{}", table(67));
+    }
+
+    #[test]
     fn elsewhere_it_is_columns() {
         assert_eq!(
-            table(&services()[..1], false, true, &Ui::plain(), &Style::new(false)),
+            table(&services()[..1], None, true, &Ui::plain(), &Style::new(false)),
             "SERVICE   STATUS   HEALTH     NETWORK  HOST       UPTIME  PID   RESTARTS  PORTS\n\
              database  running  ✓ healthy  local    localhost  2h 15m  4130  0         127.0.0.1:5432\n"
         );
@@ -214,8 +229,8 @@ not in file: old  (harness start --prune stops them)
 
     #[test]
     fn colours_do_not_move_the_columns() {
-        let plain = table(&services(), true, false, &Ui::plain(), &Style::new(false));
-        let coloured = table(&services(), true, false, &Ui::plain(), &Style::new(true));
+        let plain = table(&services(), Some(80), false, &Ui::plain(), &Style::new(false));
+        let coloured = table(&services(), Some(80), false, &Ui::plain(), &Style::new(true));
         assert!(coloured.contains("\u{1b}[32m✓ healthy\u{1b}[0m"), "{coloured}");
         let mut stripped = String::new();
         let mut rest = coloured.as_str();

@@ -34,7 +34,8 @@ enum Source {
 }
 
 pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliError> {
-    let folder = context.cwd()?.join(&args.folder);
+    // Taken apart and put together again, so that no message says `/./`.
+    let folder: PathBuf = context.cwd()?.join(&args.folder).components().collect();
     let target = folder.join(FILE);
     for taken in [&target, &folder.join("services.yml")] {
         if taken.exists() {

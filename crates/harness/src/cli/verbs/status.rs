@@ -7,6 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::status;
+use crate::cli::terminal;
 
 pub(crate) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, CliError> {
     let request = StatusRequest {
@@ -38,7 +39,7 @@ pub(crate) fn tell(context: &Context, report: &StatusReport) -> Result<Exit, Cli
     }
     ui.out(&status::table(
         &report.services,
-        ui.out_tty,
+        ui.out_tty.then(terminal::columns),
         ui.verbose,
         ui,
         &ui.out_style(),
