@@ -378,34 +378,13 @@ fn closure(order: &StartOrder) -> Result<BTreeSet<ServiceName>, OrderError> {
     Ok(closure)
 }
 
-/// What every program gets of the caller's environment.
-fn is_minimal(name: &str) -> bool {
-    const NAMES: [&str; 9] = [
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "SHELL",
-        "LANG",
-        "TZ",
-        "TMPDIR",
-        "SSH_AUTH_SOCK",
-    ];
-    NAMES.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")
-}
-
 fn inherited(
     inherit: &InheritEnv,
     environment: &BTreeMap<String, SecretString>,
 ) -> BTreeMap<String, SecretString> {
-    let takes = |name: &str| match inherit {
-        InheritEnv::All => true,
-        InheritEnv::Only(names) => is_minimal(name) || names.contains(name),
-        InheritEnv::Minimal => is_minimal(name),
-    };
     environment
         .iter()
-        .filter(|(name, _)| takes(name))
+        .filter(|(name, _)| inherit.takes(name))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect()
 }
