@@ -587,6 +587,14 @@ fn health() {
         said(&process("    health_check: {http: \"https://x/\"}\n")),
         ["5:26 https cannot be probed yet (use `command: curl -fsS URL`, or probe its port with `tcp`)",]
     );
+    for url in ["http://me:pw@x/", "http://me:${A_PASSWORD}@x/"] {
+        let file = process(&format!("    health_check: {{http: \"{url}\"}}\n"));
+        let said = said(&file).join("\n");
+        assert!(
+            said.contains("5:26 a URL with a user or password in it cannot be probed"),
+            "{said}"
+        );
+    }
     assert_eq!(
         said(&process(
             "    health_check: {http: \"http://x:99999/\", tcp: 5}\n"

@@ -143,6 +143,20 @@ fn check_url(reader: Reader<'_>, url: &Template, span: Span) -> bool {
             "write it as `http://localhost:8080/health`",
         );
     };
+    // The authority may go on behind a secret or a reference; the text after those tells where it ends.
+    let written = url.to_string();
+    let whole = written.strip_prefix("http://").unwrap_or_default();
+    if whole
+        .split(['/', '?', '#'])
+        .next()
+        .is_some_and(|authority| authority.contains('@'))
+    {
+        // Not quoted: what stands before the `@` is a secret.
+        return bad(
+            "a URL with a user or password in it cannot be probed".to_owned(),
+            "use `command: curl -fsS …` with the password from its environment",
+        );
+    }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let complete = authority.len() < rest.len() || url.parts().len() == 1;
     if complete && !is_authority(authority, None) {

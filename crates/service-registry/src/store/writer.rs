@@ -138,8 +138,14 @@ fn run(mut file: File, queue: &Queue) {
         } else {
             file.write(&work.batch)
         };
-        if let Err(error) = &answer {
-            tracing::warn!(error = %error, "the state store cannot be written; kept in memory, trying again");
+        if let Err(error) = &answer
+            && queue.last_error().is_none()
+        {
+            // Once for a row of failures: the next attempt is half a second away.
+            let cause = std::error::Error::source(error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            tracing::warn!(%error, cause, "the state store cannot be written; kept in memory, trying again");
         }
         queue.done(work.batch, &answer);
         for waiting in work.waiting {
