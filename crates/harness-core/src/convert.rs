@@ -223,8 +223,14 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
                 "give this one another name with -p, or take `{name}` over with `-p {name}`"
             )),
         ),
-        OrderError::Unsupported(_) => (ErrorCode::Unsupported, Some("nothing was started".to_owned())),
-        OrderError::Address(_) => (ErrorCode::Invalid, Some("nothing was started".to_owned())),
+        OrderError::Unsupported(_) => (
+            ErrorCode::Unsupported,
+            Some("nothing was started; name the services that can be: harness start SERVICE…".to_owned()),
+        ),
+        OrderError::Address(_) => (
+            ErrorCode::Invalid,
+            Some("nothing was started; change the file and start again".to_owned()),
+        ),
         OrderError::PortsTaken(conflicts) => {
             let conflicts = conflicts
                 .iter()

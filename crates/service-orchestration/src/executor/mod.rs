@@ -46,7 +46,7 @@ pub struct Order {
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// No executor is registered for the type.
-    #[error("type `{type_name}` cannot be run yet")]
+    #[error("services of type `{type_name}` cannot be run yet")]
     NoExecutor {
         /// The type.
         type_name: &'static str,
