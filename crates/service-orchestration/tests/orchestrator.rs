@@ -213,9 +213,13 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
     smol::block_on(async {
         let home = home();
         let spawn = spawn_on_smol();
-        let mut chatty = sh(
-            "echo ready; i=0; while [ $i -lt 4000 ]; do echo filling $i; i=$((i+1)); done; echo full; exec sleep 1000",
-        );
+        // It fills its log only once it has been seen ready: what rotation drops before anybody looks is gone.
+        let go = home.path().join("go");
+        let mut chatty = sh(&format!(
+            "echo ready; until [ -e {} ]; do sleep 0.01; done; i=0; \
+             while [ $i -lt 4000 ]; do echo filling $i; i=$((i+1)); done; echo full; exec sleep 1000",
+            go.display()
+        ));
         chatty.logs.max_size = 16 << 10;
         chatty.logs.max_files = 2;
         chatty.health_check = Some(HealthCheck {
@@ -229,6 +233,7 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
         let first = Heart::new(home.path(), &spawn).await;
         first.start(&spec).await;
         let pid = first.running("chatty").await;
+        std::fs::write(&go, "").unwrap();
         let run_dir = Layout::new(home.path()).generation(&project_name(), &name("chatty"), 1);
         in_time("rotation", async {
             loop {
