@@ -1,3 +1,5 @@
+//! Wrapping commands, layer by layer.
+
 use super::*;
 use crate::command::{StdinMode, WindowSize};
 
