@@ -40,9 +40,12 @@ pub(crate) enum TaskError {
         /// What to do.
         remedy: String,
     },
-    /// Tests left processes behind.
-    #[error("the tests left running (and it was killed now):\n{0}")]
+    /// Processes were left behind.
+    #[error("left running (and it was killed now):\n{0}")]
     Leftovers(String),
+    /// A figure could not be measured.
+    #[error("{0}")]
+    Bench(String),
     /// Some steps failed; each has told why already.
     #[error("failed: {0}")]
     Steps(String),

@@ -1,4 +1,4 @@
-//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | generate`.
+//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | bench | soak | generate`.
 //!
 //! They only run other programs: cargo, the package manager, the `harness` that was just built. No crate of the
 //! workspace is a dependency, so that the tasks start fast and work while the workspace does not compile.
@@ -9,6 +9,7 @@
     reason = "a task talks to the developer who runs it"
 )]
 
+mod bench;
 mod ci;
 mod error;
 mod generate;
@@ -44,6 +45,8 @@ enum Task {
     },
     /// Everything that must hold: format, lints, docs, generated files, dependencies, tests
     Ci,
+    /// Measure every figure beside a bare baseline, in release, and print the table
+    Bench(bench::Options),
     /// Write the generated files of docs/
     Generate {
         /// Change nothing; fail if one is stale
@@ -53,12 +56,20 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(done) = bench::hidden() {
+        return ended(done);
+    }
     let done = match Arguments::parse().task {
         Task::Quickstart => quickstart::run(),
         Task::Test { args } => test::run(&args),
         Task::Ci => ci::run(),
+        Task::Bench(options) => bench::run(&options),
         Task::Generate { check } => generate::run(check),
     };
+    ended(done)
+}
+
+fn ended(done: Result<(), error::TaskError>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

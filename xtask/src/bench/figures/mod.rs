@@ -1,0 +1,131 @@
+//! The figures, one file each.
+
+mod chain;
+mod cpu;
+mod extras;
+mod logs;
+mod memory;
+mod restart;
+mod start;
+mod status;
+mod stop;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::Bench;
+use super::table::Row;
+use crate::error::TaskError;
+
+/// How long something that is measured may take before the figure is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A figure, or a few that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Figure {
+    /// `start -d` of 100 services
+    Start,
+    /// `start -d` of 1,000 services
+    Start1000,
+    /// The CLI process of `status`
+    Status,
+    /// From kill -9 of a service to its successor
+    Restart,
+    /// Memory of daemon and shims
+    Memory,
+    /// CPU of daemon and shims while nothing happens but probes
+    Cpu,
+    /// Capture of 1 GiB of log
+    Logs,
+    /// A chain of dependencies
+    Chain,
+    /// `stop --all`
+    Stop,
+    /// What has no target
+    Extras,
+}
+
+impl Figure {
+    /// All, in the order of the table.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Start,
+        Self::Start1000,
+        Self::Status,
+        Self::Restart,
+        Self::Memory,
+        Self::Cpu,
+        Self::Logs,
+        Self::Chain,
+        Self::Stop,
+        Self::Extras,
+    ];
+
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Start1000 => "start1000",
+            Self::Status => "status",
+            Self::Restart => "restart",
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Logs => "logs",
+            Self::Chain => "chain",
+            Self::Stop => "stop",
+            Self::Extras => "extras",
+        }
+    }
+
+    /// Measures it.
+    ///
+    /// # Errors
+    /// When harness fails, or the system refuses something.
+    pub(crate) fn measure(self, bench: &Bench) -> Result<Vec<Row>, TaskError> {
+        match self {
+            Self::Start => start::measure_hundred(bench),
+            Self::Start1000 => start::measure_thousand(bench),
+            Self::Status => status::measure(bench),
+            Self::Restart => restart::measure(bench),
+            Self::Memory => memory::measure(bench),
+            Self::Cpu => cpu::measure(bench),
+            Self::Logs => logs::measure(bench),
+            Self::Chain => chain::measure(bench),
+            Self::Stop => stop::measure(bench),
+            Self::Extras => extras::measure(bench),
+        }
+    }
+}
+
+/// How long a `sleep` sleeps: more than a day, and different each time, so that processes can be told by it.
+fn marker() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("100000.{}{number:04}", std::process::id())
+}
+
+/// The services s1 to s`count`, each a `sleep` with this marker.
+fn sleepers(count: usize, marker: &str) -> String {
+    let sleeper = |number| format!("  s{number}: {{type: process, binary: sleep, args: [\"{marker}\"]}}\n");
+    (1..=count).map(sleeper).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_command_line() {
+        for figure in Figure::ALL {
+            let value = figure.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), figure.name());
+        }
+        assert_eq!(Figure::ALL.len(), Figure::value_variants().len());
+    }
+
+    #[test]
+    fn markers_differ() {
+        assert_ne!(marker(), marker());
+    }
+}

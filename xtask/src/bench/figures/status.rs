@@ -1,0 +1,37 @@
+//! `harness status` as a whole process, mutual TLS included, beside the cheapest process there is.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::{marker, sleepers};
+use crate::bench::home::Home;
+use crate::bench::stats::Unit;
+use crate::bench::table::{Row, Target};
+use crate::bench::{Bench, alternate, command};
+use crate::error::TaskError;
+
+/// How often: it is short.
+const RUNS: u32 = 200;
+
+/// With 100 services.
+pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
+    let home = Home::with_daemon(bench, "status", &sleepers(100, &marker()))?;
+    home.run(&["start"])?;
+    let (baseline, measured) = alternate(RUNS, process, || home.run(&["status"]))?;
+    Ok(vec![Row {
+        figure: "`status` of 100 services, the whole process (over `true`)".to_owned(),
+        unit: Unit::Seconds,
+        measured,
+        baseline: Some(baseline),
+        target: Target::AtMost(0.005),
+    }])
+}
+
+/// A process that does nothing.
+pub(super) fn process() -> Result<f64, TaskError> {
+    let begun = Instant::now();
+    command(Path::new("/bin/true"))
+        .status()
+        .map_err(TaskError::file("run", "/bin/true"))?;
+    Ok(begun.elapsed().as_secs_f64())
+}

@@ -1,0 +1,174 @@
+//! `bench`: every figure that must be reached, measured in one run beside a bare baseline on the same machine.
+//!
+//! The developer's `xtask` builds the programs in release, itself included, and hands over to that one: it measures,
+//! and it is also the program that services run where `sleep` does not do. What is started is ended by the guard,
+//! however the bench ends.
+
+mod announcements;
+mod bare;
+mod clock;
+mod figures;
+mod guard;
+mod home;
+mod machine;
+mod processes;
+mod program;
+mod stats;
+mod table;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+
+use self::figures::Figure;
+use self::guard::Guard;
+use self::stats::Samples;
+use crate::error::TaskError;
+use crate::program::Program;
+
+/// What to measure, and how.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Only these figures
+    #[arg(long, value_name = "FIGURE", num_args = 1..)]
+    only: Vec<Figure>,
+    /// How often what takes long is measured; short things are always measured a hundred times
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// The programs are built: measure
+    #[arg(long, hide = true)]
+    built: bool,
+}
+
+/// What every figure needs to know.
+pub(crate) struct Bench {
+    /// The folder of all files.
+    temporary: PathBuf,
+    /// The folder of the programs.
+    programs: PathBuf,
+    /// The program that services run.
+    own: PathBuf,
+    /// How often what takes long is measured.
+    runs: u32,
+}
+
+/// The work behind a hidden first argument, if there is one.
+pub(crate) fn hidden() -> Option<Result<(), TaskError>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let word = arguments.next()?;
+    if word == program::WORD {
+        return Some(program::run(arguments).map_err(TaskError::file("run", program::WORD)));
+    }
+    (word == guard::WORD).then(|| guard::run(arguments))
+}
+
+/// Builds and measures, and prints the table. A figure that is not reached is told there; a figure that cannot be
+/// measured is an error, after the others.
+pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
+    if options.built {
+        measure(options)
+    } else {
+        build_and_hand_over(options)
+    }
+}
+
+fn build_and_hand_over(options: &Options) -> Result<(), TaskError> {
+    Program::cargo()
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "harness",
+            "--package",
+            "xtask",
+            "--bins",
+        ])
+        .run()?;
+    let own = std::env::current_exe().map_err(TaskError::file("find", "this program"))?;
+    let target = own.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    let runs = options.runs.to_string();
+    let mut arguments = vec!["bench", "--built", "--runs", &runs];
+    if options.json {
+        arguments.push("--json");
+    }
+    for figure in &options.only {
+        arguments.extend(["--only", figure.name()]);
+    }
+    Program::new(target.join("release/xtask")).args(arguments).run()
+}
+
+fn measure(options: &Options) -> Result<(), TaskError> {
+    let own = std::env::current_exe().map_err(TaskError::file("find", "this program"))?;
+    let programs = own.parent().map(PathBuf::from).unwrap_or_default();
+    // Short: the paths of Unix sockets in it must be.
+    let temporary = std::env::temp_dir().join(format!("hxb{}", std::process::id()));
+    fs::create_dir(&temporary).map_err(TaskError::file("create", &temporary))?;
+    let guard = Guard::start(&programs.join("harness"), &temporary)?;
+    let bench = Bench {
+        temporary,
+        programs,
+        own,
+        runs: options.runs,
+    };
+    let machine = machine::describe();
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    for figure in Figure::ALL {
+        if !options.only.is_empty() && !options.only.contains(&figure) {
+            continue;
+        }
+        eprintln!("measuring {}", figure.name());
+        match figure.measure(&bench) {
+            Ok(more) => rows.extend(more),
+            Err(error) => {
+                eprintln!("error: {}: {error}", figure.name());
+                failed.push(figure.name());
+            }
+        }
+    }
+    let tidy = guard.finish();
+    if options.json {
+        println!("{:#}", table::json(machine, &rows));
+    } else {
+        print!("{}\n{}", machine::words(&machine), table::markdown(&rows));
+    }
+    tidy?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(TaskError::Steps(failed.join(", ")))
+}
+
+/// Measures both sides in turn, `runs` times each, so that whatever else the machine does meets both.
+fn alternate(
+    runs: u32,
+    mut baseline: impl FnMut() -> Result<f64, TaskError>,
+    mut measured: impl FnMut() -> Result<f64, TaskError>,
+) -> Result<(Samples, Samples), TaskError> {
+    let mut left = Vec::new();
+    let mut right = Vec::new();
+    for _ in 0..runs {
+        left.push(baseline()?);
+        right.push(measured()?);
+    }
+    Ok((samples(left)?, samples(right)?))
+}
+
+fn samples(values: Vec<f64>) -> Result<Samples, TaskError> {
+    Samples::new(values).ok_or_else(|| TaskError::Bench("nothing was measured".to_owned()))
+}
+
+/// A program to run.
+fn command(program: impl AsRef<OsStr>) -> Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the bench compares with processes that are started as barely as can be"
+    )]
+    Command::new(program)
+}
