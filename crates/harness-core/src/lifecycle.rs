@@ -32,7 +32,7 @@ use service_registry::store::StoreError;
 use crate::background::Announcement;
 use crate::builder::DaemonBuilder;
 use crate::daemon_info::{DaemonInfo, DaemonInfoError, boot_id};
-use crate::handlers::Context;
+use crate::handlers::{Context, Redactors};
 use crate::home::{Home, HomeError};
 use crate::lock::DaemonLock;
 use crate::{log_file, server};
@@ -232,6 +232,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         layout,
         actions,
         shutdown: shutdown_sender,
+        redactors: Redactors::default(),
     });
     for stack in builder.stacks {
         let order = StartOrder::whole(stack.project(home.path()));

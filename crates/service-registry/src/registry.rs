@@ -33,6 +33,8 @@ struct Shared {
 struct Memory {
     projects: BTreeMap<ProjectName, Arc<ProjectRecord>>,
     services: BTreeMap<ProjectName, BTreeMap<ServiceName, Arc<ServiceRecord>>>,
+    /// See [`Registry::spec_revision`].
+    spec_revision: u64,
 }
 
 /// A registry that has been opened.
@@ -111,6 +113,12 @@ impl Registry {
         self.read().services.get(project)?.get(service).cloned()
     }
 
+    /// Rises whenever a project or service is added, removed, or changed in more than its status (spec,
+    /// environment, addresses, retired secrets): what is derived from those alone is good until then.
+    pub fn spec_revision(&self) -> u64 {
+        self.read().spec_revision
+    }
+
     /// Adds a project or replaces what is known of it.
     pub fn upsert_project(&self, record: ProjectRecord, message: impl Into<String>) -> Arc<ProjectRecord> {
         let record = Arc::new(record);
@@ -119,6 +127,7 @@ impl Registry {
         self.shared
             .changes
             .publish(record.name.clone(), None, ChangeKind::Project, message, None);
+        memory.spec_revision += 1;
         memory.projects.insert(record.name.clone(), Arc::clone(&record));
         record
     }
@@ -131,11 +140,17 @@ impl Registry {
         message: impl Into<String>,
     ) -> Arc<ServiceRecord> {
         let mut memory = self.write();
-        let services = memory.services.entry(record.project.clone()).or_default();
+        let Memory {
+            services,
+            spec_revision,
+            ..
+        } = &mut *memory;
+        let services = services.entry(record.project.clone()).or_default();
         let same_spec = services
             .get(&record.name)
             .is_some_and(|earlier| share(earlier, &mut record));
         let record = Arc::new(record);
+        *spec_revision += u64::from(!same_spec);
         if same_spec {
             self.shared.store.put_status(Arc::clone(&record));
         } else {
@@ -158,6 +173,7 @@ impl Registry {
     ) -> Option<Arc<ServiceRecord>> {
         let mut memory = self.write();
         let removed = memory.services.get_mut(project)?.remove(service)?;
+        memory.spec_revision += 1;
         self.forget(&removed, message.into());
         Some(removed)
     }
@@ -169,6 +185,7 @@ impl Registry {
         message: impl Into<String>,
     ) -> Option<Arc<ProjectRecord>> {
         let mut memory = self.write();
+        memory.spec_revision += 1;
         for service in memory.services.remove(project).unwrap_or_default().into_values() {
             self.forget(&service, "its project was removed".to_owned());
         }

@@ -9,6 +9,7 @@ mod exec;
 mod failure;
 mod graph;
 mod logs;
+mod redaction;
 mod select;
 mod service_show;
 mod start;
@@ -33,6 +34,8 @@ use crate::action::{ActionContext, Actions};
 use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
 
+pub use redaction::Redactors;
+
 /// What the handlers of a daemon share.
 pub struct Context {
     /// Where the daemon lives.
@@ -51,6 +54,8 @@ pub struct Context {
     pub actions: Actions,
     /// Asks the daemon to end.
     pub shutdown: Sender<()>,
+    /// What hides the secrets of each project.
+    pub redactors: Redactors,
 }
 
 /// The answer of a verb.

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use harness_model::secret::is_secret_name;
-use harness_model::{ProjectName, Redactor, SecretString, ServiceName};
+use harness_model::{ProjectName, ServiceName};
 use harness_wire::message::{ErrorBody, ErrorCode, ProjectSelector};
 use service_orchestration::actor::OrderError;
 use service_registry::record::{ProjectRecord, ServiceRecord};
@@ -95,29 +94,6 @@ impl Context {
             .collect();
         let projects: Vec<ProjectName> = self.registry.projects().iter().map(|p| p.name.clone()).collect();
         convert::order_error(error, &services, &projects)
-    }
-
-    /// Hides the secrets of a project in free text: those of its specs, present and past, and what its services inherit under the
-    /// name of a secret.
-    pub(super) fn redactor(&self, project: &ProjectName) -> Redactor {
-        let listed = self
-            .registry
-            .project(project)
-            .map(|record| record.spec.secrets.clone())
-            .unwrap_or_default();
-        let is_secret = |name: &str| is_secret_name(name) || listed.contains(name);
-        let records = self.registry.services(project);
-        let written = records.iter().flat_map(|record| record.spec.secrets());
-        let inherited = records
-            .iter()
-            .flat_map(|record| record.environment.iter())
-            .filter(|(name, _)| is_secret(name))
-            .map(|(_, value)| value.clone());
-        let retired = records
-            .iter()
-            .flat_map(|record| record.retired_secrets.iter().cloned());
-        let secrets: Vec<SecretString> = written.chain(inherited).chain(retired).collect();
-        Redactor::new(&secrets)
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_lite::FutureExt;
-use harness_model::{ServiceState, WallTime};
+use harness_model::{ServiceName, ServiceState, WallTime};
 use harness_wire::message::{Change, Event, Response, StatusReport, WaitFor, WaitRequest};
 use harness_wire::server::Responder;
+use service_registry::Item;
 use service_registry::record::ServiceRecord;
 
 use super::{Answer, Context, stream};
@@ -17,6 +18,8 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
     let began = WallTime::now();
     // Subscribed first, so that nothing happens between the look and the wait.
     let mut changes = context.registry.changes().subscribe(None);
+    // Everybody is told of at first, then those of whom there is news.
+    let mut news: Option<BTreeSet<ServiceName>> = None;
     let reached = async {
         loop {
             let records = context.services(&project.name, &request.services)?;
@@ -33,12 +36,29 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                 }));
             }
             let redactor = context.redactor(&project.name);
-            for record in records.iter().filter(|record| !holds(record, request.until)) {
+            let tell = |record: &&Arc<ServiceRecord>| {
+                !holds(record, request.until) && news.as_ref().is_none_or(|news| news.contains(&record.name))
+            };
+            for record in records.iter().filter(tell) {
                 let progress =
                     convert::progress(record, Change::Unchanged, &redactor, began, WallTime::now());
                 stream::tell(responder, Event::Progress(progress)).await;
             }
-            changes.next().await;
+            let mut item = Some(changes.next().await);
+            let mut changed = Some(BTreeSet::new());
+            while let Some(next) = item {
+                match next {
+                    Item::Change(change) if change.project == project.name => {
+                        if let Some(changed) = &mut changed {
+                            changed.extend(change.service.clone());
+                        }
+                    }
+                    Item::Change(_) => {}
+                    Item::Missed(_) => changed = None,
+                }
+                item = changes.try_next();
+            }
+            news = changed;
         }
     };
     let cancelled = async {

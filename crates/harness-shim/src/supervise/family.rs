@@ -9,7 +9,7 @@ use super::complain;
 use crate::cgroup;
 use crate::identity::{signal_from_number, signal_verified};
 use crate::run_dir::Outcome;
-use crate::tree::{descendants_in, snapshot};
+use crate::tree::{family_of, snapshot};
 
 /// How often the direct children are killed in one round. Killing a process gives its children to the
 /// supervisor, and one that forks and exits without end is hit in one of these.
@@ -76,11 +76,11 @@ impl Family {
         let Ok(signal) = signal_from_number(signal) else {
             return;
         };
-        let all = match snapshot() {
-            Ok(all) => all,
+        let family = match family_of(std::process::id()) {
+            Ok(family) => family,
             Err(error) => return complain(format_args!("cannot list processes: {error}")),
         };
-        for stat in descendants_in(&all, [std::process::id()]) {
+        for stat in family {
             // Who cannot be signalled (of another user) is killed or complained about later.
             let _ = signal_verified(stat.pid, stat.start_time, signal);
         }
@@ -112,8 +112,7 @@ impl Family {
 
     /// The pids of those who are left, for a message.
     pub(super) fn left(&self) -> Vec<u32> {
-        let all = snapshot().unwrap_or_default();
-        let left = descendants_in(&all, [std::process::id()]);
+        let left = family_of(std::process::id()).unwrap_or_default();
         left.iter().map(|stat| stat.pid).collect()
     }
 

@@ -274,3 +274,26 @@ fn signals_go_to_one_or_to_all() {
     run.stop(quick(1000));
     run.ended();
 }
+
+#[test]
+fn the_children_of_every_thread_are_descendants() {
+    let mut run = Run::start(&sh("echo ready; exec sleep 1000"));
+    run.says("ready");
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        tell.send(child.id()).unwrap();
+        std::thread::park();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    let sleeper = told.recv().unwrap();
+    // Beside whatever the other tests of this process have begun.
+    let found = tree::descendants(std::process::id()).unwrap();
+    let has = |pid| found.iter().any(|process| process.pid == pid);
+    assert!(has(sleeper) && has(run.shim.id()) && has(run.pid()), "{found:?}");
+    thread.thread().unpark();
+    thread.join().unwrap();
+    run.stop(quick(1000));
+    run.ended();
+}

@@ -12,7 +12,7 @@ pub(super) struct Cutter {
     shared: Arc<Shared>,
     service: ServiceName,
     generation: u64,
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
     lines: Lines,
     /// Whether something was written after the logs were asked for.
     pub(super) past_opened: bool,

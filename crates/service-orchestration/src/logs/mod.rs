@@ -90,7 +90,7 @@ pub struct LogsError {
 }
 
 /// Hides the secrets of a project as they are at the moment of the call.
-pub type Redactors = Arc<dyn Fn() -> Redactor + Send + Sync>;
+pub type Redactors = Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>;
 
 /// What the sources of one stream share.
 struct Shared {

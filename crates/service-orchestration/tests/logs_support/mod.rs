@@ -143,7 +143,7 @@ impl Lab {
             services.iter().map(|service| name(service)),
             newcomers,
             query,
-            Arc::new(|| Redactor::new(&[SecretString::new(SECRET)])),
+            Arc::new(|| Arc::new(Redactor::new(&[SecretString::new(SECRET)]))),
         );
         Reading {
             stream,
