@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use command_executor::supervised::ProcessId;
 use harness_wire::client::{self, Client};
 use harness_wire::tls::TlsDir;
 
@@ -14,8 +15,11 @@ use crate::daemon_info::{DaemonInfo, DaemonInfoError};
 use crate::home::{Home, HomeError};
 use crate::lock::DaemonLock;
 
-/// How long a daemon that has the lock but does not listen yet is waited for.
+/// How long a daemon that has the lock but does not listen or answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one that takes connections and drops them is: it is ending, or will not get better.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// How to connect.
 pub struct ConnectOptions {
@@ -48,13 +52,21 @@ pub enum ConnectError {
         /// The home.
         home: PathBuf,
     },
-    /// It has the lock and does not listen.
-    #[error("the daemon for {} does not answer; see {}", home.display(), log.display())]
+    /// It has the lock and does not listen or answer.
+    #[error("the daemon{} for {} does not answer; see {}", with_pid(*pid), home.display(), log.display())]
     NotAnswering {
         /// The home.
         home: PathBuf,
+        /// Its process, if it has come so far as to tell.
+        pid: Option<u32>,
         /// Its log.
         log: PathBuf,
+    },
+    /// It is held by SIGSTOP or a debugger, and so answers nobody.
+    #[error("the daemon (pid {pid}) is stopped, by SIGSTOP or a debugger; services run on")]
+    Stopped {
+        /// Its process.
+        pid: u32,
     },
     /// The home is unusable.
     #[error(transparent)]
@@ -83,21 +95,28 @@ pub enum ConnectError {
     },
 }
 
+fn with_pid(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
 /// Connects to the daemon of a home.
 ///
 /// # Errors
 /// When none runs and none may be started, or it cannot be reached.
 pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> {
     let home = &options.home;
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
     loop {
         // A file without a daemon behind it is stale; the lock tells, whoever listens on that port now.
-        let lost = match DaemonInfo::read(home)? {
-            Some(daemon) => match try_connect(home, daemon).await {
-                Ok(session) => return Ok(session),
-                Err(error) => Some(error),
-            },
-            None => None,
+        let (pid, lost) = match DaemonInfo::read(home)? {
+            Some(daemon) => {
+                let pid = daemon.pid;
+                match try_connect(home, daemon).await {
+                    Ok(session) => return Ok(session),
+                    Err(error) => (Some(pid), Some(error)),
+                }
+            }
+            None => (None, None),
         };
         let held = DaemonLock::is_held(home).map_err(|source| ConnectError::Lock {
             path: home.daemon_lock(),
@@ -114,18 +133,27 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
             let daemon = background::start(home, options.port).await?;
             return try_connect(home, daemon).await;
         }
-        // Just starting, or just ending: anything else will not get better.
+        if let Some(pid) = pid.filter(|pid| is_stopped(*pid)) {
+            return Err(ConnectError::Stopped { pid });
+        }
+        // Just starting, just ending, or overloaded: anything else will not get better.
         match lost {
-            Some(error) if !error.nobody_listens() => return Err(error),
-            _ if Instant::now() > deadline => {
+            Some(error) if error.was_dropped() && began.elapsed() > ENDING => return Err(error),
+            Some(error) if !error.may_get_better() => return Err(error),
+            _ if began.elapsed() > PATIENCE => {
                 return Err(ConnectError::NotAnswering {
                     home: home.path().to_owned(),
+                    pid,
                     log: home.daemon_log(),
                 });
             }
             _ => async_io::Timer::after(Duration::from_millis(20)).await,
         };
     }
+}
+
+fn is_stopped(pid: u32) -> bool {
+    ProcessId::of(pid).is_ok_and(|process| process.is_stopped())
 }
 
 async fn try_connect(home: &Home, daemon: DaemonInfo) -> Result<Session, ConnectError> {
@@ -147,13 +175,14 @@ async fn try_connect(home: &Home, daemon: DaemonInfo) -> Result<Session, Connect
 }
 
 impl ConnectError {
-    fn nobody_listens(&self) -> bool {
-        matches!(
-            self,
-            Self::Client {
-                source: client::ConnectError::Refused { .. },
-                ..
-            }
-        )
+    fn may_get_better(&self) -> bool {
+        use client::ConnectError::{Refused, Timeout};
+        let waits =
+            matches!(self, Self::Client { source, .. } if matches!(source, Refused { .. } | Timeout { .. }));
+        waits || self.was_dropped()
+    }
+
+    fn was_dropped(&self) -> bool {
+        matches!(self, Self::Client { source, .. } if source.was_dropped())
     }
 }

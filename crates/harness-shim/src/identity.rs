@@ -159,6 +159,12 @@ impl ProcessId {
         self.is_visible() && Stat::read(self.pid).is_ok_and(is_it)
     }
 
+    /// Whether it is held: by SIGSTOP, a terminal or a debugger. It does nothing until it is let go on.
+    pub fn is_stopped(&self) -> bool {
+        let is_it = |stat: Stat| stat.start_time == self.start_time && matches!(stat.state, b'T' | b't');
+        self.is_visible() && Stat::read(self.pid).is_ok_and(is_it)
+    }
+
     /// A pidfd of it; `None` when it is gone or its pid belongs to another process.
     ///
     /// # Errors

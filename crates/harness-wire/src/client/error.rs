@@ -75,6 +75,43 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Whether there was somebody who took the connection and let it fall before its hello, as one who is just
+    /// ending does.
+    pub fn was_dropped(&self) -> bool {
+        match self {
+            Self::Tls { source, .. } => is_broken(source),
+            Self::Upgrade { source, .. } => is_cut(source),
+            Self::Lost { source, .. } => match source {
+                Disconnect::Closed => true,
+                Disconnect::Transport(source) => is_cut(source),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+fn is_cut(error: &tungstenite::Error) -> bool {
+    use tungstenite::error::ProtocolError::{HandshakeIncomplete, ResetWithoutClosingHandshake};
+    match error {
+        tungstenite::Error::Io(source) => is_broken(source),
+        tungstenite::Error::Protocol(source) => {
+            matches!(source, HandshakeIncomplete | ResetWithoutClosingHandshake)
+        }
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => true,
+        _ => false,
+    }
+}
+
+fn is_broken(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+    )
+}
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {

@@ -196,6 +196,14 @@ impl CliError {
             Self::Home(error) => home_hint(error),
             Self::Connect(error) => match &**error {
                 ConnectError::Home(error) => home_hint(error),
+                ConnectError::Stopped { pid } => Some(format!(
+                    "kill -CONT {pid} lets it go on; kill -9 {pid} ends it, and {} starts another that takes over",
+                    ui.command("status")
+                )),
+                ConnectError::NotAnswering { pid: Some(pid), .. } => Some(format!(
+                    "harness daemon status tries again; kill -9 {pid} ends it, and {} starts another that takes over",
+                    ui.command("status")
+                )),
                 _ => None,
             },
             Self::Exists { .. } => Some("harness start, or remove it first".to_owned()),

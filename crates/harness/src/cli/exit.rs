@@ -93,6 +93,7 @@ impl From<&ConnectError> for Exit {
         match error {
             ConnectError::NotRunning { .. } => Self::NotRunning,
             ConnectError::NotAnswering { .. }
+            | ConnectError::Stopped { .. }
             | ConnectError::Home(_)
             | ConnectError::Info(_)
             | ConnectError::Lock { .. }
