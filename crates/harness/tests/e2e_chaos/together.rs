@@ -1,19 +1,8 @@
-//! Never orphaned, never doubled: whatever is killed, at whatever instant.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
-
-mod common;
+//! Daemon, supervisors and services are killed at once, and each service comes back once.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use common::{PATIENCE, Sandbox, eventually, proc};
+use crate::common::{Sandbox, eventually, proc};
 
 const SERVICES: usize = 8;
 
@@ -47,17 +36,6 @@ fn running(sandbox: &Sandbox, number: usize) -> usize {
         .count()
 }
 
-/// Instants from a fixed seed: spread over the time that a start takes.
-fn instants(count: usize) -> impl Iterator<Item = Duration> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..count).map(move |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        Duration::from_micros(state % 120_000)
-    })
-}
-
 fn each_runs_once(sandbox: &Sandbox, when: &str) {
     for number in 0..SERVICES {
         assert_eq!(
@@ -66,47 +44,6 @@ fn each_runs_once(sandbox: &Sandbox, when: &str) {
             "s{number} {when}: {:?}",
             sandbox.processes()
         );
-    }
-}
-
-#[test]
-fn a_daemon_killed_at_any_instant_of_a_start_doubles_nothing() {
-    let sandbox = Sandbox::with_file("chaos_start", &file());
-    sandbox.ok(&["daemon", "start"]);
-    for instant in instants(8) {
-        let start = sandbox.spawn(&["start", "-d"]);
-        // The instant itself is the input here, so this sleep is not for luck.
-        std::thread::sleep(instant);
-        if let Some(daemon) = sandbox.daemon_pid() {
-            proc::kill(daemon);
-            eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
-        }
-        start.wait(PATIENCE);
-    }
-    sandbox.ok(&["start"]);
-    each_runs_once(&sandbox, "after a start");
-    let pids = sandbox.pids();
-    sandbox.ok(&["start"]).says("nothing changed");
-    assert_eq!(sandbox.pids(), pids);
-    sandbox.ok(&["stop", "--all"]);
-    assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
-}
-
-#[test]
-fn a_daemon_killed_at_any_instant_of_a_stop_orphans_nothing() {
-    let sandbox = Sandbox::with_file("chaos_stop", &file());
-    for instant in instants(5) {
-        sandbox.ok(&["start"]);
-        each_runs_once(&sandbox, "after a start");
-        let stop = sandbox.spawn(&["stop", "--all"]);
-        std::thread::sleep(instant);
-        if let Some(daemon) = sandbox.daemon_pid() {
-            proc::kill(daemon);
-            eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
-        }
-        stop.wait(PATIENCE);
-        sandbox.ok(&["stop", "--all"]);
-        assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
     }
 }
 

@@ -1,0 +1,91 @@
+//! Services flood their logs while daemons are killed: each line is there once, in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::common::proc;
+use crate::dice::Dice;
+use crate::witness::{Service, Together, World, kill_daemon};
+
+const NAMES: [&str; 2] = ["river", "rain"];
+
+/// Run directories of a service that are kept at least, and with them their logs.
+const KEPT: u64 = 9;
+
+#[test]
+fn floods_are_whole_after_killed_daemons() {
+    let mut dice = Dice::new("chaos_floods");
+    let services = NAMES.map(|name| Service {
+        name,
+        does: "flood".to_owned(),
+        keys: "restart: always, health_check: {log: up}",
+    });
+    let world = World::new("chaos_floods", services.to_vec());
+    for round in 0..dice.rounds(14) {
+        world.sandbox.ok(&["start"]);
+        for _ in 0..=dice.below(2) {
+            let what = dice.pick(&["nothing", "restart", "follow", "kill"]);
+            dice.note(format!("{round}: {what}"));
+            let limit = Duration::from_millis(500);
+            match what {
+                "nothing" => {
+                    dice.wait(limit);
+                    kill_daemon(&world.sandbox);
+                }
+                "restart" => {
+                    let name = dice.pick(&NAMES);
+                    world.kill_amid(&mut dice, &["restart", name], limit);
+                }
+                "follow" => {
+                    world.kill_amid(&mut dice, &["logs", "-f"], limit);
+                }
+                _ => {
+                    let name = dice.pick(&NAMES);
+                    proc::kill(world.starts(name).pop().unwrap().pid);
+                    dice.wait(Duration::from_millis(50));
+                    kill_daemon(&world.sandbox);
+                }
+            }
+            world.settle(Some(Together::Up));
+        }
+        world.sandbox.ok(&["stop", "--all"]);
+        world.settle(Some(Together::Down));
+        for name in NAMES {
+            world.logged_what_it_counted(name);
+        }
+    }
+}
+
+impl World {
+    /// The log of each kept instance has the numbers 1, 2, 3 … up to what the instance itself counted.
+    fn logged_what_it_counted(&self, name: &str) {
+        let logs = self.sandbox.ok(&["logs", name]);
+        assert_eq!(logs.stderr, "", "{name}: lines are missing\n{logs}");
+        let mut logged: BTreeMap<u64, u64> = BTreeMap::new();
+        for line in logs.stdout.lines() {
+            let text = line.strip_prefix(&format!("{name} | ")).unwrap_or(line);
+            if text == "up" {
+                continue;
+            }
+            let (instance, number) = text.split_once(' ').unwrap_or_else(|| panic!("`{line}`"));
+            let last = logged.entry(instance.parse().unwrap()).or_default();
+            assert_eq!(number.parse(), Ok(*last + 1), "`{line}` after {last}");
+            *last += 1;
+        }
+        let newest = self.starts(name).len() as u64;
+        let exits = self.sandbox.read(&format!("w/{name}.exits"));
+        for instance in newest.saturating_sub(KEPT - 1).max(1)..=newest {
+            let said = exits
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("{instance} term ")));
+            let counted = self.sandbox.read(&format!("w/{name}.count.{instance}"));
+            let counted: u64 = counted.trim().parse().unwrap_or(0);
+            let logged = logged.get(&instance).copied().unwrap_or(0);
+            match said {
+                Some(said) => assert_eq!(Ok(logged), said.parse(), "{name} {instance}"),
+                // One that was killed had no last word.
+                None => assert!(logged >= counted, "{name} {instance}: {logged} of {counted}"),
+            }
+        }
+    }
+}
