@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,6 +37,10 @@ use crate::handlers::{Context, Redactors};
 use crate::home::{Home, HomeError};
 use crate::lock::DaemonLock;
 use crate::{log_file, server};
+
+/// Threads for what would block: files, `/proc`, spawning. Each keeps its stack and a heap of its own for good, so
+/// there are enough to keep a disk busy, and no more.
+const BLOCKING_THREADS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
 
 /// How long a daemon waits for a lock that a client may be looking at.
 const LOCK_PATIENCE: Duration = Duration::from_millis(200);
@@ -118,6 +123,7 @@ fn describe(running: &Option<DaemonInfo>) -> String {
 
 /// Runs a daemon to its end.
 pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
+    blocking::set_max_blocking_threads(BLOCKING_THREADS);
     let announcement = if builder.background {
         Announcement::to_starter()
     } else {

@@ -5,14 +5,15 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::Mode;
 use rustix::process::Rlimit;
 
+use crate::account::Account;
 use crate::run_dir::Resource;
-use crate::sys::{self, Account};
+use crate::sys;
 
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
@@ -154,10 +155,9 @@ impl Launch<'_> {
             if !is_me(&account) {
                 account.switch().map_err(Failure::at(Step::User))?;
             }
-            let name = OsString::from_vec(account.name.into_bytes());
             set(&mut self.env, "HOME", account.home);
-            set(&mut self.env, "USER", name.clone());
-            set(&mut self.env, "LOGNAME", name);
+            set(&mut self.env, "USER", account.name.clone());
+            set(&mut self.env, "LOGNAME", account.name);
             set(&mut self.env, "SHELL", account.shell);
         }
         if let Some(cwd) = self.cwd {

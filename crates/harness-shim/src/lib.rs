@@ -22,6 +22,7 @@
 //!    +--------------------------> exit record <--- gone <--- stopping ---- grace over --> killing <--+
 //! ```
 
+mod account;
 mod atomic_file;
 pub mod cgroup;
 mod cli;

@@ -1,4 +1,4 @@
-//! What rustix lacks: fork, exec, signal masks, accounts. Every unsafe block of the shim's program is here.
+//! What rustix lacks a safe form of: fork, exec, signal masks, a change of user, memory. Every unsafe block of the shim's program is here.
 //!
 //! All of it is for single-threaded programs: the shim's own main, and its child before it becomes another
 //! program. So the child may allocate after the fork, and no other thread can hold a lock across it.
@@ -8,13 +8,13 @@
     reason = "these system interfaces have no safe form in std or rustix"
 )]
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::process::Pid;
 
 /// The highest signal number.
@@ -129,103 +129,58 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A user of the system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
-    pub(crate) name: CString,
-    pub(crate) uid: u32,
-    gid: u32,
-    pub(crate) home: OsString,
-    pub(crate) shell: OsString,
-}
-
-impl Account {
-    /// Looks a user up by name, else by numeric uid; `NotFound` when there is none.
-    pub(crate) fn find(user: &str) -> io::Result<Self> {
-        let name = CString::new(user).map_err(|_| io::Error::from_raw_os_error(libc::ENOENT))?;
-        let by_name =
-            |entry: *mut libc::passwd, buffer: &mut [libc::c_char], found: *mut *mut libc::passwd| {
-                // SAFETY: all pointers are valid for the call, and the length is the buffer's.
-                unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer.as_mut_ptr(), buffer.len(), found) }
-            };
-        if let Some(account) = Self::look_up(by_name)? {
-            return Ok(account);
+/// Becomes this user, with these groups, for good.
+pub(crate) fn switch_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let check = |result| {
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
         }
-        if let Ok(uid) = user.parse::<libc::uid_t>() {
-            let by_uid =
-                |entry: *mut libc::passwd, buffer: &mut [libc::c_char], found: *mut *mut libc::passwd| {
-                    // SAFETY: as above.
-                    unsafe { libc::getpwuid_r(uid, entry, buffer.as_mut_ptr(), buffer.len(), found) }
-                };
-            if let Some(account) = Self::look_up(by_uid)? {
-                return Ok(account);
-            }
-        }
-        Err(io::Error::from_raw_os_error(libc::ENOENT))
-    }
-
-    fn look_up(
-        call: impl Fn(*mut libc::passwd, &mut [libc::c_char], *mut *mut libc::passwd) -> libc::c_int,
-    ) -> io::Result<Option<Self>> {
-        let mut buffer: Vec<libc::c_char> = vec![0; 1024];
-        loop {
-            let mut entry = MaybeUninit::<libc::passwd>::uninit();
-            let mut found = ptr::null_mut();
-            match call(entry.as_mut_ptr(), &mut buffer, &raw mut found) {
-                libc::ERANGE if buffer.len() < 1024 * 1024 => buffer.resize(buffer.len() * 2, 0),
-                // These also mean "no such user" with some name services.
-                0 | libc::ENOENT | libc::ESRCH if found.is_null() => return Ok(None),
-                // SAFETY: the call succeeded: `found` points to the filled entry, and its strings lie in `buffer`.
-                0 => return Ok(Some(unsafe { Self::copy(&*found) })),
-                errno => return Err(io::Error::from_raw_os_error(errno)),
-            }
-        }
-    }
-
-    /// # Safety
-    /// The strings of the entry must be valid.
-    unsafe fn copy(entry: &libc::passwd) -> Self {
-        // SAFETY: the caller's promise.
-        let text =
-            |p: *const libc::c_char| OsString::from_vec(unsafe { CStr::from_ptr(p) }.to_bytes().to_vec());
-        Self {
-            // SAFETY: the caller's promise.
-            name: unsafe { CStr::from_ptr(entry.pw_name) }.to_owned(),
-            uid: entry.pw_uid,
-            gid: entry.pw_gid,
-            home: text(entry.pw_dir),
-            shell: text(entry.pw_shell),
-        }
-    }
-
-    /// Becomes this user, with its groups, for good.
-    pub(crate) fn switch(&self) -> io::Result<()> {
-        let check = |result| {
-            if result == 0 {
-                Ok(())
-            } else {
-                Err(io::Error::last_os_error())
-            }
-        };
-        // SAFETY: the name is a valid string; the program has one thread.
-        unsafe {
-            check(libc::initgroups(self.name.as_ptr(), self.gid))?;
-            check(libc::setgid(self.gid))?;
-            check(libc::setuid(self.uid))
-        }
+    };
+    // SAFETY: the pointer and the length are of one slice; the program has one thread.
+    unsafe {
+        check(libc::setgroups(groups.len(), groups.as_ptr()))?;
+        check(libc::setgid(gid))?;
+        check(libc::setuid(uid))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Zeroed memory of its own that can be given back to the system and used again.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    start: NonNull<u8>,
+    len: usize,
+}
 
-    #[test]
-    fn users_are_found_by_name_and_number() {
-        let root = Account::find("root").unwrap();
-        assert_eq!((root.uid, root.home.to_str()), (0, Some("/root")));
-        assert_eq!(Account::find("0").unwrap(), root);
-        let unknown = Account::find("no-such-user-here").unwrap_err();
-        assert_eq!(unknown.raw_os_error(), Some(libc::ENOENT));
+impl Pages {
+    /// Reserves this many bytes; they cost memory once they are written.
+    pub(crate) fn map(len: usize) -> io::Result<Self> {
+        let (rights, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+        // SAFETY: no address is asked for, so nothing that is mapped changes.
+        let start = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, rights, flags) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len })
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping is `len` long, readable and writable, owned by `self`, and borrowed with it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// Gives the memory back; the bytes are zero again.
+    pub(crate) fn release(&mut self) {
+        // A kernel that refuses keeps the memory, which is no reason to stop.
+        // SAFETY: the mapping is private and anonymous, and nobody holds a reference into it.
+        let _ = unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.len, Advice::LinuxDontNeed) };
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // It fails for arguments that were never mapped only.
+        // SAFETY: it was mapped with this length, and no reference outlives `self`.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::buffer::ReadBuffer;
 use super::clients::{ClientId, Clients};
 use super::family::Family;
 use super::now_ns;
@@ -15,7 +16,8 @@ use crate::control::{Reply, Request, Scope};
 use crate::log::{Stream, Writer};
 use crate::run_dir::{ExitRecord, LaunchSpec, Outcome};
 
-const BUFFER: usize = 64 * 1024;
+/// How long nothing happens before the memory of a burst is given back.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long output is still read when the tree is gone but somebody outside it holds the pipe and writes.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -29,7 +31,7 @@ pub(super) struct Supervisor {
     terminal: Option<Terminal>,
     clients: Clients,
     log: Writer,
-    buffer: Box<[u8]>,
+    buffer: ReadBuffer,
     started_at_ns: u64,
     ended_at_ns: u64,
 }
@@ -59,6 +61,7 @@ impl Supervisor {
         signals: OwnedFd,
         clients: Clients,
         log: Writer,
+        buffer: ReadBuffer,
     ) -> Self {
         let Streams {
             outputs,
@@ -74,7 +77,7 @@ impl Supervisor {
             terminal,
             clients,
             log,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            buffer,
             started_at_ns: spawned.started_at_ns,
             ended_at_ns: spawned.started_at_ns,
         }
@@ -108,13 +111,17 @@ impl Supervisor {
         }
     }
 
-    fn wait(&self) -> Ready {
-        let timeout = self.stopping.deadline().map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            }
+    fn wait(&mut self) -> Ready {
+        let deadline = self.stopping.deadline();
+        let until_deadline = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let until_quiet = self.buffer.is_large().then_some(QUIET);
+        let timeout = match (until_deadline, until_quiet) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let timeout = timeout.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
         });
         let mut ready = Ready::default();
         let (listener, clients) = self.clients.interests();
@@ -128,9 +135,14 @@ impl Supervisor {
         );
         fds.extend(stdin.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
         fds.extend(listener.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        if poll(&mut fds, timeout.as_ref()).is_err() {
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) => {
+                self.buffer.shrink();
+                return ready;
+            }
+            Ok(_) => {}
             // Interrupted, or short of memory for a moment.
-            return ready;
+            Err(_) => return ready,
         }
         let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || found.next().unwrap_or(false);
@@ -154,7 +166,7 @@ impl Supervisor {
             self.clients.accept();
         }
         for client in ready.clients {
-            self.clients.transfer(client, &mut self.buffer);
+            self.clients.transfer(client, self.buffer.bytes());
         }
         if ready.stdin {
             self.write_stdin();
@@ -167,7 +179,7 @@ impl Supervisor {
         self.clients.sweep();
         if ready.signals {
             // Emptied first: a child that ends between this and the reaping makes it readable again.
-            let _ = rustix::io::read(&self.signals, &mut *self.buffer);
+            let _ = rustix::io::read(&self.signals, self.buffer.bytes());
             let outcome = self.family.reap();
             self.stopping.main_ended(&self.family, outcome, Instant::now());
         }
@@ -189,11 +201,10 @@ impl Supervisor {
         let Some((fd, stream)) = self.outputs.get(index) else {
             return Read::Ended;
         };
-        match rustix::io::read(fd, &mut *self.buffer) {
+        match rustix::io::read(fd, self.buffer.bytes()) {
             Ok(0) => Read::Ended,
             Ok(read) => {
-                self.log
-                    .append(*stream, self.buffer.get(..read).unwrap_or_default(), now_ns());
+                self.log.append(*stream, self.buffer.filled(read), now_ns());
                 Read::Some
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Read::Nothing,

@@ -7,9 +7,11 @@
 //! | `event_loop` | waiting for output, clients, children and deadlines |
 //! | `stopping` | the phases from running to gone |
 //! | `family` | the processes of the tree: reaping, signalling, killing |
+//! | `buffer` | the memory that output is read into |
 //! | `clients` | connections to the control socket |
 //! | `stdin` | what waits to be read by the process |
 
+mod buffer;
 mod clients;
 mod event_loop;
 mod family;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
+use super::buffer::ReadBuffer;
 use super::clients::Clients;
 use super::event_loop::Supervisor;
 use super::spawn;
@@ -61,12 +62,13 @@ pub(super) fn start() -> Result<(Supervisor, Handshake), Failure> {
     let log = log::Writer::open(LOG_DIR, spec.log, now_ns())
         .map_err(|error| Failure::at(Step::Log)(error.source))?;
     let clients = Clients::new(listen().map_err(Failure::at(Step::Control))?);
+    let buffer = ReadBuffer::new().map_err(Failure::at(Step::Pipe))?;
     let spawned = spawn::spawn(&dir, &spec)?;
     let handshake = Handshake::Started {
         pid: spawned.pid.as_raw_pid().unsigned_abs(),
         start_time: spawned.start_time,
     };
-    let supervisor = Supervisor::new(&spec, spawned, signals, clients, log);
+    let supervisor = Supervisor::new(&spec, spawned, signals, clients, log, buffer);
     Ok((supervisor, handshake))
 }
 
