@@ -192,16 +192,22 @@ pub(super) fn newlines(bytes: &[u8]) -> u64 {
 
 /// The path of a segment.
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:06}.seg"))
+    dir.join(segment_name(number))
 }
 
-/// The numbers of all segments, ascending.
+fn segment_name(number: u64) -> String {
+    format!("{number:06}.seg")
+}
+
+/// The numbers of all segments, ascending. What has no name of a segment is not one, and after the last number
+/// there is no next one: nothing is ever written under it.
 pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".seg"));
-        numbers.extend(number.and_then(|digits| digits.parse::<u64>().ok()));
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+        let number = digits.and_then(|digits| digits.parse::<u64>().ok());
+        numbers.extend(number.filter(|number| *number < u64::MAX && *name == *segment_name(*number)));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -66,6 +66,8 @@ impl Lines {
             if !unfinished.bytes.is_empty() {
                 sink(unfinished.take(stream, true));
             }
+            // What comes after the gap is no part of that line and has a time of its own.
+            unfinished.continues = false;
         }
     }
 }
@@ -145,6 +147,16 @@ mod tests {
         let pieces: Vec<_> = data.chunks(1000).map(|c| record(9, Stream::Stdout, c)).collect();
         let lengths: Vec<_> = cut(&pieces).iter().map(|l| (l.3.len(), l.2)).collect();
         assert_eq!(lengths, [(MAX_LINE, true), (MAX_LINE, true), (5, false)]);
+    }
+
+    #[test]
+    fn what_comes_after_a_gap_has_its_own_time() {
+        let (mut lines, mut out) = (Lines::new(), Vec::new());
+        let mut sink = |l: Line| out.push((l.time_ns, l.bytes));
+        lines.push(&record(1, Stream::Stdout, b"before"), &mut sink);
+        lines.flush(&mut sink);
+        lines.push(&record(9, Stream::Stdout, b"after\n"), &mut sink);
+        assert_eq!(out, [(1, b"before".to_vec()), (9, b"after".to_vec())]);
     }
 
     #[test]

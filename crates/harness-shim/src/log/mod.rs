@@ -17,6 +17,8 @@
 mod format;
 mod lines;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fmt;

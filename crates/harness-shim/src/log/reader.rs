@@ -185,14 +185,15 @@ impl Reader {
             let Some(segment) = &mut self.current else {
                 return Ok(ReadItem::End);
             };
-            let mut parsed = segment.parse()?;
+            let seq = self.position.map_or(0, |p| p.seq);
+            let mut parsed = segment.parse(seq)?;
             if !matches!(parsed, Parsed::Record(..)) {
                 let number = segment.number;
                 if !later_exists(&self.dir, number)? {
                     return Ok(ReadItem::End);
                 }
                 // Looked at once more: something may have been appended before the next segment was begun.
-                parsed = segment.parse()?;
+                parsed = segment.parse(seq)?;
             }
             match parsed {
                 Parsed::Record(header, data) => return Ok(self.pass(header, data)),
@@ -216,10 +217,10 @@ impl Reader {
 
     fn pass(&mut self, header: RecordHeader, data: Vec<u8>) -> ReadItem {
         let position = self.position.get_or_insert(Position { lines: 0, seq: 0 });
-        position.seq = header.seq + 1;
+        position.seq = header.seq.saturating_add(1);
         match header.kind {
             Kind::Data(stream) => {
-                position.lines += newlines(&data);
+                position.lines = position.lines.saturating_add(newlines(&data));
                 ReadItem::Record(Record {
                     seq: header.seq,
                     time_ns: header.time_ns,
@@ -324,7 +325,9 @@ impl Segment {
         self.begin = 0;
     }
 
-    fn parse(&mut self) -> Result<Parsed, LogError> {
+    /// The next record, which must have this number: within a segment none is left out. Another one is what a
+    /// crash of the machine left in the file of an older one.
+    fn parse(&mut self, seq: u64) -> Result<Parsed, LogError> {
         if !self.fill(RecordHeader::LEN)? {
             return Ok(Parsed::Incomplete);
         }
@@ -332,7 +335,7 @@ impl Segment {
         let Some(bytes) = self.buffer.get(begin..).and_then(|b| b.first_chunk()) else {
             return Ok(Parsed::Incomplete);
         };
-        let Some(header) = RecordHeader::decode(bytes) else {
+        let Some(header) = RecordHeader::decode(bytes).filter(|header| header.seq == seq) else {
             // Read anew next time: the writer may have been taking back a half record just now.
             self.rewind(self.offset);
             return Ok(Parsed::Damaged);

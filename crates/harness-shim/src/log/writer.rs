@@ -82,7 +82,7 @@ impl Writer {
         let lines = newlines(bytes);
         let result = self.note_dropped(now_ns).and_then(|()| {
             self.write(Kind::Data(stream), bytes, now_ns)?;
-            self.lines += lines;
+            self.lines = self.lines.saturating_add(lines);
             Ok(())
         });
         if result.is_err() {
@@ -111,7 +111,7 @@ impl Writer {
         }
         let count = DroppedCount { lines, bytes };
         self.write(Kind::Dropped, &count.encode(), now_ns)?;
-        self.lines += lines;
+        self.lines = self.lines.saturating_add(lines);
         self.unnoted = Dropped::default();
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Writer {
             return Err(error);
         }
         self.len += size;
-        self.seq += 1;
+        self.seq = self.seq.saturating_add(1);
         Ok(())
     }
 

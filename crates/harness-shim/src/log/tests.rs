@@ -1,0 +1,74 @@
+//! Segments as no writer leaves them: what fuzzing found.
+
+use std::path::Path;
+
+use super::format::{Kind, RecordHeader, SegmentHeader, segment_path};
+use super::*;
+use crate::run_dir::LogLimits;
+
+fn segment(dir: &Path, number: u64, first_seq: u64, lines_before: u64, records: &[(u64, &str)]) {
+    let header = SegmentHeader {
+        first_seq,
+        lines_before,
+        created_ns: 1,
+    };
+    let mut bytes = header.encode().to_vec();
+    for (seq, text) in records {
+        let header = RecordHeader {
+            seq: *seq,
+            time_ns: 1,
+            len: u32::try_from(text.len()).unwrap(),
+            kind: Kind::Data(Stream::Stdout),
+        };
+        bytes.extend(header.encode());
+        bytes.extend(text.as_bytes());
+    }
+    std::fs::write(segment_path(dir, number), bytes).unwrap();
+}
+
+/// `text` of a record, `-n` for a gap of n lines.
+fn read(dir: &Path) -> Vec<String> {
+    let mut reader = Reader::open(dir).unwrap();
+    let mut out = Vec::new();
+    loop {
+        match reader.next().unwrap() {
+            ReadItem::Record(record) => out.push(String::from_utf8(record.data).unwrap()),
+            ReadItem::Gap { lines, .. } => out.push(format!("-{lines}")),
+            ReadItem::End => return out,
+        }
+    }
+}
+
+#[test]
+fn the_last_numbers_do_not_overflow() {
+    let dir = tempfile::tempdir().unwrap();
+    segment(dir.path(), 1, u64::MAX, u64::MAX, &[(u64::MAX, "a\n")]);
+    assert_eq!(read(dir.path()), [format!("-{}", u64::MAX), "a\n".to_owned()]);
+    let mut writer = Writer::open(dir.path(), LogLimits::default(), 2).unwrap();
+    writer.append(Stream::Stdout, b"b\n", 3);
+    assert_eq!(read(dir.path()).last().unwrap(), "b\n");
+}
+
+#[test]
+fn what_an_older_segment_left_in_a_file_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    segment(dir.path(), 1, 0, 0, &[(0, "a\n"), (9, "stale\n"), (1, "b\n")]);
+    segment(dir.path(), 2, 3, 5, &[(3, "c\n")]);
+    assert_eq!(read(dir.path()), ["a\n", "-4", "c\n"]);
+}
+
+#[test]
+fn what_is_not_named_as_a_segment_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["+7.seg", "8.seg", "18446744073709551615.seg", "x.seg"] {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let mut reader = Reader::open(dir.path()).unwrap();
+    let mut writer = Writer::open(dir.path(), LogLimits::default(), 2).unwrap();
+    // Were one of them taken for a later segment, the reader would leave this one for good.
+    for text in ["a\n", "b\n"] {
+        writer.append(Stream::Stdout, text.as_bytes(), 3);
+        assert!(matches!(reader.next().unwrap(), ReadItem::Record(record) if record.data == text.as_bytes()));
+        assert_eq!(reader.next().unwrap(), ReadItem::End);
+    }
+}
