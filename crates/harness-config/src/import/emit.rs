@@ -19,9 +19,19 @@ pub(super) fn scalar(text: &str) -> String {
     if plain { text.to_owned() } else { quoted(text) }
 }
 
-/// A double-quoted scalar; JSON's strings are YAML's too.
+/// A double-quoted scalar; JSON's strings are YAML's too, but for characters that YAML wants escaped.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A list in one line.
@@ -94,5 +104,13 @@ mod tests {
         ] {
             assert_eq!(scalar(text), quoted(text), "{text}");
         }
+    }
+
+    #[test]
+    fn what_yaml_refuses_is_escaped() {
+        assert_eq!(
+            quoted("\u{7f}\u{85}\u{feff}é\u{2028}\n"),
+            r#""\u007f\u0085\ufeffé\u2028\n""#
+        );
     }
 }
