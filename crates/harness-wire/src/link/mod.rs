@@ -128,6 +128,13 @@ mod tests {
     }
 
     #[test]
+    fn numbers_mean_the_same_after_they_were_sent_on() {
+        let number: f64 = decode("123456789.123456789").unwrap();
+        let sent = encode(&number, 100).unwrap();
+        assert_eq!(decode::<f64>(&sent).unwrap().to_bits(), number.to_bits());
+    }
+
+    #[test]
     fn what_was_malformed_is_not_repeated() {
         let error = decode::<u32>(r#""hunter2""#).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
