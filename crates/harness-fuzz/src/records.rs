@@ -1,0 +1,72 @@
+//! The JSON files of a home: `daemon.json`, `project.json`, `record.json`.
+
+use harness_core::{DaemonInfo, Home};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use service_registry::record::{ProjectRecord, ServiceRecord};
+
+use crate::folder;
+
+pub(crate) const WORDS: &[&str] = &[
+    "{\"format\":1,\"record\":",
+    "\"spec\":",
+    "\"kind\":",
+    "\"process\":",
+    "\"env\":",
+    "\"addresses\":",
+    "\"generation\":",
+    "\"restarts\":",
+    "\"pid\":",
+    "\"exit\":",
+    "\"state\":\"running\"",
+    "\"failure\":",
+    "\"startup_timeout\":",
+    "[{\"text\":\"x\"}]",
+    "[{\"secret\":\"x\"}]",
+    "{\"reference\":{\"service\":\"db\",\"field\":\"ip\"}}",
+    "null",
+    "true",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "\"port\":",
+    "\"boot_id\":",
+    "0.1",
+    "[[[[[[[[[[[[[[[[",
+];
+
+/// As `project.json` and `record.json` are written.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Kept<T> {
+    format: u32,
+    record: T,
+}
+
+/// A file is refused, or says the same after it was written again, digests included.
+pub(crate) fn check(data: &[u8]) {
+    again::<Kept<ProjectRecord>>(data);
+    if let Some((first, second)) = again::<Kept<ServiceRecord>>(data) {
+        assert_eq!(first.record.spec.digest(), second.record.spec.digest());
+        let changes = first.record.spec.changes_since(&second.record.spec);
+        assert_eq!(changes, Vec::<String>::new());
+    }
+    folder::with(|folder| {
+        let home = Home::at(folder);
+        std::fs::write(home.daemon_json(), data).unwrap();
+        if let Some(info) = DaemonInfo::read(&home).unwrap() {
+            info.write(&home).unwrap();
+            assert_eq!(DaemonInfo::read(&home).unwrap(), Some(info));
+        }
+    });
+}
+
+fn again<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(data: &[u8]) -> Option<(T, T)> {
+    let first: T = serde_json::from_slice(data).ok()?;
+    let written = serde_json::to_vec(&first).unwrap();
+    let second: T = serde_json::from_slice(&written).unwrap();
+    assert_eq!(first, second);
+    assert_eq!(serde_json::to_vec(&second).unwrap(), written);
+    Some((first, second))
+}
