@@ -18,6 +18,7 @@ mod program;
 mod quickstart;
 mod requirements;
 mod session;
+mod soak;
 mod test;
 
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Task {
     Ci,
     /// Measure every figure beside a bare baseline, in release, and print the table
     Bench(bench::Options),
+    /// Play the long variants of the tests that attack, with new seeds each round, until the time is over
+    Soak(soak::Options),
     /// Write the generated files of docs/
     Generate {
         /// Change nothing; fail if one is stale
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Test { args } => test::run(&args),
         Task::Ci => ci::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Generate { check } => generate::run(check),
     };
     ended(done)

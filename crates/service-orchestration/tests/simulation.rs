@@ -1,6 +1,7 @@
 //! The machine in a random world: many thousands of schedules in virtual time, every promise checked at every step.
 //!
 //! `HARNESS_SIM_SEED=n` plays the one schedule with that number, `HARNESS_SIM_SHOW=1` prints what goes in and out.
+//! `HARNESS_SIM_START=n` plays others than usual, a different lot for each n; `HARNESS_SOAK=1` plays ten times as many.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -27,19 +28,23 @@ fn play(seed: u64) {
     }
 }
 
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Four tests, so that they share the cores.
 fn play_quarter(quarter: u64) {
-    if let Some(seed) = std::env::var("HARNESS_SIM_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-    {
+    if let Some(seed) = number("HARNESS_SIM_SEED") {
         if quarter == 0 {
             play(seed);
         }
         return;
     }
-    for index in 0..SCHEDULES {
-        play(index * 4 + quarter);
+    let factor = if number("HARNESS_SOAK").is_some() { 10 } else { 1 };
+    let schedules = SCHEDULES * factor;
+    let first = number("HARNESS_SIM_START").unwrap_or(0).wrapping_mul(schedules);
+    for index in 0..schedules {
+        play(first.wrapping_add(index).wrapping_mul(4).wrapping_add(quarter));
     }
 }
 

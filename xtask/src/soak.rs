@@ -1,0 +1,152 @@
+//! `soak`: the long variants of the tests that attack, again and again with new seeds until the time is over.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use crate::error::TaskError;
+use crate::leftovers;
+use crate::program::Program;
+use crate::session::Session;
+
+/// For how long, and from where.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How long; the round that runs then is the last
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    minutes: u64,
+    /// The seed of the first round, instead of one drawn from the clock; each round adds one
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+/// A test program with a long variant.
+struct Attack {
+    package: &'static str,
+    test: &'static str,
+    /// The variable that is given the seed.
+    seed: Option<&'static str>,
+    /// What makes it long.
+    long: &'static [(&'static str, &'static str)],
+}
+
+const ATTACKS: [Attack; 4] = [
+    Attack {
+        package: "harness",
+        test: "e2e_chaos",
+        seed: Some("HARNESS_CHAOS_SEED"),
+        long: &[("HARNESS_CHAOS_ROUNDS", "500")],
+    },
+    Attack {
+        package: "service-orchestration",
+        test: "simulation",
+        seed: Some("HARNESS_SIM_START"),
+        long: &[("HARNESS_SOAK", "1")],
+    },
+    Attack {
+        package: "harness-fuzz",
+        test: "bounded",
+        seed: Some("HARNESS_FUZZ_SEED"),
+        long: &[("HARNESS_FUZZ_RUNS", "200000")],
+    },
+    Attack {
+        package: "command-executor",
+        test: "leaks",
+        seed: None,
+        long: &[("HARNESS_SOAK", "1")],
+    },
+];
+
+impl Attack {
+    /// The variables of a round.
+    fn env(&self, seed: u64) -> Vec<(&'static str, String)> {
+        let seed = self.seed.map(|name| (name, seed.to_string()));
+        let long = self.long.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        seed.into_iter().chain(long).collect()
+    }
+
+    fn arguments(&self) -> [&'static str; 5] {
+        ["test", "--package", self.package, "--test", self.test]
+    }
+
+    /// The command that repeats a round.
+    fn again(&self, seed: u64) -> String {
+        let env = self.env(seed).into_iter();
+        let mut words: Vec<String> = env.map(|(name, value)| format!("{name}={value}")).collect();
+        words.push("cargo".to_owned());
+        words.extend(self.arguments().map(str::to_owned));
+        words.join(" ")
+    }
+
+    fn play(&self, session: &Session, seed: u64) -> Result<(), TaskError> {
+        let mut tests = Program::cargo()
+            .args(self.arguments())
+            // No test may find the developer's own daemon.
+            .env("HARNESS_HOME", session.temporary().join("home"))
+            .env("TMPDIR", session.temporary());
+        for (name, value) in self.env(seed) {
+            tests = tests.env(name, value);
+        }
+        let played = tests.run_recorded(&session.tests_log());
+        let left = leftovers::check(session.temporary());
+        played.and(left)
+    }
+}
+
+/// Plays rounds of all attacks until the time is over or one fails.
+pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
+    build()?;
+    let session = Session::begin()?;
+    let end = Instant::now() + Duration::from_secs(options.minutes * 60);
+    let mut seed = options.seed.unwrap_or_else(from_clock);
+    let mut rounds = 0_u64;
+    while rounds == 0 || Instant::now() < end {
+        for attack in &ATTACKS {
+            println!("== seed {seed}: {}", attack.test);
+            if let Err(error) = attack.play(&session, seed) {
+                println!("what it said: test-activity/logs/current/tests.log");
+                println!("again: {}", attack.again(seed));
+                return Err(error);
+            }
+        }
+        seed = seed.wrapping_add(1);
+        rounds += 1;
+    }
+    println!("{rounds} rounds, all good");
+    session.end()
+}
+
+/// First alone: the tests' deadlines should not have to reckon with a compiler. Whole packages, since some tests
+/// need their examples.
+fn build() -> Result<(), TaskError> {
+    let packages = ATTACKS.iter().flat_map(|attack| ["--package", attack.package]);
+    Program::cargo().args(["test", "--no-run"]).args(packages).run()
+}
+
+fn from_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(1, |passed| passed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_can_be_repeated_from_what_is_printed() {
+        assert_eq!(
+            ATTACKS[0].again(7),
+            "HARNESS_CHAOS_SEED=7 HARNESS_CHAOS_ROUNDS=500 cargo test --package harness --test e2e_chaos"
+        );
+    }
+
+    #[test]
+    fn every_attack_is_a_test_of_the_workspace() {
+        for attack in &ATTACKS {
+            let tests = crate::root().join("crates").join(attack.package).join("tests");
+            let file = tests.join(attack.test).with_extension("rs");
+            let folder = tests.join(attack.test).join("main.rs");
+            assert!(file.is_file() || folder.is_file(), "{}", attack.test);
+        }
+    }
+}
