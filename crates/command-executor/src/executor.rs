@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future;
+use harness_shim::run_dir::Resource;
 
 use crate::command::Command;
 use crate::layer::{Layer, LayerError, Local};
@@ -37,6 +38,13 @@ impl Executor {
     #[must_use]
     pub fn with_shim(mut self, shim: impl Into<PathBuf>) -> Self {
         self.local = Local::with_shim(shim);
+        self
+    }
+
+    /// Gives every command these soft limits in place of what this process has; needs the shim.
+    #[must_use]
+    pub fn with_soft_limits(mut self, limits: Vec<(Resource, u64)>) -> Self {
+        self.local = self.local.with_soft_limits(limits);
         self
     }
 

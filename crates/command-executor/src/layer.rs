@@ -36,8 +36,8 @@ pub trait Layer: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// A user switch or a terminal needs `harness-shim exec`, and the executor was given no shim.
-    #[error("a user switch or a terminal needs the harness-shim binary, and none was given")]
+    /// A user switch, a terminal or a limit needs `harness-shim exec`, and the executor was given no shim.
+    #[error("a user switch, a terminal or a limit needs the harness-shim binary, and none was given")]
     ShimNeeded,
     /// The place cannot switch users for one command.
     #[error("{place} cannot run a command as user `{user}`: connect as that user instead")]

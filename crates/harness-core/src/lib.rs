@@ -28,6 +28,7 @@ pub mod lifecycle;
 pub mod lock;
 mod log_file;
 mod newcomers;
+mod open_files;
 mod server;
 pub mod service;
 

@@ -36,7 +36,7 @@ use crate::daemon_info::{DaemonInfo, DaemonInfoError, boot_id};
 use crate::handlers::{Context, Redactors};
 use crate::home::{Home, HomeError};
 use crate::lock::DaemonLock;
-use crate::{log_file, server};
+use crate::{log_file, open_files, server};
 
 /// Threads for what would block: files, `/proc`, spawning. Each keeps its stack and a heap of its own for good, so
 /// there are enough to keep a disk busy, and no more.
@@ -186,6 +186,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     let log = home.daemon_log();
     log_file::init(&log).map_err(|source| DaemonError::Log { path: log, source })?;
     tracing::info!(program = builder.program, version = builder.version, home = %home.path().display(), "starting");
+    let before = open_files::raise();
     let tls = TlsDir::new(home.tls());
     tls.ensure(SystemTime::now())?;
     let shim = match builder.shim {
@@ -206,7 +207,11 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     }
     let registry = opened.registry;
     let layout = Layout::new(home.path());
-    let process = Arc::new(ProcessExecutor::new(Supervisor::new(shim), home.path()));
+    let mut process = ProcessExecutor::new(Supervisor::new(shim), home.path());
+    if let Some(before) = before {
+        process = process.with_open_files(before);
+    }
+    let process = Arc::new(process);
     let commands = Arc::clone(&process);
     let executors = builder
         .executors

@@ -17,6 +17,7 @@ pub(crate) struct Options {
     cwd: Option<PathBuf>,
     tty: bool,
     limits: Vec<(Resource, u64)>,
+    soft_limits: Vec<(Resource, u64)>,
     program: PathBuf,
     args: Vec<OsString>,
 }
@@ -40,15 +41,17 @@ impl Options {
                 }
                 Some("--cwd") => options.cwd = Some(value()?.into()),
                 Some("--tty") => options.tty = true,
-                Some("--limit") => {
+                Some(flag @ ("--limit" | "--soft-limit")) => {
                     let limit = value()?;
                     let parsed = limit.to_str().and_then(|limit| {
                         let (name, number) = limit.split_once('=')?;
                         Some((Resource::from_name(name)?, number.parse().ok()?))
                     });
-                    let parsed =
-                        parsed.ok_or_else(|| format!("--limit {} is not NAME=N", limit.display()))?;
-                    options.limits.push(parsed);
+                    let parsed = parsed.ok_or_else(|| format!("{flag} {} is not NAME=N", limit.display()))?;
+                    match flag {
+                        "--limit" => options.limits.push(parsed),
+                        _ => options.soft_limits.push(parsed),
+                    }
                 }
                 Some("--") => {
                     options.program = args.next().ok_or("a program is missing after `--`")?.into();
@@ -71,6 +74,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         cwd: options.cwd.as_deref(),
         user: options.user.as_deref(),
         limits: &options.limits,
+        soft_limits: &options.soft_limits,
         tty: options.tty,
     };
     let Failure { step, errno } = launch.run();
@@ -92,9 +96,22 @@ mod tests {
 
     #[test]
     fn options_end_at_the_dashes() {
-        let options = parse(&["--user", "u", "--limit", "core=0", "--tty", "--", "sh", "--tty"]).unwrap();
+        let options = parse(&[
+            "--user",
+            "u",
+            "--limit",
+            "core=0",
+            "--soft-limit",
+            "open_files=64",
+            "--tty",
+            "--",
+            "sh",
+            "--tty",
+        ])
+        .unwrap();
         assert_eq!(options.user.as_deref(), Some("u"));
         assert_eq!(options.limits, [(Resource::Core, 0)]);
+        assert_eq!(options.soft_limits, [(Resource::OpenFiles, 64)]);
         assert_eq!(options.args, ["--tty"]);
         for bad in [
             &["sh"][..],

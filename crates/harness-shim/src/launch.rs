@@ -111,6 +111,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) cwd: Option<&'a Path>,
     pub(crate) user: Option<&'a str>,
     pub(crate) limits: &'a [(Resource, u64)],
+    pub(crate) soft_limits: &'a [(Resource, u64)],
     /// Whether fd 0 is a terminal to be the controlling one.
     pub(crate) tty: bool,
 }
@@ -142,6 +143,13 @@ impl Launch<'_> {
                 let owner = rustix::fs::Uid::from_raw(account.uid);
                 rustix::fs::fchown(terminal, Some(owner), None).map_err(Failure::at(Step::Tty))?;
             }
+        }
+        for (resource, soft) in self.soft_limits {
+            let resource = kernel_resource(*resource);
+            let maximum = rustix::process::getrlimit(resource).maximum;
+            let current = Some(maximum.map_or(*soft, |hard| hard.min(*soft)));
+            rustix::process::setrlimit(resource, Rlimit { current, maximum })
+                .map_err(Failure::at(Step::Limits))?;
         }
         for (resource, limit) in self.limits {
             let limit = Rlimit {

@@ -1,7 +1,9 @@
-//! This machine: the outermost place. A user switch and a terminal go through `harness-shim exec`, so that
+//! This machine: the outermost place. A user switch, a terminal and limits go through `harness-shim exec`, so that
 //! nothing runs between fork and exec in a large process.
 
 use std::path::PathBuf;
+
+use harness_shim::run_dir::Resource;
 
 use crate::command::Command;
 use crate::layer::{Layer, LayerError};
@@ -10,6 +12,7 @@ use crate::layer::{Layer, LayerError};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Local {
     shim: Option<PathBuf>,
+    soft_limits: Vec<(Resource, u64)>,
 }
 
 impl Local {
@@ -22,13 +25,21 @@ impl Local {
     pub fn with_shim(shim: impl Into<PathBuf>) -> Self {
         Self {
             shim: Some(shim.into()),
+            soft_limits: Vec::new(),
         }
+    }
+
+    /// With these soft limits for every command, in place of what this process has.
+    #[must_use]
+    pub fn with_soft_limits(mut self, limits: Vec<(Resource, u64)>) -> Self {
+        self.soft_limits = limits;
+        self
     }
 }
 
 impl Layer for Local {
     fn wrap(&self, mut command: Command) -> Result<Command, LayerError> {
-        if command.user.is_none() && command.tty.is_none() {
+        if command.user.is_none() && command.tty.is_none() && self.soft_limits.is_empty() {
             return Ok(command);
         }
         let shim = self.shim.as_ref().ok_or(LayerError::ShimNeeded)?;
@@ -41,6 +52,12 @@ impl Layer for Local {
         }
         if command.tty.is_some() {
             args.push("--tty".into());
+        }
+        for (resource, limit) in &self.soft_limits {
+            args.extend([
+                "--soft-limit".into(),
+                format!("{}={limit}", resource.name()).into(),
+            ]);
         }
         args.push("--".into());
         args.push(std::mem::replace(&mut command.program, shim.into()));

@@ -35,7 +35,7 @@ impl Resource {
         (Self::CpuSeconds, "cpu_seconds"),
     ];
 
-    /// Its name as written in the spec and in `--limit name=N`.
+    /// Its name as written in the spec and in `--limit name=N` and `--soft-limit name=N`.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenFiles => "open_files",
@@ -138,6 +138,8 @@ pub struct LaunchSpec {
     pub user: Option<String>,
     /// Its resource limits, soft and hard alike.
     pub limits: Vec<(Resource, u64)>,
+    /// Soft limits alone, applied before `limits`: what the starter had before it raised its own.
+    pub soft_limits: Vec<(Resource, u64)>,
     /// What it reads from.
     pub stdin: Stdin,
     /// The size of its terminal; `None`: no terminal, but separate pipes for stdout and stderr.
@@ -165,6 +167,7 @@ impl LaunchSpec {
             cwd: cwd.into(),
             user: None,
             limits: Vec::new(),
+            soft_limits: Vec::new(),
             stdin: Stdin::Null,
             tty: None,
             stop: StopPolicy::default(),
@@ -192,6 +195,9 @@ impl LaunchSpec {
         }
         for (resource, limit) in &self.limits {
             writer.value("limit", format_args!("{} {limit}", resource.name()));
+        }
+        for (resource, limit) in &self.soft_limits {
+            writer.value("soft_limit", format_args!("{} {limit}", resource.name()));
         }
         let stdin = match self.stdin {
             Stdin::Null => "null",
@@ -233,6 +239,9 @@ impl LaunchSpec {
                 "user" => spec.user = Some(line.text()?.to_owned()),
                 "limit" => spec
                     .limits
+                    .push(parse_limit(&line.words()?).ok_or_else(|| line.bad())?),
+                "soft_limit" => spec
+                    .soft_limits
                     .push(parse_limit(&line.words()?).ok_or_else(|| line.bad())?),
                 "stdin" => {
                     spec.stdin = match line.text()? {
@@ -314,6 +323,7 @@ impl fmt::Debug for LaunchSpec {
             .field("cwd", &self.cwd)
             .field("user", &self.user)
             .field("limits", &self.limits)
+            .field("soft_limits", &self.soft_limits)
             .field("stdin", &self.stdin)
             .field("tty", &self.tty)
             .field("stop", &self.stop)
@@ -338,6 +348,7 @@ mod tests {
             env: vec![("A".into(), "x=y".into()), ("PASSWORD".into(), "hunter2".into())],
             user: Some("nobody".into()),
             limits: vec![(Resource::OpenFiles, 64), (Resource::Core, 0)],
+            soft_limits: vec![(Resource::OpenFiles, 32)],
             stdin: Stdin::Keep,
             tty: Some(TtySize { cols: 80, rows: 24 }),
             stop: StopPolicy {

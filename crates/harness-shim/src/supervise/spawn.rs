@@ -160,6 +160,7 @@ fn child(spec: &LaunchSpec, stdio: &Stdio, go: &OwnedFd, failures: &OwnedFd) -> 
                 cwd: Some(&spec.cwd),
                 user: spec.user.as_deref(),
                 limits: &spec.limits,
+                soft_limits: &spec.soft_limits,
                 tty: spec.tty.is_some(),
             };
             launch.run()

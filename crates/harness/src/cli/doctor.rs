@@ -263,8 +263,9 @@ fn limits((soft, hard): (Option<u64>, Option<u64>)) -> Check {
     let name = "limits";
     let shown = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
     let finding = format!("{} open files (at most {})", shown(soft), shown(hard));
-    match soft {
-        Some(soft) if soft < ENOUGH_FILES => check(
+    // The daemon raises its own soft limit to the hard one.
+    match hard {
+        Some(hard) if hard < ENOUGH_FILES => check(
             name,
             Verdict::Warn,
             finding,
@@ -393,7 +394,7 @@ mod tests {
             certificates(tls, &keys(&[], Err("damaged".into())), WallTime(0)),
             port_check(9443, &DaemonSeen::None, &held),
             port_check(9443, &DaemonSeen::None, &Port::Held { by: None }),
-            limits((Some(1024), Some(4096))),
+            limits((Some(1024), Some(2048))),
             cgroups(&Cgroup::NoV2),
             cgroups(&Cgroup::There {
                 path: "/x".into(),
@@ -431,6 +432,7 @@ mod tests {
             port_check(9443, &DaemonSeen::Running(info(VERSION)), &held),
             port_check(9443, &DaemonSeen::None, &Port::Free),
             limits((None, None)),
+            limits((Some(1024), Some(4096))),
             linger(Linger::On),
         ];
         for check in good {

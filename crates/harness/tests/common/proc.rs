@@ -108,3 +108,28 @@ fn all() -> impl Iterator<Item = u32> {
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
+
+/// The resident memory of a process, in KiB.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{pid} has no resident memory"))
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// The CPU time of a process and of those it has waited for, in ticks of a hundredth of a second.
+pub(crate) fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let (_, rest) = stat.rsplit_once(") ").expect("the process is there");
+    // Fields 14 to 17 of proc_pid_stat(5); what is left begins with field 3.
+    rest.split_whitespace()
+        .skip(11)
+        .take(4)
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum()
+}

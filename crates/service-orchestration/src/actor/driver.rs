@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use async_channel::{Receiver, Sender, WeakSender};
 use async_executor::{Executor as Tasks, Task};
+use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
 use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
@@ -21,6 +22,9 @@ use crate::words::chain;
 
 /// Probes in flight at once over all projects.
 const PROBES_IN_FLIGHT: usize = 64;
+
+/// Launches that work on folders at once: each takes a thread, and a thousand services may start together.
+const FOLDERS_AT_ONCE: usize = 16;
 
 /// What a service is launched by.
 #[derive(Debug, Clone)]
@@ -75,6 +79,7 @@ pub(super) struct Driver {
     pub(super) inbox: WeakSender<Message>,
     pub(super) tasks: Arc<Tasks<'static>>,
     pub(super) limiter: ProbeLimiter,
+    pub(super) folders: Arc<Semaphore>,
     pub(super) projects: BTreeMap<ProjectName, Project>,
     origin: Instant,
     next_operation: u64,
@@ -94,6 +99,7 @@ impl Driver {
             inbox,
             tasks: Arc::new(Tasks::new()),
             limiter: ProbeLimiter::new(PROBES_IN_FLIGHT),
+            folders: Arc::new(Semaphore::new(FOLDERS_AT_ONCE)),
             projects: BTreeMap::new(),
             origin: Instant::now(),
             next_operation: 1,

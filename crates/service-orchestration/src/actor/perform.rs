@@ -88,15 +88,20 @@ impl Driver {
         let record = self
             .record(project, &service)
             .map(|record| ServiceRecord { generation, ..record });
-        let (layout, project) = (self.layout.clone(), project.clone());
+        let (layout, project, folders) = (self.layout.clone(), project.clone(), Arc::clone(&self.folders));
         self.spawn_message(async move {
             let beside = layout.clone();
             // Before there is anything to be found.
+            let turn = folders.acquire().await;
             unblock(move || record.iter().for_each(|record| keep_service(&beside, record))).await;
+            drop(turn);
             let (pruned, of) = (project.clone(), service.clone());
             // Many files may have to go, which the launch does not wait for; its answer does, so that no later
             // generation is there yet.
-            let prune = unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation));
+            let prune = async {
+                let _turn = folders.acquire().await;
+                unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation)).await;
+            };
             let launch = async {
                 match executor {
                     Ok(executor) => executor.launch(&order).await.map_err(Box::new),

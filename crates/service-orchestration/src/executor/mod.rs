@@ -2,6 +2,7 @@
 //!
 //! The actor knows only these traits. A new kind of place is a new executor here, not a change in the core.
 
+mod capacity;
 mod environment;
 mod files;
 mod process;
@@ -74,6 +75,17 @@ pub enum LaunchError {
     Unresolved {
         /// The template, redacted.
         text: String,
+    },
+    /// As many services run as the open files of this process allow.
+    #[error(
+        "the daemon may have {limit} files open (RLIMIT_NOFILE), which is enough for {services} services: raise it \
+         (ulimit -n, or LimitNOFILE in its unit), then `harness daemon restart`"
+    )]
+    NoRoom {
+        /// The limit.
+        limit: u64,
+        /// How many services that is enough for.
+        services: usize,
     },
     /// The supervisor could not be started, or said why it could not start the program.
     #[error(transparent)]

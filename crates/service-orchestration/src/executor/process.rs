@@ -15,6 +15,7 @@ use command_executor::{Command, StdinMode, Supervised, Supervisor, WindowSize};
 use harness_model::spec::{self, Limits, ProcessSpec, ServiceKind};
 use harness_model::{ExitStatus, SecretString, ServiceSpec, WallTime};
 
+use super::capacity::{Capacity, Place};
 use super::environment::DEFAULT_PATH;
 use super::program::{check_folder, find, redacted, text};
 use super::session::{CommandSession, exit_status};
@@ -40,6 +41,9 @@ pub struct ProcessExecutor {
     mark: Arc<str>,
     /// Where services get a cgroup of their own, if that is possible here.
     cgroups: Option<PathBuf>,
+    capacity: Capacity,
+    /// Given to services and commands in place of this process's own.
+    soft_limits: Vec<(supervised::Resource, u64)>,
 }
 
 impl ProcessExecutor {
@@ -51,7 +55,18 @@ impl ProcessExecutor {
             commands,
             mark: format!("commands of {}", home.display()).into(),
             cgroups: supervised::delegated_base(),
+            capacity: Capacity::of_this_process(),
+            soft_limits: Vec::new(),
         }
+    }
+
+    /// Gives services and commands this soft limit of open files, which this process had before it raised its
+    /// own.
+    #[must_use]
+    pub fn with_open_files(mut self, soft: u64) -> Self {
+        self.soft_limits = vec![(supervised::Resource::OpenFiles, soft)];
+        self.commands = self.commands.with_soft_limits(self.soft_limits.clone());
+        self
     }
 
     /// One of its own: another daemon may have this one's pid, in another pid namespace or after it, and a project
@@ -179,16 +194,20 @@ impl Executor for ProcessExecutor {
     }
 
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
+        let place = self.capacity.take()?;
+        let _launching = self.capacity.launching().await;
         let (owned, cgroup) = (order.clone(), self.cgroup(order));
-        let launch = unblock(move || prepare(&owned, cgroup)).await?;
+        let mut launch = unblock(move || prepare(&owned, cgroup)).await?;
+        launch.soft_limits.clone_from(&self.soft_limits);
         let supervised = self.supervisor.launch(&order.run_dir, &launch).await?;
-        Ok(Arc::new(LocalInstance::new(supervised, order)))
+        Ok(Arc::new(LocalInstance::new(supervised, order, place)))
     }
 
     async fn adopt(&self, order: &Order) -> Found {
         match Supervisor::adopt(&order.run_dir).await {
             Ok(Adopted::Running(supervised)) => {
-                Found::Running(Arc::new(LocalInstance::new(supervised, order)))
+                let place = self.capacity.take_over();
+                Found::Running(Arc::new(LocalInstance::new(supervised, order, place)))
             }
             Ok(Adopted::Ended(record)) => {
                 let at = Some(WallTime(record.ended_at_ns));
@@ -266,13 +285,15 @@ impl Executor for ProcessExecutor {
 struct LocalInstance {
     supervised: Supervised,
     stop: supervised::StopPolicy,
+    _place: Place,
 }
 
 impl LocalInstance {
-    fn new(supervised: Supervised, order: &Order) -> Self {
+    fn new(supervised: Supervised, order: &Order, place: Place) -> Self {
         Self {
             supervised,
             stop: stop_policy(&order.spec),
+            _place: place,
         }
     }
 }
