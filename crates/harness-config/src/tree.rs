@@ -149,18 +149,48 @@ fn byte_span(sources: &Sources, file: usize, location: serde_saphyr::Location) -
     }
 }
 
-/// Masks `NAME: value` and `NAME=value` of secret names by the look of the lines, for a text that has no tree.
+/// Masks `NAME: value` and `NAME=value` of secret names by the look of the lines, for a text that has no tree:
+/// the rest of the line, and the lines that the value goes on in.
 fn hide_secret_lines(sources: &Sources, file: usize) {
     let source = sources.get(file);
+    let indent = |line: &str| line.len() - line.trim_start().len();
     let mut start = 0;
+    // The indentation of the secret whose value goes on.
+    let mut open: Option<usize> = None;
     for line in source.text.split_inclusive('\n') {
-        if let Some(at) = line.find([':', '=']) {
-            let name = line[..at].trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            if harness_model::secret::is_secret_name(name) {
-                source.mask(start + at + 1..start + line.trim_end().len());
+        let end = start + line.trim_end().len();
+        if open.is_some_and(|outer| line.trim().is_empty() || indent(line) > outer) {
+            source.mask(start..end);
+        } else {
+            open = None;
+            if let Some(at) = secret_value(line) {
+                source.mask(start + at..end);
+                open = goes_on(line[at..].trim()).then(|| indent(line));
             }
         }
         start += line.len();
+    }
+}
+
+/// Where in a line the value of a secret begins, also within `{…}`.
+fn secret_value(line: &str) -> Option<usize> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let after_name = |at: &usize| {
+        let before = line[..*at].trim_end_matches(|c: char| !is_name(c));
+        let name = before.rsplit(|c: char| !is_name(c)).next().unwrap_or_default();
+        harness_model::secret::is_secret_name(name)
+    };
+    let mut ends = line.match_indices([':', '=']).map(|(at, _)| at);
+    ends.find(after_name).map(|at| at + 1)
+}
+
+/// Whether a value that begins like this has more lines: a block, or quotes that do not close.
+fn goes_on(value: &str) -> bool {
+    let mut chars = value.chars();
+    match chars.next() {
+        Some('|' | '>') => true,
+        Some(quote @ ('"' | '\'')) => !chars.as_str().contains(quote),
+        _ => false,
     }
 }
 
@@ -365,6 +395,30 @@ mod tests {
         assert!(said("a: !foo x\n").starts_with("1:"));
         assert!(said(&"[".repeat(5000)).contains("limit"));
         assert!(said(&format!("{}x", "a: {".repeat(40))).contains("limit"));
+    }
+
+    #[test]
+    fn secrets_are_hidden_where_there_is_no_tree() {
+        for text in [
+            "a: {DB_PASSWORD: hunter2, X: [}\n",
+            "a: {X: 1, \"DB_PASSWORD\" : \"hunter2\"\nb: }\n",
+            "a: [DB_PASSWORD=hunter2, x: {]\n",
+            "a:\n  DB_PASSWORD: \"one\n    hunter2\\q\n  b: 1\n",
+            "a:\n  DB_PASSWORD: |\n    x\n\n   hunter2: [\n",
+        ] {
+            let (sources, node, findings) = tree(text);
+            assert!(node.is_none(), "{text}");
+            let (errors, _) = crate::diagnostics::finish(findings, &sources);
+            assert!(
+                !errors.render(false).contains("hunter2"),
+                "{}",
+                errors.render(false)
+            );
+            for line in 0..text.lines().count() {
+                let (shown, _) = sources.get(0).shown_line(line, 0..0);
+                assert!(!shown.contains("hunter2"), "{shown}");
+            }
+        }
     }
 
     #[test]
