@@ -13,7 +13,7 @@ use crate::source::{Sources, Span};
 const LABEL_WIDTH: usize = 60;
 
 /// More mistakes than this are not worth a person's time, nor the memory.
-const MAX_DIAGNOSTICS: usize = 500;
+pub(crate) const MAX_DIAGNOSTICS: usize = 500;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

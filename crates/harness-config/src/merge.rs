@@ -1,15 +1,22 @@
 //! Several files made one, and keys that are written twice in one.
 
+use std::collections::HashMap;
+
 use crate::diagnostics::Finding;
 use crate::tree::{Kind, Node};
 
-/// Lays one file over another: maps are merged deeply, scalars and lists replaced.
+/// Lays one file over another: maps are merged deeply, scalars and lists replaced. Each has its keys once.
 pub(crate) fn merge(base: &mut Node, over: Node) {
     if let Kind::Map(entries) = &mut base.kind
         && let Kind::Map(others) = over.kind
     {
+        let places: HashMap<String, usize> = entries
+            .iter()
+            .enumerate()
+            .map(|(at, (key, _))| (key.name.clone(), at))
+            .collect();
         for (key, value) in others {
-            match entries.iter_mut().find(|(k, _)| k.name == key.name) {
+            match places.get(&key.name).and_then(|at| entries.get_mut(*at)) {
                 Some((_, existing)) => merge(existing, value),
                 None => entries.push((key, value)),
             }
@@ -27,7 +34,7 @@ pub(crate) fn refuse_duplicates(node: &mut Node, findings: &mut Vec<Finding>) {
             .for_each(|item| refuse_duplicates(item, findings)),
         Kind::Map(entries) => {
             let mut kept: Vec<(crate::tree::Key, Node)> = Vec::with_capacity(entries.len());
-            let mut seen = std::collections::HashMap::new();
+            let mut seen = HashMap::new();
             for (key, mut value) in std::mem::take(entries) {
                 refuse_duplicates(&mut value, findings);
                 if let Some(first) = seen.get(&key.name) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness_model::{Part, Reference, SecretString, ServiceName, Template};
 
-use crate::diagnostics::Finding;
+use crate::diagnostics::{Finding, MAX_DIAGNOSTICS};
 use crate::interpolate::{Expr, Locator, MAX_NESTING, Otherwise, Piece, parse, scan};
 use crate::scalars;
 use crate::source::{Sources, Span};
@@ -53,6 +53,12 @@ impl<'a> Context<'a> {
             #[cfg(test)]
             asked: RefCell::default(),
         }
+    }
+
+    /// What to do about a mistake. It is not worked out for more mistakes than are shown.
+    pub(crate) fn advice(&self, advice: impl FnOnce() -> String) -> Option<String> {
+        let found = self.findings.borrow().len();
+        (found < MAX_DIAGNOSTICS).then(advice)
     }
 
     /// Adds a mistake.
@@ -412,14 +418,15 @@ impl Reader<'_> {
     }
 }
 
+/// Texts beside each other become one secret: a piece of one is too short to be found in a log, or to be told
+/// from other text.
 fn hide(parts: Vec<Part>) -> Vec<Part> {
-    parts
-        .into_iter()
-        .map(|part| match part {
-            Part::Text(text) => Part::Secret(SecretString::new(text)),
-            other => other,
-        })
-        .collect()
+    let hidden = |part: &Part| match part {
+        Part::Text(text) => Part::Secret(SecretString::new(text)),
+        other => other.clone(),
+    };
+    let joined = Template::from_parts(parts);
+    joined.parts().iter().map(hidden).collect()
 }
 
 /// The template with everything literal in it made secret.

@@ -6,6 +6,8 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let allowed = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
+        // Letters that one has more than the other have to be typed at least.
+        .filter(|candidate| candidate.len().abs_diff(lower.len()) <= 4 * allowed)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
@@ -22,12 +24,40 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
 }
 
+/// So many words are listed before the rest is only counted.
+const MAX_LISTED: usize = 20;
+
 /// "`a`, `b`, `c`", or what to say when there is none.
 pub(crate) fn listed<'a>(words: impl IntoIterator<Item = &'a str>, none: &str) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    if words.is_empty() {
-        none.to_owned()
-    } else {
-        words.join(", ")
+    let mut words = words.into_iter();
+    let shown: Vec<String> = words
+        .by_ref()
+        .take(MAX_LISTED)
+        .map(|word| format!("`{word}`"))
+        .collect();
+    match (shown.is_empty(), words.count()) {
+        (true, _) => none.to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(listed([], "none"), "none");
+        assert_eq!(listed(["a", "b"], "none"), "`a`, `b`");
+        let many = listed(["x"; 100], "none");
+        assert!(many.ends_with("`x`, `x` and 80 more"), "{many}");
+    }
+
+    #[test]
+    fn the_nearest_word_is_found() {
+        assert_eq!(nearest("retires", ["retries", "timeout"]), Some("retries"));
+        assert_eq!(nearest("ÉTÉ", ["ete", "été"]), Some("été"));
+        assert_eq!(nearest("xyz", ["retries", "timeout"]), None);
     }
 }

@@ -13,7 +13,7 @@ use common::{Folder, good, good_text};
 use harness_model::spec::{
     Condition, InheritEnv, Probe, ProcessSpec, Protocol, RestartMode, ServiceKind, Signal, StopMode,
 };
-use harness_model::{Part, ServiceSpec, Template};
+use harness_model::{Part, SecretString, ServiceSpec, Template};
 
 fn service(more: &str) -> ServiceSpec {
     let text = format!("services:\n  a:\n    type: process\n    binary: sh\n{more}");
@@ -348,6 +348,15 @@ services:
   b: {type: process, binary: sh, env: {X: \"${a.ip}\"}}
 ";
     assert_eq!(good_text(text).project.services.len(), 2);
+}
+
+#[test]
+fn a_default_of_a_secret_is_one_secret() {
+    let folder =
+        Folder::new("services:\n  a: {type: process, binary: sh, env: {X: \"${MY_KEY:-ab${A}$$cd}\"}}\n");
+    let loaded = good(&folder.options_with(&[("A", "1")]));
+    let value = &loaded.project.services["a"].env["X"];
+    assert_eq!(value.parts(), [Part::Secret(SecretString::new("ab1$cd"))]);
 }
 
 #[test]

@@ -157,7 +157,13 @@ fn expression(body: &str, depth: usize) -> Option<Vec<Part>> {
         (_, rest) => expected(&rest[2..], depth + 1)?,
     };
     Some(match secret {
-        true => parts.into_iter().map(hidden).collect(),
+        // As few secrets as there can be, so that each is long enough to be found in a log.
+        true => Template::from_parts(parts)
+            .parts()
+            .iter()
+            .cloned()
+            .map(hidden)
+            .collect(),
         false => parts,
     })
 }

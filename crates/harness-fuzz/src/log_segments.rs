@@ -40,6 +40,8 @@ pub(crate) const WORDS: &[&str] = &[
 
 /// A script is not worth more.
 const MAX_STEPS: usize = 200;
+/// Nor does it say more with more bytes.
+const MAX_WRITTEN: usize = 1_000_000;
 
 /// Whatever lies there is read to an end, in order, with every gap told; what was written comes back as it was.
 pub(crate) fn check(data: &[u8]) {
@@ -113,7 +115,8 @@ fn play(folder: &Path, script: &[u8]) -> Story {
                     b"big" => vec![b'x'; number(0).min(300) * 1000],
                     _ => rest.iter().map(|b| if *b == b'|' { b'\n' } else { *b }).collect(),
                 };
-                if data.is_empty() {
+                let so_far: usize = story.written.iter().map(|(_, data)| data.len()).sum();
+                if data.is_empty() || so_far > MAX_WRITTEN {
                     continue;
                 }
                 if let Some(writer) = &mut writer {

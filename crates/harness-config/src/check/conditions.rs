@@ -59,14 +59,16 @@ fn explicit(
 ) -> Option<Dependency> {
     let Some((name, target)) = project.services.get_key_value(dependency.service.as_str()) else {
         let names = || project.services.keys().map(ServiceName::as_str);
-        let help = did_you_mean(&dependency.service, names())
-            .unwrap_or_else(|| format!("the services are {}", listed(names(), "none")));
+        let help = context.advice(|| {
+            did_you_mean(&dependency.service, names())
+                .unwrap_or_else(|| format!("the services are {}", listed(names(), "none")))
+        });
         context.report(
             Finding::error(
                 dependency.span,
                 format!("there is no service `{}`", dependency.service),
             )
-            .help(help),
+            .maybe_help(help),
         );
         return None;
     };

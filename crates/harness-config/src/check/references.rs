@@ -24,14 +24,12 @@ pub(super) fn check(context: &Context<'_>, project: &DraftProject) {
 
 fn unknown(context: &Context<'_>, project: &DraftProject, mention: &Mention) {
     let name = &mention.reference.service;
-    let help =
-        did_you_mean(name.as_str(), project.services.keys().map(ServiceName::as_str)).unwrap_or_else(|| {
-            format!(
-                "the services are {}",
-                listed(project.services.keys().map(ServiceName::as_str), "none")
-            )
-        });
-    context.report(Finding::error(mention.span, format!("there is no service `{name}`")).help(help));
+    let names = || project.services.keys().map(ServiceName::as_str);
+    let help = context.advice(|| {
+        did_you_mean(name.as_str(), names())
+            .unwrap_or_else(|| format!("the services are {}", listed(names(), "none")))
+    });
+    context.report(Finding::error(mention.span, format!("there is no service `{name}`")).maybe_help(help));
 }
 
 fn known(context: &Context<'_>, mention: &Mention, target: &DraftService) {

@@ -1,5 +1,7 @@
 //! Networks that nobody is on, and ports that two services want.
 
+use std::collections::HashMap;
+
 use harness_model::NetworkName;
 
 use crate::diagnostics::Finding;
@@ -37,15 +39,15 @@ pub(super) fn ports(context: &Context<'_>, project: &DraftProject) {
         .flat_map(|(name, draft)| draft.ports.iter().map(move |port| (name.as_str(), draft, port)))
         .filter(|(_, _, port)| port.spec.port != 0)
         .collect();
-    for (at, (name, draft, port)) in listening.iter().enumerate() {
-        let same = |(other_name, other, other_port): &&(&str, &DraftService, &DraftPort)| {
-            other_name != name
-                && other.host == draft.host
-                && other_port.spec.port == port.spec.port
-                && other_port.spec.protocol == port.spec.protocol
-                && same_address(other_port, port)
+    let mut before: HashMap<_, Vec<(&str, &DraftPort)>> = HashMap::new();
+    for (name, draft, port) in listening {
+        let others = before
+            .entry((&draft.host, port.spec.port, port.spec.protocol))
+            .or_default();
+        let same = |(other_name, other_port): &&(&str, &DraftPort)| {
+            *other_name != name && same_address(other_port, port)
         };
-        if let Some((other, _, other_port)) = listening[..at].iter().find(same) {
+        if let Some((other, other_port)) = others.iter().find(same) {
             context.report(
                 Finding::error(
                     port.span,
@@ -55,6 +57,7 @@ pub(super) fn ports(context: &Context<'_>, project: &DraftProject) {
                 .related(other_port.span, format!("port of `{other}`")),
             );
         }
+        others.push((name, port));
     }
 }
 

@@ -1,5 +1,7 @@
 //! `dependencies` as written: names or maps. Whether they hold together is told in `check`.
 
+use std::collections::HashMap;
+
 use harness_model::spec::Condition;
 
 use super::DraftDependency;
@@ -8,24 +10,27 @@ use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::DEPENDENCY;
 use crate::read::Reader;
+use crate::source::Span;
 use crate::tree::{Kind, Node};
 
 /// Reads `dependencies`. Those that are wrong are left out.
 pub(super) fn lower(fields: &Fields<'_>) -> Vec<DraftDependency> {
     let mut out: Vec<DraftDependency> = Vec::new();
+    let mut written: HashMap<String, Span> = HashMap::new();
     for node in fields.items("dependencies") {
         let Some(dependency) = one(fields.reader, node) else {
             continue;
         };
-        if let Some(other) = out.iter().find(|other| other.service == dependency.service) {
+        if let Some(first) = written.get(&dependency.service) {
             fields.reader.report(
                 Finding::error(
                     dependency.span,
                     format!("`{}` is written twice", dependency.service),
                 )
-                .related(other.span, "first written here"),
+                .related(*first, "first written here"),
             );
         } else {
+            written.insert(dependency.service.clone(), dependency.span);
             out.push(dependency);
         }
     }

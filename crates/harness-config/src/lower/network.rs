@@ -1,5 +1,6 @@
 //! `networks` and their nodes.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use harness_model::spec::{NetworkKind, NetworkSpec, NodeSpec};
@@ -79,12 +80,12 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
             .help("use type `lan` or `wireguard`"),
         );
     }
+    let (mut hosts, mut names) = (HashSet::new(), HashSet::new());
     for node in nodes {
         if let Some((node, host)) = lower_node(reader, node, subnet.as_ref().map(|(_, subnet)| *subnet)) {
-            let same = |other: &NodeSpec| {
-                other.host == node.host || (node.name.is_some() && other.name == node.name)
-            };
-            if spec.nodes.iter().any(same) {
+            let new_host = hosts.insert(node.host.clone());
+            let new_name = node.name.clone().is_none_or(|name| names.insert(name));
+            if !(new_host && new_name) {
                 reader.report(Finding::error(
                     host.span,
                     "this node has the host or name of an earlier one",

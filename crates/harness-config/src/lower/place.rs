@@ -36,13 +36,12 @@ pub(super) fn lower(
         None => ("local", name_span),
     };
     let Some((name, network)) = networks.get_key_value(name) else {
-        let help = did_you_mean(name, networks.keys().map(NetworkName::as_str)).unwrap_or_else(|| {
-            format!(
-                "the networks are {}",
-                listed(networks.keys().map(NetworkName::as_str), "none")
-            )
+        let names = || networks.keys().map(NetworkName::as_str);
+        let help = reader.context.advice(|| {
+            did_you_mean(name, names())
+                .unwrap_or_else(|| format!("the networks are {}", listed(names(), "none")))
         });
-        reader.report(Finding::error(span, format!("there is no network `{name}`")).help(help));
+        reader.report(Finding::error(span, format!("there is no network `{name}`")).maybe_help(help));
         return (None, None);
     };
     let place = if fields.has("host") && host.is_none() {

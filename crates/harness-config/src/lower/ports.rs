@@ -1,5 +1,6 @@
 //! `ports`: what a process listens on, what a container publishes.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use harness_model::PortName;
@@ -40,18 +41,20 @@ pub(super) fn lower(fields: &Fields<'_>, service_type: &str) -> Vec<DraftPort> {
         }
     };
     let mut kept: Vec<DraftPort> = Vec::new();
+    let (mut numbers, mut names) = (HashMap::new(), HashMap::new());
     for port in read {
-        let same = |other: &&DraftPort| {
-            let (a, b) = (&other.spec, &port.spec);
-            (a.port != 0 && (a.port, a.protocol, &a.host_ip) == (b.port, b.protocol, &b.host_ip))
-                || (a.name.is_some() && a.name == b.name)
-        };
-        match kept.iter().find(same) {
-            Some(other) => reader.report(
-                Finding::error(port.span, "this port is written twice")
-                    .related(other.span, "first written here"),
+        let spec = &port.spec;
+        let number = (spec.port, spec.protocol, spec.host_ip.clone());
+        let same_number = numbers.get(&number).filter(|_| spec.port != 0);
+        match same_number.or(spec.name.as_ref().and_then(|name| names.get(name))) {
+            Some(first) => reader.report(
+                Finding::error(port.span, "this port is written twice").related(*first, "first written here"),
             ),
-            None => kept.push(port),
+            None => {
+                numbers.insert(number, port.span);
+                names.extend(spec.name.clone().map(|name| (name, port.span)));
+                kept.push(port);
+            }
         }
     }
     kept
@@ -206,8 +209,8 @@ fn finish(
         return None;
     }
     let source = reader.context.sources.get(span.file);
-    let (line, _) = source.position(span.start);
-    let (shown, _) = source.shown_line(source.line_index(span.start), 0..0);
+    let line = source.line_index(span.start);
+    let (shown, _) = source.shown_line(line, 0..0);
     Some(DraftPort {
         spec: PortSpec {
             name,
@@ -217,7 +220,7 @@ fn finish(
             protocol,
             origin: Some(Origin {
                 file: source.name.clone(),
-                line,
+                line: u32::try_from(line + 1).unwrap_or(u32::MAX),
                 text: shown.trim().to_owned(),
             }),
         },
