@@ -14,9 +14,8 @@ use serde_json::Value;
 /// Every service of the records in the corpus.
 fn specs() -> Vec<Value> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/records");
-    let read = |name: &str| -> Value {
-        serde_json::from_slice(&std::fs::read(corpus.join(name)).unwrap()).unwrap()
-    };
+    let read =
+        |name: &str| -> Value { serde_json::from_slice(&std::fs::read(corpus.join(name)).unwrap()).unwrap() };
     let project = read("project");
     let services = project.pointer("/record/spec/services").unwrap();
     let mut out: Vec<Value> = services.as_object().unwrap().values().cloned().collect();
@@ -54,7 +53,11 @@ fn others(value: &Value) -> Vec<Value> {
             .map(|more| Value::from(format!("{text}{more}")))
             .chain(["always", "no", "group", "udp", "healthy", "started", "none"].map(Value::from))
             .collect(),
-        _ => vec![Value::from(7), Value::from("x"), serde_json::json!([[{"text": "x"}]])],
+        _ => vec![
+            Value::from(7),
+            Value::from("x"),
+            serde_json::json!([[{"text": "x"}]]),
+        ],
     }
 }
 

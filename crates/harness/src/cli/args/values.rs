@@ -95,6 +95,8 @@ fn wall(timestamp: jiff::Timestamp) -> Result<WallTime, InvalidMoment> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -139,5 +141,31 @@ mod tests {
         assert_eq!(at("22:13:10"), Ok(WallTime(1_699_999_990_000_000_000)));
         assert_eq!(at("2023-11-14"), Ok(WallTime(1_699_920_000_000_000_000)));
         assert_eq!(at("yesterday"), Err(InvalidMoment));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+0-9.:TZdhmsé eE/\\[\\]]{0,24}|\\PC{0,12}") {
+            let now = WallTime(1_700_000_000_000_000_000);
+            let ago = parse_duration(&text);
+            if let (Ok(moment), Ok(ago)) = (moment(&text, now, &TimeZone::UTC), ago) {
+                prop_assert_eq!(moment.0, now.0.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX)));
+            }
+        }
+
+        #[test]
+        fn durations_mean_their_parts(d in 0u64..400, h in 0u64..30, m in 0u64..70, s in 0u64..70, ms in 1u64..1500) {
+            let total = ((d * 24 + h) * 60 + m) * 60 + s;
+            let expected = Duration::from_secs(total) + Duration::from_millis(ms);
+            let read = parse_duration(&format!("{d}d{h}h{m}m{s}s{ms}ms")).unwrap();
+            prop_assert!(read.abs_diff(expected) < Duration::from_nanos(10), "{:?} {:?}", read, expected);
+        }
+
+        #[test]
+        fn moments_come_back_as_they_are_printed(nanos in 0u64..9_000_000_000_000_000_000) {
+            let printed = jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap().to_string();
+            let read = moment(&printed, WallTime(0), &TimeZone::UTC);
+            prop_assert_eq!(read, Ok(WallTime(nanos)));
+        }
     }
 }
