@@ -1,9 +1,10 @@
 //! One copy of the shim per version. Whoever launches services runs its own copy, named by its digest, so that
 //! rebuilding or upgrading never puts another shim under a name that is in use.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -63,6 +64,51 @@ pub fn install(source: &Path, dir: &Path) -> Result<PathBuf, InstallError> {
     Ok(target)
 }
 
+/// Removes the copies of other versions from `dir` that nobody runs any more, and what an interrupted
+/// installation left. Returns how many went. Blocks on the disk.
+pub fn remove_unused(dir: &Path, current: &Path) -> usize {
+    let copies: Vec<PathBuf> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path != current && is_copy(path))
+        .collect();
+    if copies.is_empty() {
+        return 0;
+    }
+    let Ok(used) = executed_files() else {
+        // Without a look at the processes none is known to be unused.
+        return 0;
+    };
+    let unused = copies.iter().filter(|path| {
+        let file = fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        file.is_ok_and(|file| !used.contains(&file))
+    });
+    unused.filter(|path| fs::remove_file(path).is_ok()).count()
+}
+
+fn is_copy(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    name.trim_start_matches('.').starts_with("harness-shim-")
+}
+
+/// The files, by device and inode, that processes are executing. Those of other users stay hidden, and no shim of
+/// ours is among them.
+fn executed_files() -> io::Result<BTreeSet<(u64, u64)>> {
+    let processes = fs::read_dir("/proc")?.flatten();
+    let files = processes.filter_map(|entry| {
+        let name = entry.file_name();
+        let is_process = name.to_str()?.bytes().all(|byte| byte.is_ascii_digit());
+        let meta = is_process.then(|| fs::metadata(entry.path().join("exe")))?.ok()?;
+        Some((meta.dev(), meta.ino()))
+    });
+    Ok(files.collect())
+}
+
 fn write_copy(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -114,6 +160,30 @@ mod tests {
         assert_eq!(install(&source, &bin).unwrap(), first);
         assert_eq!(fs::read(&first).unwrap(), b"one");
         assert_eq!(fs::read_dir(&bin).unwrap().count(), 2, "nothing partial is left");
+    }
+
+    #[test]
+    fn copies_that_run_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        let sleep = fs::canonicalize("/bin/sleep").unwrap();
+        let old = install(&sleep, &bin).unwrap();
+        let dead = bin.join("harness-shim-00");
+        let half = bin.join(".harness-shim-00.7");
+        fs::write(&dead, "x").unwrap();
+        fs::write(&half, "x").unwrap();
+        fs::write(bin.join("other"), "x").unwrap();
+        let source = dir.path().join("new");
+        fs::write(&source, "new").unwrap();
+        let current = install(&source, &bin).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "something has to run the old copy")]
+        let mut running = std::process::Command::new(&old).arg("60").spawn().unwrap();
+        assert_eq!(remove_unused(&bin, &current), 2);
+        assert!(old.exists() && current.exists() && !dead.exists() && !half.exists());
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert_eq!(remove_unused(&bin, &current), 1);
+        assert!(!old.exists() && current.exists() && bin.join("other").exists());
     }
 
     #[test]

@@ -134,8 +134,17 @@ impl Supervised {
         self.0.shim.wait().await.map_err(WaitError::Watch)?;
         self.0.shim.reap();
         let ended = self.0.ended.get_or_try_init(|| {
-            let run_dir = self.0.run_dir.clone();
-            unblock(move || ended(&run_dir))
+            let (run_dir, identity) = (self.0.run_dir.clone(), self.0.identity.clone());
+            unblock(move || match ended(&run_dir) {
+                Err(WaitError::Leftovers(LeftoversError::RunDir(_)) | WaitError::RunDir(_))
+                    if !run_dir.path().exists() =>
+                {
+                    // Somebody removed it, and with it what would lead others to what is left; we still know.
+                    let killed = kill_all(&identity.run_id, Some(&identity.main))?;
+                    Ok(Ended::SupervisorDied { killed })
+                }
+                other => other,
+            })
         });
         ended.await.cloned()
     }

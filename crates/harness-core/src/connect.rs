@@ -21,6 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one that takes connections and drops them is: it is ending, or will not get better.
 const ENDING: Duration = Duration::from_secs(2);
 
+/// How long what a daemon said may outlive it once the next one has the lock.
+const STALE: Duration = Duration::from_millis(500);
+
+/// How often a daemon is started that ends before it can be spoken to.
+const STARTS: u32 = 3;
+
 /// How to connect.
 pub struct ConnectOptions {
     /// Whose daemon.
@@ -106,18 +112,10 @@ fn with_pid(pid: Option<u32>) -> String {
 pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> {
     let home = &options.home;
     let began = Instant::now();
+    let mut starts = 0;
+    let mut refused_since = None;
     loop {
-        // A file without a daemon behind it is stale; the lock tells, whoever listens on that port now.
-        let (pid, lost) = match DaemonInfo::read(home)? {
-            Some(daemon) => {
-                let pid = daemon.pid;
-                match try_connect(home, daemon).await {
-                    Ok(session) => return Ok(session),
-                    Err(error) => (Some(pid), Some(error)),
-                }
-            }
-            None => (None, None),
-        };
+        // The lock first: without it a file is what a killed daemon left, whoever listens on that port now.
         let held = DaemonLock::is_held(home).map_err(|source| ConnectError::Lock {
             path: home.daemon_lock(),
             source,
@@ -131,15 +129,36 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
             home.ensure()?;
             (options.on_autostart)("no daemon runs, starting one");
             let daemon = background::start(home, options.port).await?;
-            return try_connect(home, daemon).await;
+            starts += 1;
+            match try_connect(home, daemon).await {
+                // It was told to end, or killed, meanwhile.
+                Err(error) if error.may_get_better() && starts < STARTS => continue,
+                connected => return connected,
+            }
         }
+        let (pid, lost) = match DaemonInfo::read(home)? {
+            Some(daemon) => {
+                let pid = daemon.pid;
+                match try_connect(home, daemon).await {
+                    Ok(session) => return Ok(session),
+                    Err(error) => (Some(pid), Some(error)),
+                }
+            }
+            None => (None, None),
+        };
         if let Some(pid) = pid.filter(|pid| is_stopped(*pid)) {
             return Err(ConnectError::Stopped { pid });
         }
         // Just starting, just ending, or overloaded: anything else will not get better.
         match lost {
             Some(error) if error.was_dropped() && began.elapsed() > ENDING => return Err(error),
-            Some(error) if !error.may_get_better() => return Err(error),
+            Some(error) if !error.may_get_better() => {
+                let since = *refused_since.get_or_insert_with(Instant::now);
+                // A daemon that has just taken the lock is about to remove what its predecessor left.
+                if since.elapsed() > STALE {
+                    return Err(error);
+                }
+            }
             _ if began.elapsed() > PATIENCE => {
                 return Err(ConnectError::NotAnswering {
                     home: home.path().to_owned(),
@@ -147,8 +166,9 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
                     log: home.daemon_log(),
                 });
             }
-            _ => async_io::Timer::after(Duration::from_millis(20)).await,
-        };
+            _ => {}
+        }
+        async_io::Timer::after(Duration::from_millis(20)).await;
     }
 }
 

@@ -26,33 +26,71 @@ pub struct DaemonInfo {
     pub started_at: WallTime,
 }
 
+/// The newest format of the file known here, and the one that is written.
+const FORMAT: u32 = 1;
+
+/// The file: what the daemon says, and in which format.
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    #[serde(flatten)]
+    info: &'a DaemonInfo,
+}
+
+/// What can be read of a file of any format; the first had no number.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default)]
+    format: u32,
+}
+
 /// Why the file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}: {source}", path.display())]
-pub struct DaemonInfoError {
-    /// What was tried.
-    pub operation: &'static str,
-    /// The file.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: io::Error,
+pub enum DaemonInfoError {
+    /// The system refused.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A daemon of a newer version wrote it.
+    #[error(
+        "{} was written by a newer harness (format {found}; this one knows up to {FORMAT}): use that version",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
 }
 
 impl DaemonInfo {
     /// What the file says; `None` when there is none, or it is damaged (it is rewritten by the next daemon).
     ///
     /// # Errors
-    /// When it is there and cannot be read.
+    /// When it is there and cannot be read, or is of a newer version.
     pub fn read(home: &Home) -> Result<Option<Self>, DaemonInfoError> {
         let path = home.daemon_json();
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(DaemonInfoError {
-                operation: "read",
-                path,
-                source,
-            }),
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(DaemonInfoError::Io {
+                    operation: "read",
+                    path,
+                    source,
+                });
+            }
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(Format { format: found }) if found > FORMAT => Err(DaemonInfoError::Newer { path, found }),
+            _ => Ok(serde_json::from_slice(&bytes).ok()),
         }
     }
 
@@ -64,15 +102,36 @@ impl DaemonInfo {
         let path = home.daemon_json();
         let temporary = path.with_extension("json.new");
         let write = || {
-            let text = serde_json::to_vec(self).map_err(io::Error::other)?;
+            let written = Written {
+                format: FORMAT,
+                info: self,
+            };
+            let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
             std::fs::write(&temporary, text)?;
             std::fs::rename(&temporary, &path)
         };
-        write().map_err(|source| DaemonInfoError {
+        write().map_err(|source| DaemonInfoError::Io {
             operation: "write",
             path: path.clone(),
             source,
         })
+    }
+
+    /// Removes what a former daemon left, so that nobody takes it for what the present one says. Only for whoever
+    /// holds the lock.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub(crate) fn remove_stale(home: &Home) -> Result<(), DaemonInfoError> {
+        let path = home.daemon_json();
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonInfoError::Io {
+                operation: "replace",
+                path,
+                source,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the file if it is still about this process.

@@ -24,6 +24,7 @@ pub mod convert;
 pub mod daemon_info;
 pub mod handlers;
 pub mod home;
+mod home_watch;
 pub mod lifecycle;
 pub mod lock;
 mod log_file;

@@ -17,12 +17,13 @@ use std::time::{Duration, SystemTime};
 use async_executor::Executor as Tasks;
 use async_io::Async;
 use async_signal::{Signal, Signals};
+use blocking::unblock;
 use command_executor::{Supervisor, shim_binary};
 use futures_lite::{FutureExt, StreamExt};
 use harness_model::WallTime;
 use harness_wire::tls::{TlsDir, TlsError};
 use service_orchestration::Orchestrator;
-use service_orchestration::actor::StartOrder;
+use service_orchestration::actor::{NewerRecord, StartOrder, refuse_newer_records};
 use service_orchestration::executor::{Executor, Executors, ProcessExecutor};
 use service_orchestration::layout::Layout;
 use service_orchestration::ports;
@@ -33,8 +34,9 @@ use service_registry::store::StoreError;
 use crate::background::Announcement;
 use crate::builder::DaemonBuilder;
 use crate::daemon_info::{DaemonInfo, DaemonInfoError, boot_id};
-use crate::handlers::{Context, Redactors};
+use crate::handlers::{self, Context, Redactors};
 use crate::home::{Home, HomeError};
+use crate::home_watch::{HomeWatch, Lost};
 use crate::lock::DaemonLock;
 use crate::{log_file, open_files, server};
 
@@ -45,7 +47,10 @@ const BLOCKING_THREADS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zer
 /// How long a daemon waits for a lock that a client may be looking at.
 const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Why a daemon could not start.
+/// How long a daemon in the background waits for another one to get ready or to end. Less than its client waits.
+const OTHER_PATIENCE: Duration = Duration::from_secs(25);
+
+/// Why a daemon could not start, or not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// Its home is unusable.
@@ -109,6 +114,21 @@ pub enum DaemonError {
     /// `daemon.json` cannot be written.
     #[error(transparent)]
     Info(#[from] DaemonInfoError),
+    /// Only a newer version knows what was run.
+    #[error(transparent)]
+    NewerRecord(#[from] NewerRecord),
+    /// The home was taken from under the daemon.
+    #[error("{} was removed or moved away: every service was stopped, and the daemon ended", home.display())]
+    HomeGone {
+        /// Where it was.
+        home: PathBuf,
+    },
+    /// The lock was.
+    #[error("{} was removed: the daemon ended, services run on, and the next one takes them over", path.display())]
+    LockGone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// Signals cannot be received.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] io::Error),
@@ -129,7 +149,6 @@ pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
     } else {
         Announcement::none()
     };
-    let home = builder.home.clone();
     match start(builder).await {
         Ok(daemon) => {
             announcement.ready(&daemon.context.info);
@@ -137,9 +156,9 @@ pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
         }
         Err(DaemonError::AlreadyRunning { running, .. }) if announcement.is_awaited() => {
             // Two clients started a daemon at once: the one that lost is content with the other's.
-            match running.or(other_daemon(&home).await) {
+            match running {
                 Some(info) => announcement.ready(&info),
-                None => announcement.failed("another daemon is starting and does not get ready"),
+                None => announcement.failed("another daemon has the home and does not get ready"),
             }
             Ok(())
         }
@@ -150,25 +169,9 @@ pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
     }
 }
 
-/// Waits for the daemon that has the lock to say where it is.
-async fn other_daemon(home: &Home) -> Option<DaemonInfo> {
-    let mut patience = 200;
-    while patience > 0 {
-        if let Ok(Some(info)) = DaemonInfo::read(home)
-            && boot_id().is_ok_and(|boot| boot == info.boot_id)
-            && std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, info.port)).is_ok()
-        {
-            return Some(info);
-        }
-        async_io::Timer::after(Duration::from_millis(50)).await;
-        patience -= 1;
-    }
-    None
-}
-
 /// A daemon that is ready to serve.
 struct Running {
-    _lock: DaemonLock,
+    watch: HomeWatch,
     context: Arc<Context>,
     listener: Async<TcpListener>,
     signals: Signals,
@@ -182,7 +185,8 @@ struct Running {
 async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     let home = builder.home;
     home.ensure()?;
-    let lock = lock(&home).await?;
+    let lock = lock(&home, builder.background).await?;
+    DaemonInfo::remove_stale(&home)?;
     let log = home.daemon_log();
     log_file::init(&log).map_err(|source| DaemonError::Log { path: log, source })?;
     tracing::info!(program = builder.program, version = builder.version, home = %home.path().display(), "starting");
@@ -207,6 +211,9 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     }
     let registry = opened.registry;
     let layout = Layout::new(home.path());
+    let (beside, known) = (layout.clone(), registry.clone());
+    unblock(move || refuse_newer_records(&beside, &known)).await?;
+    let (bin, current) = (home.bin(), shim.clone());
     let mut process = ProcessExecutor::new(Supervisor::new(shim), home.path());
     if let Some(before) = before {
         process = process.with_open_files(before);
@@ -232,6 +239,15 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     // Before the file is there: from then on the daemon's end removes it again.
     let signals = Signals::new([Signal::Term, Signal::Int]).map_err(DaemonError::Signals)?;
     info.write(&home)?;
+    let watch = HomeWatch::new(home.clone(), lock, info.clone());
+    tasks
+        .spawn(async move {
+            match unblock(move || shim_binary::remove_unused(&bin, &current)).await {
+                0 => {}
+                removed => tracing::info!(removed, "removed copies of the shim that nothing runs under"),
+            }
+        })
+        .detach();
     let (shutdown_sender, shutdown) = async_channel::bounded(1);
     let actions = builder.actions;
     let context = Arc::new(Context {
@@ -255,7 +271,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         }
     }
     Ok(Running {
-        _lock: lock,
+        watch,
         context,
         listener,
         signals,
@@ -266,27 +282,41 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     })
 }
 
-async fn lock(home: &Home) -> Result<DaemonLock, DaemonError> {
-    let deadline = std::time::Instant::now() + LOCK_PATIENCE;
+/// Takes the lock. In the background, where a client waits for whichever daemon gets ready, another one that has
+/// it is given the time to say where it is, or to end.
+async fn lock(home: &Home, background: bool) -> Result<DaemonLock, DaemonError> {
+    let began = std::time::Instant::now();
     loop {
         let taken = DaemonLock::take(home).map_err(|source| DaemonError::Lock {
             path: home.daemon_lock(),
             source,
         })?;
-        match taken {
-            Some(lock) => return Ok(lock),
-            None if std::time::Instant::now() < deadline => {
-                async_io::Timer::after(Duration::from_millis(10)).await;
-            }
-            None => {
-                let running = DaemonInfo::read(home)?;
+        if let Some(lock) = taken {
+            return Ok(lock);
+        }
+        if began.elapsed() > LOCK_PATIENCE {
+            let running = if background {
+                other_daemon(home)
+            } else {
+                DaemonInfo::read(home)?
+            };
+            if !background || running.is_some() || began.elapsed() > OTHER_PATIENCE {
                 return Err(DaemonError::AlreadyRunning {
                     home: home.path().to_owned(),
                     running,
                 });
             }
         }
+        async_io::Timer::after(Duration::from_millis(10)).await;
     }
+}
+
+/// What the daemon that has the lock says of itself, if it is ready.
+fn other_daemon(home: &Home) -> Option<DaemonInfo> {
+    let info = DaemonInfo::read(home).ok().flatten()?;
+    let here = boot_id().is_ok_and(|boot| boot == info.boot_id);
+    let listens = || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, info.port)).is_ok();
+    (here && listens()).then_some(info)
 }
 
 fn listen(port: u16) -> Result<Async<TcpListener>, DaemonError> {
@@ -311,19 +341,41 @@ fn listen(port: u16) -> Result<Async<TcpListener>, DaemonError> {
 
 impl Running {
     async fn serve(mut self) -> Result<(), DaemonError> {
-        let serve = server::serve(&self.context, &self.listener, &self.tasks, &self.program);
+        let serve = async {
+            server::serve(&self.context, &self.listener, &self.tasks, &self.program).await;
+            None
+        };
         let signalled = async {
             match self.signals.next().await {
                 Some(Ok(signal)) => tracing::info!(?signal, "ending, services run on"),
                 _ => tracing::warn!("signals can no longer be received, ending"),
             }
+            None
         };
         let asked = async {
-            if self.shutdown.recv().await.is_ok() {
-                tracing::info!("asked to end, services run on");
+            match self.shutdown.recv().await {
+                Ok(()) => tracing::info!("asked to end"),
+                Err(_) => tracing::warn!("can no longer be asked to end, ending"),
+            }
+            None
+        };
+        let lost = async { Some(self.watch.until_lost().await) };
+        let lost = self.tasks.run(serve.or(signalled).or(asked).or(lost)).await;
+        let home = self.context.home.path().to_owned();
+        let ended = match lost {
+            None => Ok(()),
+            Some(Lost::Lock) => Err(DaemonError::LockGone {
+                path: self.context.home.daemon_lock(),
+            }),
+            Some(Lost::Home) => {
+                tracing::error!(home = %home.display(), "the home is gone, stopping every service");
+                self.tasks.run(handlers::stop_services(&self.context)).await;
+                Err(DaemonError::HomeGone { home })
             }
         };
-        self.tasks.run(serve.or(signalled).or(asked)).await;
+        if let Err(error) = &ended {
+            tracing::error!(error = chain(error), "ending");
+        }
         self.commands.end_leftover_commands().await;
         // Gone before the lock is, so that nobody reads it and finds no daemon.
         DaemonInfo::remove(&self.context.home);
@@ -331,6 +383,6 @@ impl Running {
             tracing::error!(error = chain(&error), "the last state could not be written");
         }
         tracing::info!("ended");
-        Ok(())
+        ended
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -10,7 +10,7 @@ use crate::home::Home;
 
 /// Held for the daemon's life; the kernel releases it however the daemon ends.
 #[derive(Debug)]
-pub struct DaemonLock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub struct DaemonLock(File);
 
 impl DaemonLock {
     /// Takes the lock; `None` when another daemon has it.
@@ -23,6 +23,17 @@ impl DaemonLock {
             Ok(()) => Ok(Some(Self(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the file in the home is still the one that is locked: after somebody removed it, another daemon
+    /// could lock a new one.
+    pub(crate) fn is_in_place(&self, home: &Home) -> bool {
+        let (held, there) = (self.0.metadata(), std::fs::metadata(home.daemon_lock()));
+        match (held, there) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            (Err(_), _) => true,
         }
     }
 
@@ -66,6 +77,11 @@ mod tests {
         let lock = DaemonLock::take(&home).unwrap().unwrap();
         assert!(DaemonLock::is_held(&home).unwrap());
         assert!(DaemonLock::take(&home).unwrap().is_none());
+        assert!(lock.is_in_place(&home));
+        std::fs::remove_file(home.daemon_lock()).unwrap();
+        assert!(!lock.is_in_place(&home));
+        std::fs::write(home.daemon_lock(), "").unwrap();
+        assert!(!lock.is_in_place(&home));
         drop(lock);
         assert!(!DaemonLock::is_held(&home).unwrap());
     }

@@ -18,6 +18,9 @@ use crate::newcomers::Newcomers;
 /// The pause after an accept failed for want of descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long the end of the daemon waits for the client that asked for it to take its answer.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How often certificates are looked at for renewal.
 const RENEWAL: Duration = Duration::from_secs(3600);
 
@@ -128,10 +131,15 @@ async fn requests(context: Arc<Context>, connection: Connection, tasks: Arc<Task
         while let Some(incoming) = connection.next_request().await {
             let (context, connection, end) = (Arc::clone(&context), Arc::clone(&connection), end.clone());
             let task = async move {
+                let ending = Arc::clone(&context);
                 if handlers::handle(context, incoming.request, incoming.responder).await == After::EndDaemon {
                     connection.close();
                     // One is enough.
                     let _ = end.try_send(());
+                    // The connection tells when its answer is written. One that is gone, or whose client does not
+                    // read, never does.
+                    async_io::Timer::after(FAREWELL).await;
+                    let _ = ending.shutdown.try_send(());
                 }
             };
             tasks.spawn(task).detach();

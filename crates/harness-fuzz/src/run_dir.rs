@@ -106,7 +106,7 @@ fn file<T: PartialEq + Debug>(
     assert!(matches!(
         read(),
         Err(RunDirError::Parse {
-            source: ParseError::UnknownFormat(2),
+            source: ParseError::NewerFormat { found: 2, known: 1 },
             ..
         })
     ));

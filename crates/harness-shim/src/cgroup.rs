@@ -15,14 +15,20 @@ use std::path::{Path, PathBuf};
 /// That is its own cgroup when it is writable and nobody else manages it: it is delegated by systemd
 /// (`user.delegate` or `trusted.delegate` is 1) or belongs to a user other than root, or no systemd runs.
 pub fn delegated_base() -> Option<PathBuf> {
+    let base = own()?;
+    let usable = is_ours(&base) && can_kill(&base) && can_create(&base);
+    usable.then_some(base)
+}
+
+/// The cgroup (version 2) of the caller, wherever that hierarchy is mounted: beside those of version 1, too.
+/// `None` when it is not mounted, or not as far up.
+pub fn own() -> Option<PathBuf> {
     let mountinfo = fs::read("/proc/self/mountinfo").ok()?;
     let (root, mount_point) = mountinfo.split(|&b| b == b'\n').find_map(cgroup2_mount)?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let relative = Path::new(own).strip_prefix(&root).ok()?;
-    let base = mount_point.join(relative);
-    let usable = is_ours(&base) && can_kill(&base) && can_create(&base);
-    usable.then_some(base)
+    Some(mount_point.join(relative))
 }
 
 /// Root within the hierarchy and mount point, if the line of mountinfo is a cgroup2 mount.

@@ -21,8 +21,13 @@ pub(crate) const MAX_FILE: u64 = 16 * 1024 * 1024;
 pub enum ParseError {
     /// It does not begin with the title of such a file.
     NotThisFile,
-    /// Its format number is not one that this version reads.
-    UnknownFormat(u64),
+    /// A newer version of the program wrote it, in a format that this one does not know.
+    NewerFormat {
+        /// The format of the file.
+        found: u64,
+        /// The newest format known here.
+        known: u64,
+    },
     /// A line is not `key value` with a known key and a good value. Lines count from 1.
     BadLine(usize),
     /// A key that must stand in it does not.
@@ -35,7 +40,10 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotThisFile => f.write_str("it does not begin as such a file does"),
-            Self::UnknownFormat(n) => write!(f, "its format {n} is not known to this version"),
+            Self::NewerFormat { found, known } => write!(
+                f,
+                "it was written by a newer harness (format {found}; this one knows up to {known})"
+            ),
             Self::BadLine(n) => write!(f, "line {n} is malformed"),
             Self::Missing(key) => write!(f, "`{key}` is missing"),
             Self::TooLarge => f.write_str("it is too large"),
@@ -137,8 +145,14 @@ pub(crate) fn parse<'a>(
         .ok()
         .and_then(|line| line.strip_prefix(title)?.strip_prefix(' ')?.parse::<u64>().ok())
         .ok_or(ParseError::NotThisFile)?;
+    if number > format {
+        return Err(ParseError::NewerFormat {
+            found: number,
+            known: format,
+        });
+    }
     if number != format {
-        return Err(ParseError::UnknownFormat(number));
+        return Err(ParseError::NotThisFile);
     }
     Ok(lines.map(|(number, line)| parse_line(number, line).ok_or(ParseError::BadLine(number))))
 }
@@ -183,8 +197,9 @@ mod tests {
         assert_eq!(parse(b"t 1\nk v", "t", 1).err(), Some(ParseError::NotThisFile));
         assert_eq!(
             parse(b"t 2\nk v\n", "t", 1).err(),
-            Some(ParseError::UnknownFormat(2))
+            Some(ParseError::NewerFormat { found: 2, known: 1 })
         );
+        assert_eq!(parse(b"t 0\nk v\n", "t", 1).err(), Some(ParseError::NotThisFile));
         assert_eq!(parse(b"", "t", 1).err(), Some(ParseError::NotThisFile));
         assert!(parse(b"t 1\nk \\q\n", "t", 1).unwrap().next().unwrap().is_err());
     }

@@ -292,22 +292,24 @@ pub fn kill_leftovers(run_dir: &RunDir) -> Result<usize, LeftoversError> {
     if run_dir.lock_state().map_err(LeftoversError::RunDir)? == LockState::Held {
         return Err(LeftoversError::ShimAlive);
     }
-    let spec = run_dir.read_spec().map_err(LeftoversError::RunDir)?;
-    // A damaged identity is no reason to leave processes alone that the run id finds.
-    let main = run_dir
-        .read_identity()
-        .ok()
-        .flatten()
-        .map(|identity: Identity| identity.main);
+    // Either tells the run id: one that is damaged, or that a newer version wrote, is no reason to leave processes
+    // alone that the other one leads to.
+    let identity = run_dir.read_identity().ok().flatten();
+    let (run_id, cgroup) = match (run_dir.read_spec(), &identity) {
+        (Ok(spec), _) => (spec.run_id, spec.cgroup),
+        (Err(_), Some(identity)) => (identity.run_id.clone(), None),
+        (Err(error), None) => return Err(LeftoversError::RunDir(error)),
+    };
+    let main = identity.map(|identity: Identity| identity.main);
     let mut killed = BTreeSet::new();
-    if let Some(cgroup) = spec.cgroup.as_deref() {
+    if let Some(cgroup) = cgroup.as_deref() {
         killed.extend(cgroup::processes(cgroup).unwrap_or_default());
         // The walk finds what this does not reach.
         let _ = cgroup::kill(cgroup);
     }
-    let found = kill_each(&spec.run_id, main.as_ref())?;
+    let found = kill_each(&run_id, main.as_ref())?;
     killed.extend(found.iter().map(|process| process.pid));
-    if let Some(cgroup) = spec.cgroup.as_deref() {
+    if let Some(cgroup) = cgroup.as_deref() {
         remove_when_empty(cgroup);
     }
     let _ = fs::remove_file(run_dir.path().join(crate::run_dir::CONTROL_SOCKET));

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use harness_model::{ProjectName, ServiceName};
 
+/// How the names of folders begin that are about to be removed; no service's does.
+const DISCARDED: &str = ".removed-";
+
 /// The folders of a daemon's services.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -63,14 +66,49 @@ impl Layout {
         }
     }
 
-    /// Removes the folder of a service that is forgotten.
-    pub fn remove_service(&self, project: &ProjectName, service: &ServiceName) {
+    /// Takes the folder of a service that is forgotten out of the way, at once, and returns where it is now: a
+    /// service of that name may come again before it is removed. `None`: there is nothing to remove.
+    pub fn discard_service(&self, project: &ProjectName, service: &ServiceName) -> Option<PathBuf> {
         let path = self.service(project, service);
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        let time = harness_model::WallTime::now().0;
+        let discarded = self
+            .project(project)
+            .join(format!("{DISCARDED}{service}-{time:x}"));
+        match std::fs::rename(&path, &discarded) {
+            Ok(()) => Some(discarded),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot remove a service's folder");
+                None
             }
-            _ => {}
         }
+    }
+
+    /// What a former daemon took out of the way and did not get to remove.
+    pub fn discarded(&self) -> Vec<PathBuf> {
+        let below = |path: &Path| {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let is_discarded = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(DISCARDED))
+        };
+        let projects = below(&self.projects);
+        projects
+            .iter()
+            .flat_map(|project| below(project))
+            .filter(is_discarded)
+            .collect()
+    }
+}
+
+/// Removes a folder that [`Layout::discard_service`] took out of the way. Blocks on the disk.
+pub fn remove_discarded(path: &Path) {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a service's folder");
+        }
+        _ => {}
     }
 }

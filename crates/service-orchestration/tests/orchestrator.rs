@@ -304,17 +304,82 @@ fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
         let identity = run_dir.join("identity");
         let hidden = run_dir.join("hidden");
         std::fs::rename(&identity, &hidden).unwrap();
+        let began = std::time::Instant::now();
         let second = Heart::new(home.path(), &spawn).await;
+        // A supervisor may take ten seconds to say who it is; nobody else waits for that.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         let record = second
             .until("db", "has no known pid", |record| record.pid.is_none())
             .await;
-        assert_eq!((record.generation, record.state), (1, ServiceState::Running));
+        assert_eq!((record.generation, record.state), (1, ServiceState::Unknown));
         assert!(is_alive(pid));
-        // Once it can be reached again, it can be stopped.
+        // Once it says who it is, it is managed as any other.
         std::fs::rename(&hidden, &identity).unwrap();
+        assert_eq!(second.running("db").await, pid);
         second.stop_all().await;
         assert!(!is_alive(pid));
         assert_eq!(second.record("db").generation, 1);
+        second.end().await;
+    });
+}
+
+#[test]
+fn what_is_stopped_before_its_supervisor_says_who_it_is_is_stopped_when_it_does() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let spec = project(home.path(), &[("db", sleeper())]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let pid = first.running("db").await;
+        first.end().await;
+        let run_dir = Layout::new(home.path()).generation(&project_name(), &name("db"), 1);
+        let (identity, hidden) = (run_dir.join("identity"), run_dir.join("hidden"));
+        std::fs::rename(&identity, &hidden).unwrap();
+        let second = Heart::new(home.path(), &spawn).await;
+        let stop = second.stop_all();
+        let reveal = async {
+            second
+                .until("db", "is stopping", |record| {
+                    record.state == ServiceState::Stopping
+                })
+                .await;
+            assert!(is_alive(pid));
+            std::fs::rename(&hidden, &identity).unwrap();
+        };
+        futures_lite::future::zip(stop, reveal).await;
+        assert!(!is_alive(pid));
+        second.end().await;
+    });
+}
+
+/// A shim of a newer version: what it says is refused by name, and the service neither doubled nor touched.
+#[test]
+fn what_a_newer_version_runs_is_not_started_a_second_time() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let spec = project(home.path(), &[("db", restarting(sleeper(), RestartMode::Always))]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let pid = first.running("db").await;
+        first.end().await;
+        let run_dir = Layout::new(home.path()).generation(&project_name(), &name("db"), 1);
+        let identity = run_dir.join("identity");
+        let text = std::fs::read_to_string(&identity).unwrap();
+        let newer = text.replacen("harness-identity 1", "harness-identity 2", 1);
+        std::fs::write(&identity, &newer).unwrap();
+        let second = Heart::new(home.path(), &spawn).await;
+        second
+            .until("db", "has no known pid", |record| record.pid.is_none())
+            .await;
+        async_io::Timer::after(Duration::from_millis(500)).await;
+        assert!(is_alive(pid));
+        assert_eq!(second.record("db").generation, 1);
+        assert_eq!(std::fs::read_to_string(&identity).unwrap(), newer);
+        std::fs::write(&identity, &text).unwrap();
+        second.stop_all().await;
+        assert!(!is_alive(pid));
         second.end().await;
     });
 }

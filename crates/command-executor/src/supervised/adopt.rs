@@ -38,9 +38,12 @@ pub enum Adopted {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// Its directory cannot be read.
+    /// It has ended, but its directory does not tell how.
     #[error("cannot read the run directory")]
     RunDir(#[from] RunDirError),
+    /// It may run: its shim lives, or that cannot be told, and what it says of itself cannot be read.
+    #[error("cannot tell what runs in the run directory")]
+    Unreadable(#[source] RunDirError),
     /// Its shim lives but does not say who it is.
     #[error("a supervisor holds {} but has not said who it is within {after:?}", run_dir.display())]
     NoIdentity {
@@ -80,8 +83,19 @@ impl Supervisor {
     /// # Errors
     /// When the directory cannot be read, or its shim cannot be watched or does not get anywhere.
     pub async fn adopt(run_dir: impl Into<PathBuf>) -> Result<Adopted, AdoptError> {
+        Self::adopt_within(run_dir, IDENTITY).await
+    }
+
+    /// The same for a caller in a hurry: a shim that is just starting may take this long to say who it is.
+    ///
+    /// # Errors
+    /// As [`Self::adopt`].
+    pub async fn adopt_within(
+        run_dir: impl Into<PathBuf>,
+        patience: Duration,
+    ) -> Result<Adopted, AdoptError> {
         let path = run_dir.into();
-        let deadline = Instant::now() + IDENTITY;
+        let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         loop {
             let dir = path.clone();
@@ -100,7 +114,7 @@ impl Supervisor {
             if Instant::now() >= deadline {
                 return Err(AdoptError::NoIdentity {
                     run_dir: path,
-                    after: IDENTITY,
+                    after: patience,
                 });
             }
             Timer::after(pause).await;
@@ -114,13 +128,17 @@ fn look(path: PathBuf) -> Result<(Option<RunDir>, Sight), AdoptError> {
         return Ok((None, Sight::Settled(Adopted::NeverStarted)));
     }
     let run_dir = RunDir::open(path)?;
-    let lock = run_dir.lock_state()?;
-    if let Some(record) = run_dir.read_exit()? {
+    let lock = run_dir.lock_state().map_err(AdoptError::Unreadable)?;
+    let unreadable = |error| match lock {
+        LockState::Held => AdoptError::Unreadable(error),
+        LockState::Free => AdoptError::RunDir(error),
+    };
+    if let Some(record) = run_dir.read_exit().map_err(unreadable)? {
         return Ok((None, Sight::Settled(Adopted::Ended(record))));
     }
-    let identity = run_dir.read_identity()?;
     match lock {
         LockState::Held => {
+            let identity = run_dir.read_identity().map_err(unreadable)?;
             let here = pid_namespace().map_err(AdoptError::Machine)?;
             if identity
                 .as_ref()
@@ -132,18 +150,20 @@ fn look(path: PathBuf) -> Result<(Option<RunDir>, Sight), AdoptError> {
             }
             Ok((Some(run_dir), Sight::Held(identity)))
         }
-        LockState::Free => Ok((None, Sight::Settled(settle(&run_dir, identity)?))),
+        LockState::Free => Ok((None, Sight::Settled(settle(&run_dir)?))),
     }
 }
 
 /// What became of a run whose shim is dead and left no record.
-fn settle(run_dir: &RunDir, identity: Option<Identity>) -> Result<Adopted, AdoptError> {
-    // The identity is written before the program is executed.
-    let Some(identity) = identity else {
-        return Ok(Adopted::NeverStarted);
-    };
-    if identity.shim.boot_id != boot_id().map_err(AdoptError::Machine)? {
-        return Ok(Adopted::Rebooted);
+fn settle(run_dir: &RunDir) -> Result<Adopted, AdoptError> {
+    match run_dir.read_identity() {
+        // The identity is written before the program is executed.
+        Ok(None) => return Ok(Adopted::NeverStarted),
+        Ok(Some(identity)) if identity.shim.boot_id != boot_id().map_err(AdoptError::Machine)? => {
+            return Ok(Adopted::Rebooted);
+        }
+        // An identity that cannot be read names nobody, but something did run, and its run id finds it.
+        Ok(Some(_)) | Err(_) => {}
     }
     Ok(match super::ended(run_dir)? {
         Ended::Exited(record) => Adopted::Ended(record),

@@ -79,6 +79,15 @@ impl Supervised {
         ended_is_fine(self.ask("stop it", Request::Stop(policy)).await)
     }
 
+    /// Sends a signal to its main process past its shim: for one that nobody can talk to any more because its run
+    /// directory was removed. `false`: it has ended.
+    ///
+    /// # Errors
+    /// When there is no such signal, or the process belongs to another user.
+    pub fn signal_directly(&self, signal: i32) -> io::Result<bool> {
+        self.identity().main.signal(signal)
+    }
+
     /// Kills all of it now. A shim that does not answer is killed, and [`Self::wait`] kills the rest. Success if
     /// it has ended.
     ///

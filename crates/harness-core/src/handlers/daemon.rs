@@ -3,7 +3,7 @@
 use harness_model::WallTime;
 use harness_wire::message::{DaemonStatus, DaemonStopRequest, ErrorBody, ProjectSummary, Response};
 use harness_wire::server::Responder;
-use service_orchestration::actor::StopOrder;
+use service_orchestration::actor::{Operation, OperationEvent, StopOrder};
 use service_orchestration::machine::Outcome;
 use service_orchestration::words::chain;
 
@@ -35,24 +35,16 @@ pub(super) fn status(context: &Context) -> Answer {
     }))
 }
 
-/// Prepares the end of the daemon; the end itself comes after the answer has been sent.
+/// Prepares the end of the daemon; the end itself comes after the answer has been sent. Once begun it is carried
+/// out, even if its client goes away.
 pub(super) async fn stop(context: &Context, request: &DaemonStopRequest, responder: &Responder) -> Answer {
     if request.services {
-        for project in context.registry.projects() {
-            let order = StopOrder {
-                project: project.name.clone(),
-                targets: None,
-            };
-            let operation = context
-                .orchestrator
-                .stop(order)
-                .await
-                .map_err(|error| context.refusal(&project.name, &error))?;
+        for operation in stop_every_service(context).await? {
             let outcome = Followed::new(context, &operation, WallTime::now())
-                .until_finished(responder)
+                .until_finished_regardless(responder)
                 .await?;
             if outcome.outcome != Outcome::Done {
-                return Err(not_stopped(&project.name));
+                return Err(not_stopped(&operation.project));
             }
         }
     }
@@ -62,6 +54,37 @@ pub(super) async fn stop(context: &Context, request: &DaemonStopRequest, respond
         .await
         .map_err(|error| internal(chain(&error)))?;
     Ok(Response::Done {})
+}
+
+/// Begins to stop every service of every project.
+async fn stop_every_service(context: &Context) -> Result<Vec<Operation>, ErrorBody> {
+    let mut operations = Vec::new();
+    for project in context.registry.projects() {
+        let order = StopOrder {
+            project: project.name.clone(),
+            targets: None,
+        };
+        let operation = context.orchestrator.stop(order).await;
+        operations.push(operation.map_err(|error| context.refusal(&project.name, &error))?);
+    }
+    Ok(operations)
+}
+
+/// Stops every service without a client, as well as that can be done.
+pub(crate) async fn stop_services(context: &Context) {
+    let operations = match stop_every_service(context).await {
+        Ok(operations) => operations,
+        Err(error) => return tracing::error!(error = error.message, "services cannot be stopped"),
+    };
+    for operation in operations {
+        while let Ok(event) = operation.events.recv().await {
+            if let OperationEvent::Finished(outcome) = event {
+                let project = operation.project.as_str();
+                tracing::info!(project, outcome = ?outcome.outcome, "its services were stopped");
+                break;
+            }
+        }
+    }
 }
 
 fn not_stopped(project: &harness_model::ProjectName) -> ErrorBody {

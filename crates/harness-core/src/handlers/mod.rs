@@ -34,6 +34,7 @@ use crate::action::{ActionContext, Actions};
 use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
 
+pub(crate) use daemon::stop_services;
 pub use redaction::Redactors;
 
 /// What the handlers of a daemon share.

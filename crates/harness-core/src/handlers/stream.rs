@@ -1,6 +1,7 @@
 //! Following an operation to its end, with its progress as events.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_lite::FutureExt;
 use harness_model::{ServiceName, WallTime};
@@ -12,6 +13,9 @@ use service_orchestration::words::chain;
 
 use super::Context;
 use crate::convert;
+
+/// How long a client that does not read is waited for where something else must go on.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An operation being followed.
 pub(super) struct Followed<'a> {
@@ -55,11 +59,7 @@ impl<'a> Followed<'a> {
                     }
                 }
             }
-            Err(ErrorBody {
-                code: ErrorCode::ShuttingDown,
-                message: "the daemon is shutting down; the next one carries this on".to_owned(),
-                hint: None,
-            })
+            Err(shutting_down())
         };
         let cancelled = async {
             responder.cancelled().await;
@@ -72,6 +72,26 @@ impl<'a> Followed<'a> {
             Err(cancelled())
         };
         follow.or(cancelled).await
+    }
+
+    /// The same for what is carried out whether or not its client stays, reads or asks any more.
+    pub(super) async fn until_finished_regardless(
+        &self,
+        responder: &Responder,
+    ) -> Result<OperationOutcome, ErrorBody> {
+        let mut listens = true;
+        let plan = tell(responder, Event::Plan(convert::plan(&self.operation.steps)));
+        patiently(plan, &mut listens).await;
+        loop {
+            match self.operation.events.recv().await {
+                Ok(OperationEvent::Finished(outcome)) => return Ok(outcome),
+                Ok(OperationEvent::Changed(service)) if listens => {
+                    patiently(self.send(responder, &service), &mut listens).await;
+                }
+                Ok(OperationEvent::Changed(_)) => {}
+                Err(_) => return Err(shutting_down()),
+            }
+        }
     }
 
     async fn send(&self, responder: &Responder, service: &ServiceName) {
@@ -91,6 +111,27 @@ impl<'a> Followed<'a> {
             self.began,
             WallTime::now(),
         ))
+    }
+}
+
+/// Sends something, and finds out whether there is any use in sending more.
+async fn patiently(send: impl Future<Output = ()>, listens: &mut bool) {
+    let sent = async {
+        send.await;
+        true
+    };
+    let expired = async {
+        async_io::Timer::after(PATIENCE).await;
+        false
+    };
+    *listens = sent.or(expired).await;
+}
+
+fn shutting_down() -> ErrorBody {
+    ErrorBody {
+        code: ErrorCode::ShuttingDown,
+        message: "the daemon is shutting down; the next one carries this on".to_owned(),
+        hint: None,
     }
 }
 

@@ -57,17 +57,48 @@ impl SegmentHeader {
         bytes
     }
 
-    /// `None`: not a segment of a format known here.
-    pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Option<Self> {
+    /// What stands at the beginning of a segment.
+    pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Decoded {
         let mut fields = Fields(bytes);
-        let known = fields.take::<8>()? == MAGIC && u32::from_le_bytes(fields.take()?) == FORMAT;
-        let header = Self {
-            first_seq: fields.u64()?,
-            lines_before: fields.u64()?,
-            created_ns: fields.u64()?,
+        if fields.take::<8>() != Some(MAGIC) {
+            return Decoded::Damaged;
+        }
+        match fields.take().map(u32::from_le_bytes) {
+            Some(FORMAT) => {}
+            Some(found) if found > FORMAT => return Decoded::Newer { found },
+            _ => return Decoded::Damaged,
+        }
+        let mut header = || {
+            Some(Self {
+                first_seq: fields.u64()?,
+                lines_before: fields.u64()?,
+                created_ns: fields.u64()?,
+            })
         };
-        known.then_some(header)
+        header().map_or(Decoded::Damaged, Decoded::Header)
     }
+}
+
+/// What the first bytes of a segment turn out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// A segment that can be read.
+    Header(SegmentHeader),
+    /// One of a format that only a newer version knows.
+    Newer {
+        /// Its format.
+        found: u32,
+    },
+    /// No segment, or not yet.
+    Damaged,
+}
+
+/// That a newer version wrote a segment.
+pub(super) fn newer(found: u32) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("it was written by a newer harness (format {found}; this one knows up to {FORMAT})"),
+    )
 }
 
 /// What a record is.
@@ -224,7 +255,7 @@ mod tests {
             lines_before: u64::MAX,
             created_ns: 3,
         };
-        assert_eq!(SegmentHeader::decode(&segment.encode()), Some(segment));
+        assert_eq!(SegmentHeader::decode(&segment.encode()), Decoded::Header(segment));
         for kind in [
             Kind::Data(Stream::Stdout),
             Kind::Data(Stream::Stderr),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::LogError;
 use super::format::{
-    DroppedCount, Kind, Record, RecordHeader, SegmentHeader, newlines, segment_numbers, segment_path,
+    Decoded, DroppedCount, Kind, Record, RecordHeader, SegmentHeader, newer, newlines, segment_numbers,
+    segment_path,
 };
 
 /// How many more lines than asked a tail begins with, so that the first ones asked for are not cut.
@@ -84,10 +85,10 @@ impl Reader {
     /// Reads from the very first line; a gap comes first when that is gone already.
     ///
     /// # Errors
-    /// When the directory cannot be read.
+    /// When the directory cannot be read, or a newer version wrote the log.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, LogError> {
         let reader = Self::at(dir.into(), 0, Some(Position { lines: 0, seq: 0 }));
-        segment_numbers(&reader.dir).map_err(LogError::new("list", &reader.dir))?;
+        refuse_newer(&reader.dir)?;
         Ok(reader)
     }
 
@@ -95,9 +96,10 @@ impl Reader {
     /// earlier: callers cut lines until [`ReadItem::End`] and keep the last `lines` of them.
     ///
     /// # Errors
-    /// When the directory or a segment cannot be read.
+    /// When the directory or a segment cannot be read, or a newer version wrote the log.
     pub fn open_tail(dir: impl Into<PathBuf>, lines: u64) -> Result<Self, LogError> {
         let dir = dir.into();
+        refuse_newer(&dir)?;
         let headers = headers(&dir)?;
         let Some(&(last, _)) = headers.last() else {
             return Ok(Self::at(dir, 0, None));
@@ -122,9 +124,10 @@ impl Reader {
     /// Reads from the segment in which this moment lies: earlier records may come first.
     ///
     /// # Errors
-    /// When the directory or a segment cannot be read.
+    /// When the directory or a segment cannot be read, or a newer version wrote the log.
     pub fn open_since(dir: impl Into<PathBuf>, time_ns: u64) -> Result<Self, LogError> {
         let dir = dir.into();
+        refuse_newer(&dir)?;
         let headers = headers(&dir)?;
         Ok(Self::from_segment(dir, &headers, |header| {
             header.created_ns <= time_ns
@@ -306,17 +309,20 @@ impl Segment {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(LogError::new("read", &path)(error)),
         }
-        Ok(SegmentHeader::decode(&bytes).map(|header| {
-            let segment = Self {
-                number,
-                file,
-                path,
-                offset: SegmentHeader::LEN as u64,
-                buffer: Vec::new(),
-                begin: 0,
-            };
-            (segment, header)
-        }))
+        let header = match SegmentHeader::decode(&bytes) {
+            Decoded::Header(header) => header,
+            // A shim writes all its segments in one format, so beside readable ones this is damage.
+            Decoded::Newer { .. } | Decoded::Damaged => return Ok(None),
+        };
+        let segment = Self {
+            number,
+            file,
+            path,
+            offset: SegmentHeader::LEN as u64,
+            buffer: Vec::new(),
+            begin: 0,
+        };
+        Ok(Some((segment, header)))
     }
 
     fn rewind(&mut self, offset: u64) {
@@ -391,6 +397,25 @@ impl Segment {
 fn later_exists(dir: &Path, number: u64) -> Result<bool, LogError> {
     let numbers = segment_numbers(dir).map_err(LogError::new("list", dir))?;
     Ok(numbers.last().is_some_and(|last| *last > number))
+}
+
+/// Tells a log of a newer version from one that is damaged: no segment of it can be read.
+fn refuse_newer(dir: &Path) -> Result<(), LogError> {
+    let mut refused = Ok(());
+    for number in segment_numbers(dir).map_err(LogError::new("list", dir))? {
+        let path = segment_path(dir, number);
+        let mut bytes = [0; SegmentHeader::LEN];
+        // Removed meanwhile, or still being begun.
+        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, 0));
+        match SegmentHeader::decode(&bytes) {
+            Decoded::Header(_) => return Ok(()),
+            Decoded::Newer { found } if read.is_ok() => {
+                refused = Err(LogError::new("read", &path)(newer(found)));
+            }
+            Decoded::Newer { .. } | Decoded::Damaged => {}
+        }
+    }
+    refused
 }
 
 /// The headers of all segments that have a good one, ascending.

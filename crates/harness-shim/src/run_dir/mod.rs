@@ -88,6 +88,10 @@ impl fmt::Display for RunDirError {
             } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
+            Self::Parse {
+                path,
+                source: source @ ParseError::NewerFormat { .. },
+            } => write!(f, "cannot read {}: {source}", path.display()),
             Self::Parse { path, source } => write!(f, "{} is damaged: {source}", path.display()),
         }
     }

@@ -1,6 +1,6 @@
 //! The loop that owns the machines: takes a message or a deadline, steps a machine, has the effects performed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTim
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
+use super::order_queue::Waiting;
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
 use crate::executor::{Executors, Instance, Order};
 use crate::health::ProbeLimiter;
@@ -43,6 +44,8 @@ pub(super) struct Live {
     pub(super) order: Arc<Order>,
     /// `None` while the launch is unanswered.
     pub(super) instance: Option<Arc<dyn Instance>>,
+    /// A former daemon launched it, and what has come of that is not known: it may run or not.
+    pub(super) unsettled: bool,
     /// A stop was asked for before the launch was answered.
     pub(super) stop_when_launched: bool,
     pub(super) prober: Option<Arc<Prober>>,
@@ -81,6 +84,8 @@ pub(super) struct Driver {
     pub(super) limiter: ProbeLimiter,
     pub(super) folders: Arc<Semaphore>,
     pub(super) projects: BTreeMap<ProjectName, Project>,
+    /// The orders behind the one whose ports are being asked about; `None`: none is.
+    pub(super) behind: Option<VecDeque<Waiting>>,
     origin: Instant,
     next_operation: u64,
 }
@@ -101,6 +106,7 @@ impl Driver {
             limiter: ProbeLimiter::new(PROBES_IN_FLIGHT),
             folders: Arc::new(Semaphore::new(FOLDERS_AT_ONCE)),
             projects: BTreeMap::new(),
+            behind: None,
             origin: Instant::now(),
             next_operation: 1,
         }
@@ -169,14 +175,13 @@ impl Driver {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Start { order, reply } => {
-                let answer = self.start(*order);
-                self.answer(answer, reply);
-            }
-            Message::Stop { order, reply } => {
-                let answer = self.stop(order);
-                self.answer(answer, reply);
-            }
+            Message::Start { order, reply } => self.order_came(Waiting::Start(order, reply)),
+            Message::Stop { order, reply } => self.order_came(Waiting::Stop(order, reply)),
+            Message::PortsAsked {
+                planned,
+                refusal,
+                reply,
+            } => self.ports_asked(*planned, refusal, reply),
             Message::Abandon { project, operation } => self.step(&project, Event::Abandon { operation }),
             Message::Ready { reply } => {
                 // An asker that went away needs no answer.
@@ -206,7 +211,11 @@ impl Driver {
     }
 
     /// Answers an order once what it decided is on disk.
-    fn answer(&self, answer: Result<Operation, OrderError>, reply: Sender<Result<Operation, OrderError>>) {
+    pub(super) fn answer(
+        &self,
+        answer: Result<Operation, OrderError>,
+        reply: Sender<Result<Operation, OrderError>>,
+    ) {
         let registry = self.registry.clone();
         self.spawn(async move {
             if answer.as_ref().is_ok_and(|operation| operation.id.is_some())

@@ -12,6 +12,7 @@
 //! runtime; it carries its own task set.
 
 mod driver;
+mod order_queue;
 mod orders;
 mod perform;
 mod probes;
@@ -30,6 +31,8 @@ use service_registry::Registry;
 pub use orders::{
     Operation, OperationEvent, OrderError, Place, PlannedChange, PortConflict, StartOrder, StopOrder,
 };
+
+pub use rebuild::{NewerRecord, refuse_newer_records};
 
 use crate::executor::{Executors, Instance, LaunchError};
 use crate::layout::Layout;
@@ -54,6 +57,11 @@ enum Message {
     },
     Stop {
         order: StopOrder,
+        reply: Sender<Result<Operation, OrderError>>,
+    },
+    PortsAsked {
+        planned: Box<start::PlannedStart>,
+        refusal: Result<(), OrderError>,
         reply: Sender<Result<Operation, OrderError>>,
     },
     Abandon {

@@ -14,6 +14,7 @@ use super::probes::{Prober, watch_log};
 use super::rebuild::keep_service;
 use super::{Launch, Message, OperationEvent};
 use crate::executor::{Instance, PlaceCommand};
+use crate::layout::remove_discarded;
 use crate::machine::{Effect, Event, Hook, LogPattern};
 use crate::words::chain;
 
@@ -74,6 +75,7 @@ impl Driver {
         let live = Live {
             order: Arc::clone(&order),
             instance: None,
+            unsettled: false,
             stop_when_launched: false,
             prober,
             probing: None,
@@ -149,6 +151,7 @@ impl Driver {
                     .filter(|live| live.order.generation == generation)
                 {
                     live.instance = Some(Arc::clone(&instance));
+                    live.unsettled = false;
                     stop = live.stop_when_launched;
                 }
                 self.follow(project, &service, generation, Arc::clone(&instance));
@@ -367,7 +370,10 @@ impl Driver {
         }
         self.registry
             .remove_service(project, service, "stopped, and not in the file any more");
-        self.layout.remove_service(project, service);
+        // Many files may have to go, for which nobody waits.
+        if let Some(discarded) = self.layout.discard_service(project, service) {
+            self.spawn(unblock(move || remove_discarded(&discarded)));
+        }
     }
 }
 

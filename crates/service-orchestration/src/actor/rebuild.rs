@@ -12,9 +12,9 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use harness_model::ServiceState;
+use harness_model::{ProjectName, ServiceName, ServiceState};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service_registry::Registry;
@@ -33,6 +33,27 @@ const SERVICE_FILE: &str = "record.json";
 struct Kept<T> {
     format: u32,
     record: T,
+}
+
+/// What can be read of a file of any format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// What would tell of services that the store does not know was written by a newer version. Nothing has been
+/// touched.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} was written by a newer harness (format {found}; this one knows up to {FORMAT}): use that version, or move \
+     the file away to do without its services",
+    path.display()
+)]
+pub struct NewerRecord {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub found: u32,
 }
 
 /// Keeps a project beside its services. A failure is told and costs only what a lost store would need.
@@ -88,18 +109,47 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
             return None;
         }
     };
-    match serde_json::from_slice::<Kept<T>>(&bytes) {
-        Ok(kept) if kept.format == FORMAT => Some(kept.record),
-        Ok(kept) => {
-            tracing::warn!(path = %path.display(), format = kept.format, "what was kept of a service has an unknown format");
-            None
+    let damaged = |error: serde_json::Error| {
+        // Where, and not what stands there: that may be a secret.
+        let (line, column) = (error.line(), error.column());
+        tracing::warn!(path = %path.display(), line, column, "what was kept of a service is damaged");
+    };
+    let format = serde_json::from_slice::<Format>(&bytes)
+        .map_err(damaged)
+        .ok()?
+        .format;
+    if format != FORMAT {
+        tracing::warn!(path = %path.display(), format, "what was kept of a service has an unknown format");
+        return None;
+    }
+    let kept = serde_json::from_slice::<Kept<T>>(&bytes).map_err(damaged).ok()?;
+    Some(kept.record)
+}
+
+/// Refuses to go on without services that the store has lost and that only a newer version can tell of: this one
+/// would start them a second time. Blocks on the disk.
+///
+/// # Errors
+/// When there is such a file.
+pub fn refuse_newer_records(layout: &Layout, registry: &Registry) -> Result<(), NewerRecord> {
+    for folder in folders(layout.projects()) {
+        let project = name_of(&folder).and_then(|name| ProjectName::new(name).ok());
+        let Some(project) = project else { continue };
+        if registry.project(&project).is_none() {
+            refuse_newer(folder.join(PROJECT_FILE))?;
         }
-        Err(error) => {
-            // Where, and not what stands there: that may be a secret.
-            let (line, column) = (error.line(), error.column());
-            tracing::warn!(path = %path.display(), line, column, "what was kept of a service is damaged");
-            None
+        for (_, folder) in unknown(&folder, &project, registry) {
+            refuse_newer(folder.join(SERVICE_FILE))?;
         }
+    }
+    Ok(())
+}
+
+fn refuse_newer(path: PathBuf) -> Result<(), NewerRecord> {
+    let read = std::fs::read(&path).ok();
+    match read.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        Some(Format { format: found }) if found > FORMAT => Err(NewerRecord { path, found }),
+        _ => Ok(()),
     }
 }
 
@@ -118,15 +168,11 @@ pub(super) fn lost(layout: &Layout, registry: &Registry) -> Vec<ServiceRecord> {
             Some(known) => known,
             None => registry.upsert_project(kept, "found again on the disk; the store did not know it"),
         };
-        for folder in folders(&folder) {
+        for (name, folder) in unknown(&folder, &project.name, registry) {
             let Some(mut record) = read::<ServiceRecord>(&folder.join(SERVICE_FILE)) else {
                 continue;
             };
-            let unknown = registry.service(&record.project, &record.name).is_none();
-            if record.project == project.name
-                && layout.service(&project.name, &record.name) == folder
-                && unknown
-            {
+            if record.project == project.name && record.name == name {
                 record.in_file = project.spec.services.contains_key(&record.name);
                 record.state = ServiceState::Starting;
                 record.launched_digest = None;
@@ -138,7 +184,20 @@ pub(super) fn lost(layout: &Layout, registry: &Registry) -> Vec<ServiceRecord> {
     services
 }
 
-fn folders(path: &Path) -> Vec<std::path::PathBuf> {
+/// The folders of a project's services that the registry does not know.
+fn unknown(folder: &Path, project: &ProjectName, registry: &Registry) -> Vec<(ServiceName, PathBuf)> {
+    folders(folder)
+        .into_iter()
+        .filter_map(|folder| Some((ServiceName::new(name_of(&folder)?).ok()?, folder)))
+        .filter(|(name, _)| registry.service(project, name).is_none())
+        .collect()
+}
+
+fn name_of(folder: &Path) -> Option<&str> {
+    folder.file_name()?.to_str()
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(path) else {
         return Vec::new();
     };

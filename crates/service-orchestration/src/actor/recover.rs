@@ -9,10 +9,12 @@ use harness_model::WallTime;
 use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
 
+use super::Message;
 use super::driver::{Driver, Last, Live, Prepared, Service};
 use super::probes::Prober;
 use super::start::{definition, new_project};
 use crate::executor::{Found, Order};
+use crate::layout::remove_discarded;
 use crate::machine::{Ended, Event, FailureCause, Recovered};
 
 impl Driver {
@@ -21,6 +23,10 @@ impl Driver {
         for executor in self.executors.all() {
             executor.end_leftover_commands().await;
         }
+        let layout = self.layout.clone();
+        self.spawn(unblock(move || {
+            layout.discarded().iter().for_each(|path| remove_discarded(path));
+        }));
         let (layout, registry) = (self.layout.clone(), self.registry.clone());
         let lost = unblock(move || super::rebuild::lost(&layout, &registry)).await;
         for project in self.registry.projects() {
@@ -93,6 +99,7 @@ impl Driver {
                 live = Some(Live {
                     order: Arc::clone(&order),
                     instance: Some(Arc::clone(&instance)),
+                    unsettled: false,
                     stop_when_launched: false,
                     prober,
                     probing: None,
@@ -104,6 +111,32 @@ impl Driver {
                     digest,
                     for_: running_for,
                     was_ready,
+                    going: is_going(record, generation),
+                    restarts: record.restarts,
+                }
+            }
+            Found::Launching(settled) => {
+                live = Some(Live {
+                    order: Arc::clone(&order),
+                    instance: None,
+                    unsettled: true,
+                    stop_when_launched: false,
+                    prober: Prober::new(&order, &self.executors, false).map(Arc::new),
+                    probing: None,
+                });
+                let (project, service) = (record.project.clone(), record.name.clone());
+                self.spawn_message(async move {
+                    let result = Ok(settled.await);
+                    Some(Message::Launched {
+                        project,
+                        service,
+                        generation,
+                        result,
+                    })
+                });
+                Recovered::Launching {
+                    generation,
+                    digest,
                     going: is_going(record, generation),
                     restarts: record.restarts,
                 }
@@ -166,7 +199,7 @@ impl Driver {
 fn found_again(lost: &ServiceRecord, generation: u64, found: &Found) -> Option<ServiceRecord> {
     let mut record = lost.clone();
     match found {
-        Found::Running(_) => record.wanted = true,
+        Found::Running(_) | Found::Launching(_) => record.wanted = true,
         _ if !record.in_file => return None,
         Found::Ended { ended, .. } if record.spec.oneshot && succeeded(ended) => {
             (record.wanted, record.generation) = (true, generation);
@@ -243,6 +276,7 @@ fn recorded_end(
 fn describe(found: &Recovered) -> String {
     match found {
         Recovered::Running { .. } => "found running, managed again".to_owned(),
+        Recovered::Launching { .. } => "its supervisor has not said yet what runs".to_owned(),
         Recovered::Ended {
             ended: Ended::Exit(exit),
             fresh: true,

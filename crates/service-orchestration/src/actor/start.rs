@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_channel::Receiver;
-use harness_model::spec::{InheritEnv, PortSpec, Probe, ServiceSpec};
+use harness_model::spec::{InheritEnv, Probe, ServiceSpec};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
 use service_registry::address::{self, ServiceAddresses};
 use service_registry::record::ProjectRecord;
 
 use super::OperationEvent;
 use super::driver::{Driver, Last, Prepared, Project, Service};
-use super::orders::{Operation, OrderError, PlannedChange, PortConflict, StartOrder};
+use super::orders::{Operation, OrderError, PlannedChange, StartOrder};
 use crate::machine::{
     Change, Definition, Event, HealthPolicy, Hook, Machine, OperationId, OperationRequest, PlannedStep,
 };
-use crate::ports;
 
 /// The shortest pause between two probes during start.
 const EAGER: std::time::Duration = std::time::Duration::from_millis(10);
@@ -26,8 +25,17 @@ const EAGER_COMMAND: std::time::Duration = std::time::Duration::from_millis(100)
 /// Retired secrets remembered of a service: more than its kept generations can hold in practice.
 const RETIRED_SECRETS: usize = 64;
 
+/// An order that can be carried out, unless somebody holds its ports.
+pub(super) struct PlannedStart {
+    pub(super) order: StartOrder,
+    request: OperationRequest,
+    pub(super) prepared: BTreeMap<ServiceName, Prepared>,
+    pub(super) steps: Vec<PlannedStep>,
+}
+
 impl Driver {
-    pub(super) fn start(&mut self, order: StartOrder) -> Result<Operation, OrderError> {
+    /// What an order comes to, before anything changes.
+    pub(super) fn plan_start(&self, order: StartOrder) -> Result<PlannedStart, OrderError> {
         let name = order.project.name.clone();
         self.check_name(&order)?;
         let closure = closure(&order)?;
@@ -49,33 +57,48 @@ impl Driver {
             Some(state) => state.machine.plan(&request),
             None => Machine::new(0).plan(&request),
         };
-        self.check_ports(&order.project, &steps, &prepared)?;
+        Ok(PlannedStart {
+            order,
+            request,
+            prepared,
+            steps,
+        })
+    }
+
+    /// Begins what was planned; nothing refuses it any more.
+    pub(super) fn accept_start(&mut self, planned: PlannedStart) -> Operation {
+        let PlannedStart {
+            order,
+            request,
+            prepared,
+            steps,
+        } = planned;
+        let name = order.project.name.clone();
         let not_in_file = self.not_in_file(&name, &order.project);
+        let steps = self.planned(&name, steps, &prepared);
         if order.dry_run {
-            let steps = self.planned(&name, steps, &prepared);
             let (_, events) = async_channel::bounded(1);
-            return Ok(Operation {
+            return Operation {
                 id: None,
                 project: name,
                 steps,
                 not_in_file,
                 events,
-            });
+            };
         }
-        let planned = self.planned(&name, steps, &prepared);
         self.record_project(&order.project);
         self.projects
             .entry(name.clone())
             .or_insert_with(|| new_project(&name));
         let (id, events) = self.watch_operation(&name);
         self.submit(&name, id, request, prepared);
-        Ok(Operation {
+        Operation {
             id: Some(id),
             project: name,
-            steps: planned,
+            steps,
             not_in_file,
             events,
-        })
+        }
     }
 
     /// Steps the machine and takes over what it accepted before the effects are performed by it.
@@ -228,63 +251,6 @@ impl Driver {
         let surplus = retired.len().saturating_sub(RETIRED_SECRETS);
         retired.drain(..surplus);
         Arc::new(retired)
-    }
-
-    /// Finds the ports of the plan that somebody else holds.
-    fn check_ports(
-        &self,
-        project: &ProjectSpec,
-        steps: &[PlannedStep],
-        prepared: &BTreeMap<ServiceName, Prepared>,
-    ) -> Result<(), OrderError> {
-        // What our own services hold now goes away before it is needed again, or is refused by the address plan
-        // as a duplicate. A stranger on the same port is neither.
-        let roots: Vec<u32> = self
-            .projects
-            .get(&project.name)
-            .into_iter()
-            .flat_map(|state| state.services.values())
-            .filter_map(|service| service.live.as_ref()?.instance.as_ref()?.root_pid())
-            .collect();
-        let begins = |change| matches!(change, Change::Start | Change::Replace | Change::Restart);
-        let mut wanted = Vec::new();
-        for step in steps.iter().filter(|step| begins(step.change)) {
-            let Some(own) = prepared.get(&step.service) else {
-                continue;
-            };
-            wanted.extend(own.addresses.ports.iter().map(|port| (&step.service, port)));
-        }
-        let asked: Vec<_> = wanted
-            .iter()
-            .map(|(_, port)| (port.host_ip, port.port, port.protocol))
-            .collect();
-        if asked.is_empty() {
-            return Ok(());
-        }
-        let holders = ports::holders(&asked).map_err(OrderError::Ports)?;
-        let conflicts: Vec<PortConflict> = wanted
-            .into_iter()
-            .filter_map(|(service, port)| {
-                let holder = holders
-                    .iter()
-                    .find(|h| (h.address, h.port, h.protocol) == (port.host_ip, port.port, port.protocol))
-                    .filter(|holder| !roots.iter().any(|root| holder.descends_from(*root)))?;
-                let written = |spec: &&PortSpec| spec.port == port.port && spec.protocol == port.protocol;
-                let origin = project.services.get(service)?.ports.iter().find(written);
-                Some(PortConflict {
-                    service: service.clone(),
-                    port: port.port,
-                    protocol: port.protocol,
-                    holder: holder.clone(),
-                    origin: origin.and_then(|spec| spec.origin.clone()),
-                })
-            })
-            .collect();
-        if conflicts.is_empty() {
-            Ok(())
-        } else {
-            Err(OrderError::PortsTaken(conflicts))
-        }
     }
 
     fn not_in_file(&self, name: &ProjectName, project: &ProjectSpec) -> Vec<ServiceName> {

@@ -12,6 +12,7 @@ mod unreached;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -252,6 +253,9 @@ pub trait Instance: Send + Sync {
 pub enum Found {
     /// It runs and is managed again.
     Running(Arc<dyn Instance>),
+    /// A former daemon launched it and did not see the answer, and there is none yet. What it has come to is told
+    /// when that is known, which may take long: whatever it waits for may be stuck.
+    Launching(Pin<Box<dyn Future<Output = Arc<dyn Instance>> + Send>>),
     /// It has ended.
     Ended {
         /// How.

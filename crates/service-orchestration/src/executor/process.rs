@@ -33,6 +33,9 @@ const TAIL_LINES: usize = 20;
 /// The pause between two looks at a service of which it is not known whether it is gone.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long the taking over of everything waits for one shim that has not said who it is.
+const PROMPT: Duration = Duration::from_millis(250);
+
 /// Runs `type: process`.
 pub struct ProcessExecutor {
     supervisor: Supervisor,
@@ -204,7 +207,7 @@ impl Executor for ProcessExecutor {
     }
 
     async fn adopt(&self, order: &Order) -> Found {
-        match Supervisor::adopt(&order.run_dir).await {
+        match Supervisor::adopt_within(&order.run_dir, PROMPT).await {
             Ok(Adopted::Running(supervised)) => {
                 let place = self.capacity.take_over();
                 Found::Running(Arc::new(LocalInstance::new(supervised, order, place)))
@@ -224,11 +227,17 @@ impl Executor for ProcessExecutor {
             Ok(Adopted::NeverStarted) => Found::NeverStarted,
             // Something of it runs, or may: a second one must not be started beside it.
             Err(
-                error @ (AdoptError::NoIdentity { .. }
-                | AdoptError::OtherNamespace { .. }
+                error @ (AdoptError::OtherNamespace { .. }
+                | AdoptError::Unreadable(_)
+                | AdoptError::Machine(_)
                 | AdoptError::Watch(_)
                 | AdoptError::Wait(_)),
             ) => Found::Running(Arc::new(UnreachedInstance::new(order, &error))),
+            // Launched by a former daemon a moment ago, or stuck: everything else need not wait for it.
+            Err(AdoptError::NoIdentity { .. }) => {
+                let (order, place) = (order.clone(), self.capacity.take_over());
+                Found::Launching(Box::pin(async move { settled(&order, place).await }))
+            }
             Err(error) => Found::Ended {
                 ended: Ended::Lost(chain(&error)),
                 at: None,
@@ -330,6 +339,12 @@ impl Instance for LocalInstance {
 
     async fn stop(&self) {
         if let Err(error) = self.supervised.stop(self.stop).await {
+            // A home that was removed took the control socket with it: what it was for can be done without, and
+            // the kill follows if that does not help.
+            let unreachable = !self.supervised.run_dir().exists();
+            if unreachable && matches!(self.supervised.signal_directly(self.stop.signal), Ok(true)) {
+                return;
+            }
             // A shim that cannot be talked to is dead or as good as dead: what it left is killed.
             let run_dir = self.supervised.run_dir().display();
             tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop, killing instead");
@@ -378,6 +393,27 @@ impl Instance for LocalInstance {
                 operation: "send the signal",
                 source: std::io::Error::other(error),
             })
+    }
+}
+
+/// What a former daemon's launch has come to, once that can be told.
+async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
+    let mut told = false;
+    loop {
+        match Supervisor::adopt(&order.run_dir).await {
+            Ok(Adopted::Running(supervised)) => {
+                return Arc::new(LocalInstance::new(supervised, order, place));
+            }
+            // It tells how it ended when it is waited for.
+            Ok(_) => return Arc::new(UnreachedInstance::gone(order)),
+            Err(error @ AdoptError::NoIdentity { .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    let run_dir = order.run_dir.display();
+                    tracing::error!(%run_dir, error = chain(&error), "cannot tell whether a service runs");
+                }
+            }
+            Err(error) => return Arc::new(UnreachedInstance::new(order, &error)),
+        }
     }
 }
 

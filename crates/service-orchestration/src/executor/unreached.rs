@@ -23,10 +23,14 @@ pub(super) struct UnreachedInstance {
 
 impl UnreachedInstance {
     pub(super) fn new(order: &Order, why: &AdoptError) -> Self {
-        let run_dir = order.run_dir.clone();
-        tracing::error!(run_dir = %run_dir.display(), error = chain(why), "a service cannot be managed");
+        tracing::error!(run_dir = %order.run_dir.display(), error = chain(why), "a service cannot be managed");
+        Self::gone(order)
+    }
+
+    /// Stands for what is known to be gone: waiting for it tells how it ended.
+    pub(super) fn gone(order: &Order) -> Self {
         Self {
-            run_dir,
+            run_dir: order.run_dir.clone(),
             stop: stop_policy(&order.spec),
             seen_at: WallTime::now(),
         }
@@ -75,6 +79,7 @@ impl Instance for UnreachedInstance {
                 Ok(Adopted::SupervisorDied { .. }) => return Ended::SupervisorDied,
                 Ok(Adopted::Rebooted) => return Ended::Lost("the machine was rebooted".to_owned()),
                 Ok(Adopted::NeverStarted) => return Ended::Lost("it never came to run".to_owned()),
+                Err(error @ AdoptError::RunDir(_)) => return Ended::Lost(chain(&error)),
                 // Told when it was found.
                 Err(_) => {}
             }

@@ -3,6 +3,7 @@
 //! | found | wanted | not wanted |
 //! |---|---|---|
 //! | running | adopted; replaced if that or a restart was on its way | its stop is continued |
+//! | launching | the answer is waited for, then as running | stopped once it is answered |
 //! | ended, nobody has dealt with it | its restart policy decides | stopped |
 //! | ended or failed before | completed or failed, as it was | stopped |
 //! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
@@ -69,6 +70,25 @@ impl Machine {
                     halt,
                 });
                 service.note("adopted");
+            }
+            Recovered::Launching {
+                generation,
+                digest,
+                going,
+                restarts,
+            } => {
+                service.generation = generation;
+                service.restarts = restarts;
+                let changed = digest != service.definition.digest;
+                service.digest = Some(digest);
+                service.series.streak = restarts;
+                service.series.window = Some(now.after(service.definition.startup_timeout));
+                let halt = (changed || going || !wanted).then_some(Halt::Asked);
+                service.phase = Phase::Active(Active {
+                    stage: Stage::Launching { since: now },
+                    halt,
+                });
+                service.note("its supervisor has not said yet what runs");
             }
             Recovered::Ended {
                 generation,

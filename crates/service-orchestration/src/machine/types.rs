@@ -209,6 +209,17 @@ pub enum Recovered {
         /// Restarts so far.
         restarts: u32,
     },
+    /// It was launched, and what has come of that is not known yet; the answer follows.
+    Launching {
+        /// Which start of it.
+        generation: u64,
+        /// The spec it was started with.
+        digest: SpecDigest,
+        /// Whether it was being stopped, to be started again.
+        going: bool,
+        /// Restarts so far.
+        restarts: u32,
+    },
     /// It has ended, while no daemon ran or before; `fresh` if nobody has dealt with that yet.
     Ended {
         /// Which start of it.

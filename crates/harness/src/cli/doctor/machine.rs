@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use harness_model::spec::Protocol;
+use harness_shim::cgroup;
 use harness_wire::tls::TlsDir;
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -65,22 +66,16 @@ pub(super) fn open_files() -> (Option<u64>, Option<u64>) {
     (limit.current, limit.maximum)
 }
 
+/// As the daemon's supervisors will find it.
 pub(super) fn cgroup() -> Cgroup {
-    const ROOT: &str = "/sys/fs/cgroup";
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let unified = Path::new(ROOT).join("cgroup.controllers").exists();
-    let Some(group) = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .filter(|_| unified)
-    else {
-        return Cgroup::NoV2;
-    };
-    let path = Path::new(ROOT).join(group.trim_start_matches('/'));
-    let writable = [path.clone(), path.join("cgroup.procs")]
-        .iter()
-        .all(|path| access(path, Access::WRITE_OK).is_ok());
-    Cgroup::There { path, writable }
+    match (cgroup::delegated_base(), cgroup::own()) {
+        (Some(path), _) => Cgroup::There { path, writable: true },
+        (None, Some(path)) => Cgroup::There {
+            path,
+            writable: false,
+        },
+        (None, None) => Cgroup::NoV2,
+    }
 }
 
 pub(super) fn linger() -> Linger {
@@ -112,6 +107,19 @@ mod tests {
         assert!(by.contains(&format!("(pid {},", std::process::id())), "{by}");
         drop(listener);
         assert_eq!(port(taken), Port::Free);
+    }
+
+    /// Version 2 may be mounted beside version 1, and not where it usually is.
+    #[test]
+    fn cgroups_are_seen_as_the_supervisors_see_them() {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mounted = mounts.lines().any(|line| line.contains(" - cgroup2 "));
+        let found = super::cgroup();
+        if !mounted {
+            assert_eq!(found, Cgroup::NoV2);
+        } else if let Some(path) = cgroup::delegated_base() {
+            assert_eq!(found, Cgroup::There { path, writable: true });
+        }
     }
 
     #[test]

@@ -1,0 +1,171 @@
+//! Orders one after the other: a start waits for the kernel's answer who holds its ports, and later orders wait
+//! behind it, while the actor goes on with everything else.
+//!
+//! ```text
+//!  Start ──▶ plan ──ports?──▶ ask (thread) ──▶ PortsAsked ──▶ accept ──▶ the orders that came meanwhile
+//!  Stop ───────────────────────────────────────────────────▶ at once, or behind the start before it
+//! ```
+
+use std::collections::VecDeque;
+
+use async_channel::Sender;
+use blocking::unblock;
+use harness_model::ServiceName;
+use harness_model::spec::{PortSpec, Protocol};
+
+use super::Message;
+use super::driver::Driver;
+use super::orders::{Operation, OrderError, PortConflict, StartOrder, StopOrder};
+use super::start::PlannedStart;
+use crate::machine::Change;
+use crate::ports;
+
+/// Where the answer to an order goes.
+pub(super) type Reply = Sender<Result<Operation, OrderError>>;
+
+/// An order whose turn has not come.
+pub(super) enum Waiting {
+    Start(Box<StartOrder>, Reply),
+    Stop(StopOrder, Reply),
+}
+
+/// What the kernel is asked for a plan.
+struct PortQuestion {
+    wanted: Vec<WantedPort>,
+    /// What our own services hold now goes away before it is needed again, or is refused by the address plan as
+    /// a duplicate. A stranger on the same port is neither.
+    roots: Vec<u32>,
+}
+
+struct WantedPort {
+    service: ServiceName,
+    address: std::net::IpAddr,
+    port: u16,
+    protocol: Protocol,
+    written: Option<PortSpec>,
+}
+
+impl Driver {
+    /// Takes an order, or lets it wait behind the one whose ports are being asked about.
+    pub(super) fn order_came(&mut self, order: Waiting) {
+        match &mut self.behind {
+            Some(behind) => behind.push_back(order),
+            None => self.carry_out(order),
+        }
+    }
+
+    fn carry_out(&mut self, order: Waiting) {
+        let (order, reply) = match order {
+            Waiting::Start(order, reply) => (order, reply),
+            Waiting::Stop(order, reply) => {
+                let answer = self.stop(order);
+                return self.answer(answer, reply);
+            }
+        };
+        let planned = match self.plan_start(*order) {
+            Ok(planned) => planned,
+            Err(error) => return self.answer(Err(error), reply),
+        };
+        let Some(question) = self.port_question(&planned) else {
+            let accepted = self.accept_start(planned);
+            return self.answer(Ok(accepted), reply);
+        };
+        self.behind = Some(VecDeque::new());
+        self.spawn_message(async move {
+            let refusal = unblock(move || question.ask()).await;
+            Some(Message::PortsAsked {
+                planned: Box::new(planned),
+                refusal,
+                reply,
+            })
+        });
+    }
+
+    /// The answer about the ports of a plan; then the orders that waited for it.
+    pub(super) fn ports_asked(
+        &mut self,
+        planned: PlannedStart,
+        refusal: Result<(), OrderError>,
+        reply: Reply,
+    ) {
+        let answer = refusal.map(|()| self.accept_start(planned));
+        self.answer(answer, reply);
+        for order in self.behind.take().unwrap_or_default() {
+            self.order_came(order);
+        }
+    }
+
+    /// The ports that a plan needs; `None`: it needs none.
+    fn port_question(&self, planned: &PlannedStart) -> Option<PortQuestion> {
+        let project = &planned.order.project;
+        let begins = |change| matches!(change, Change::Start | Change::Replace | Change::Restart);
+        let mut wanted = Vec::new();
+        for step in planned.steps.iter().filter(|step| begins(step.change)) {
+            let Some(own) = planned.prepared.get(&step.service) else {
+                continue;
+            };
+            let specs = project.services.get(&step.service).map(|spec| &spec.ports);
+            wanted.extend(own.addresses.ports.iter().map(|port| {
+                WantedPort {
+                    service: step.service.clone(),
+                    address: port.host_ip,
+                    port: port.port,
+                    protocol: port.protocol,
+                    written: specs
+                        .into_iter()
+                        .flatten()
+                        .find(|spec| spec.port == port.port && spec.protocol == port.protocol)
+                        .cloned(),
+                }
+            }));
+        }
+        if wanted.is_empty() {
+            return None;
+        }
+        let roots = self
+            .projects
+            .get(&project.name)
+            .into_iter()
+            .flat_map(|state| state.services.values())
+            .filter_map(|service| service.live.as_ref()?.instance.as_ref()?.root_pid())
+            .collect();
+        Some(PortQuestion { wanted, roots })
+    }
+}
+
+impl PortQuestion {
+    /// Whether anybody else holds one of the ports. Reads the socket tables and perhaps every process: for a
+    /// thread that may wait.
+    fn ask(self) -> Result<(), OrderError> {
+        let asked: Vec<_> = self
+            .wanted
+            .iter()
+            .map(|port| (port.address, port.port, port.protocol))
+            .collect();
+        let holders = ports::holders(&asked).map_err(OrderError::Ports)?;
+        let conflicts: Vec<PortConflict> = self
+            .wanted
+            .into_iter()
+            .filter_map(|wanted| {
+                let holder = holders
+                    .iter()
+                    .find(|h| {
+                        (h.address, h.port, h.protocol) == (wanted.address, wanted.port, wanted.protocol)
+                    })
+                    .filter(|holder| !self.roots.iter().any(|root| holder.descends_from(*root)))?;
+                Some(PortConflict {
+                    service: wanted.service,
+                    port: wanted.port,
+                    protocol: wanted.protocol,
+                    holder: holder.clone(),
+                    origin: wanted.written.and_then(|spec| spec.origin),
+                })
+            })
+            .collect();
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(OrderError::PortsTaken(conflicts))
+        }
+    }
+}
