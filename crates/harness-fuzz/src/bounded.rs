@@ -15,14 +15,20 @@ use crate::mutate::{Rng, mutate};
 const RUNS: u64 = 20_000;
 /// Without `HARNESS_FUZZ_RUNS` a run ends after this time, however far it came.
 const TIME: Duration = Duration::from_secs(6);
-/// One input may take so long.
+/// One input may take so much of a processor,
 const HANG: Duration = Duration::from_secs(5);
+/// and so long on a machine that has other things to do.
+const STUCK: Duration = Duration::from_secs(120);
 
 /// What the run is doing, as the watchdog sees it.
 #[derive(Default)]
 struct Now {
     input: Vec<u8>,
     since: Option<Instant>,
+    /// The worker's time on a processor before this input.
+    processor: Duration,
+    /// Where the kernel tells that time.
+    clock: PathBuf,
     runs: u64,
     done: bool,
 }
@@ -30,7 +36,7 @@ struct Now {
 /// Checks the files of `corpus`, then mutations of them. An input that fails or hangs is written to `failures`.
 ///
 /// # Panics
-/// When a property does not hold for an input, or it takes longer than five seconds.
+/// When a property does not hold for an input, or it takes more than five seconds of a processor.
 pub fn bounded(target: &'static Target, corpus: &Path, failures: &Path) {
     let seeds = read_corpus(corpus);
     assert!(!seeds.is_empty(), "no corpus in {}", corpus.display());
@@ -53,10 +59,11 @@ pub fn bounded(target: &'static Target, corpus: &Path, failures: &Path) {
         if state.done || worker.is_finished() {
             break;
         }
-        if state.since.is_some_and(|since| since.elapsed() > HANG) {
+        let used = on_processor(&state.clock).saturating_sub(state.processor);
+        if used > HANG || state.since.is_some_and(|since| since.elapsed() > STUCK) {
             let path = keep(target, &state.input, failures);
             panic!(
-                "{} took longer than {HANG:?}; its input is in {} (HARNESS_FUZZ_SEED={seed})",
+                "{} hangs (processor time {used:?}); its input is in {} (HARNESS_FUZZ_SEED={seed})",
                 target.name,
                 path.display()
             );
@@ -79,6 +86,9 @@ pub fn bounded(target: &'static Target, corpus: &Path, failures: &Path) {
 /// Whether every input passed.
 fn work(target: &Target, seeds: &[Vec<u8>], seed: u64, runs: Option<u64>, now: &Mutex<Now>) -> bool {
     let started = Instant::now();
+    let clock = std::fs::canonicalize("/proc/thread-self")
+        .unwrap()
+        .join("schedstat");
     let mut rng = Rng::new(seed);
     let mut mutations = 0;
     let mut verbatim = seeds.iter();
@@ -96,6 +106,8 @@ fn work(target: &Target, seeds: &[Vec<u8>], seed: u64, runs: Option<u64>, now: &
             let mut state = now.lock().unwrap_or_else(PoisonError::into_inner);
             state.input.clone_from(&input);
             state.since = Some(Instant::now());
+            state.processor = on_processor(&clock);
+            state.clock.clone_from(&clock);
             state.runs += 1;
         }
         if catch_unwind(AssertUnwindSafe(|| (target.check)(&input))).is_err() {
@@ -105,6 +117,13 @@ fn work(target: &Target, seeds: &[Vec<u8>], seed: u64, runs: Option<u64>, now: &
     let mut state = now.lock().unwrap_or_else(PoisonError::into_inner);
     state.done = true;
     true
+}
+
+/// How long a thread has run; nothing before it began.
+fn on_processor(clock: &Path) -> Duration {
+    let text = std::fs::read_to_string(clock).unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// The inputs of a folder, in the order of their names.
