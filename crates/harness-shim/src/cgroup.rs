@@ -6,9 +6,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 /// The cgroup below which the caller may make its own, if there is one.
 ///
@@ -89,9 +92,15 @@ fn can_create(base: &Path) -> bool {
     made && killable && removed
 }
 
-/// Creates a cgroup, if need be with its parents, and moves a process into it.
-pub(crate) fn enter(cgroup: &Path, pid: u32) -> io::Result<()> {
+/// Creates a cgroup, if need be with its parents, to be forked into.
+pub(crate) fn create(cgroup: &Path) -> io::Result<OwnedFd> {
     fs::create_dir_all(cgroup)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(cgroup, flags, Mode::empty())?)
+}
+
+/// Moves a process into a cgroup.
+pub(crate) fn enter(cgroup: &Path, pid: u32) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), pid.to_string())
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! shim                                child
-//!  fork ------------------------------> waits for the go byte (end of file: the shim died, so does it)
-//!  start time, cgroup, identity file
+//!  fork, into the cgroup -------------> waits for the go byte (end of file: the shim died, so does it)
+//!  start time, identity file
 //!  go byte ---------------------------> session, terminal, limits, user, cwd, exec
 //!  end of file on the failure pipe <--- the pipe closes on exec; before that, 5 bytes say what failed
 //! ```
@@ -12,6 +12,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -66,7 +67,8 @@ pub(super) fn spawn(dir: &RunDir, spec: &LaunchSpec) -> Result<Spawned, Failure>
     let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Step::Pipe))?;
     let (failure_read, failure_write) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at(Step::Pipe))?;
     let started_at_ns = now_ns();
-    let pid = match sys::fork().map_err(Failure::at(Step::Fork))? {
+    let (forked, cgroup) = fork(spec.cgroup.as_deref()).map_err(Failure::at(Step::Fork))?;
+    let pid = match forked {
         Forked::Child => {
             drop(go_write);
             child(spec, &stdio, &go_read, &failure_write)
@@ -74,7 +76,7 @@ pub(super) fn spawn(dir: &RunDir, spec: &LaunchSpec) -> Result<Spawned, Failure>
         Forked::Parent(pid) => pid,
     };
     drop((go_read, failure_write, stdio));
-    let handed_over = introduce(dir, spec, pid, started_at_ns).and_then(|start_time| {
+    let handed_over = introduce(dir, spec, pid, started_at_ns, &cgroup).and_then(|start_time| {
         rustix::io::write(&go_write, &[1]).map_err(Failure::at(Step::Fork))?;
         match read_failure(&failure_read) {
             Some(failure) => Err(failure),
@@ -100,14 +102,49 @@ pub(super) fn spawn(dir: &RunDir, spec: &LaunchSpec) -> Result<Spawned, Failure>
     }
 }
 
-/// Puts the waiting child into its cgroup and writes down who it is.
-fn introduce(dir: &RunDir, spec: &LaunchSpec, pid: Pid, started_at_ns: u64) -> Result<u64, Failure> {
+/// Whether a new process is where it belongs.
+enum InCgroup<'a> {
+    /// It is, or belongs into none.
+    Settled,
+    /// It is to be moved.
+    ToEnter(&'a Path),
+}
+
+/// Forks, if it can be into the cgroup. Where a cgroup cannot be used, the tree is walked instead.
+fn fork(cgroup: Option<&Path>) -> io::Result<(Forked, InCgroup<'_>)> {
+    let Some(path) = cgroup else {
+        return Ok((sys::fork()?, InCgroup::Settled));
+    };
+    let cgroup = match cgroup::create(path) {
+        Ok(cgroup) => cgroup,
+        Err(error) => {
+            complain_of_cgroup(path, &error);
+            return Ok((sys::fork()?, InCgroup::Settled));
+        }
+    };
+    match sys::fork_into(cgroup.as_fd()) {
+        Ok(forked) => Ok((forked, InCgroup::Settled)),
+        Err(_) => Ok((sys::fork()?, InCgroup::ToEnter(path))),
+    }
+}
+
+fn complain_of_cgroup(cgroup: &Path, error: &io::Error) {
+    complain(format_args!("cannot use cgroup {}: {error}", cgroup.display()));
+}
+
+/// Sees to the waiting child's cgroup and writes down who it is.
+fn introduce(
+    dir: &RunDir,
+    spec: &LaunchSpec,
+    pid: Pid,
+    started_at_ns: u64,
+    cgroup: &InCgroup<'_>,
+) -> Result<u64, Failure> {
     let pid = pid.as_raw_pid().unsigned_abs();
-    if let Some(cgroup) = &spec.cgroup
-        && let Err(error) = cgroup::enter(cgroup, pid)
+    if let InCgroup::ToEnter(path) = cgroup
+        && let Err(error) = cgroup::enter(path, pid)
     {
-        // The tree is walked instead.
-        complain(format_args!("cannot use cgroup {}: {error}", cgroup.display()));
+        complain_of_cgroup(path, &error);
     }
     let identify = |pid| ProcessId::of(pid).map_err(Failure::at(Step::Identity));
     let identity = Identity {

@@ -16,7 +16,7 @@ use crate::machine::{
     Change, Definition, Event, HealthPolicy, Hook, Machine, OperationId, OperationRequest, PlannedStep,
 };
 
-/// The shortest pause between two probes during start.
+/// The longest pause between two probes in the first second of a start.
 const EAGER: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// The same for probes that run a command.

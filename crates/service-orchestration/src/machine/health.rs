@@ -16,10 +16,13 @@ use harness_model::Health;
 use super::service::MARGIN;
 use super::types::{HealthPolicy, ProbeOutcome, Time};
 
-/// How long after the launch probes follow each other at the shortest pause.
+/// How long after the launch pauses stay eager.
 const EAGER_FOR: Duration = Duration::from_secs(1);
-/// After that a pause is this part of the time since.
+/// A pause is this part of the time since the launch, and after [`EAGER_FOR`] of the time since then: what is found
+/// late is late in proportion to what it took.
 const GROWTH: u32 = 8;
+/// The first pause is this part of the longest eager one.
+const FIRST: u32 = 8;
 /// Keeps a zero interval from probing without end at one instant.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -146,8 +149,10 @@ impl Probing {
         if self.was_healthy {
             return interval;
         }
-        let eager = self.policy.eager.max(SHORTEST);
-        let beyond = now.since(self.launched_at).saturating_sub(EAGER_FOR);
+        let longest = self.policy.eager.max(SHORTEST);
+        let since = now.since(self.launched_at);
+        let eager = (since / GROWTH).clamp((longest / FIRST).max(SHORTEST), longest);
+        let beyond = since.saturating_sub(EAGER_FOR);
         eager.saturating_add(beyond / GROWTH).min(interval)
     }
 }

@@ -54,7 +54,7 @@ pub struct HealthPolicy {
     pub timeout: Duration,
     /// Failures in a row that make it unhealthy.
     pub retries: u32,
-    /// The shortest pause between two probes during start: 10 ms, for commands 100 ms.
+    /// The longest pause between two probes in the first second of a start: 10 ms, for commands 100 ms.
     pub eager: Duration,
 }
 
