@@ -5,7 +5,7 @@ use std::io;
 use crate::sys::Pages;
 
 /// What a pipe holds by default, so that one read empties it.
-const SIZE: usize = 64 * 1024;
+pub(super) const SIZE: usize = 64 * 1024;
 /// What a chatty service keeps for good.
 const SMALL: usize = 4 * 1024;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::buffer::ReadBuffer;
+use super::buffer::{ReadBuffer, SIZE};
 use super::clients::{ClientId, Clients};
 use super::family::Family;
 use super::now_ns;
@@ -16,6 +16,10 @@ use crate::control::{Reply, Request, Scope};
 use crate::log::{Stream, Writer};
 use crate::run_dir::{ExitRecord, LaunchSpec, Outcome};
 
+/// How much the pipe of a service holds that has filled one.
+const FLOOD_PIPE: usize = 4 * SIZE;
+/// How often a full output is read before others have their turn.
+const IN_A_ROW: usize = 4;
 /// How long nothing happens before the memory of a burst is given back.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long output is still read when the tree is gone but somebody outside it holds the pipe and writes.
@@ -39,6 +43,8 @@ pub(super) struct Supervisor {
 /// What one read of an output came to.
 #[derive(PartialEq, Eq)]
 enum Read {
+    /// As much as the buffer holds: more may be there.
+    Full,
     Some,
     Nothing,
     Ended,
@@ -157,7 +163,15 @@ impl Supervisor {
     fn handle(&mut self, ready: Ready) {
         let mut ended = Vec::new();
         for index in ready.outputs {
-            if self.read_output(index) == Read::Ended {
+            let mut read = self.read_output(index);
+            // Of a flood a few reads in a row, so that less time goes into asking who is ready.
+            for _ in 0..IN_A_ROW {
+                if read != Read::Full {
+                    break;
+                }
+                read = self.read_output(index);
+            }
+            if read == Read::Ended {
                 ended.push(index);
             }
         }
@@ -205,7 +219,13 @@ impl Supervisor {
             Ok(0) => Read::Ended,
             Ok(read) => {
                 self.log.append(*stream, self.buffer.filled(read), now_ns());
-                Read::Some
+                if read < SIZE {
+                    return Read::Some;
+                }
+                // Whoever fills a pipe writes on while it is read. Users may have so many such pages; beyond that,
+                // and for a terminal, it stays as it is.
+                let _ = rustix::pipe::fcntl_setpipe_size(fd, FLOOD_PIPE);
+                Read::Full
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Read::Nothing,
             Err(_) => Read::Ended,
@@ -223,7 +243,7 @@ impl Supervisor {
     fn drain(&mut self) {
         let limit = Instant::now() + DRAIN_LIMIT;
         for index in 0..self.outputs.len() {
-            while self.read_output(index) == Read::Some && Instant::now() < limit {}
+            while matches!(self.read_output(index), Read::Some | Read::Full) && Instant::now() < limit {}
         }
     }
 

@@ -155,8 +155,8 @@ fn kill_does_not_wait() {
 
 /// The child says when the signal comes; the main process is deaf until the child has said so.
 const FAMILY: &str = r#"
-    (trap 'echo child; exit 0' TERM; echo ready; while :; do sleep 0.01; done) &
     trap 'echo main; exit 0' TERM
+    (trap 'echo child; exit 0' TERM; echo ready; while :; do sleep 0.01; done) &
     while :; do sleep 0.01; done
 "#;
 
