@@ -11,8 +11,8 @@ use service_orchestration::words::chain;
 
 use super::{Answer, Context, internal, invalid, stream};
 
-/// How large a frame of lines grows, in bytes.
-const FRAME: usize = 256 << 10;
+/// How large a frame of lines grows, in bytes: a client that does not read holds up a few of them.
+const FRAME: usize = 64 << 10;
 
 pub(super) async fn logs(context: &Arc<Context>, request: LogsRequest, responder: &Responder) -> Answer {
     let project = context.select(&request.project)?.name.clone();

@@ -14,7 +14,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use futures_util::SinkExt;
 
 /// Messages waiting to be written, at most.
-const QUEUE: usize = 16;
+const QUEUE: usize = 8;
 
 /// The sending end.
 #[derive(Debug, Clone)]
