@@ -6,12 +6,12 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_io::Timer;
 use futures_lite::future;
 use harness_shim::run_dir::Resource;
 
 use crate::command::Command;
 use crate::layer::{Layer, LayerError, Local};
+use crate::patience::pass;
 use crate::process::{ProcessEvent, Running, SpawnError};
 
 /// How many bytes of each stream [`Executor::run`] keeps: the last 256 KiB.
@@ -112,9 +112,9 @@ impl Executor {
             };
             let expired = async {
                 match timeout {
-                    Some(timeout) => Timer::after(timeout).await,
+                    Some(timeout) => pass(timeout).await,
                     None => future::pending().await,
-                };
+                }
                 Ok(None)
             };
             future::or(drain, expired).await

@@ -20,6 +20,7 @@ pub mod command;
 pub mod executor;
 pub mod layer;
 pub mod logs;
+pub mod patience;
 pub mod process;
 mod pty;
 mod reaper;

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use async_lock::{Mutex, OnceCell};
 use blocking::unblock;
 
+use harness_shim::exit_watch::ExitWatch;
 use harness_shim::run_dir::RunDir;
 use harness_shim::tree;
 
@@ -67,6 +68,8 @@ pub enum Ended {
     SupervisorDied {
         /// How many processes there were.
         killed: usize,
+        /// How its main process had ended by itself, if it had before anything was killed and the kernel tells.
+        main: Option<Outcome>,
     },
 }
 
@@ -94,6 +97,8 @@ struct Inner {
     run_dir: RunDir,
     identity: Identity,
     shim: AttachedHandle,
+    /// Its main process; `None` if that was gone already or cannot be watched.
+    main: Option<Arc<ExitWatch>>,
     ended: OnceCell<Ended>,
     /// Keeps what one caller sends together.
     stdin: Mutex<()>,
@@ -101,8 +106,11 @@ struct Inner {
 
 impl Supervised {
     fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle) -> Self {
+        // It only serves to tell more of an end without a record.
+        let main = ExitWatch::open(&identity.main).ok().flatten().map(Arc::new);
         Self(Arc::new(Inner {
             run_dir,
+            main,
             identity,
             shim,
             ended: OnceCell::new(),
@@ -134,14 +142,15 @@ impl Supervised {
         self.0.shim.wait().await.map_err(WaitError::Watch)?;
         self.0.shim.reap();
         let ended = self.0.ended.get_or_try_init(|| {
-            let (run_dir, identity) = (self.0.run_dir.clone(), self.0.identity.clone());
-            unblock(move || match ended(&run_dir) {
+            let inner = Arc::clone(&self.0);
+            unblock(move || match ended(&inner.run_dir, inner.main.as_deref()) {
                 Err(WaitError::Leftovers(LeftoversError::RunDir(_)) | WaitError::RunDir(_))
-                    if !run_dir.path().exists() =>
+                    if !inner.run_dir.path().exists() =>
                 {
                     // Somebody removed it, and with it what would lead others to what is left; we still know.
-                    let killed = kill_all(&identity.run_id, Some(&identity.main))?;
-                    Ok(Ended::SupervisorDied { killed })
+                    let main = ended_by_itself(inner.main.as_deref());
+                    let killed = kill_all(&inner.identity.run_id, Some(&inner.identity.main))?;
+                    Ok(Ended::SupervisorDied { killed, main })
                 }
                 other => other,
             })
@@ -168,15 +177,22 @@ impl Drop for Inner {
 /// How long a dead shim's lock may still be held by a child that it had just forked.
 const LOCK_RELEASE: Duration = Duration::from_secs(5);
 
+/// How a main process ended of which nothing has been killed yet.
+fn ended_by_itself(main: Option<&ExitWatch>) -> Option<Outcome> {
+    main.filter(|main| main.has_ended()).and_then(ExitWatch::outcome)
+}
+
 /// How a run ended whose shim is dead. Blocks while leftovers are killed.
-fn ended(run_dir: &RunDir) -> Result<Ended, WaitError> {
+fn ended(run_dir: &RunDir, main: Option<&ExitWatch>) -> Result<Ended, WaitError> {
     if let Some(record) = run_dir.read_exit()? {
         return Ok(Ended::Exited(record));
     }
+    // Asked before anything is killed.
+    let main = ended_by_itself(main);
     let deadline = Instant::now() + LOCK_RELEASE;
     loop {
         match tree::kill_leftovers(run_dir) {
-            Ok(killed) => return Ok(Ended::SupervisorDied { killed }),
+            Ok(killed) => return Ok(Ended::SupervisorDied { killed, main }),
             Err(LeftoversError::ShimAlive) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }

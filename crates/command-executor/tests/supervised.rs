@@ -201,11 +201,43 @@ fn a_killed_shim_is_told_and_its_tree_is_gone() {
     let (service, pids) = launch_tree(dir.path());
     assert!(pids.iter().all(|pid| runs(*pid)));
     assert!(service.identity().shim.signal(9).unwrap());
-    let Ended::SupervisorDied { killed } = block_on(service.wait()).unwrap() else {
+    let Ended::SupervisorDied { killed, main } = block_on(service.wait()).unwrap() else {
         panic!("no record can be there")
     };
-    assert_eq!(killed, pids.len());
+    assert_eq!((killed, main), (pids.len(), None), "it ran until it was killed");
     assert!(!pids.iter().any(|pid| runs(*pid)));
+}
+
+/// Where the kernel tells how a process ended that is nobody's child here (6.15 and later), or its zombie is left.
+#[test]
+fn a_main_process_that_ends_with_its_shim_has_its_exit_code_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run_dir, up) = (dir.path().join("run"), dir.path().join("up"));
+    // The rest ignores SIGTERM: the shim waits for its end before it records anything.
+    let script = format!(
+        "sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.1; done' & while ! test -s {}; do sleep 0.01; done; exit 23",
+        up.display(),
+        up.display()
+    );
+    let service = block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, &script))).unwrap();
+    let rest = pid_in(&up);
+    let main = service.identity().main.clone();
+    eventually("the main process has ended", || !main.is_alive());
+    assert!(service.identity().shim.signal(9).unwrap());
+    let ended = block_on(service.wait()).unwrap();
+    assert!(!runs(rest));
+    let Ended::SupervisorDied { main, .. } = ended else {
+        panic!("no record can be there: {ended:?}")
+    };
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) >= (Some(6), Some(15)) {
+        assert_eq!(main, Some(Outcome::Exited(23)));
+    } else {
+        assert!(main.is_none_or(|main| main == Outcome::Exited(23)));
+    }
 }
 
 #[test]
@@ -218,7 +250,13 @@ fn a_shim_killed_while_nobody_looked_is_told_on_adoption() {
     eventually("the shim is gone", || !shim.is_alive());
     let adopted = block_on(Supervisor::adopt(&run_dir)).unwrap();
     assert!(
-        matches!(adopted, Adopted::SupervisorDied { killed: 3 }),
+        matches!(
+            adopted,
+            Adopted::SupervisorDied {
+                killed: 3,
+                main: None
+            }
+        ),
         "{adopted:?}"
     );
     assert!(!pids.iter().any(|pid| runs(*pid)));

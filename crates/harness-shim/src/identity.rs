@@ -26,6 +26,8 @@ pub(crate) struct Stat {
     pub(crate) session: u32,
     /// Clock ticks between boot and its start.
     pub(crate) start_time: u64,
+    /// How it ended, as `waitpid` tells it; 0 for those who may not know, and for what runs.
+    pub(crate) exit_code: Option<i32>,
 }
 
 impl Stat {
@@ -51,12 +53,15 @@ impl Stat {
         let session = fields.nth(1)?.parse().ok()?;
         // Field 22 of proc_pid_stat(5); `session` was field 6.
         let start_time = fields.nth(15)?.parse().ok()?;
+        // Field 52, the last one.
+        let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
         Some(Self {
             pid,
             state,
             parent,
             session,
             start_time,
+            exit_code,
         })
     }
 
@@ -171,6 +176,14 @@ impl ProcessId {
     /// When no pidfd can be opened for another reason (descriptors used up, a kernel before 5.3).
     pub fn open_pidfd(&self) -> io::Result<Option<OwnedFd>> {
         open_verified(self.pid, || self.is_alive())
+    }
+
+    /// The same, and a zombie will do.
+    pub(crate) fn open_pidfd_of_any_state(&self) -> io::Result<Option<OwnedFd>> {
+        let is_it = |stat: Stat| stat.start_time == self.start_time;
+        open_verified(self.pid, || {
+            self.is_visible() && Stat::read(self.pid).is_ok_and(is_it)
+        })
     }
 
     /// Sends it a signal; `false` when it is gone. Another process is never signalled.

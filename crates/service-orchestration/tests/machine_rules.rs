@@ -136,8 +136,11 @@ impl Bench {
     }
 
     fn exited(&mut self, service: &str, code: i32) {
+        self.ended(service, Ended::Exit(ExitStatus::Code(code)));
+    }
+
+    fn ended(&mut self, service: &str, ended: Ended) {
         let generation = self.view(service).generation;
-        let ended = Ended::Exit(ExitStatus::Code(code));
         self.give(Event::Exited {
             service: name(service),
             generation,
@@ -414,6 +417,32 @@ fn a_completed_one_shot_runs_again_only_after_a_stop_or_a_change() {
     bench.exited("api", 0);
     bench.start(false, false, &[]);
     assert_eq!(bench.deeds(), "-api +job");
+}
+
+#[test]
+fn an_exit_that_a_dead_supervisor_could_not_tell_completes_one_shots_alone() {
+    let job = Definition {
+        oneshot: true,
+        ..restarting(plain("1"), RestartMode::OnFailure, None)
+    };
+    let api = restarting(plain("1"), RestartMode::OnFailure, None);
+    let mut bench = Bench::new(&[("job", job), ("api", api), ("plain", plain("1"))]);
+    bench.start(false, false, &[]);
+    for service in ["job", "api", "plain"] {
+        bench.launched(service);
+    }
+    bench.deeds();
+    bench.wait(500);
+    for service in ["job", "api", "plain"] {
+        bench.ended(service, Ended::Unsupervised(ExitStatus::Code(0)));
+    }
+    bench.wait(10);
+    assert_eq!(bench.view("job").state, ServiceState::Completed);
+    // Its streams may have been closed by the death of its supervisor, which it took for the end of its work.
+    assert_eq!(bench.deeds(), "+api");
+    assert_eq!(bench.view("plain").state, ServiceState::Failed);
+    let error = bench.view("plain").error.unwrap();
+    assert_eq!(error, "its supervisor died, and it exited 0 after 0.5s");
 }
 
 #[test]

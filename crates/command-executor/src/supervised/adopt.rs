@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use blocking::unblock;
 
+use harness_shim::exit_watch::ExitWatch;
 use harness_shim::identity::{Identity, boot_id, pid_namespace};
-use harness_shim::run_dir::{ExitRecord, LockState, RunDir, RunDirError};
+use harness_shim::run_dir::{ExitRecord, LockState, Outcome, RunDir, RunDirError};
 
 use super::{Ended, Supervised, Supervisor, WaitError};
 use crate::attached::{AttachError, AttachedHandle};
@@ -27,6 +28,8 @@ pub enum Adopted {
     SupervisorDied {
         /// How many processes there were.
         killed: usize,
+        /// How its main process had ended by itself, if it had before anything was killed and the kernel tells.
+        main: Option<Outcome>,
     },
     /// It ran in an earlier boot of the machine and was ended by its end.
     Rebooted,
@@ -156,17 +159,19 @@ fn look(path: PathBuf) -> Result<(Option<RunDir>, Sight), AdoptError> {
 
 /// What became of a run whose shim is dead and left no record.
 fn settle(run_dir: &RunDir) -> Result<Adopted, AdoptError> {
-    match run_dir.read_identity() {
+    let main = match run_dir.read_identity() {
         // The identity is written before the program is executed.
         Ok(None) => return Ok(Adopted::NeverStarted),
         Ok(Some(identity)) if identity.shim.boot_id != boot_id().map_err(AdoptError::Machine)? => {
             return Ok(Adopted::Rebooted);
         }
         // An identity that cannot be read names nobody, but something did run, and its run id finds it.
-        Ok(Some(_)) | Err(_) => {}
-    }
-    Ok(match super::ended(run_dir)? {
+        Err(_) => None,
+        // Of one that was reaped while nobody watched, nobody can tell.
+        Ok(Some(identity)) => ExitWatch::open(&identity.main).ok().flatten(),
+    };
+    Ok(match super::ended(run_dir, main.as_ref())? {
         Ended::Exited(record) => Adopted::Ended(record),
-        Ended::SupervisorDied { killed } => Adopted::SupervisorDied { killed },
+        Ended::SupervisorDied { killed, main } => Adopted::SupervisorDied { killed, main },
     })
 }

@@ -6,13 +6,14 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
 use harness_shim::control::{MAX_STDIN, Reply, Request, Scope, socket_path};
 use harness_shim::run_dir::{StopPolicy, TtySize};
 
 use super::Supervised;
+use crate::patience::pass;
 
 /// How long a shim may take to answer. It has nothing else to do.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -147,7 +148,7 @@ impl Supervised {
     /// A request that is answered at once.
     async fn ask(&self, operation: &'static str, request: Request) -> Result<(), ControlError> {
         let expired = async {
-            Timer::after(ANSWER).await;
+            pass(ANSWER).await;
             Err(ControlError::NoAnswer { operation })
         };
         future::or(self.exchange(operation, request), expired).await
@@ -175,7 +176,7 @@ impl Supervised {
     /// Whether its shim has ended, or does so now: it stops listening a moment before.
     async fn ends_soon(&self) -> bool {
         let expired = async {
-            Timer::after(ENDING).await;
+            pass(ENDING).await;
             false
         };
         future::or(async { self.0.shim.wait().await.is_ok() }, expired).await

@@ -182,7 +182,7 @@ async fn give_up(
     let cleared = match shim.wait().await {
         Ok(()) => {
             let dir = run_dir.clone();
-            unblock(move || super::ended(&dir)).await.map(drop)
+            unblock(move || super::ended(&dir, None)).await.map(drop)
         }
         Err(source) => Err(WaitError::Watch(source)),
     };
@@ -229,7 +229,7 @@ fn start(shim: &Path, run_dir: &RunDir, lock: File) -> Result<(Launching, Attach
         Err(source) => {
             abort(child);
             // Had it come so far as to run something, nobody would look after it.
-            let _ = super::ended(run_dir);
+            let _ = super::ended(run_dir, None);
             Err(fail("watching it")(source))
         }
     }

@@ -168,15 +168,18 @@ impl World {
         match is {
             Together::Down => self.check_nothing_runs(),
             Together::Up => {
-                let status = self.sandbox.status();
-                for Service { name, .. } in &self.services {
-                    let pid = status[*name]["pid"].as_u64();
-                    // A program runs a moment before its first line does.
-                    eventually(&format!("{name} is {pid:?}, and none after it"), || {
-                        let last = self.starts(name).pop()?;
-                        (pid == Some(u64::from(last.pid))).then_some(())
-                    });
-                }
+                // A program runs a moment before its first line does, and one that has just died is not known to
+                // be dead yet.
+                eventually("each runs as what it last started as", || {
+                    let pids = self.sandbox.pids();
+                    let mut names = self.services.iter().map(|service| service.name);
+                    names
+                        .all(|name| {
+                            let last = self.starts(name).pop();
+                            last.is_some_and(|last| pids.get(name) == Some(&u64::from(last.pid)))
+                        })
+                        .then_some(())
+                });
                 self.check_processes(self.services.len());
             }
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_channel::{Receiver, Sender, WeakSender};
 use async_executor::{Executor as Tasks, Task};
@@ -13,6 +12,7 @@ use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTim
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
+use super::clock::Clock;
 use super::order_queue::Waiting;
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
 use crate::executor::{Executors, Instance, Order};
@@ -86,7 +86,7 @@ pub(super) struct Driver {
     pub(super) projects: BTreeMap<ProjectName, Project>,
     /// The orders behind the one whose ports are being asked about; `None`: none is.
     pub(super) behind: Option<VecDeque<Waiting>>,
-    origin: Instant,
+    clock: Clock,
     next_operation: u64,
 }
 
@@ -107,7 +107,7 @@ impl Driver {
             folders: Arc::new(Semaphore::new(FOLDERS_AT_ONCE)),
             projects: BTreeMap::new(),
             behind: None,
-            origin: Instant::now(),
+            clock: Clock::new(),
             next_operation: 1,
         }
     }
@@ -129,42 +129,36 @@ impl Driver {
     }
 
     /// The next message, or `Some(None)` when a deadline came first; `None` when there will be no more.
-    async fn next(&self, messages: &Receiver<Message>) -> Option<Option<Message>> {
+    async fn next(&mut self, messages: &Receiver<Message>) -> Option<Option<Message>> {
         let deadline = self
             .projects
             .values()
             .filter_map(|p| p.machine.next_deadline())
             .min();
         let message = async { messages.recv().await.ok().map(Some) };
-        match deadline {
-            None => message.await,
-            Some(Time(due)) => {
-                let timer = async {
-                    async_io::Timer::at(self.origin + due).await;
-                    Some(None)
-                };
-                // Messages first: a flood of them must not be held up by a deadline, nor hold it up, since each
-                // step looks at the clock.
-                message.or(timer).await
-            }
-        }
+        let Some(deadline) = deadline else {
+            return message.await;
+        };
+        let wake = self.clock.wake_for(deadline);
+        let timer = async {
+            async_io::Timer::at(wake).await;
+            Some(None)
+        };
+        // Messages first: a flood of them must not be held up by a deadline, nor hold it up, since each step looks
+        // at the clock.
+        let next = message.or(timer).await;
+        self.clock.woke(wake);
+        next
     }
 
     /// The present moment, as the machines count it.
     pub(super) fn now(&self) -> Time {
-        Time(self.origin.elapsed())
+        self.clock.now()
     }
 
     /// The wall-clock time of a machine's instant.
     pub(super) fn wall(&self, time: Time) -> WallTime {
-        let now = WallTime::now().0;
-        let (here, there) = (self.now().0, time.0);
-        let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        WallTime(if there >= here {
-            now.saturating_add(nanos(there - here))
-        } else {
-            now.saturating_sub(nanos(here - there))
-        })
+        self.clock.wall(time)
     }
 
     pub(super) fn next_operation(&mut self) -> OperationId {

@@ -11,6 +11,7 @@
 //! back through the inbox. The driver is a plain future: whoever builds the orchestrator polls it, under any
 //! runtime; it carries its own task set.
 
+mod clock;
 mod driver;
 mod order_queue;
 mod orders;

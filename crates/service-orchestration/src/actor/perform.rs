@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blocking::unblock;
+use command_executor::patience::pass;
+use futures_lite::FutureExt;
 use futures_lite::future::zip;
 use harness_model::{ProjectName, ServiceName, WallTime};
-use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
+use service_registry::{ChangeKind, Registry};
 
 use super::driver::{Driver, Live};
 use super::probes::{Prober, watch_log};
@@ -20,6 +22,9 @@ use crate::words::chain;
 
 /// Run directories kept of a service, the present one included.
 const GENERATIONS_KEPT: usize = 10;
+
+/// How long a stop waits for its record.
+const RECORDING: Duration = Duration::from_secs(1);
 
 /// The longest a hook may take where the service's own timeouts do not say less.
 const HOOK_LIMIT: Duration = Duration::from_secs(300);
@@ -224,7 +229,11 @@ impl Driver {
 
     fn stop_instance(&mut self, project: &ProjectName, service: &ServiceName, generation: u64) {
         if let Some(instance) = self.instance(project, service, generation) {
-            self.spawn(async move { instance.stop().await });
+            let registry = self.registry.clone();
+            self.spawn(async move {
+                recorded(&registry).await;
+                instance.stop().await;
+            });
         } else if let Some(live) = self.live(project, service, generation) {
             live.stop_when_launched = true;
         }
@@ -375,6 +384,15 @@ impl Driver {
             self.spawn(unblock(move || remove_discarded(&discarded)));
         }
     }
+}
+
+/// Waits until what was decided is on disk: a daemon that dies after the signal is sent must not leave one that
+/// takes the stop for an end by itself. A disk that fails or does not answer holds no stop up.
+async fn recorded(registry: &Registry) {
+    let flush = async {
+        let _ = registry.flush().await;
+    };
+    flush.or(pass(RECORDING)).await;
 }
 
 fn with_tail(exit: String, tail: &str) -> String {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use command_executor::logs::{FollowItem, LogFollower};
+use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::spec::{self, HealthCheck};
 
@@ -58,7 +59,7 @@ impl Prober {
             } => {
                 let found = async { watch_log(run_dir, pattern).await.then_some(()) };
                 let late = async {
-                    async_io::Timer::after(self.timeout).await;
+                    pass(self.timeout).await;
                     None
                 };
                 match found.or(late).await {

@@ -211,7 +211,7 @@ fn found_again(lost: &ServiceRecord, generation: u64, found: &Found) -> Option<S
 }
 
 fn succeeded(ended: &Ended) -> bool {
-    matches!(ended, Ended::Exit(exit) if exit.success())
+    matches!(ended, Ended::Exit(exit) | Ended::Unsupervised(exit) if exit.success())
 }
 
 /// Whether the former daemon was on the way to the next start of a generation that it had stopped itself, or
@@ -286,6 +286,11 @@ fn describe(found: &Recovered) -> String {
             ended: Ended::SupervisorDied,
             ..
         } => "its supervisor died".to_owned(),
+        Recovered::Ended {
+            ended: Ended::Unsupervised(exit),
+            fresh: true,
+            ..
+        } => format!("its supervisor died, and it {exit} while no daemon ran"),
         Recovered::Ended { .. } => "had ended before".to_owned(),
         Recovered::Failed { .. } => "had failed before".to_owned(),
         Recovered::Rebooted { .. } => "the machine was rebooted".to_owned(),

@@ -219,8 +219,8 @@ impl Executor for ProcessExecutor {
                     at,
                 }
             }
-            Ok(Adopted::SupervisorDied { .. }) => Found::Ended {
-                ended: Ended::SupervisorDied,
+            Ok(Adopted::SupervisorDied { killed, main }) => Found::Ended {
+                ended: ended(supervised::Ended::SupervisorDied { killed, main }),
                 at: None,
             },
             Ok(Adopted::Rebooted) => Found::Rebooted,
@@ -492,7 +492,11 @@ pub(super) fn ended(end: supervised::Ended) -> Ended {
                 Ended::Lost(format!("{operation}: {error}"))
             }
         },
-        supervised::Ended::SupervisorDied { .. } => Ended::SupervisorDied,
+        supervised::Ended::SupervisorDied { main, .. } => match main {
+            Some(supervised::Outcome::Exited(code)) => Ended::Unsupervised(ExitStatus::Code(code)),
+            Some(supervised::Outcome::Signaled(signal)) => Ended::Unsupervised(ExitStatus::Signal(signal)),
+            Some(supervised::Outcome::SpawnFailed { .. }) | None => Ended::SupervisorDied,
+        },
     }
 }
 

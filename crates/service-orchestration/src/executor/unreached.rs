@@ -76,7 +76,9 @@ impl Instance for UnreachedInstance {
                     }
                 }
                 Ok(Adopted::Ended(record)) => return ended(supervised::Ended::Exited(record)),
-                Ok(Adopted::SupervisorDied { .. }) => return Ended::SupervisorDied,
+                Ok(Adopted::SupervisorDied { killed, main }) => {
+                    return ended(supervised::Ended::SupervisorDied { killed, main });
+                }
                 Ok(Adopted::Rebooted) => return Ended::Lost("the machine was rebooted".to_owned()),
                 Ok(Adopted::NeverStarted) => return Ended::Lost("it never came to run".to_owned()),
                 Err(error @ AdoptError::RunDir(_)) => return Ended::Lost(chain(&error)),

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use command_executor::patience::pass;
 use futures_lite::future;
 use rustix::io::Errno;
 
@@ -134,7 +135,7 @@ fn io_line(error: &io::Error) -> String {
 /// `work`, or `no answer within 5s`; `work` is dropped then, and its connections with it.
 pub(super) async fn within(timeout: Duration, work: impl Future<Output = ProbeOutcome>) -> ProbeOutcome {
     let late = async {
-        Timer::after(timeout).await;
+        pass(timeout).await;
         ProbeOutcome::Unhealthy(format!("no answer within {}", short(timeout)))
     };
     future::or(work, late).await

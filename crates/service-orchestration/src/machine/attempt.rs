@@ -87,9 +87,10 @@ impl Machine {
             Stage::Preparing { .. } => return,
         };
         let was_ready = was_ready || service.definition.oneshot;
-        let early = words::succeeded(&ended) && !was_ready;
-        if words::succeeded(&ended) && !early {
-            let oneshot = service.definition.oneshot;
+        let oneshot = service.definition.oneshot;
+        let succeeded = words::succeeded(&ended, oneshot);
+        let early = succeeded && !was_ready;
+        if succeeded && !early {
             self.attempt_over(name, None);
             if oneshot {
                 self.run_after_healthy(name);

@@ -101,7 +101,7 @@ impl Machine {
                 service.digest = Some(digest);
                 service.restarts = restarts;
                 service.ended = Some(ended.clone());
-                let failure = (!words::succeeded(&ended)).then(|| Failure {
+                let failure = (!words::succeeded(&ended, service.definition.oneshot)).then(|| Failure {
                     reason: words::ended(&ended),
                     cause: FailureCause::Ended(ended),
                 });

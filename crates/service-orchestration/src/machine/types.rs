@@ -268,6 +268,8 @@ pub enum Ended {
     Exit(ExitStatus),
     /// Its supervisor died; the tree was found and killed.
     SupervisorDied,
+    /// Its main process ended by itself, and its supervisor died before it could say so; the rest was killed.
+    Unsupervised(ExitStatus),
     /// It is gone and nobody can say how.
     Lost(String),
 }

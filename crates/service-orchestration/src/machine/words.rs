@@ -23,12 +23,19 @@ pub(super) fn ended(ended: &Ended) -> String {
     match ended {
         Ended::Exit(status) => status.to_string(),
         Ended::SupervisorDied => "its supervisor died".into(),
+        Ended::Unsupervised(status) => format!("its supervisor died, and it {status}"),
         Ended::Lost(why) => format!("lost: {why}"),
     }
 }
 
-pub(super) fn succeeded(ended: &Ended) -> bool {
-    matches!(ended, Ended::Exit(status) if status.success())
+/// Whether an end is the good one. A service may exit 0 because its supervisor's death closed its streams; that of a
+/// one-shot says that its work is done.
+pub(super) fn succeeded(ended: &Ended, oneshot: bool) -> bool {
+    match ended {
+        Ended::Exit(status) => status.success(),
+        Ended::Unsupervised(status) => oneshot && status.success(),
+        Ended::SupervisorDied | Ended::Lost(_) => false,
+    }
 }
 
 /// The key of a hook in a file.

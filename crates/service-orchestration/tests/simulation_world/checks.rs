@@ -81,7 +81,12 @@ impl Checker {
             } => {
                 if let Some(view) = self.of(service, *generation) {
                     view.over = true;
-                    view.exited_well = *ended == Ended::Exit(ExitStatus::Code(0)) && !view.stop_asked;
+                    // Of the second kind are only one-shots that are done.
+                    let well = matches!(
+                        ended,
+                        Ended::Exit(ExitStatus::Code(0)) | Ended::Unsupervised(ExitStatus::Code(0))
+                    );
+                    view.exited_well = well && !view.stop_asked;
                     if view
                         .launched
                         .is_some_and(|at| now.since(at) >= Duration::from_secs(10))

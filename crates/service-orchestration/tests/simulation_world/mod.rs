@@ -421,7 +421,12 @@ impl World {
         let ended = |code| Ended::Exit(ExitStatus::Code(code));
         let exit = match self.rng.below(100) {
             0..12 => Some((self.rng.millis(0, 3000), ended(3))),
-            12..14 => Some((self.rng.millis(0, 3000), Ended::SupervisorDied)),
+            12 => Some((self.rng.millis(0, 3000), Ended::SupervisorDied)),
+            13 => {
+                let code = i32::from(!oneshot);
+                let ended = Ended::Unsupervised(ExitStatus::Code(code));
+                Some((self.rng.millis(0, 3000), ended))
+            }
             14..18 => Some((self.rng.millis(0, 3000), ended(0))),
             _ if oneshot => Some((self.rng.millis(0, 2000), ended(0))),
             _ => None,
