@@ -130,13 +130,13 @@ fn a_daemon_without_room_says_what_to_raise_and_still_answers() {
     let start = sandbox.harness(&["start"]).code(18);
     let told = format!("{}{}", start.stdout, start.stderr);
     assert!(told.contains("256 files open (RLIMIT_NOFILE)"), "{start}");
-    assert!(told.contains("128 services"), "{start}");
+    assert!(told.contains("64 services"), "{start}");
     let status = sandbox.status();
     let running = status
         .values()
         .filter(|service| service["status"] == "running")
         .count();
-    assert_eq!(running, 128);
+    assert_eq!(running, 64);
     // There is room for another when one has gone.
     let failed = status
         .iter()

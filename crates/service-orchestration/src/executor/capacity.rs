@@ -7,6 +7,9 @@ use rustix::process::{Resource, getrlimit};
 
 use super::LaunchError;
 
+/// Descriptors that a service takes: one watches its supervisor, one its main process.
+const PER_SERVICE: u64 = 2;
+
 /// Descriptors for everything else: clients, probes, commands, launches, logs being read. Never more than half.
 const RESERVE: u64 = 512;
 
@@ -16,8 +19,8 @@ const LAUNCHING: usize = 32;
 /// Stands for no limit.
 const UNLIMITED: u64 = 1 << 20;
 
-/// Places for services: each that runs holds a descriptor of its supervisor. Without them a daemon that is full
-/// could not even accept the client that asks it to stop something.
+/// Places for services: each that runs holds descriptors. Without counting them a daemon that is full could not
+/// even accept the client that asks it to stop something.
 #[derive(Debug)]
 pub(super) struct Capacity {
     limit: u64,
@@ -39,7 +42,8 @@ impl Capacity {
     }
 
     fn new(limit: u64) -> Self {
-        let services = usize::try_from(limit - RESERVE.min(limit / 2)).unwrap_or(usize::MAX);
+        let for_services = limit - RESERVE.min(limit / 2);
+        let services = usize::try_from(for_services / PER_SERVICE).unwrap_or(usize::MAX);
         Self {
             limit,
             services,
@@ -78,14 +82,14 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_the_refusal_names_the_limit() {
-        let capacity = Capacity::new(4);
+        let capacity = Capacity::new(8);
         let first = capacity.take().unwrap();
         let _adopted = (capacity.take_over(), capacity.take_over());
         let refusal = capacity.take().unwrap_err().to_string();
-        assert!(refusal.contains("4 files open (RLIMIT_NOFILE)"), "{refusal}");
+        assert!(refusal.contains("8 files open (RLIMIT_NOFILE)"), "{refusal}");
         assert!(refusal.contains("2 services"), "{refusal}");
         drop(first);
         capacity.take().unwrap();
-        assert_eq!(Capacity::new(4096).services, 3584);
+        assert_eq!(Capacity::new(4096).services, 1792);
     }
 }
