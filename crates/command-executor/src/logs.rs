@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 
-pub use harness_shim::log::{GapCause, Line, Lines, LogError, ReadItem, Record, Stream};
+pub use harness_shim::log::{GapCause, Line, Lines, LogError, MAX_LINE, ReadItem, Record, Stream};
 pub use harness_shim::run_dir::RunDirError;
 pub use records::{Read, RecordFollower};
 

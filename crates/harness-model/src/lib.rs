@@ -23,7 +23,7 @@ pub mod template;
 pub mod time;
 
 pub use names::{NetworkName, PortName, ProjectName, ServiceName};
-pub use secret::{REDACTED, Redactor, SecretString};
+pub use secret::{REDACTED, RedactingStream, Redactor, SecretString};
 pub use spec::{ProjectSpec, ServiceSpec};
 pub use state::{ExitStatus, Health, ServiceState};
 pub use template::{AddressField, Part, Reference, Template};

@@ -1,9 +1,15 @@
 //! Values that must never be shown, and the filter for text they might have slipped into.
 
+mod stream;
+
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use stream::RedactingStream;
 
 /// What stands in place of a secret wherever people or logs read.
 pub const REDACTED: &str = "•••";
@@ -69,11 +75,11 @@ pub fn is_secret_name(name: &str) -> bool {
     })
 }
 
-/// Replaces known secret values in free text (log lines, probe answers, errors).
+/// Replaces known secret values in free text (log lines, probe answers, errors). Clones share the values.
 #[derive(Clone, Default)]
 pub struct Redactor {
     /// Longest first, so that a secret containing another is hidden whole.
-    values: Vec<String>,
+    values: Arc<[String]>,
 }
 
 impl Redactor {
@@ -88,7 +94,7 @@ impl Redactor {
             .collect();
         values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();
-        Self { values }
+        Self { values: values.into() }
     }
 
     /// Whether there is nothing to hide.
@@ -98,25 +104,47 @@ impl Redactor {
 
     /// The text with every known secret replaced by [`REDACTED`].
     pub fn redact(&self, text: &str) -> String {
-        let mut out = text.to_owned();
-        for value in &self.values {
-            if out.contains(value.as_str()) {
-                out = out.replace(value.as_str(), REDACTED);
-            }
+        match self.redact_bytes(text.as_bytes()) {
+            // Secrets are whole characters, so what is left of the text is too.
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => text.to_owned(),
         }
-        out
     }
 
     /// The bytes with every known secret replaced; `None` when there is none in them.
     pub fn redact_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut out: Option<Vec<u8>> = None;
-        for value in &self.values {
-            let current = out.as_deref().unwrap_or(bytes);
-            if let Some(replaced) = replace_bytes(current, value.as_bytes(), REDACTED.as_bytes()) {
-                out = Some(replaced);
-            }
+        let spans = self.spans(bytes);
+        if spans.is_empty() {
+            return None;
         }
-        out
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        for span in spans {
+            out.extend_from_slice(&bytes[at..span.start]);
+            out.extend_from_slice(REDACTED.as_bytes());
+            at = span.end;
+        }
+        out.extend_from_slice(&bytes[at..]);
+        Some(out)
+    }
+
+    /// Where secrets stand, in order; those that overlap as one.
+    fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut spans = Vec::new();
+        for value in self.values.iter() {
+            find(bytes, value.as_bytes(), &mut spans);
+        }
+        stream::joined(spans)
+    }
+
+    /// How many bytes at the end may be the beginning of a secret.
+    fn open_end(&self, bytes: &[u8]) -> usize {
+        let open = |value: &String| {
+            let value = value.as_bytes();
+            let longest = bytes.len().min(value.len() - 1);
+            (1..=longest).rev().find(|length| bytes.ends_with(&value[..*length]))
+        };
+        self.values.iter().filter_map(open).max().unwrap_or(0)
     }
 }
 
@@ -128,25 +156,19 @@ impl fmt::Debug for Redactor {
     }
 }
 
-fn replace_bytes(haystack: &[u8], needle: &[u8], with: &[u8]) -> Option<Vec<u8>> {
-    let first = *needle.first()?;
-    let mut out: Option<Vec<u8>> = None;
-    let (mut copied, mut at) = (0, 0);
-    while at + needle.len() <= haystack.len() {
-        if haystack[at] == first && haystack[at..].starts_with(needle) {
-            let out = out.get_or_insert_with(Vec::new);
-            out.extend_from_slice(&haystack[copied..at]);
-            out.extend_from_slice(with);
-            at += needle.len();
-            copied = at;
-        } else {
-            at += 1;
+/// Every place where `needle` stands, those included that overlap.
+fn find(haystack: &[u8], needle: &[u8], found: &mut Vec<Range<usize>>) {
+    let Some((first, rest)) = needle.split_first() else {
+        return;
+    };
+    let mut at = 0;
+    while let Some(step) = haystack[at..].iter().position(|byte| byte == first) {
+        let start = at + step;
+        if haystack[start + 1..].starts_with(rest) {
+            found.push(start..start + needle.len());
         }
+        at = start + 1;
     }
-    if let Some(out) = out.as_mut() {
-        out.extend_from_slice(&haystack[copied..]);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -173,5 +195,12 @@ mod tests {
             Some("a ••• b".as_bytes())
         );
         assert_eq!(redactor.redact_bytes(b"nothing"), None);
+    }
+
+    #[test]
+    fn secrets_that_share_an_end_leave_nothing_of_either() {
+        let secrets = [SecretString::new("alpha-omega"), SecretString::new("omega-alpha")];
+        let redactor = Redactor::new(&secrets);
+        assert_eq!(redactor.redact("alpha-omega-alpha!"), "•••!");
     }
 }

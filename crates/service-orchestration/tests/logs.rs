@@ -9,10 +9,11 @@ use harness_shim::log::Stream::{Stderr, Stdout};
 use harness_shim::log::Writer;
 use harness_shim::run_dir::RunDir;
 use service_orchestration::health::LogMatcher;
-use service_orchestration::logs::{LiveOutput, LogQuery, Output};
+use service_orchestration::logs::{self, LiveOutput, LogQuery, Output};
 use service_registry::ChangeKind;
 
 mod logs_support;
+use command_executor::logs::{MAX_LINE, Stream};
 use command_executor::supervised::LogLimits;
 use logs_support::*;
 
@@ -126,6 +127,73 @@ fn secrets_are_hidden_and_cannot_be_searched_for() {
         ..LogQuery::default()
     };
     assert!(lab.read(&["a"], probing).is_empty());
+}
+
+/// Long lines come in pieces, and records end anywhere.
+#[test]
+fn a_secret_at_the_cut_of_a_long_line_or_record_is_hidden() {
+    let lab = Lab::new();
+    let (begin, end) = SECRET.split_at(5);
+    let long = |before: usize| format!("{}{SECRET}", "x".repeat(before));
+    let cut: Vec<String> = (0..=SECRET.len()).map(|step| long(MAX_LINE - step)).collect();
+    let mut records: Vec<(u64, Stream, &str)> = Vec::new();
+    for line in &cut {
+        records.extend([(1, Stream::Stdout, line.as_str()), (1, Stream::Stdout, "\n")]);
+    }
+    records.extend([
+        (2, Stream::Stdout, begin),
+        (3, Stream::Stderr, "between\n"),
+        (4, Stream::Stdout, end),
+        (5, Stream::Stdout, " after\n"),
+    ]);
+    lab.write("a", 1, &records);
+    let mut reading = lab.open(&["a"], LogQuery::default());
+    block_on(reading.rest());
+    let text: Vec<u8> = reading.lines().flat_map(|line| line.text.clone()).collect();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(text.matches("•••").count(), cut.len() + 1, "all of them, as marks");
+    assert!(text.ends_with("••• after"), "{}", &text[text.len() - 40..]);
+    for part in [begin, end] {
+        assert!(!text.contains(part), "`{part}` is seen");
+    }
+    let last = block_on(logs::last_lines(&lab.run_dir("a", 1), 20, &redactor())).unwrap();
+    let last = String::from_utf8_lossy(&last.concat()).into_owned();
+    for part in [begin, end] {
+        assert!(!last.contains(part), "`{part}` is seen in the last lines");
+    }
+}
+
+#[test]
+fn a_secret_over_two_reads_is_hidden_from_who_is_attached() {
+    let lab = Lab::new();
+    let (begin, end) = SECRET.split_at(5);
+    block_on(async {
+        let script = format!(
+            "echo up; read a; printf 'my {begin}'; read b; printf '{end} and {first}'; read c; echo at end",
+            first = &SECRET[..1]
+        );
+        let service = lab.launch("a", 1, &script, ROOMY).await;
+        let mut reading = lab.open(&["a"], follow());
+        reading.until_lines(1).await;
+        let mut live = LiveOutput::open(&lab.run_dir("a", 1), &redactor()).await.unwrap();
+        let mut seen = String::new();
+        for expected in [
+            // A beginning is shown as far as it is not worth hiding, and what follows it is hidden.
+            format!("my {}", &SECRET[..3]),
+            format!("my {}••• and {}", &SECRET[..3], &SECRET[..1]),
+        ] {
+            service.send_stdin(b"go\n").await.unwrap();
+            while seen.len() < expected.len() {
+                match live.next().await.unwrap() {
+                    Some(Output::Stdout(bytes)) => seen.push_str(&String::from_utf8(bytes).unwrap()),
+                    other => panic!("{other:?} after `{seen}`"),
+                }
+            }
+            assert_eq!(seen, expected);
+        }
+        service.send_stdin(b"go\n").await.unwrap();
+        service.wait().await.unwrap();
+    });
 }
 
 #[test]
@@ -296,7 +364,7 @@ fn what_is_there_of_services_that_never_pause_is_told() {
                 }
             }
         }
-        let mut live = LiveOutput::open(&lab.run_dir("a", 1)).await.unwrap();
+        let mut live = LiveOutput::open(&lab.run_dir("a", 1), &redactor()).await.unwrap();
         while !matches!(live.next().await.unwrap(), Some(Output::Stdout(_))) {}
     });
 }
@@ -319,14 +387,14 @@ fn a_reader_that_stands_still_slows_no_service() {
 }
 
 #[test]
-fn live_output_is_raw_and_begins_now() {
+fn live_output_is_uncut_and_begins_now() {
     let lab = Lab::new();
     block_on(async {
         let script = "echo old; read a; printf 'name? '; read b; echo \"hi $b\" >&2; exit 3";
         let service = lab.launch("a", 1, script, ROOMY).await;
         let mut reading = lab.open(&["a"], follow());
         reading.until_lines(1).await;
-        let mut live = LiveOutput::open(&lab.run_dir("a", 1)).await.unwrap();
+        let mut live = LiveOutput::open(&lab.run_dir("a", 1), &redactor()).await.unwrap();
         service.send_stdin(b"go\n").await.unwrap();
         assert_eq!(
             live.next().await.unwrap(),

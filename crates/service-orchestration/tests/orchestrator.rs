@@ -16,7 +16,7 @@ use actor_support::{
     spawn_on_smol,
 };
 use harness_model::spec::{Condition, HealthCheck, Probe, RestartMode};
-use harness_model::{Health, ServiceState};
+use harness_model::{Health, Redactor, ServiceState};
 use service_orchestration::actor::{StartOrder, StopOrder};
 use service_orchestration::layout::Layout;
 use service_orchestration::machine::{Change, Outcome};
@@ -237,7 +237,7 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
         let run_dir = Layout::new(home.path()).generation(&project_name(), &name("chatty"), 1);
         in_time("rotation", async {
             loop {
-                let lines = service_orchestration::logs::last_lines(&run_dir, 1)
+                let lines = service_orchestration::logs::last_lines(&run_dir, 1, &Redactor::default())
                     .await
                     .unwrap();
                 if lines.first().is_some_and(|line| line.starts_with(b"full")) {

@@ -32,7 +32,7 @@ pub(super) async fn attach(context: &Context, request: AttachRequest, responder:
             hint: Some(format!("harness attach --no-stdin {}", record.name)),
         });
     }
-    let mut output = LiveOutput::open(&place.order.run_dir)
+    let mut output = LiveOutput::open(&place.order.run_dir, &context.redactor(&project.name))
         .await
         .map_err(|error| internal(chain(&error)))?;
     if let Some(size) = request.terminal.filter(|_| spec.tty) {
@@ -42,13 +42,11 @@ pub(super) async fn attach(context: &Context, request: AttachRequest, responder:
         .event(Event::Opened {})
         .await
         .map_err(|_| stream::cancelled())?;
-    let redactor = context.redactor(&project.name);
-    let hide = |bytes: Vec<u8>| redactor.redact_bytes(&bytes).unwrap_or(bytes);
     let pump = async {
         loop {
             let sent = match output.next().await {
-                Ok(Some(Output::Stdout(bytes))) => responder.data(Channel::Stdout, &hide(bytes)).await,
-                Ok(Some(Output::Stderr(bytes))) => responder.data(Channel::Stderr, &hide(bytes)).await,
+                Ok(Some(Output::Stdout(bytes))) => responder.data(Channel::Stdout, &bytes).await,
+                Ok(Some(Output::Stderr(bytes))) => responder.data(Channel::Stderr, &bytes).await,
                 Ok(Some(Output::Gap { lines })) => {
                     let service = record.name.clone();
                     responder.event(Event::LogGap { service, lines }).await

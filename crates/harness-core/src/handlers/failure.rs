@@ -1,6 +1,6 @@
 //! What a failed service has to say for itself: promise 5.
 
-use harness_model::{ProjectName, ServiceName};
+use harness_model::{ProjectName, Redactor, ServiceName};
 use harness_wire::message::Failure;
 use service_orchestration::logs;
 use service_orchestration::machine::RootFailure;
@@ -42,11 +42,7 @@ pub(super) async fn report(
         reason: redactor.redact(&reason),
         exit: record.exit,
         last_probe: convert::probe_line(record).map(|line| redactor.redact(&line)),
-        last_lines: last_lines(context, record)
-            .await
-            .iter()
-            .map(|line| redactor.redact(line))
-            .collect(),
+        last_lines: last_lines(context, record, &redactor).await,
         blocked,
         still_up: context
             .registry
@@ -59,13 +55,13 @@ pub(super) async fn report(
 }
 
 /// The last lines of the newest generation that wrote any.
-async fn last_lines(context: &Context, record: &ServiceRecord) -> Vec<String> {
+async fn last_lines(context: &Context, record: &ServiceRecord, redactor: &Redactor) -> Vec<String> {
     let mut generations = context.layout.generations(&record.project, &record.name);
     while let Some(generation) = generations.pop() {
         let run_dir = context
             .layout
             .generation(&record.project, &record.name, generation);
-        match logs::last_lines(&run_dir, LAST_LINES).await {
+        match logs::last_lines(&run_dir, LAST_LINES, redactor).await {
             Ok(lines) if !lines.is_empty() => {
                 return lines
                     .iter()

@@ -8,7 +8,8 @@ use async_executor::{Executor as Tasks, Task};
 use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
-use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
+use harness_model::secret::is_secret_name;
+use harness_model::{ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
@@ -306,7 +307,23 @@ impl Driver {
             inherited: Arc::clone(&prepared.inherited),
             addresses: prepared.dependency_addresses.clone(),
             run_dir: self.layout.generation(project, service, generation),
+            redactor: Arc::new(self.redactor(project, prepared)),
         }
+    }
+
+    /// Hides the secrets of a service: those of its spec, and what it inherits under the name of one.
+    fn redactor(&self, project: &ProjectName, prepared: &Prepared) -> Redactor {
+        let known = self.registry.project(project);
+        let listed = |name: &String| {
+            known
+                .as_ref()
+                .is_some_and(|known| known.spec.secrets.contains(name))
+        };
+        let mut secrets = prepared.spec.secrets();
+        let inherited = prepared.inherited.iter();
+        let inherited = inherited.filter(|(name, _)| is_secret_name(name) || listed(name));
+        secrets.extend(inherited.map(|(_, value)| value.clone()));
+        Redactor::new(&secrets)
     }
 
     /// Runs a task beside the loop.

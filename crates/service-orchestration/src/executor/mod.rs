@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness_model::{ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
+use harness_model::{ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
 
 pub use environment::compose as compose_environment;
 pub use process::ProcessExecutor;
@@ -42,6 +42,8 @@ pub struct Order {
     pub addresses: BTreeMap<String, String>,
     /// The folder of this generation's logs and records.
     pub run_dir: PathBuf,
+    /// Hides its secrets in what its commands say.
+    pub redactor: Arc<Redactor>,
 }
 
 /// Why a service could not be launched.

@@ -1,5 +1,6 @@
 //! Local processes under the shim.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blocking::unblock;
-use command_executor::executor::RunError;
+use command_executor::executor::{RunError, TailBytes};
 use command_executor::supervised::{self, AdoptError, Adopted};
 use command_executor::{Command, StdinMode, Supervised, Supervisor, WindowSize};
 use harness_model::spec::{self, Limits, ProcessSpec, ServiceKind};
@@ -267,14 +268,11 @@ impl Executor for ProcessExecutor {
             .await
         {
             Ok(output) => {
-                let tail = format!(
-                    "{}{}",
-                    String::from_utf8_lossy(&output.stdout.bytes),
-                    String::from_utf8_lossy(&output.stderr.bytes)
-                );
+                let tail = format!("{}{}", whole_lines(&output.stdout), whole_lines(&output.stderr));
                 Ok(CommandAnswer {
                     exit: Some(exit_status(output.status)),
-                    tail: last_lines(&tail),
+                    // Whoever shows it shortens it, and half a secret is not recognized any more.
+                    tail: order.redactor.redact(&last_lines(&tail)),
                 })
             }
             Err(RunError::Timeout { .. }) => Ok(CommandAnswer {
@@ -498,6 +496,17 @@ pub(super) fn ended(end: supervised::Ended) -> Ended {
             Some(supervised::Outcome::SpawnFailed { .. }) | None => Ended::SupervisorDied,
         },
     }
+}
+
+/// What was said, from the first line on that was kept whole.
+fn whole_lines(output: &TailBytes) -> Cow<'_, str> {
+    let whole = if output.dropped == 0 {
+        &output.bytes[..]
+    } else {
+        let cut = output.bytes.iter().position(|byte| *byte == b'\n');
+        cut.map_or(&[][..], |end| &output.bytes[end + 1..])
+    };
+    String::from_utf8_lossy(whole)
 }
 
 fn last_lines(text: &str) -> String {

@@ -1,12 +1,19 @@
-//! The output of one generation as it is written, uncut: prompts without a newline come at once.
+//! The output of one generation as it is written, uncut but without secrets: prompts without a newline come at once.
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::time::Duration;
 
+use async_io::Timer;
 use command_executor::logs::{FollowError, LogFrom, Read, ReadItem, RecordFollower, Stream};
+use futures_lite::FutureExt;
+use harness_model::{RedactingStream, Redactor};
 
 /// How much is read at a time, in bytes.
 const BATCH: usize = 64 << 10;
+
+/// How long a beginning that a secret may have is held back when nothing follows.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a running service writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct LiveOutput {
     records: RecordFollower,
+    stdout: RedactingStream,
+    stderr: RedactingStream,
     pending: VecDeque<Output>,
 }
 
@@ -34,9 +43,11 @@ impl LiveOutput {
     ///
     /// # Errors
     /// When the run directory cannot be watched or its log not be read.
-    pub async fn open(run_dir: &Path) -> Result<Self, FollowError> {
+    pub async fn open(run_dir: &Path, redactor: &Redactor) -> Result<Self, FollowError> {
         let mut live = Self {
             records: RecordFollower::new(run_dir, LogFrom::End)?,
+            stdout: RedactingStream::new(redactor.clone()),
+            stderr: RedactingStream::new(redactor.clone()),
             pending: VecDeque::new(),
         };
         // The first read finds the present end.
@@ -58,20 +69,64 @@ impl LiveOutput {
             }
             match self.records.read(BATCH).await? {
                 Read::Items(items) => self.take(items),
-                Read::CaughtUp => self.records.changed().await,
-                Read::Over => return Ok(None),
+                Read::CaughtUp => self.changed().await,
+                Read::Over => {
+                    self.finish();
+                    if self.pending.is_empty() {
+                        return Ok(None);
+                    }
+                }
             }
         }
+    }
+
+    /// Waits for more; shows after a while what waits for it.
+    async fn changed(&mut self) {
+        if !self.stdout.is_waiting() && !self.stderr.is_waiting() {
+            return self.records.changed().await;
+        }
+        let more = async {
+            self.records.changed().await;
+            true
+        };
+        let paused = async {
+            Timer::after(PAUSE).await;
+            false
+        };
+        if !more.or(paused).await {
+            let (out, err) = (self.stdout.pause(), self.stderr.pause());
+            self.tell(out, err);
+        }
+    }
+
+    fn finish(&mut self) {
+        let (out, err) = (self.stdout.finish(), self.stderr.finish());
+        self.tell(out, err);
+    }
+
+    fn tell(&mut self, out: Vec<u8>, err: Vec<u8>) {
+        let output = [Output::Stdout(out), Output::Stderr(err)];
+        let said = |output: &Output| !matches!(output, Output::Stdout(b) | Output::Stderr(b) if b.is_empty());
+        self.pending.extend(output.into_iter().filter(said));
     }
 
     fn take(&mut self, items: Vec<ReadItem>) {
         for item in items {
             match item {
-                ReadItem::Record(record) => self.pending.push_back(match record.stream {
-                    Stream::Stdout => Output::Stdout(record.data),
-                    Stream::Stderr => Output::Stderr(record.data),
-                }),
-                ReadItem::Gap { lines, .. } => self.pending.push_back(Output::Gap { lines }),
+                ReadItem::Record(record) => match record.stream {
+                    Stream::Stdout => {
+                        let out = self.stdout.push(record.data);
+                        self.tell(out, Vec::new());
+                    }
+                    Stream::Stderr => {
+                        let err = self.stderr.push(record.data);
+                        self.tell(Vec::new(), err);
+                    }
+                },
+                ReadItem::Gap { lines, .. } => {
+                    self.finish();
+                    self.pending.push_back(Output::Gap { lines });
+                }
                 ReadItem::End => {}
             }
         }

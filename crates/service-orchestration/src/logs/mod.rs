@@ -14,11 +14,12 @@ mod live;
 mod merge;
 mod source;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_executor::Executor as Tasks;
-use command_executor::logs::{FollowError, last_lines as tail};
+use command_executor::logs::{FollowError, LogFrom, Read, ReadItem, RecordFollower};
 use futures_lite::{FutureExt, future};
 use harness_model::{ProjectName, Redactor, ServiceName, WallTime};
 use service_registry::{ChangeKind, Changes, Item, Subscription};
@@ -27,6 +28,7 @@ pub use live::{LiveOutput, Output};
 
 use crate::health::LogMatcher;
 use crate::layout::Layout;
+use cut::RedactedLines;
 use merge::Merge;
 use source::Source;
 
@@ -104,6 +106,9 @@ struct Shared {
     /// Bytes that a source reads at a time.
     batch: usize,
 }
+
+/// Bytes read at a time for the last lines.
+const BATCH: usize = 64 << 10;
 
 /// What all sources of a stream together should hold, in bytes.
 const HELD: usize = 2 << 20;
@@ -200,14 +205,31 @@ async fn newcomer(changes: Option<&mut Subscription>, project: &ProjectName) -> 
     }
 }
 
-/// The last lines of one generation, without line ends, oldest first.
+/// The last lines of one generation, without line ends and without secrets, oldest first.
 ///
 /// # Errors
 /// When its log cannot be read.
-pub async fn last_lines(run_dir: &Path, count: u64) -> Result<Vec<Vec<u8>>, FollowError> {
-    Ok(tail(run_dir, count)
-        .await?
-        .into_iter()
-        .map(|line| line.bytes)
-        .collect())
+pub async fn last_lines(
+    run_dir: &Path,
+    count: u64,
+    redactor: &Redactor,
+) -> Result<Vec<Vec<u8>>, FollowError> {
+    let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+    // It begins somewhat earlier, so that no secret is cut by the beginning of the first line.
+    let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(count));
+    let mut lines = RedactedLines::new(redactor);
+    let mut last: VecDeque<Vec<u8>> = VecDeque::new();
+    while let Read::Items(items) = records.read(BATCH).await? {
+        for item in items {
+            match item {
+                ReadItem::Record(record) => lines.push(record, |line| last.push_back(line.bytes)),
+                ReadItem::Gap { .. } => lines.flush(|line| last.push_back(line.bytes)),
+                ReadItem::End => {}
+            }
+        }
+        last.drain(..last.len().saturating_sub(wanted));
+    }
+    lines.flush(|line| last.push_back(line.bytes));
+    last.drain(..last.len().saturating_sub(wanted));
+    Ok(last.into())
 }

@@ -19,6 +19,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// The secret of the project.
 pub(crate) const SECRET: &str = "correct-horse";
 
+/// Hides it.
+pub(crate) fn redactor() -> Redactor {
+    Redactor::new(&[SecretString::new(SECRET)])
+}
+
 /// What a script writes may fill a few of these.
 pub(crate) const ROOMY: LogLimits = LogLimits {
     max_size: 64 << 20,
@@ -143,7 +148,7 @@ impl Lab {
             services.iter().map(|service| name(service)),
             newcomers,
             query,
-            Arc::new(|| Arc::new(Redactor::new(&[SecretString::new(SECRET)]))),
+            Arc::new(|| Arc::new(redactor())),
         );
         Reading {
             stream,
