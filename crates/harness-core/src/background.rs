@@ -37,8 +37,13 @@ fn is_inherited(name: &str) -> bool {
 pub enum Announced {
     /// It is ready.
     Ready(DaemonInfo),
-    /// It could not start, and why.
-    Failed(String),
+    /// It could not start.
+    Failed {
+        /// Why.
+        why: String,
+        /// What to do about it, if that is known.
+        hint: Option<String>,
+    },
 }
 
 /// Why no daemon could be started.
@@ -60,8 +65,13 @@ pub enum StartError {
     #[error("cannot hear from the daemon: {0}")]
     Read(#[source] io::Error),
     /// It said why it could not start.
-    #[error("the daemon could not start: {0}")]
-    Failed(String),
+    #[error("the daemon could not start: {why}")]
+    Failed {
+        /// Its words.
+        why: String,
+        /// What to do about it, if it knew.
+        hint: Option<String>,
+    },
     /// It ended without a word.
     #[error("the daemon ended without a word; see {}", log.display())]
     Silent {
@@ -128,7 +138,7 @@ pub async fn start(home: &Home, port: Option<u16>) -> Result<DaemonInfo, StartEr
             daemon.detach();
             Ok(info)
         }
-        Ok(Announced::Failed(why)) => Err(StartError::Failed(why)),
+        Ok(Announced::Failed { why, hint }) => Err(StartError::Failed { why, hint }),
         Err(_) => Err(StartError::Silent {
             log: home.daemon_log(),
         }),
@@ -159,8 +169,8 @@ impl Announcement {
         self.say(&Announced::Ready(info.clone()));
     }
 
-    pub(crate) fn failed(&self, why: &str) {
-        self.say(&Announced::Failed(why.to_owned()));
+    pub(crate) fn failed(&self, why: String, hint: Option<String>) {
+        self.say(&Announced::Failed { why, hint });
     }
 
     fn say(&self, announced: &Announced) {

@@ -96,6 +96,8 @@ pub enum ConnectError {
     Client {
         /// Its port.
         port: u16,
+        /// Its process.
+        pid: u32,
         /// Why.
         source: client::ConnectError,
     },
@@ -185,6 +187,7 @@ async fn try_connect(home: &Home, daemon: DaemonInfo) -> Result<Session, Connect
             .await
             .map_err(|source| ConnectError::Client {
                 port: daemon.port,
+                pid: daemon.pid,
                 source,
             })?;
     Ok(Session {

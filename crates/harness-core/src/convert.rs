@@ -12,6 +12,8 @@ use service_orchestration::actor::{OrderError, PlannedChange};
 use service_orchestration::machine::{self, Timing};
 use service_registry::record::{ProjectRecord, ServiceRecord};
 
+use crate::home;
+
 /// How a client sees a service. What went wrong is told in the words of programs, who may have put a secret in.
 pub fn view(record: &ServiceRecord, redactor: &Redactor, now: WallTime) -> ServiceView {
     let live = record.state.is_live();
@@ -247,6 +249,7 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
                 Some("nothing was started".to_owned()),
             )
         }
+        OrderError::NoRoom(no_room) => (ErrorCode::NoRoom, home::remedy(&no_room.source)),
         OrderError::Ports(_) => (ErrorCode::Internal, None),
     };
     ErrorBody { code, message, hint }

@@ -3,8 +3,9 @@
 //! Written once it listens, removed when it ends in order. A stale one (after kill -9) is told from a live one
 //! by the lock beside it, never by the pid alone.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use harness_model::WallTime;
 use serde::{Deserialize, Serialize};
@@ -107,8 +108,12 @@ impl DaemonInfo {
                 info: self,
             };
             let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
-            std::fs::write(&temporary, text)?;
-            std::fs::rename(&temporary, &path)
+            let written = overwrite(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &path));
+            if written.is_err() {
+                // The first error is the one that matters.
+                let _ = std::fs::remove_file(&temporary);
+            }
+            written
         };
         write().map_err(|source| DaemonInfoError::Io {
             operation: "write",
@@ -117,14 +122,14 @@ impl DaemonInfo {
         })
     }
 
-    /// Removes what a former daemon left, so that nobody takes it for what the present one says. Only for whoever
-    /// holds the lock.
+    /// Takes away what a former daemon left, so that nobody takes it for what the present one says. Its space is kept
+    /// for [`Self::write`]: the disk may be full. Only for whoever holds the lock.
     ///
     /// # Errors
     /// When it is there and cannot be removed.
     pub(crate) fn remove_stale(home: &Home) -> Result<(), DaemonInfoError> {
         let path = home.daemon_json();
-        match std::fs::remove_file(&path) {
+        match std::fs::rename(&path, path.with_extension("json.new")) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonInfoError::Io {
                 operation: "replace",
                 path,
@@ -143,6 +148,17 @@ impl DaemonInfo {
             let _ = std::fs::remove_file(home.daemon_json());
         }
     }
+}
+
+/// Writes over what is there, if anything is, without giving up its space before.
+fn overwrite(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
 }
 
 /// The id of the present boot.

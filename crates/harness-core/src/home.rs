@@ -38,6 +38,23 @@ pub enum HomeError {
     },
 }
 
+/// What to do about a home, or something in it, that cannot be written; `None` for any other error.
+pub fn remedy(error: &std::io::Error) -> Option<String> {
+    use std::io::ErrorKind::{
+        AlreadyExists, NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match error.kind() {
+        StorageFull | QuotaExceeded => Some("make room on that disk, then try again".to_owned()),
+        ReadOnlyFilesystem => {
+            Some("mount it writable, or set HARNESS_HOME to a folder that you may write to".to_owned())
+        }
+        PermissionDenied | NotADirectory | AlreadyExists => {
+            Some("set HARNESS_HOME to a folder that you may write to".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// The home folder of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home(PathBuf);

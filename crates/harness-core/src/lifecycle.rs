@@ -22,6 +22,7 @@ use command_executor::{Supervisor, shim_binary};
 use futures_lite::{FutureExt, StreamExt};
 use harness_model::WallTime;
 use harness_wire::tls::{TlsDir, TlsError};
+use rustix::process::DumpableBehavior;
 use service_orchestration::Orchestrator;
 use service_orchestration::actor::{NewerRecord, StartOrder, refuse_newer_records};
 use service_orchestration::executor::{Executor, Executors, ProcessExecutor};
@@ -35,7 +36,7 @@ use crate::background::Announcement;
 use crate::builder::DaemonBuilder;
 use crate::daemon_info::{DaemonInfo, DaemonInfoError, boot_id};
 use crate::handlers::{self, Context, Redactors};
-use crate::home::{Home, HomeError};
+use crate::home::{self, Home, HomeError};
 use crate::home_watch::{HomeWatch, Lost};
 use crate::lock::DaemonLock;
 use crate::{log_file, open_files, server};
@@ -134,6 +135,20 @@ pub enum DaemonError {
     Signals(#[source] io::Error),
 }
 
+impl DaemonError {
+    /// What to do about it, where that is not in the error: the disk is full, or may not be written.
+    pub fn remedy(&self) -> Option<String> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return home::remedy(error);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
 fn describe(running: &Option<DaemonInfo>) -> String {
     running
         .as_ref()
@@ -158,12 +173,15 @@ pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
             // Two clients started a daemon at once: the one that lost is content with the other's.
             match running {
                 Some(info) => announcement.ready(&info),
-                None => announcement.failed("another daemon has the home and does not get ready"),
+                None => announcement.failed(
+                    "another daemon has the home and does not get ready".to_owned(),
+                    None,
+                ),
             }
             Ok(())
         }
         Err(error) => {
-            announcement.failed(&chain(&error));
+            announcement.failed(chain(&error), error.remedy());
             Err(error)
         }
     }
@@ -191,6 +209,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     log_file::init(&log).map_err(|source| DaemonError::Log { path: log, source })?;
     tracing::info!(program = builder.program, version = builder.version, home = %home.path().display(), "starting");
     let before = open_files::raise();
+    forbid_core_dumps();
     let tls = TlsDir::new(home.tls());
     tls.ensure(SystemTime::now())?;
     let shim = match builder.shim {
@@ -280,6 +299,13 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         commands,
         program: builder.program,
     })
+}
+
+/// A core dump would hold the secrets of every service. What the daemon executes is dumped as ever.
+fn forbid_core_dumps() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "cannot forbid core dumps of the daemon");
+    }
 }
 
 /// Takes the lock. In the background, where a client waits for whichever daemon gets ready, another one that has

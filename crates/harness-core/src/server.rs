@@ -2,13 +2,15 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use async_executor::Executor as Tasks;
-use async_io::Async;
+use async_io::{Async, Timer};
 use futures_lite::FutureExt;
+use harness_model::WallTime;
 use harness_wire::message::{ErrorBody, ErrorCode};
 use harness_wire::server::{Admission, Connection, Limits, accept};
+use harness_wire::tls::TlsError;
 use service_orchestration::words::chain;
 
 use crate::VERSION;
@@ -21,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the end of the daemon waits for the client that asked for it to take its answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How often certificates are looked at for renewal.
+/// How often certificates are looked at, even if none is to be renewed.
 const RENEWAL: Duration = Duration::from_secs(3600);
 
 /// The same while there is none that can be used.
@@ -41,14 +43,24 @@ pub(crate) async fn serve(
     let mut newcomers = Newcomers::default();
     let mut accepting = true;
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
+        // Also while nobody comes: a client's certificate would otherwise end before it is renewed.
+        let due = async {
+            certificates.due().await;
+            None
+        };
+        let accepted = async { Some(listener.accept().await) };
+        let (stream, peer) = match accepted.or(due).await {
+            None => {
+                certificates = Certificates::load(context).await;
+                continue;
+            }
+            Some(Ok(accepted)) => accepted,
+            Some(Err(error)) => {
                 // Once a row: a lack of descriptors can last.
                 if std::mem::take(&mut accepting) {
                     tracing::warn!(%error, "cannot accept connections");
                 }
-                async_io::Timer::after(ACCEPT_PAUSE).await;
+                Timer::after(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -155,37 +167,65 @@ async fn requests(context: Arc<Context>, connection: Connection, tasks: Arc<Task
     told.or(serve).await
 }
 
-/// The server's certificate, renewed before it expires without a restart.
+/// The certificates, renewed before they expire without a restart.
 struct Certificates {
     config: Option<Arc<harness_wire::tls::ServerConfig>>,
-    checked: std::time::Instant,
+    /// When they are looked at again, as the processor counts.
+    check: Instant,
+    /// The same by the wall clock, which goes on while the machine sleeps.
+    renewal: Option<WallTime>,
 }
 
 impl Certificates {
     async fn load(context: &Context) -> Self {
-        Self {
-            config: read(context).await,
-            checked: std::time::Instant::now(),
+        let tls = context.tls.clone();
+        let read = blocking::unblock(move || {
+            let now = SystemTime::now();
+            let ensured = tls.ensure(now)?;
+            Ok((ensured, tls.server_config()?, tls.renewal()?))
+        });
+        let read: Result<_, TlsError> = read.await;
+        match read {
+            Ok((ensured, config, renewal)) => {
+                if !ensured.renewed.is_empty() || !ensured.created.is_empty() {
+                    tracing::info!(created = ?ensured.created, renewed = ?ensured.renewed, "new certificates");
+                }
+                for overdue in &ensured.overdue {
+                    let path = overdue.path.display();
+                    tracing::warn!(%path, error = chain(&overdue.error), "a certificate cannot be renewed");
+                }
+                let left = Some(renewal.since(WallTime::now())).filter(|left| !left.is_zero());
+                Self {
+                    config: Some(config),
+                    check: Instant::now() + left.unwrap_or(RENEWAL).clamp(REPAIR, RENEWAL),
+                    renewal: left.map(|_| renewal),
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "no client can be let in");
+                Self {
+                    config: None,
+                    check: Instant::now() + REPAIR,
+                    renewal: None,
+                }
+            }
+        }
+    }
+
+    /// Waits until it is time to look at them again.
+    async fn due(&self) {
+        match self.config {
+            Some(_) => drop(Timer::at(self.check).await),
+            // They are looked at when a client comes: to do it all the time would fill the log.
+            None => futures_lite::future::pending().await,
         }
     }
 
     async fn current(&mut self, context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
-        let due = if self.config.is_some() { RENEWAL } else { REPAIR };
-        if self.checked.elapsed() > due {
+        let slept = self.renewal.is_some_and(|renewal| renewal <= WallTime::now());
+        if Instant::now() >= self.check || slept {
             *self = Self::load(context).await;
         }
         self.config.clone()
     }
-}
-
-async fn read(context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
-    let tls = context.tls.clone();
-    let config = blocking::unblock(move || {
-        tls.ensure(std::time::SystemTime::now())
-            .and_then(|_| tls.server_config())
-    });
-    config
-        .await
-        .inspect_err(|error| tracing::error!(error = chain(error), "no client can be let in"))
-        .ok()
 }

@@ -94,7 +94,9 @@ impl Redactor {
             .collect();
         values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();
-        Self { values: values.into() }
+        Self {
+            values: values.into(),
+        }
     }
 
     /// Whether there is nothing to hide.
@@ -142,7 +144,9 @@ impl Redactor {
         let open = |value: &String| {
             let value = value.as_bytes();
             let longest = bytes.len().min(value.len() - 1);
-            (1..=longest).rev().find(|length| bytes.ends_with(&value[..*length]))
+            (1..=longest)
+                .rev()
+                .find(|length| bytes.ends_with(&value[..*length]))
         };
         self.values.iter().filter_map(open).max().unwrap_or(0)
     }

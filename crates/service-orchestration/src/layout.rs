@@ -1,8 +1,45 @@
 //! Where the folders of services are: `projects/<project>/<service>/<generation>/` below the daemon's home.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use harness_model::{ProjectName, ServiceName};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// What a run directory takes before its service has written anything, in bytes: spec, identity, the room of the
+/// exit record, the head of the log, a copy of the record, each rounded up to a page.
+const RUN_DIR_ROOM: u64 = 32 << 10;
+
+/// There is no place for run directories.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was changed: {} cannot take the {} KiB of its run directories: {source}", path.display(), bytes >> 10)]
+pub struct NoRoom {
+    /// Where they are made.
+    pub path: PathBuf,
+    /// How much is needed.
+    pub bytes: u64,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+fn take_room(folder: &Path, file: &Path, bytes: u64) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut room = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)?;
+    match fallocate(&room, FallocateFlags::empty(), 0, bytes) {
+        // A file system that cannot take it without writing is asked for the least that is written.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => room.write_all(&[0; 4096]),
+        taken => Ok(taken?),
+    }
+}
 
 /// How the names of folders begin that are about to be removed; no service's does.
 const DISCARDED: &str = ".removed-";
@@ -52,6 +89,24 @@ impl Layout {
             .collect();
         found.sort_unstable();
         found
+    }
+
+    /// Makes sure that so many run directories can be made now, by taking their space for a moment. What takes
+    /// place between this and their making is not known.
+    ///
+    /// # Errors
+    /// When the folder of the projects cannot be made or written, or has too little room.
+    pub fn check_room(&self, run_dirs: usize) -> Result<(), NoRoom> {
+        let path = self.projects.join(".room");
+        let bytes = RUN_DIR_ROOM.saturating_mul(run_dirs as u64);
+        let taken = take_room(&self.projects, &path, bytes);
+        // It may not have been made.
+        let _ = std::fs::remove_file(&path);
+        taken.map_err(|source| NoRoom {
+            path: self.projects.clone(),
+            bytes,
+            source,
+        })
     }
 
     /// Removes the folders of generations before the last `keep`, but never of `current`.

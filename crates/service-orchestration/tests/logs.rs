@@ -151,7 +151,11 @@ fn a_secret_at_the_cut_of_a_long_line_or_record_is_hidden() {
     block_on(reading.rest());
     let text: Vec<u8> = reading.lines().flat_map(|line| line.text.clone()).collect();
     let text = String::from_utf8(text).unwrap();
-    assert_eq!(text.matches("•••").count(), cut.len() + 1, "all of them, as marks");
+    assert_eq!(
+        text.matches("•••").count(),
+        cut.len() + 1,
+        "all of them, as marks"
+    );
     assert!(text.ends_with("••• after"), "{}", &text[text.len() - 40..]);
     for part in [begin, end] {
         assert!(!text.contains(part), "`{part}` is seen");

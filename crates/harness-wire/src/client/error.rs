@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite;
+use futures_rustls::rustls::{self, CertificateError};
 
 use crate::link::MalformedMessage;
 use crate::message::{ErrorBody, MalformedFrame, PROTOCOL_VERSION};
-use crate::tls::TlsError;
+use crate::tls::{TlsError, Validity};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,14 @@ pub enum ConnectError {
         /// Why; a [`rustls::Error`](futures_rustls::rustls::Error) inside.
         #[source]
         source: io::Error,
+    },
+    /// Our own certificate is not valid at this moment.
+    #[error("the certificate {} {}", path.display(), validity_words(*.validity))]
+    ClientCertificate {
+        /// The certificate.
+        path: PathBuf,
+        /// What is wrong with it.
+        validity: Validity,
     },
     /// The server did not answer in time.
     #[error("{address} did not complete the handshake within {limit:?}")]
@@ -89,6 +99,37 @@ impl ConnectError {
             },
             _ => false,
         }
+    }
+
+    /// How a certificate, ours or the server's, is not valid at this moment; `None` if that is not the reason.
+    pub fn certificate_validity(&self) -> Option<Validity> {
+        match self {
+            Self::ClientCertificate { validity, .. } => Some(*validity),
+            Self::Tls { source, .. } => {
+                let inner = source.get_ref()?.downcast_ref::<rustls::Error>()?;
+                let rustls::Error::InvalidCertificate(error) = inner else {
+                    return None;
+                };
+                match error {
+                    CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                        Some(Validity::NotYet)
+                    }
+                    CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                        Some(Validity::Expired)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+fn validity_words(validity: Validity) -> &'static str {
+    match validity {
+        Validity::Valid => "is valid",
+        Validity::NotYet => "is not valid yet by the clock of this machine",
+        Validity::Expired => "has expired by the clock of this machine",
     }
 }
 

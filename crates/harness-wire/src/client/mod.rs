@@ -10,7 +10,7 @@ mod error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_io::{Async, Timer};
 use async_net::TcpStream;
@@ -30,7 +30,7 @@ use crate::link::{self, Gone, MAX_TEXT, Outbox};
 use crate::message::{
     ClientBody, ErrorCode, Hello, PROTOCOL_VERSION, Request, Response, ServerBody, ServerMessage,
 };
-use crate::tls::{SERVER_NAME, TlsDir};
+use crate::tls::{SERVER_NAME, TlsDir, Validity};
 
 /// How long connecting may take, from the first packet to the server's hello.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ pub async fn connect(
             limit: HANDSHAKE_TIMEOUT,
         });
     };
-    let (socket, hello) = result?;
+    let (socket, hello) = result.map_err(|error| blame_own_certificate(error, tls))?;
     let (outbox, outgoings) = Outbox::new();
     let shared = Arc::new(Shared::new());
     let client = Client {
@@ -166,6 +166,22 @@ async fn handshake(
         ServerBody::Error(body) if body.code == ErrorCode::Version => Err(ConnectError::Version(body)),
         ServerBody::Error(body) => Err(lost(Disconnect::Refused(body))),
         _ => Err(lost(Disconnect::Unexpected)),
+    }
+}
+
+/// A server does not tell why it refuses a certificate; the client can see for itself whether it is out of date.
+fn blame_own_certificate(error: ConnectError, tls: &TlsDir) -> ConnectError {
+    if !matches!(error, ConnectError::Tls { .. } | ConnectError::Lost { .. })
+        || error.certificate_validity().is_some()
+    {
+        return error;
+    }
+    match tls.client_validity(SystemTime::now()) {
+        Ok(Validity::Valid) | Err(_) => error,
+        Ok(validity) => ConnectError::ClientCertificate {
+            path: tls.path().join("client.pem"),
+            validity,
+        },
     }
 }
 

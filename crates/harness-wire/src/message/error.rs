@@ -40,6 +40,8 @@ pub enum ErrorCode {
     NameTaken,
     /// Ports of the plan are held by others; nothing was started.
     PortsTaken(Vec<PortConflict>),
+    /// The daemon's home has no room for what would be started, or cannot be written; nothing was changed.
+    NoRoom,
     /// The spec uses something that cannot be run yet.
     Unsupported,
     /// The request was cancelled, or superseded by another (a stop during a start).

@@ -67,6 +67,19 @@ pub enum TlsError {
         /// The key.
         key: PathBuf,
     },
+    /// A certificate begins in the future, and no other can be made.
+    #[error(
+        "{} is not valid yet: set the clock of this machine right; if it is right, put {} back, or remove the \
+         whole folder to begin with a new authority",
+        path.display(),
+        key.display()
+    )]
+    NotYetValid {
+        /// The certificate.
+        path: PathBuf,
+        /// The key of the authority, which is not there.
+        key: PathBuf,
+    },
     /// A certificate could not be issued.
     #[error("cannot issue {}", path.display())]
     Issue {

@@ -90,8 +90,13 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TlsError> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(failed("create", &unfinished))?;
-    file.write_all(content)
+    let written = file
+        .write_all(content)
         .and_then(|()| file.sync_all())
-        .map_err(failed("write", &unfinished))?;
-    fs::rename(&unfinished, path).map_err(failed("write", path))
+        .and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        // The first error is the one that matters.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written.map_err(failed("write", path))
 }

@@ -15,7 +15,7 @@ mod files;
 mod issue;
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use harness_model::WallTime;
 use rcgen::{Issuer, KeyPair};
@@ -35,19 +35,41 @@ pub struct TlsDir {
 }
 
 /// What [`TlsDir::ensure`] did; empty if all was well.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Ensured {
     /// Files that were missing and were made.
     pub created: Vec<PathBuf>,
     /// Certificates that were replaced: near their end, not yet valid, or not fitting their key, their
     /// authority or the names wanted.
     pub renewed: Vec<PathBuf>,
+    /// Certificates that are near their end and could not be replaced. They are valid still.
+    pub overdue: Vec<Overdue>,
+}
+
+/// Whether a certificate is valid at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// It is.
+    Valid,
+    /// It begins later: the clock is likely to be wrong.
+    NotYet,
+    /// It has ended.
+    Expired,
+}
+
+/// A certificate that could not be replaced in time.
+#[derive(Debug)]
+pub struct Overdue {
+    /// Which one.
+    pub path: PathBuf,
+    /// Why it could not be replaced.
+    pub error: TlsError,
 }
 
 impl Ensured {
     /// Whether nothing had to be done.
     pub fn is_unchanged(&self) -> bool {
-        self.created.is_empty() && self.renewed.is_empty()
+        self.created.is_empty() && self.renewed.is_empty() && self.overdue.is_empty()
     }
 }
 
@@ -78,7 +100,8 @@ impl TlsDir {
     ///
     /// # Errors
     /// When a file cannot be read or written, a key is readable by others, a file is damaged, or something has to
-    /// be signed and the authority's key is not there.
+    /// be signed and the authority's key is not there. A certificate that is valid still and only near its end is
+    /// no reason to fail: see [`Ensured::overdue`].
     pub fn ensure(&self, now: SystemTime) -> Result<Ensured, TlsError> {
         let _lock = files::lock_private_dir(&self.path)?;
         let mut done = Ensured::default();
@@ -103,6 +126,37 @@ impl TlsDir {
     pub fn server_certificate_expiry(&self) -> Result<WallTime, TlsError> {
         let path = self.file("server.pem");
         Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.not_after)
+    }
+
+    /// When the first of the server's and the client's certificate is to be renewed.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn renewal(&self) -> Result<WallTime, TlsError> {
+        let end = |name: &str| {
+            let path = self.file(name);
+            Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.not_after)
+        };
+        let first = end("server.pem")?.min(end("client.pem")?);
+        let ahead = u64::try_from(issue::LEAF_RENEWAL.as_nanos()).unwrap_or(u64::MAX);
+        Ok(WallTime(first.0.saturating_sub(ahead)))
+    }
+
+    /// Whether the client's own certificate can be shown at this moment.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn client_validity(&self, now: SystemTime) -> Result<Validity, TlsError> {
+        let path = self.file("client.pem");
+        let facts = Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?;
+        let now = WallTime::from(now);
+        Ok(if now < facts.not_before {
+            Validity::NotYet
+        } else if facts.not_after <= now {
+            Validity::Expired
+        } else {
+            Validity::Valid
+        })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -147,15 +201,26 @@ impl TlsDir {
                 });
             }
             Some(facts) if facts.lasts(now, issue::AUTHORITY_RENEWAL) => facts,
-            replaced => {
-                let pem = issue::authority(&path, &key, now)?;
-                files::replace(&path, pem.as_bytes())?;
-                note(done, replaced.is_some(), &path);
-                Facts::parse(&path, pem.as_bytes())?
+            former => {
+                let renewed = issue::authority(&path, &key, now).and_then(|pem| {
+                    files::replace(&path, pem.as_bytes())?;
+                    Facts::parse(&path, pem.as_bytes())
+                });
+                match (renewed, former) {
+                    (Ok(facts), former) => {
+                        note(done, former.is_some(), &path);
+                        facts
+                    }
+                    (Err(error), Some(facts)) if facts.lasts(now, Duration::ZERO) => {
+                        done.overdue.push(Overdue { path, error });
+                        facts
+                    }
+                    (Err(error), _) => return Err(error),
+                }
             }
         };
         Ok(Authority {
-            signer: Some(issue::issuer(&path, &facts.der, key)?),
+            signer: Some(issue::issuer(&self.file("ca.pem"), &facts.der, key)?),
             facts,
             key_path,
         })
@@ -190,22 +255,37 @@ impl TlsDir {
             Some(pem) => Some(Facts::parse(&path, &pem)?),
             None => None,
         };
-        let fits = existing.as_ref().is_some_and(|leaf| {
-            leaf.lasts(now, issue::LEAF_RENEWAL)
-                && leaf.public_key == key.public_key_raw()
+        let fits = |leaf: &Facts| {
+            leaf.public_key == key.public_key_raw()
                 && leaf.authority_key_id == authority.facts.subject_key_id
                 && names.iter().all(|name| leaf.names.contains(name))
-        });
-        if fits {
+        };
+        let existing = existing.as_ref();
+        let kept = existing.filter(|leaf| fits(leaf));
+        if kept.is_some_and(|leaf| leaf.lasts(now, issue::LEAF_RENEWAL)) {
             return Ok(());
         }
-        let signer = authority.signer.as_ref().ok_or_else(|| TlsError::Missing {
-            path: authority.key_path.clone(),
-            remedy: "put it back, or remove the whole folder to begin with a new authority",
-        })?;
-        let pem = issue::leaf(&path, role, &key, names, signer, now)?;
-        files::replace(&path, pem.as_bytes())?;
-        note(done, existing.is_some(), &path);
+        let issued = match &authority.signer {
+            Some(signer) => issue::leaf(&path, role, &key, names, signer, now)
+                .and_then(|pem| files::replace(&path, pem.as_bytes())),
+            None if kept.is_some_and(|leaf| WallTime::from(now) < leaf.not_before) => {
+                return Err(TlsError::NotYetValid {
+                    path,
+                    key: authority.key_path.clone(),
+                });
+            }
+            None => Err(TlsError::Missing {
+                path: authority.key_path.clone(),
+                remedy: "put it back, or remove the whole folder to begin with a new authority",
+            }),
+        };
+        match issued {
+            Ok(()) => note(done, existing.is_some(), &path),
+            Err(error) if kept.is_some_and(|leaf| leaf.lasts(now, Duration::ZERO)) => {
+                done.overdue.push(Overdue { path, error });
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use harness_wire::server::Limits;
-use harness_wire::tls::{TlsDir, TlsError};
+use harness_wire::tls::{TlsDir, TlsError, Validity};
 
 use crate::support::{Server, client_dir, in_time, spawn_on_smol};
 
@@ -230,8 +230,52 @@ fn without_the_authoritys_key_all_is_well_until_something_must_be_signed() {
     home.tls.ensure(now).unwrap();
     fs::remove_file(home.file("ca.key")).unwrap();
     assert!(home.tls.ensure(now).unwrap().is_unchanged());
-    let error = home.tls.ensure(now + 340 * DAY).unwrap_err();
+    let overdue = home.tls.ensure(now + 340 * DAY).unwrap().overdue;
+    assert_eq!(overdue.len(), 2, "valid still, and to be renewed: {overdue:?}");
+    assert!(overdue[0].error.to_string().contains("ca.key"), "{overdue:?}");
+    let error = home.tls.ensure(now + 366 * DAY).unwrap_err();
     assert!(error.to_string().contains("ca.key"), "{error}");
+    let error = home.tls.ensure(now - 3 * DAY).unwrap_err();
+    assert!(error.to_string().contains("clock"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_renewed_is_used_to_its_end() {
+    let home = Home::new();
+    let born = SystemTime::now();
+    home.tls.ensure(born).unwrap();
+    // A folder in the way cannot be removed like a file.
+    for name in ["server.new", "client.new"] {
+        fs::create_dir(home.file(name)).unwrap();
+    }
+    let before = home.read("server.pem");
+    let ensured = home.tls.ensure(born + 340 * DAY).unwrap();
+    assert_eq!(ensured.overdue.len(), 2, "{ensured:?}");
+    assert_eq!(home.read("server.pem"), before);
+    home.tls.ensure(born + 366 * DAY).unwrap_err();
+    for name in ["server.new", "client.new"] {
+        fs::remove_dir(home.file(name)).unwrap();
+    }
+    let ensured = home.tls.ensure(born + 366 * DAY).unwrap();
+    assert_eq!(names(&ensured.renewed), ["server.pem", "client.pem"]);
+}
+
+#[test]
+fn renewal_is_due_when_the_first_certificate_is_near_its_end() {
+    let home = Home::new();
+    let born = SystemTime::now();
+    home.tls.ensure(born).unwrap();
+    let left = home.tls.renewal().unwrap().since(born.into());
+    assert!(left > 334 * DAY && left <= 335 * DAY, "{left:?}");
+    assert_eq!(home.tls.client_validity(born).unwrap(), Validity::Valid);
+    assert_eq!(
+        home.tls.client_validity(born - 3 * DAY).unwrap(),
+        Validity::NotYet
+    );
+    assert_eq!(
+        home.tls.client_validity(born + 366 * DAY).unwrap(),
+        Validity::Expired
+    );
 }
 
 #[test]

@@ -28,7 +28,13 @@ fn impatient() -> Limits {
 
 async fn refused_by_tls(server: &Server, tls: &TlsDir) {
     let error = in_time(server.connect_with(tls)).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            ConnectError::Tls { .. } | ConnectError::ClientCertificate { .. }
+        ),
+        "{error:?}"
+    );
     let error = server.refusal().await;
     assert!(matches!(error, AcceptError::Tls(_)), "{error:?}");
     server.control().await;

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {}", chain(&error)));
+            if let Some(remedy) = error.remedy() {
+                say(&format!("  next: {remedy}"));
+            }
             ExitCode::FAILURE
         }
     }

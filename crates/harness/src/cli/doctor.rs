@@ -166,7 +166,7 @@ fn certificates(tls: &Path, keys: &Keys, now: WallTime) -> Check {
     let name = "certificates";
     let again = || {
         Some(format!(
-            "rm -r {} && harness daemon restart makes new ones",
+            "harness daemon stop; rm -r {}; harness daemon start makes new ones",
             tls.display()
         ))
     };

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use harness_core::daemon_info::DaemonInfoError;
+use harness_core::home::remedy;
+use harness_wire::client::ConnectError as TalkError;
 use harness_wire::message::{ErrorBody, ErrorCode};
+use harness_wire::tls::Validity;
 
 use super::backend::{ClientError, ConnectError, HomeError, LoadError, StartError, StopError};
 use super::exit::Exit;
@@ -194,6 +198,7 @@ impl CliError {
                     .to_owned(),
             ),
             Self::Home(error) => home_hint(error),
+            Self::Start(error) => start_hint(error),
             Self::Connect(error) => match &**error {
                 ConnectError::Home(error) => home_hint(error),
                 ConnectError::Stopped { pid } => Some(format!(
@@ -204,6 +209,10 @@ impl CliError {
                     "harness daemon status tries again; kill -9 {pid} ends it, and {} starts another that takes over",
                     ui.command("status")
                 )),
+                ConnectError::Start(error) => start_hint(error),
+                ConnectError::Info(DaemonInfoError::Io { source, .. }) => remedy(source),
+                ConnectError::Lock { source, .. } => remedy(source),
+                ConnectError::Client { pid, source, .. } => certificate_hint(*pid, source),
                 _ => None,
             },
             Self::Exists { .. } => Some("harness start, or remove it first".to_owned()),
@@ -335,9 +344,37 @@ impl CliError {
     }
 }
 
+/// A daemon that cannot be spoken to ends by a signal as by `daemon stop`.
+fn certificate_hint(pid: u32, error: &TalkError) -> Option<String> {
+    let anew = format!("kill {pid} && harness daemon start (services run on)");
+    match error {
+        TalkError::Certificates(_) => Some(format!("once that is done, if it still does not work: {anew}")),
+        _ => match error.certificate_validity()? {
+            Validity::NotYet => Some(format!(
+                "set the clock of this machine right; if it is right: {anew}, which makes new certificates"
+            )),
+            Validity::Expired => Some(format!(
+                "if the clock of this machine is right: {anew}, which makes new certificates"
+            )),
+            Validity::Valid => None,
+        },
+    }
+}
+
+fn start_hint(error: &StartError) -> Option<String> {
+    match error {
+        StartError::Failed { hint, .. } => hint.clone(),
+        _ => None,
+    }
+}
+
 fn home_hint(error: &HomeError) -> Option<String> {
-    matches!(error, HomeError::Unusable { .. })
-        .then(|| "set HARNESS_HOME to a folder that you may write to".to_owned())
+    match error {
+        HomeError::Unusable { source, .. } => {
+            remedy(source).or_else(|| Some("set HARNESS_HOME to a folder that you may write to".to_owned()))
+        }
+        _ => None,
+    }
 }
 
 fn refusal_hint(body: &ErrorBody, ui: &Ui) -> Option<String> {

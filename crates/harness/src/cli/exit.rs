@@ -124,6 +124,7 @@ impl From<&ErrorBody> for Exit {
             ErrorCode::Version
             | ErrorCode::NameTaken
             | ErrorCode::PortsTaken(_)
+            | ErrorCode::NoRoom
             | ErrorCode::Cancelled
             | ErrorCode::ShuttingDown
             | ErrorCode::Internal => Self::Error,

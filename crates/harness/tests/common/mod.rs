@@ -13,6 +13,7 @@
     reason = "this is test code, which fails by panicking"
 )]
 
+pub(crate) mod disk;
 mod logs;
 pub(crate) mod proc;
 mod run;

@@ -16,8 +16,7 @@ use harness_model::spec::{PortSpec, Protocol};
 use super::Message;
 use super::driver::Driver;
 use super::orders::{Operation, OrderError, PortConflict, StartOrder, StopOrder};
-use super::start::PlannedStart;
-use crate::machine::Change;
+use super::start::{PlannedStart, begins};
 use crate::ports;
 
 /// Where the answer to an order goes.
@@ -98,7 +97,6 @@ impl Driver {
     /// The ports that a plan needs; `None`: it needs none.
     fn port_question(&self, planned: &PlannedStart) -> Option<PortQuestion> {
         let project = &planned.order.project;
-        let begins = |change| matches!(change, Change::Start | Change::Replace | Change::Restart);
         let mut wanted = Vec::new();
         for step in planned.steps.iter().filter(|step| begins(step.change)) {
             let Some(own) = planned.prepared.get(&step.service) else {

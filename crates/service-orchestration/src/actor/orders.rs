@@ -10,6 +10,7 @@ use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName};
 use service_registry::address::AddressError;
 
 use crate::executor::{Executor, Instance, LaunchError, Order};
+use crate::layout::NoRoom;
 use crate::machine::{Change, OperationId, OperationOutcome};
 use crate::ports::{Holder, PortError};
 use crate::words::chain;
@@ -162,6 +163,9 @@ pub enum OrderError {
     /// Ports are held by others.
     #[error("{} held by others", count(.0.len()))]
     PortsTaken(Vec<PortConflict>),
+    /// There is no place for what would be started. Nothing was changed: what is replaced runs on.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The holders of ports could not be found out.
     #[error("cannot tell which ports are free: {0}")]
     Ports(#[source] PortError),

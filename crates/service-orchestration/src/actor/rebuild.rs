@@ -95,8 +95,14 @@ fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> 
         .create_new(true)
         .mode(0o600)
         .open(&new)?;
-    file.write_all(&json)?;
-    std::fs::rename(&new, folder.join(name))
+    let written = file
+        .write_all(&json)
+        .and_then(|()| std::fs::rename(&new, folder.join(name)));
+    if written.is_err() {
+        // On a full disk every page counts.
+        let _ = std::fs::remove_file(&new);
+    }
+    written
 }
 
 /// What cannot be read is told and passed over.

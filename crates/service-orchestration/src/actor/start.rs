@@ -57,6 +57,11 @@ impl Driver {
             Some(state) => state.machine.plan(&request),
             None => Machine::new(0).plan(&request),
         };
+        let launches = steps.iter().filter(|step| begins(step.change)).count();
+        if launches > 0 && !order.dry_run {
+            // Known before anything is stopped to be replaced.
+            self.layout.check_room(launches)?;
+        }
         Ok(PlannedStart {
             order,
             request,
@@ -300,6 +305,11 @@ impl Driver {
         }
         (id, events)
     }
+}
+
+/// Whether a step of a plan launches its service.
+pub(super) fn begins(change: Change) -> bool {
+    matches!(change, Change::Start | Change::Replace | Change::Restart)
 }
 
 /// An empty project. The seed of its jitter is its name: two projects that fail together do not retry together.

@@ -37,7 +37,8 @@ pub struct Holder {
     pub port: u16,
     /// The transport.
     pub protocol: Protocol,
-    /// The process; `None`: it is another user's, or in another pid namespace.
+    /// The process; `None`: it is another user's, in another pid namespace, or lets nobody look into it, as the
+    /// daemon does.
     pub pid: Option<u32>,
     /// The name of its program.
     pub program: Option<String>,
@@ -59,7 +60,15 @@ impl fmt::Display for Holder {
         match (&self.program, self.pid) {
             (Some(program), _) => write!(f, "{program} (")?,
             (None, Some(_)) => f.write_str("a process (")?,
-            (None, None) => f.write_str("another user's process (")?,
+            (None, None) => {
+                f.write_str(
+                    "a process that cannot be looked into, such as another user's or another daemon",
+                )?;
+                return match &self.user {
+                    Some(user) => write!(f, " (user {user})"),
+                    None => Ok(()),
+                };
+            }
         }
         if let Some(pid) = self.pid {
             write!(f, "pid {pid}, ")?;

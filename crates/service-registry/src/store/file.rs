@@ -34,6 +34,8 @@ pub(super) struct File {
     path: PathBuf,
     /// `None` after a failed write: the database refuses everything after one until it is opened anew.
     database: Option<Database>,
+    /// So many bytes of the file are known to have their space on the disk.
+    reserved: u64,
 }
 
 /// Opens the file; if it is damaged, moves it away and creates a new one.
@@ -77,6 +79,7 @@ impl File {
             let file = Self {
                 path: path.to_owned(),
                 database: Some(database),
+                reserved: 0,
             };
             Ok((file, contents))
         })
@@ -95,7 +98,22 @@ impl File {
             Ok(database)
         })?;
         self.database = Some(database);
+        self.reserve();
         Ok(())
+    }
+
+    /// Takes the space of the whole file, which the database leaves full of holes: so that what changes is written
+    /// on a full disk too. A disk that cannot is as good as before.
+    pub(super) fn reserve(&mut self) {
+        let Ok(length) = std::fs::metadata(&self.path).map(|meta| meta.len()) else {
+            return;
+        };
+        if length > self.reserved
+            && let Ok(file) = OpenOptions::new().write(true).open(&self.path)
+            && rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length).is_ok()
+        {
+            self.reserved = length;
+        }
     }
 }
 

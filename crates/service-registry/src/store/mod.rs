@@ -86,7 +86,8 @@ impl Store {
     /// is left as it is then.
     pub fn open(path: impl AsRef<Path>) -> Result<Opened, StoreError> {
         let path = path.as_ref().to_owned();
-        let (file, contents, set_aside) = file::open_or_set_aside(&path)?;
+        let (mut file, contents, set_aside) = file::open_or_set_aside(&path)?;
+        file.reserve();
         let queue = Arc::new(Queue::default());
         let writer = writer::spawn(file, Arc::clone(&queue)).map_err(|source| StoreError::Thread {
             path: path.clone(),

@@ -19,7 +19,7 @@ mod style;
 mod time;
 
 pub(crate) use style::Style;
-pub(crate) use time::{age, clock, seconds, timestamp, whole_seconds};
+pub(crate) use time::{age, clock, seconds, timestamp, whole_seconds, with_instants};
 
 /// Names with commas between.
 pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use harness_model::WallTime;
 use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 /// How long something took: `40ms`, `0.8s`, `2m 5s`, `1h 3m`.
 pub(crate) fn seconds(duration: Duration) -> String {
@@ -48,6 +50,33 @@ pub(crate) fn timestamp(time: WallTime, zone: &TimeZone) -> String {
     }
 }
 
+/// The keys under which the daemon's messages have an instant.
+const INSTANTS: [&str; 3] = ["time", "started_at", "certificate_expires_at"];
+
+/// A message of the daemon as JSON for programs: its instants, nanoseconds on the wire, in RFC 3339.
+pub(crate) fn with_instants(message: &impl Serialize) -> Value {
+    let mut value = json!(message);
+    rewrite(&mut value);
+    value
+}
+
+fn rewrite(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_u64() {
+                    Some(nanos) if INSTANTS.contains(&key.as_str()) => {
+                        *value = timestamp(WallTime(nanos), &TimeZone::UTC).into();
+                    }
+                    _ => rewrite(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(rewrite),
+        _ => {}
+    }
+}
+
 /// An instant of these days: `Dec 31 23:59:00`.
 pub(crate) fn clock(time: WallTime, zone: &TimeZone) -> String {
     match zoned(time, zone) {
@@ -89,5 +118,15 @@ mod tests {
         let time = WallTime(1_700_000_000_123_456_789);
         assert_eq!(timestamp(time, &TimeZone::UTC), "2023-11-14T22:13:20.123+00:00");
         assert_eq!(clock(time, &TimeZone::UTC), "Nov 14 22:13:20");
+    }
+
+    #[test]
+    fn programs_read_instants_with_a_zone_wherever_they_stand() {
+        let message =
+            json!({"events": [{"time": 1_700_000_000_123_456_789_u64, "pid": 7}], "started_at": null});
+        assert_eq!(
+            with_instants(&message),
+            json!({"events": [{"time": "2023-11-14T22:13:20.123+00:00", "pid": 7}], "started_at": null})
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::backend;
 use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::{age, count};
+use crate::cli::render::{age, count, with_instants};
 
 pub(crate) async fn run(context: &Context, verb: DaemonVerb) -> Result<Exit, CliError> {
     match verb {
@@ -128,7 +128,7 @@ async fn status(context: &Context) -> Result<Exit, CliError> {
     };
     let status = ask(&session).await?;
     if context.ui.json {
-        let mut value = json!(status);
+        let mut value = with_instants(&status);
         value["running"] = true.into();
         context.ui.out_json_pretty(&value)?;
     } else {

@@ -8,7 +8,7 @@ use crate::cli::backend::Item;
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::events;
+use crate::cli::render::{events, with_instants};
 
 pub(crate) async fn run(context: &Context, args: EventsArgs) -> Result<Exit, CliError> {
     let request = EventsRequest {
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, args: EventsArgs) -> Result<Exit, Cli
     loop {
         match call.next().await? {
             Item::Event(event) => match *event {
-                Event::Change(change) if ui.json => ui.out_json(&change)?,
+                Event::Change(change) if ui.json => ui.out_json(&with_instants(&change))?,
                 Event::Change(change) => ui.out(&events::line(&change, args.all_projects, &zone, &style))?,
                 Event::Missed(count) => {
                     if ui.json {

@@ -8,7 +8,7 @@ use crate::cli::args::{ServiceShowArgs, ServiceVerb, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::detail;
+use crate::cli::render::{detail, with_instants};
 
 pub(crate) async fn run(context: &Context, verb: ServiceVerb) -> Result<Exit, CliError> {
     match verb {
@@ -27,7 +27,7 @@ async fn show(context: &Context, args: ServiceShowArgs) -> Result<Exit, CliError
     };
     let ui = &context.ui;
     if ui.json {
-        ui.out_json_pretty(&service)?;
+        ui.out_json_pretty(&with_instants(&service))?;
     } else {
         ui.out(&detail::service(&service, &TimeZone::system(), &ui.out_style()))?;
     }

@@ -7,7 +7,7 @@ use crate::cli::args::WhyArgs;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::detail;
+use crate::cli::render::{detail, with_instants};
 
 pub(crate) async fn run(context: &Context, args: WhyArgs) -> Result<Exit, CliError> {
     let request = WhyRequest {
@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context, args: WhyArgs) -> Result<Exit, CliErr
     };
     let ui = &context.ui;
     if ui.json {
-        ui.out_json_pretty(&report)?;
+        ui.out_json_pretty(&with_instants(&report))?;
     } else {
         ui.out(&detail::why(&report, &TimeZone::system(), ui, &ui.out_style()))?;
     }
