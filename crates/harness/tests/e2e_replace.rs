@@ -217,7 +217,7 @@ fn another_version_of_the_daemon_is_told() {
 
 #[test]
 fn a_stop_of_everything_is_carried_out_when_its_client_leaves() {
-    for leave in [Signal::KILL, Signal::INT, Signal::STOP] {
+    for leave in [Signal::KILL, Signal::TERM, Signal::STOP] {
         let sandbox = Sandbox::with_file("client_left", FILE);
         sandbox.ok(&["start", "slow", "counter"]);
         let daemon = sandbox.daemon_pid().unwrap();

@@ -15,6 +15,7 @@
 
 mod disk_full;
 mod exec;
+mod formats;
 mod garbage;
 mod leftovers;
 mod output;

@@ -213,3 +213,84 @@ fn folders(path: &Path) -> Vec<PathBuf> {
         .filter(|path| path.is_dir())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A copy of what was checked in when format 1 was the newest, by the daemon itself. Later versions must read it
+    /// for ever.
+    fn fixture() -> (tempfile::TempDir, Layout) {
+        let home = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records-v1");
+        let layout = Layout::new(home.path());
+        for file in ["demo/project.json", "demo/api/record.json", "demo/db/record.json"] {
+            let to = layout.projects().join(file);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(from.join(file), to).unwrap();
+        }
+        (home, layout)
+    }
+
+    fn registry(home: &Path) -> Registry {
+        smol::block_on(Registry::open(home.join("state")))
+            .unwrap()
+            .registry
+    }
+
+    #[test]
+    fn the_first_format_can_still_be_read() {
+        let (home, layout) = fixture();
+        let registry = registry(home.path());
+        refuse_newer_records(&layout, &registry).unwrap();
+        let mut services = lost(&layout, &registry);
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        assert_eq!(names, ["api", "db"]);
+        let project = registry.project(&ProjectName::new("demo").unwrap()).unwrap();
+        assert_eq!(project.source, Path::new("/srv/demo/services.yaml"));
+        assert_eq!(project.spec.services.len(), 2);
+        for service in &services {
+            assert!(service.in_file && service.generation == 1, "{service:?}");
+            // A service whose digest came out otherwise would be replaced for nothing.
+            assert_eq!(service.spec.digest(), service.digest, "{}", service.name);
+        }
+        let db = &services[1];
+        assert_eq!(db.spec.secrets().len(), 1);
+        assert_eq!(db.spec.stop_signal.0, 2);
+        assert_eq!(db.addresses.ports.len(), 1);
+        assert!(
+            services[0]
+                .dependency_addresses
+                .contains_key("HARNESS_DB_PORT_MAIN")
+        );
+        // What is known already is not asked for again.
+        registry.upsert_service(db.clone(), service_registry::ChangeKind::Registered, "found");
+        assert_eq!(lost(&layout, &registry).len(), 1);
+    }
+
+    #[test]
+    fn a_format_to_come_is_refused_by_name_where_it_is_needed() {
+        let (home, layout) = fixture();
+        let registry = registry(home.path());
+        for file in ["demo/project.json", "demo/db/record.json"] {
+            let path = layout.projects().join(file);
+            let whole = fs::read_to_string(&path).unwrap();
+            let newer = r#"{"format":2,"record":"in a shape that nobody knows"}"#;
+            fs::write(&path, newer).unwrap();
+            let error = refuse_newer_records(&layout, &registry).unwrap_err().to_string();
+            assert!(error.contains(file) && error.contains("format 2"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+            fs::write(&path, whole).unwrap();
+        }
+        // Damage is passed over, as before, and so is a newer copy of what the store knows.
+        for service in lost(&layout, &registry) {
+            registry.upsert_service(service, service_registry::ChangeKind::Registered, "found");
+        }
+        fs::write(layout.projects().join("demo/db/record.json"), r#"{"format":2}"#).unwrap();
+        fs::write(layout.projects().join("demo/api/record.json"), "{").unwrap();
+        refuse_newer_records(&layout, &registry).unwrap();
+    }
+}

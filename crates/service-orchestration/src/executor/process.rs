@@ -20,7 +20,7 @@ use super::capacity::{Capacity, Place};
 use super::environment::DEFAULT_PATH;
 use super::program::{check_folder, find, redacted, text};
 use super::session::{CommandSession, exit_status};
-use super::unreached::UnreachedInstance;
+use super::unreached::{UnreachedInstance, settled};
 use super::{
     CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionError,
     compose_environment, files,
@@ -289,14 +289,14 @@ impl Executor for ProcessExecutor {
 }
 
 /// A process that a shim supervises.
-struct LocalInstance {
+pub(super) struct LocalInstance {
     supervised: Supervised,
     stop: supervised::StopPolicy,
     _place: Place,
 }
 
 impl LocalInstance {
-    fn new(supervised: Supervised, order: &Order, place: Place) -> Self {
+    pub(super) fn new(supervised: Supervised, order: &Order, place: Place) -> Self {
         Self {
             supervised,
             stop: stop_policy(&order.spec),
@@ -391,27 +391,6 @@ impl Instance for LocalInstance {
                 operation: "send the signal",
                 source: std::io::Error::other(error),
             })
-    }
-}
-
-/// What a former daemon's launch has come to, once that can be told.
-async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
-    let mut told = false;
-    loop {
-        match Supervisor::adopt(&order.run_dir).await {
-            Ok(Adopted::Running(supervised)) => {
-                return Arc::new(LocalInstance::new(supervised, order, place));
-            }
-            // It tells how it ended when it is waited for.
-            Ok(_) => return Arc::new(UnreachedInstance::gone(order)),
-            Err(error @ AdoptError::NoIdentity { .. }) => {
-                if !std::mem::replace(&mut told, true) {
-                    let run_dir = order.run_dir.display();
-                    tracing::error!(%run_dir, error = chain(&error), "cannot tell whether a service runs");
-                }
-            }
-            Err(error) => return Arc::new(UnreachedInstance::new(order, &error)),
-        }
     }
 }
 

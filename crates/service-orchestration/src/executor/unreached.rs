@@ -3,13 +3,15 @@
 //! that it is gone or lets itself be managed after all.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use command_executor::Supervisor;
 use command_executor::supervised::{self, AdoptError, Adopted, Supervised};
 use harness_model::WallTime;
 
-use super::process::{LOOK_AGAIN, ended, stop_policy};
+use super::capacity::Place;
+use super::process::{LOOK_AGAIN, LocalInstance, ended, stop_policy};
 use super::{Instance, Order, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;
@@ -50,6 +52,27 @@ impl UnreachedInstance {
 
     fn refused(&self, operation: &str, error: &(dyn std::error::Error + 'static)) {
         tracing::error!(run_dir = %self.run_dir.display(), operation, error = chain(error), "a service cannot be managed");
+    }
+}
+
+/// What a former daemon's launch has come to, once that can be told.
+pub(super) async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
+    let mut told = false;
+    loop {
+        match Supervisor::adopt(&order.run_dir).await {
+            Ok(Adopted::Running(supervised)) => {
+                return Arc::new(LocalInstance::new(supervised, order, place));
+            }
+            // It tells how it ended when it is waited for.
+            Ok(_) => return Arc::new(UnreachedInstance::gone(order)),
+            Err(error @ AdoptError::NoIdentity { .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    let run_dir = order.run_dir.display();
+                    tracing::error!(%run_dir, error = chain(&error), "cannot tell whether a service runs");
+                }
+            }
+            Err(error) => return Arc::new(UnreachedInstance::new(order, &error)),
+        }
     }
 }
 
