@@ -1,0 +1,171 @@
+//! Certificates against the real daemon: near their end, ended, exposed, of another time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "this is test code, which fails by panicking"
+)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use common::{Sandbox, eventually, proc};
+use harness_wire::tls::TlsDir;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Leaves are renewed 30 days before their end, which is 365 days after they were made.
+const UNTIL_RENEWAL: Duration = Duration::from_secs(335 * 24 * 3600);
+
+const FILE: &str = "version: \"1.0\"\nname: certs\nservices:\n  app:\n    type: process\n    binary: sh\n    \
+                    args: [-c, 'n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.1; done']\n";
+
+fn made(sandbox: &Sandbox, at: SystemTime) -> TlsDir {
+    fs::create_dir_all(sandbox.home()).unwrap();
+    let tls = TlsDir::new(sandbox.home().join("tls"));
+    tls.ensure(at).unwrap();
+    tls
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_daemon_that_starts_renews_what_is_near_its_end_or_over() {
+    for age in [340, 366, 4_000] {
+        let sandbox = Sandbox::with_file("certs_start", FILE);
+        made(&sandbox, SystemTime::now() - age * DAY);
+        sandbox.ok(&["start"]);
+        sandbox.ok(&["daemon", "status"]).says("certificate valid for 36");
+        let ends = sandbox.json(&["daemon", "status"])["certificate_expires_at"].clone();
+        let ends = ends.as_str().expect("an instant is text");
+        assert!(ends.starts_with("20") && ends.ends_with("+00:00"), "{ends}");
+    }
+}
+
+#[test]
+fn a_daemon_that_runs_renews_by_itself_and_clients_go_on() {
+    let sandbox = Sandbox::with_file("certs_running", FILE);
+    let tls = made(
+        &sandbox,
+        SystemTime::now() - UNTIL_RENEWAL + Duration::from_secs(12),
+    );
+    let files = ["server.pem", "client.pem"].map(|name| tls.path().join(name));
+    let before = files.each_ref().map(|file| fs::read(file).unwrap());
+    sandbox.ok(&["start"]);
+    let follower = sandbox.spawn(&["logs", "-f", "app"]);
+    eventually("it follows", || follower.stdout().contains("tick").then_some(()));
+    assert_eq!(
+        files.each_ref().map(|file| fs::read(file).unwrap()),
+        before,
+        "not yet"
+    );
+    // Nobody connects meanwhile: it is the daemon's own clock that counts.
+    eventually("both are renewed", || {
+        let now = files.each_ref().map(|file| fs::read(file).unwrap());
+        now.iter()
+            .zip(&before)
+            .all(|(now, before)| now != before)
+            .then_some(())
+    });
+    sandbox.ok(&["daemon", "status"]).says("certificate valid for 36");
+    let ticks = follower.stdout().matches("tick").count();
+    eventually("the client that was connected is told on", || {
+        (follower.stdout().matches("tick").count() > ticks).then_some(())
+    });
+}
+
+#[test]
+fn a_key_that_others_may_read_is_named_with_the_remedy() {
+    let sandbox = Sandbox::with_file("certs_exposed", FILE);
+    let tls = made(&sandbox, SystemTime::now());
+    for name in ["server.key", "client.key", "ca.key"] {
+        let key = tls.path().join(name);
+        mode(&key, 0o644);
+        let remedy = format!("chmod 600 '{}'", key.display());
+        sandbox.harness(&["start"]).code(1).tells(&remedy);
+        mode(&key, 0o600);
+    }
+    sandbox.ok(&["start"]);
+    let key = tls.path().join("client.key");
+    mode(&key, 0o644);
+    let remedy = format!("chmod 600 '{}'", key.display());
+    sandbox.harness(&["status"]).code(1).tells(&remedy);
+    mode(&key, 0o600);
+}
+
+#[test]
+fn garbage_is_named_and_what_is_missing_or_of_another_key_is_made_anew() {
+    let sandbox = Sandbox::with_file("certs_garbage", FILE);
+    let tls = made(&sandbox, SystemTime::now());
+    for name in ["server.pem", "client.key", "ca.pem"] {
+        let file = tls.path().join(name);
+        let good = fs::read(&file).unwrap();
+        fs::write(&file, "garbage").unwrap();
+        sandbox
+            .harness(&["start"])
+            .code(1)
+            .tells(file.to_str().unwrap())
+            .tells("is damaged")
+            .tells("remove it to have it made anew");
+        fs::write(&file, good).unwrap();
+    }
+    fs::copy(tls.path().join("client.key"), tls.path().join("server.key")).unwrap();
+    fs::remove_file(tls.path().join("client.pem")).unwrap();
+    sandbox.ok(&["start"]);
+    sandbox.ok(&["status"]).says("running");
+}
+
+#[test]
+fn certificates_of_another_time_are_told_with_the_clock() {
+    let sandbox = Sandbox::with_file("certs_clock", FILE);
+    // A day is borne, whichever way the clock went.
+    let tls = made(&sandbox, SystemTime::now() + DAY);
+    fs::rename(tls.path().join("ca.key"), sandbox.root().join("ca.key")).unwrap();
+    sandbox.ok(&["start"]);
+    let (pid, daemon) = (sandbox.pid("app"), sandbox.daemon_pid().unwrap());
+
+    let other = TlsDir::new(sandbox.root().join("other"));
+    fs::create_dir(other.path()).unwrap();
+    fs::copy(sandbox.root().join("ca.key"), other.path().join("ca.key")).unwrap();
+    fs::copy(tls.path().join("ca.pem"), other.path().join("ca.pem")).unwrap();
+    for (time, words) in [
+        (SystemTime::now() + 5 * DAY, "is not valid yet by the clock"),
+        (SystemTime::now() - 400 * DAY, "has expired by the clock"),
+    ] {
+        let _ = fs::remove_file(other.path().join("client.pem"));
+        other.ensure(time).unwrap();
+        for name in ["client.pem", "client.key"] {
+            fs::copy(other.path().join(name), tls.path().join(name)).unwrap();
+        }
+        sandbox
+            .harness(&["status"])
+            .code(1)
+            .tells("client.pem")
+            .tells(words)
+            .tells("clock of this machine")
+            .tells(&format!("kill {daemon} && harness daemon start"));
+    }
+    // The remedy is one.
+    fs::rename(sandbox.root().join("ca.key"), tls.path().join("ca.key")).unwrap();
+    proc::signal(daemon, rustix::process::Signal::TERM);
+    eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
+    sandbox.ok(&["daemon", "start"]);
+    assert_eq!(sandbox.pid("app"), pid, "services run on");
+
+    sandbox.ok(&["daemon", "stop", "--services"]);
+    fs::remove_dir_all(tls.path()).unwrap();
+    let tls = made(&sandbox, SystemTime::now() + 4 * DAY);
+    fs::remove_file(tls.path().join("ca.key")).unwrap();
+    sandbox
+        .harness(&["start"])
+        .code(1)
+        .tells("is not valid yet: set the clock of this machine right");
+}
