@@ -250,8 +250,9 @@ fn a_deep_and_wide_tree_is_killed() {
 
 #[test]
 fn signals_go_to_one_or_to_all() {
-    let script = "(trap 'echo child' USR1; echo ready; while :; do sleep 0.01; done) & \
-                  trap 'echo main' USR1; while :; do sleep 0.01; done";
+    let script = "trap 'echo main' USR1; \
+                  (trap 'echo child' USR1; echo ready; while :; do sleep 0.01; done) & \
+                  while :; do sleep 0.01; done";
     let mut run = Run::start(&sh(script));
     run.says("ready");
     assert_eq!(
