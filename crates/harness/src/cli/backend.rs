@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
+use futures_lite::{FutureExt, future};
 use harness_wire::message::{DaemonStopRequest, Request};
 
 pub(crate) use harness_config::{LoadError, LoadOptions, Loaded};
@@ -32,6 +33,9 @@ pub(crate) enum StopError {
         /// Why.
         source: std::io::Error,
     },
+    /// It was asked to end and leave services alone, and says nothing.
+    #[error("the daemon has not answered within {}s", ENDING.as_secs())]
+    NoAnswer,
     /// It agreed and is still there.
     #[error("the daemon agreed to stop and still runs after {}s", ENDING.as_secs())]
     StillThere,
@@ -43,7 +47,16 @@ pub(crate) enum StopError {
 /// When it refuses, or does not end.
 pub(crate) async fn stop_daemon(home: &Home, client: &Client, services: bool) -> Result<(), StopError> {
     let request = Request::DaemonStop(DaemonStopRequest { services });
-    match client.request(request).await {
+    let late = async {
+        if services {
+            // They have their own time to end in.
+            future::pending::<()>().await;
+        }
+        Timer::after(ENDING).await;
+        None
+    };
+    let answer = async { Some(client.request(request).await) };
+    match answer.or(late).await.ok_or(StopError::NoAnswer)? {
         // It may be gone before its answer has come through.
         Ok(_) | Err(ClientError::Disconnected(_)) => {}
         Err(error) => return Err(error.into()),

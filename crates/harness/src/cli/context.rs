@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures_lite::FutureExt;
 use harness_model::ProjectName;
 use harness_wire::message::{ProjectSelector, Request, Response};
 
@@ -39,6 +41,27 @@ pub(crate) struct Daemon {
     pub(crate) client: Client,
     /// What it says of itself.
     pub(crate) info: DaemonInfo,
+}
+
+/// How long a daemon may take to answer what needs no work.
+const ANSWER: Duration = Duration::from_secs(30);
+
+impl Daemon {
+    /// Asks what needs no work to be answered.
+    ///
+    /// # Errors
+    /// When the daemon refuses, is lost, or does not answer in time.
+    pub(crate) async fn answer(&self, request: Request) -> Result<Response, CliError> {
+        let answer = async { Ok(self.client.request(request).await?) };
+        let late = async {
+            async_io::Timer::after(ANSWER).await;
+            Err(CliError::NoAnswer {
+                pid: self.info.pid,
+                after: ANSWER,
+            })
+        };
+        answer.or(late).await
+    }
 }
 
 impl Context {
@@ -92,10 +115,10 @@ impl Context {
     /// Asks one thing of the daemon, starting it if need be.
     ///
     /// # Errors
-    /// When there is no way to it, or it refuses.
+    /// When there is no way to it, or it refuses or does not answer.
     pub(crate) async fn ask(&self, request: Request) -> Result<Response, CliError> {
         let session = self.connect(Autostart::Yes).await?;
-        Ok(session.client.request(request).await?)
+        session.answer(request).await
     }
 
     /// Which project a request is about: by `-p`, else by this folder.

@@ -35,6 +35,14 @@ pub(crate) enum CliError {
     /// The daemon could not be stopped.
     #[error(transparent)]
     Stop(#[from] StopError),
+    /// The daemon took a question that needs no work, and has not answered.
+    #[error("the daemon (pid {pid}) has not answered within {}", seconds(*after))]
+    NoAnswer {
+        /// Its process.
+        pid: u32,
+        /// How long it had.
+        after: Duration,
+    },
     /// There is no place for the daemon's home.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -215,6 +223,10 @@ impl CliError {
                 ConnectError::Client { pid, source, .. } => certificate_hint(*pid, source),
                 _ => None,
             },
+            Self::NoAnswer { pid, .. } => Some(format!(
+                "harness daemon status tells whether it is stopped or overloaded; kill -CONT {pid} lets a stopped one \
+                 go on"
+            )),
             Self::Exists { .. } => Some("harness start, or remove it first".to_owned()),
             Self::DaemonNotRunning { .. } => Some(ui.command("start")),
             Self::StopWhat => Some(format!(
@@ -243,6 +255,7 @@ impl CliError {
             Self::Config(_) => "invalid_file".into(),
             Self::Connect(_) => "cannot_connect".into(),
             Self::Client(_) => "connection_lost".into(),
+            Self::NoAnswer { .. } => "no_answer".into(),
             Self::Start(_) | Self::Stop(_) => "daemon_control".into(),
             Self::Home(_) => "home".into(),
             Self::DaemonNotRunning { .. } => "not_running".into(),

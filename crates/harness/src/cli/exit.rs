@@ -70,6 +70,7 @@ impl From<&CliError> for Exit {
             CliError::OutputClosed => Self::Ok,
             CliError::Start(_)
             | CliError::Stop(_)
+            | CliError::NoAnswer { .. }
             | CliError::Home(_)
             | CliError::Output(_)
             | CliError::Io { .. }

@@ -53,7 +53,7 @@ services:
     type: process
     binary: sleep
     args: [1000]
-    startup_timeout: 4
+    startup_timeout: 9
     health_check: {{command: "test -e late-ready", timeout: 1, interval: 1}}
 "#,
         checked_lines = checked.replace(", ", "\n    "),
@@ -123,7 +123,7 @@ fn services_and_their_checks_survive_a_pause_of_the_daemon() {
             );
         }
     }
-    // It had been given 4 seconds, of which the pauses took none.
+    // It had been given 9 seconds, of which the pauses took none.
     sandbox.write("late-ready", "");
     for name in ["http", "tcp", "command", "counter", "late"] {
         sandbox.await_state(name, "running/healthy");

@@ -97,7 +97,7 @@ async fn services_up(session: &Daemon) -> Result<usize, CliError> {
 }
 
 async fn ask(session: &Daemon) -> Result<DaemonStatus, CliError> {
-    match session.client.request(Request::DaemonStatus {}).await? {
+    match session.answer(Request::DaemonStatus {}).await? {
         Response::DaemonStatus(status) => Ok(status),
         _ => Err(CliError::Unexpected {
             verb: "daemon status",
