@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::common::proc;
+use rustix::process::Signal;
+
+use crate::common::{PATIENCE, proc};
 use crate::dice::Dice;
 use crate::witness::{Service, Together, World, kill_daemon};
 
@@ -37,7 +39,12 @@ fn floods_are_whole_after_killed_daemons() {
                     world.kill_amid(&mut dice, &["restart", name], limit);
                 }
                 "follow" => {
-                    world.kill_amid(&mut dice, &["logs", "-f"], limit);
+                    let reader = world.sandbox.spawn(&["logs", "-f"]);
+                    dice.wait(limit);
+                    kill_daemon(&world.sandbox);
+                    // It may have come too late for that daemon, and follow another one.
+                    reader.signal(Signal::KILL);
+                    reader.wait(PATIENCE);
                 }
                 _ => {
                     let name = dice.pick(&NAMES);
