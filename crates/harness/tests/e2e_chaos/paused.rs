@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::clients::descriptors;
 use crate::common::{PATIENCE, Sandbox, eventually, proc};
 
 /// How long the daemon stands still: longer than every timeout of the services.
@@ -101,7 +102,8 @@ fn services_and_their_checks_survive_a_pause_of_the_daemon() {
         let daemon = pause(&sandbox);
         let paused = Instant::now();
         sandbox.write("crash", "");
-        let counted = || sandbox.read("counted").trim().parse::<u64>().unwrap_or(0);
+        // It may be read just as it is written anew.
+        let counted = || eventually("it counts", || sandbox.read("counted").trim().parse::<u64>().ok());
         let count = counted();
         while paused.elapsed() < PAUSE {
             std::thread::sleep(Duration::from_millis(100));
@@ -161,10 +163,15 @@ services:
     sandbox.ok(&["start"]);
     let api = sandbox.pid("api");
     // A command line that is at it already waits, and gets its answer.
+    let daemon = sandbox.daemon_pid().unwrap();
+    let before = descriptors(daemon);
     let waiting = sandbox.spawn(&["wait", "--for", "stopped", "--timeout", "60"]);
     let events = sandbox.spawn(&["events", "-f"]);
     eventually("it listens", || (!events.stdout().is_empty()).then_some(()));
-    let daemon = pause(&sandbox);
+    eventually("both are connected", || {
+        (descriptors(daemon) >= before + 2).then_some(())
+    });
+    pause(&sandbox);
     let asked = [
         &["status"][..],
         &["start"],
