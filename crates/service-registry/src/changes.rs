@@ -17,8 +17,8 @@ use harness_model::{ProjectName, ServiceName, WallTime};
 
 use crate::record::ServiceRecord;
 
-/// How many changes are kept for subscribers that come late or are slow.
-pub const CAPACITY: usize = 10_000;
+/// How many changes are kept for subscribers that come late or are slow; each costs about 1.4 kB.
+pub const CAPACITY: usize = 4096;
 
 /// What kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
