@@ -129,7 +129,12 @@ impl DaemonInfo {
     /// When it is there and cannot be removed.
     pub(crate) fn remove_stale(home: &Home) -> Result<(), DaemonInfoError> {
         let path = home.daemon_json();
-        match std::fs::rename(&path, path.with_extension("json.new")) {
+        let replaced = match std::fs::symlink_metadata(&path) {
+            // Whatever that is, it is not what a daemon left.
+            Ok(there) if there.is_dir() => Err(rustix::io::Errno::ISDIR.into()),
+            _ => std::fs::rename(&path, path.with_extension("json.new")),
+        };
+        match replaced {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DaemonInfoError::Io {
                 operation: "replace",
                 path,

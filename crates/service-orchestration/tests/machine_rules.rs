@@ -501,6 +501,30 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
 }
 
 #[test]
+fn stable_running_is_counted_across_daemons() {
+    let mut bench = Bench::new(&[]);
+    bench.wait(60_000);
+    let always = restarting(plain("1"), RestartMode::Always, None);
+    bench.give(Event::Recover {
+        service: name("api"),
+        definition: always,
+        wanted: true,
+        found: Recovered::Running {
+            generation: 20,
+            digest: SpecDigest::from_text("1"),
+            for_: Duration::from_secs(6),
+            was_ready: true,
+            going: false,
+            restarts: 19,
+        },
+    });
+    // Six seconds before and five now.
+    bench.wait(5000);
+    bench.exited("api", 3);
+    assert_eq!(bench.deeds(), "+api");
+}
+
+#[test]
 fn a_cycle_of_dependencies_is_reported_and_hangs_nothing() {
     let mut bench = Bench::new(&[
         ("a", on(plain("1"), "b", Condition::Started)),

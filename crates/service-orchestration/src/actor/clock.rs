@@ -1,15 +1,18 @@
 //! The machines' clock. It stands still while this process is held (SIGSTOP, a freezer): what a service did in
 //! that time was not heard, so no deadline may pass in it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use command_executor::patience::{PULSE, held_since};
 use harness_model::WallTime;
 
 use crate::machine::Time;
 
+/// What the clock shows at first, so that there are times before: services may run longer than this daemon.
+const PAST: Duration = Duration::from_secs(3600);
+
 pub(super) struct Clock {
-    /// The instant of time zero; put off by every hold.
+    /// The instant at which it showed [`PAST`]; put off by every hold.
     origin: Instant,
 }
 
@@ -21,13 +24,13 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Time {
-        Time(self.origin.elapsed())
+        Time(PAST + self.origin.elapsed())
     }
 
     /// When to wake up for this deadline, or on the way to it to see whether time still passes.
     pub(super) fn wake_for(&self, deadline: Time) -> Instant {
         let now = Instant::now();
-        (self.origin + deadline.0).clamp(now, now + PULSE)
+        (self.origin + deadline.0.saturating_sub(PAST)).clamp(now, now + PULSE)
     }
 
     /// Takes in that it is now, when whoever waits was to wake up at `due`.

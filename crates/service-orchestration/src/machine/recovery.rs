@@ -62,6 +62,8 @@ impl Machine {
                 );
                 up.settled = for_ >= SETTLE;
                 up.was_ready = was_ready && !service.definition.oneshot;
+                // What has no probe was ready all the time; since when a probe is content, its next answer tells.
+                up.stable_since = (up.probing.is_none() && up.was_ready).then_some(launched_at);
                 service.series.streak = if was_ready && for_ >= STABLE { 0 } else { restarts };
                 service.series.window = Some(now.after(service.definition.startup_timeout));
                 let halt = (changed || going || !wanted).then_some(Halt::Asked);
