@@ -73,6 +73,14 @@ pub enum LaunchError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Its program is a script for a program that is not there.
+    #[error("binary {} is a script for {interpreter}, which is not there", script.display())]
+    NoInterpreter {
+        /// The script.
+        script: PathBuf,
+        /// What stands after `#!`.
+        interpreter: String,
+    },
     /// A reference was left in the specification; it should have been resolved before.
     #[error("`{text}` is not resolved")]
     Unresolved {

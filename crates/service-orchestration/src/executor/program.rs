@@ -1,5 +1,6 @@
 //! Finding the program of a service and the folder it runs in.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,10 @@ pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
             path: shown(template, path),
             source,
         },
+        LaunchError::NoInterpreter { script, interpreter } => LaunchError::NoInterpreter {
+            script: shown(template, script),
+            interpreter,
+        },
         LaunchError::NotInPath { path, .. } if template.has_secret() => LaunchError::NotInPath {
             program: template.to_string(),
             path,
@@ -61,6 +66,7 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
                 "it is not executable (chmod +x)",
             )));
         }
+        check_interpreter(&file)?;
         return Ok(file);
     }
     path.split(':')
@@ -73,6 +79,34 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
             program: program.to_owned(),
             path: path.to_owned(),
         })
+}
+
+/// Checks that what a script names after `#!` is there: the system reports it as if the script were missing.
+///
+/// # Errors
+/// When it is not.
+fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
+    let Some(interpreter) = interpreter(program) else {
+        return Ok(());
+    };
+    if Path::new(&interpreter).exists() {
+        return Ok(());
+    }
+    Err(LaunchError::NoInterpreter {
+        script: program.to_owned(),
+        interpreter,
+    })
+}
+
+/// The absolute path after `#!`; `None` for anything else, and for what cannot be read.
+fn interpreter(program: &Path) -> Option<String> {
+    // As much of the line as the kernel looks at.
+    let mut start = Vec::new();
+    let file = std::fs::File::open(program).ok()?;
+    file.take(256).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let word = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?;
+    word.starts_with('/').then(|| word.to_owned())
 }
 
 /// Checks that a folder is there.
@@ -120,6 +154,29 @@ mod tests {
             error.to_string().starts_with("binary /no/such: No such file"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_script_without_its_interpreter_is_told_from_a_missing_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = |text: &str| {
+            let path = folder.path().join("script");
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let error = find("./script", "", script("#! /no/such -x\n").parent().unwrap()).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.ends_with("script is a script for /no/such, which is not there"),
+            "{text}"
+        );
+        for good in ["#!/bin/sh\n", "#!/bin/sh", "", "#!\n", "#!relative\n", "ELF"] {
+            assert!(
+                find("./script", "", script(good).parent().unwrap()).is_ok(),
+                "{good}"
+            );
+        }
     }
 
     #[test]

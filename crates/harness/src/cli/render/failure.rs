@@ -1,6 +1,5 @@
 //! Why something failed, and what follows from it.
 
-use harness_model::ServiceName;
 use harness_wire::message::Failure;
 
 use super::{Style, list};
@@ -33,7 +32,7 @@ pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> S
             &format!("{}  {}", list(&failure.still_up), style.dim(&remedy)),
         );
     }
-    row(&mut out, style, "next", &next(service, ui));
+    row(&mut out, style, "next", &next(failure, ui));
     out
 }
 
@@ -56,9 +55,14 @@ pub(crate) fn named_lines(lines: &[String], style: &Style) -> String {
     out
 }
 
-fn next(service: &ServiceName, ui: &Ui) -> String {
-    let (logs, why) = (format!("logs {service}"), format!("why {service}"));
-    format!("{} · {}", ui.command(&logs), ui.command(&why))
+fn next(failure: &Failure, ui: &Ui) -> String {
+    let service = &failure.service;
+    let why = ui.command(&format!("why {service}"));
+    // What has never run, or not said a word, has no log.
+    if failure.exit.is_none() && failure.last_lines.is_empty() {
+        return why;
+    }
+    format!("{} · {why}", ui.command(&format!("logs {service}")))
 }
 
 fn row(out: &mut String, style: &Style, label: &str, text: &str) {
@@ -68,6 +72,8 @@ fn row(out: &mut String, style: &Style, label: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use harness_model::{ExitStatus, ServiceName};
+
     use super::*;
 
     #[test]
@@ -76,7 +82,7 @@ mod tests {
         let failure = Failure {
             service: name("api"),
             reason: "exited 3 after 0.2s (attempt 3 of 3)".into(),
-            exit: None,
+            exit: Some(ExitStatus::Code(3)),
             last_probe: Some("http localhost:8080/health: connection refused".into()),
             last_lines: vec![
                 "connecting".into(),
@@ -108,6 +114,15 @@ mod tests {
             report(&bare, "failed", &Ui::plain(), &Style::new(false)),
             "✗ api failed: exited 3 after 0.2s (attempt 3 of 3)\n  \
              next        harness logs api · harness why api\n"
+        );
+        let unborn = Failure {
+            reason: "could not be launched".into(),
+            exit: None,
+            ..bare
+        };
+        assert_eq!(
+            report(&unborn, "failed", &Ui::plain(), &Style::new(false)),
+            "✗ api failed: could not be launched\n  next        harness why api\n"
         );
     }
 }
