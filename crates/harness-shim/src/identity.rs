@@ -132,6 +132,15 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
+    /// The process that has this pid now, in the same boot and pid namespace as this one.
+    pub(crate) fn beside(&self, pid: u32) -> io::Result<Self> {
+        Ok(Self {
+            pid,
+            start_time: Stat::read(pid)?.start_time,
+            ..self.clone()
+        })
+    }
+
     /// The process that has this pid now.
     ///
     /// # Errors

@@ -146,10 +146,11 @@ fn introduce(
     {
         complain_of_cgroup(path, &error);
     }
-    let identify = |pid| ProcessId::of(pid).map_err(Failure::at(Step::Identity));
+    let shim = ProcessId::of(std::process::id()).map_err(Failure::at(Step::Identity))?;
+    let main = shim.beside(pid).map_err(Failure::at(Step::Identity))?;
     let identity = Identity {
-        shim: identify(std::process::id())?,
-        main: identify(pid)?,
+        shim,
+        main,
         run_id: spec.run_id.clone(),
         started_at_ns,
     };

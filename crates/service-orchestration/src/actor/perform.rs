@@ -106,6 +106,10 @@ impl Driver {
             // Many files may have to go, which the launch does not wait for; its answer does, so that no later
             // generation is there yet.
             let prune = async {
+                // So few launches have left no more.
+                if generation <= GENERATIONS_KEPT as u64 {
+                    return;
+                }
                 let _turn = folders.acquire().await;
                 unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation)).await;
             };
