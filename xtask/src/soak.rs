@@ -30,12 +30,30 @@ struct Attack {
     long: &'static [(&'static str, &'static str)],
 }
 
-const ATTACKS: [Attack; 4] = [
+const ATTACKS: [Attack; 7] = [
     Attack {
         package: "harness",
         test: "e2e_chaos",
         seed: Some("HARNESS_CHAOS_SEED"),
         long: &[("HARNESS_CHAOS_ROUNDS", "500")],
+    },
+    Attack {
+        package: "harness",
+        test: "e2e_replace",
+        seed: None,
+        long: &[("HARNESS_TEST_ROUNDS", "100")],
+    },
+    Attack {
+        package: "harness",
+        test: "e2e_growth",
+        seed: None,
+        long: &[("HARNESS_SOAK", "10")],
+    },
+    Attack {
+        package: "service-orchestration",
+        test: "simulation_day",
+        seed: None,
+        long: &[("HARNESS_SOAK", "7")],
     },
     Attack {
         package: "service-orchestration",
