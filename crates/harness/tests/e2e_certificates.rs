@@ -169,3 +169,65 @@ fn certificates_of_another_time_are_told_with_the_clock() {
         .code(1)
         .tells("is not valid yet: set the clock of this machine right");
 }
+
+#[test]
+fn an_authority_that_has_expired_is_named_with_the_remedy() {
+    let sandbox = Sandbox::with_file("certs_authority", FILE);
+    // It lives ten years.
+    let long_ago = SystemTime::now() - 4_000 * DAY;
+    let tls = made(&sandbox, long_ago);
+    let (key, away) = (tls.path().join("ca.key"), sandbox.root().join("ca.key"));
+    fs::rename(&key, &away).unwrap();
+    let expired = format!(
+        "{} has expired by the clock of this machine",
+        tls.path().join("ca.pem").display()
+    );
+    let remedy = format!(
+        "{} is not there to make a new one: put it back, or remove the whole folder",
+        key.display()
+    );
+    for args in [&["start"][..], &["daemon", "start"], &["status"]] {
+        sandbox.harness(args).code(1).tells(&expired).tells(&remedy);
+    }
+    let by_hand = sandbox.command(env!("CARGO_BIN_EXE_harness-executor-daemon"), &[]);
+    by_hand
+        .wait(common::PATIENCE)
+        .code(1)
+        .tells(&expired)
+        .tells(&remedy);
+    assert_eq!(sandbox.daemon_pid(), None);
+
+    // One remedy: with its key the authority is made anew.
+    fs::rename(&away, &key).unwrap();
+    sandbox.ok(&["start"]);
+    let (pid, daemon) = (sandbox.pid("app"), sandbox.daemon_pid().unwrap());
+
+    // The old ones come back under a daemon that runs, from a backup say.
+    let old = TlsDir::new(sandbox.root().join("old"));
+    fs::create_dir(old.path()).unwrap();
+    fs::copy(&key, old.path().join("ca.key")).unwrap();
+    old.ensure(long_ago).unwrap();
+    for name in ["ca.pem", "client.pem", "client.key"] {
+        fs::copy(old.path().join(name), tls.path().join(name)).unwrap();
+    }
+    for args in [&["status"][..], &["start"], &["daemon", "stop"]] {
+        sandbox
+            .harness(args)
+            .code(1)
+            .tells("client.pem has expired by the clock of this machine")
+            .tells(&format!("kill {daemon} && harness daemon start"));
+    }
+    proc::signal(daemon, rustix::process::Signal::TERM);
+    eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
+    sandbox.ok(&["daemon", "start"]);
+    assert_eq!(sandbox.pid("app"), pid, "services run on");
+
+    // The other remedy: an authority that never had to do with the first.
+    sandbox.ok(&["daemon", "stop"]);
+    fs::remove_dir_all(tls.path()).unwrap();
+    made(&sandbox, long_ago);
+    fs::remove_file(&key).unwrap();
+    sandbox.harness(&["status"]).code(1).tells(&remedy);
+    fs::remove_dir_all(tls.path()).unwrap();
+    assert_eq!(sandbox.pid("app"), pid, "services run on");
+}

@@ -80,6 +80,19 @@ pub enum TlsError {
         /// The key of the authority, which is not there.
         key: PathBuf,
     },
+    /// A certificate has ended, and no other can be made.
+    #[error(
+        "{} has expired by the clock of this machine, and {} is not there to make a new one: put it back, or remove \
+         the whole folder to begin with a new authority",
+        path.display(),
+        key.display()
+    )]
+    Expired {
+        /// The certificate.
+        path: PathBuf,
+        /// The key of the authority, which is not there.
+        key: PathBuf,
+    },
     /// A certificate could not be issued.
     #[error("cannot issue {}", path.display())]
     Issue {

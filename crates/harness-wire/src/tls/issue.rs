@@ -13,7 +13,7 @@ use rcgen::{
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::TlsError;
+use super::{TlsError, Validity};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Certificates begin this long before they are made, so that a clock set back does not invalidate them.
@@ -159,6 +159,18 @@ impl Facts {
             }
         }
         Ok(facts)
+    }
+
+    /// Whether it is valid at this moment.
+    pub(super) fn validity(&self, now: SystemTime) -> Validity {
+        let now = WallTime::from(now);
+        if now < self.not_before {
+            Validity::NotYet
+        } else if self.not_after <= now {
+            Validity::Expired
+        } else {
+            Validity::Valid
+        }
     }
 
     /// Whether it is valid at this moment and for longer than `left` from then on.

@@ -148,15 +148,7 @@ impl TlsDir {
     /// When it cannot be read.
     pub fn client_validity(&self, now: SystemTime) -> Result<Validity, TlsError> {
         let path = self.file("client.pem");
-        let facts = Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?;
-        let now = WallTime::from(now);
-        Ok(if now < facts.not_before {
-            Validity::NotYet
-        } else if facts.not_after <= now {
-            Validity::Expired
-        } else {
-            Validity::Valid
-        })
+        Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.validity(now))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -180,6 +172,7 @@ impl TlsDir {
             (existing, Some(pem)) => (existing, issue::parse_key(&key_path, &pem)?),
             // Keeping the authority's key elsewhere is legitimate; it is asked for when something must be signed.
             (Some(facts), None) => {
+                usable(&facts, &path, &key_path, now)?;
                 return Ok(Authority {
                     facts,
                     signer: None,
@@ -265,15 +258,12 @@ impl TlsDir {
         if kept.is_some_and(|leaf| leaf.lasts(now, issue::LEAF_RENEWAL)) {
             return Ok(());
         }
+        if let (None, Some(leaf)) = (&authority.signer, kept) {
+            usable(leaf, &path, &authority.key_path, now)?;
+        }
         let issued = match &authority.signer {
             Some(signer) => issue::leaf(&path, role, &key, names, signer, now)
                 .and_then(|pem| files::replace(&path, pem.as_bytes())),
-            None if kept.is_some_and(|leaf| WallTime::from(now) < leaf.not_before) => {
-                return Err(TlsError::NotYetValid {
-                    path,
-                    key: authority.key_path.clone(),
-                });
-            }
             None => Err(TlsError::Missing {
                 path: authority.key_path.clone(),
                 remedy: "put it back, or remove the whole folder to begin with a new authority",
@@ -287,6 +277,16 @@ impl TlsDir {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// A certificate that nothing can replace, for want of the authority's key, must be valid.
+fn usable(certificate: &Facts, path: &Path, key: &Path, now: SystemTime) -> Result<(), TlsError> {
+    let (path, key) = (path.to_owned(), key.to_owned());
+    match certificate.validity(now) {
+        Validity::Valid => Ok(()),
+        Validity::NotYet => Err(TlsError::NotYetValid { path, key }),
+        Validity::Expired => Err(TlsError::Expired { path, key }),
     }
 }
 

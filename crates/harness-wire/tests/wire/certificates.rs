@@ -234,7 +234,15 @@ fn without_the_authoritys_key_all_is_well_until_something_must_be_signed() {
     assert_eq!(overdue.len(), 2, "valid still, and to be renewed: {overdue:?}");
     assert!(overdue[0].error.to_string().contains("ca.key"), "{overdue:?}");
     let error = home.tls.ensure(now + 366 * DAY).unwrap_err();
-    assert!(error.to_string().contains("ca.key"), "{error}");
+    assert!(
+        matches!(&error, TlsError::Expired { path, .. } if path.ends_with("server.pem")),
+        "{error}"
+    );
+    let error = home.tls.ensure(now + 3_700 * DAY).unwrap_err();
+    assert!(
+        matches!(&error, TlsError::Expired { path, key } if path.ends_with("ca.pem") && key.ends_with("ca.key")),
+        "{error}"
+    );
     let error = home.tls.ensure(now - 3 * DAY).unwrap_err();
     assert!(error.to_string().contains("clock"), "{error}");
 }
