@@ -154,6 +154,11 @@ impl Home {
         self.0.join("state")
     }
 
+    /// Damaged stores that a daemon set aside, oldest first, until somebody removes them.
+    pub fn damaged_stores(&self) -> Vec<PathBuf> {
+        service_registry::store::damaged_stores(&self.state())
+    }
+
     /// The daemon's own log.
     pub fn daemon_log(&self) -> PathBuf {
         self.0.join("logs").join("daemon.log")

@@ -31,6 +31,7 @@ pub(super) fn status(context: &Context) -> Answer {
         home: context.home.path().to_owned(),
         started_at: context.info.started_at,
         certificate_expires_at,
+        damaged_stores: context.home.damaged_stores(),
         projects: projects(context),
     }))
 }

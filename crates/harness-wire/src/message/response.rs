@@ -241,6 +241,9 @@ pub struct DaemonStatus {
     pub started_at: WallTime,
     /// When its server certificate ends.
     pub certificate_expires_at: WallTime,
+    /// Damaged stores that were set aside and are there still. An older daemon does not tell.
+    #[serde(default)]
+    pub damaged_stores: Vec<PathBuf>,
     /// Its projects.
     pub projects: Vec<ProjectSummary>,
 }

@@ -56,6 +56,7 @@ pub(crate) fn examine(home: &Home, daemon: &DaemonSeen, port: Option<u16>) -> Ve
     vec![
         versions(daemon),
         folder(home.path(), &machine::folder(home.path())),
+        store(&home.damaged_stores()),
         certificates(home.tls().as_path(), &machine::keys(&home.tls()), WallTime::now()),
         port_check(port, daemon, &machine::port(port)),
         limits(machine::open_files()),
@@ -147,6 +148,24 @@ fn folder(path: &Path, found: &Folder) -> Check {
         ),
         Folder::There { .. } => check(name, Verdict::Ok, format!("{shown}, yours alone"), None),
     }
+}
+
+fn store(damaged: &[PathBuf]) -> Check {
+    let name = "store";
+    if damaged.is_empty() {
+        return check(name, Verdict::Ok, "no damaged one was set aside", None);
+    }
+    let files: Vec<String> = damaged.iter().map(|path| path.display().to_string()).collect();
+    check(
+        name,
+        Verdict::Warn,
+        format!("damaged and set aside: {}", files.join(" ")),
+        Some(
+            "harness status -p PROJECT shows what the run directories told again; start what should run, check \
+             the disk, then remove the file"
+                .to_owned(),
+        ),
+    )
 }
 
 /// How the keys and certificates are.
@@ -384,6 +403,7 @@ mod tests {
                 },
             ),
             folder(Path::new("/h"), &Folder::Missing { makeable: false }),
+            store(&["/h/state.damaged-9".into()]),
             certificates(
                 tls,
                 &keys(&["/h/tls/ca.key"], Ok(WallTime(400 * day))),
@@ -427,6 +447,7 @@ mod tests {
                     writable: true,
                 },
             ),
+            store(&[]),
             certificates(Path::new("/h/tls"), &keys, WallTime(0)),
             certificates(Path::new("/h/tls"), &Keys::Missing, WallTime(0)),
             port_check(9443, &DaemonSeen::Running(info(VERSION)), &held),

@@ -50,10 +50,34 @@ pub(super) fn open_or_set_aside(path: &Path) -> Result<(File, Contents, Option<P
     }
 }
 
+/// What the name of a store that was set aside has after that of the store; the moment follows, in seconds.
+const DAMAGED: &str = ".damaged-";
+
+/// The damaged stores that were set aside beside the one at `path`, oldest first.
+pub fn damaged_stores(path: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Vec::new();
+    };
+    let mut start = name.to_owned();
+    start.push(DAMAGED);
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().starts_with(start.as_encoded_bytes())
+        })
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
 fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let seconds = harness_model::WallTime::now().as_secs();
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".damaged-{seconds}"));
+    name.push(format!("{DAMAGED}{seconds}"));
     let mut to = PathBuf::from(&name);
     let mut count = 1;
     while to.symlink_metadata().is_ok() {

@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use harness_model::{ProjectName, ServiceName};
 
 pub use error::StoreError;
-pub use file::SCHEMA_VERSION;
+pub use file::{SCHEMA_VERSION, damaged_stores};
 
 use crate::record::{ProjectRecord, ServiceRecord};
 use batch::Write;

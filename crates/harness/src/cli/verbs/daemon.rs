@@ -148,6 +148,12 @@ fn words(status: &DaemonStatus, now: WallTime) -> String {
         status.home.display(),
         certificate(status.certificate_expires_at, now),
     );
+    for store in &status.damaged_stores {
+        let store = store.display();
+        out.push_str(&format!(
+            "damaged   {store}, a store that was set aside: what it alone knew is lost (harness doctor)\n"
+        ));
+    }
     for project in &status.projects {
         let (name, source) = (&project.name, project.source.display());
         out.push_str(&format!(
@@ -183,6 +189,7 @@ mod tests {
             home: "/h".into(),
             started_at: WallTime(10 * day),
             certificate_expires_at: WallTime(20 * day),
+            damaged_stores: Vec::new(),
             projects: vec![ProjectSummary {
                 name: ProjectName::new("shop").unwrap(),
                 source: "/src/services.yaml".into(),
@@ -196,5 +203,10 @@ mod tests {
              project   shop: 4 of 5 up  (/src/services.yaml)\n"
         );
         assert!(words(&status, WallTime(21 * day)).contains("has expired"));
+        let status = DaemonStatus {
+            damaged_stores: vec!["/h/state.damaged-9".into()],
+            ..status
+        };
+        assert!(words(&status, WallTime(11 * day)).contains("\ndamaged   /h/state.damaged-9, "));
     }
 }
