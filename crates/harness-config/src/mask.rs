@@ -1,6 +1,7 @@
 //! Which literals of a file must not stand in a diagnostic's source line.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use harness_model::secret::is_secret_name;
 
@@ -22,7 +23,7 @@ pub(crate) fn listed_secrets(tree: &Node) -> BTreeSet<String> {
     }
 }
 
-/// Masks the literal values of secret names, in `NAME: value` and `- NAME=value`. It looks at every map, not only
+/// Masks the literal values of secret names, in `NAME: value` and `- NAME=value`, and who logs in by a URL. It looks at every map, not only
 /// at `env`: a misplaced secret is one too.
 pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<String>) {
     let secret = |name: &str| secrets.contains(name) || (is_secret_name(name) && name != "ssh_key");
@@ -52,8 +53,26 @@ pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<S
                 }
             }
         }
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => {}
+        Kind::String(text) => {
+            for part in url_credentials(&sources.text(tree.span)) {
+                let part = tree.span.part(part.start, part.len());
+                mask_value(sources, tree.span, text, part);
+            }
+        }
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) => {}
     }
+}
+
+/// Where in a text the users and passwords of URLs stand: what is between `://` and `@`.
+pub(crate) fn url_credentials(text: &str) -> Vec<Range<usize>> {
+    let part = |(at, scheme_end): (usize, &str)| {
+        let start = at + scheme_end.len();
+        let rest = &text[start..];
+        let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'".contains(c));
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        Some(start..start + authority.rfind('@')?)
+    };
+    text.match_indices("://").filter_map(part).collect()
 }
 
 /// Masks a value except for the `${NAME` of its variables, which messages point at.

@@ -13,6 +13,7 @@ use serde_saphyr::{
 };
 
 use crate::diagnostics::Finding;
+use crate::mask::url_credentials;
 use crate::source::{Sources, Span};
 
 /// Deepest nesting of maps and lists; the schema needs seven.
@@ -149,7 +150,7 @@ fn byte_span(sources: &Sources, file: usize, location: serde_saphyr::Location) -
     }
 }
 
-/// Masks `NAME: value` and `NAME=value` of secret names by the look of the lines, for a text that has no tree:
+/// Masks who logs in by a URL, and `NAME: value` and `NAME=value` of secret names by the look of the lines, for a text that has no tree:
 /// the rest of the line, and the lines that the value goes on in.
 fn hide_secret_lines(sources: &Sources, file: usize) {
     let source = sources.get(file);
@@ -157,6 +158,9 @@ fn hide_secret_lines(sources: &Sources, file: usize) {
     let mut start = 0;
     // The indentation of the secret whose value goes on.
     let mut open: Option<usize> = None;
+    for part in url_credentials(&source.text) {
+        source.mask(part);
+    }
     for line in source.text.split_inclusive('\n') {
         let end = start + line.trim_end().len();
         if open.is_some_and(|outer| line.trim().is_empty() || indent(line) > outer) {

@@ -118,6 +118,31 @@ services:
 }
 
 #[test]
+fn who_logs_in_by_a_url_is_not_shown() {
+    let text = "\
+services:
+  a:
+    type: process
+    binary: sh
+    args: [\"http://hunter2-a@host/x\", \"say 'db://u:hunter2-${UNDEFINED}-b@host' or c://d/e@f\"]
+    health_check: {http: http://admin:hunter2-c@localhost:80/health}
+  b: {type: process, binary: curl ftp://u:hunter2-d@host, bogus: 1}
+";
+    let rendered = mistakes(&Folder::new(text).options()).render(false);
+    assert!(!rendered.contains("hunter2"), "{rendered}");
+    assert!(rendered.contains("http://•••@host/x"), "{rendered}");
+    assert!(
+        rendered.contains("'db://•••${UNDEFINED}•••@host' or c://d/e@f"),
+        "{rendered}"
+    );
+    assert!(rendered.contains("http://•••@localhost:80/health"), "{rendered}");
+    assert!(rendered.contains("ftp://•••@host"), "{rendered}");
+    let broken = Folder::new("services:\n  a: [http://u:hunter2-e@host\n");
+    let rendered = mistakes(&broken.options()).render(false);
+    assert!(!rendered.contains("hunter2"), "{rendered}");
+}
+
+#[test]
 fn literal_secrets_of_a_file_that_is_not_yaml_are_not_shown() {
     let text = "services:\n  a:\n    env:\n      DB_PASSWORD: hunter2: x\n";
     let rendered = mistakes(&Folder::new(text).options()).render(false);
