@@ -13,6 +13,7 @@ use command_executor::patience::pass;
 use futures_lite::future;
 use rustix::io::Errno;
 
+use super::names;
 use crate::machine::ProbeOutcome;
 
 /// How long an address may stay silent before the next one is tried beside it (RFC 8305, section 5).
@@ -67,7 +68,7 @@ impl HostPort {
                 at(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 at(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             ]),
-            Host::Name(name) => match async_net::resolve((name.as_str(), self.port)).await {
+            Host::Name(name) => match names::resolve(name, self.port).await {
                 Ok(found) if !found.is_empty() => Ok(found),
                 Ok(_) | Err(_) => Err(ConnectError::Unresolved(name.clone())),
             },

@@ -20,6 +20,7 @@ mod connect;
 mod http;
 mod limiter;
 mod log;
+mod names;
 mod tcp;
 
 use std::time::Duration;
