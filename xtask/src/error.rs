@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::env::EnvError;
+
 /// Why a task did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
@@ -21,6 +23,16 @@ pub(crate) enum TaskError {
         command: String,
         /// How it ended.
         status: std::process::ExitStatus,
+    },
+    /// A program that is not shown did not end well.
+    #[error("`{command}` failed ({status}): {said}")]
+    Refused {
+        /// Its words.
+        command: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said on stderr.
+        said: String,
     },
     /// A file or folder could not be used.
     #[error("cannot {operation} {}: {source}", path.display())]
@@ -46,6 +58,9 @@ pub(crate) enum TaskError {
     /// A figure could not be measured.
     #[error("{0}")]
     Bench(String),
+    /// The surroundings of the container tests could not be had.
+    #[error(transparent)]
+    Env(#[from] EnvError),
     /// Some steps failed; each has told why already.
     #[error("failed: {0}")]
     Steps(String),

@@ -1,4 +1,4 @@
-//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | bench | soak | generate`.
+//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | bench | soak | env | generate`.
 //!
 //! They only run other programs: cargo, the package manager, the `harness` that was just built. No crate of the
 //! workspace is a dependency, so that the tasks start fast and work while the workspace does not compile.
@@ -11,6 +11,7 @@
 
 mod bench;
 mod ci;
+mod env;
 mod error;
 mod generate;
 mod leftovers;
@@ -50,6 +51,11 @@ enum Task {
     Bench(bench::Options),
     /// Play the long variants of the tests that attack, with new seeds each round, until the time is over
     Soak(soak::Options),
+    /// The Docker engine and the images that the tests of containers use
+    Env {
+        #[command(subcommand)]
+        action: env::Action,
+    },
     /// Write the generated files of docs/
     Generate {
         /// Change nothing; fail if one is stale
@@ -68,6 +74,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::Env { action } => env::run(&action),
         Task::Generate { check } => generate::run(check),
     };
     ended(done)

@@ -72,6 +72,49 @@ impl Program {
         self.succeeded(status)
     }
 
+    /// Takes everything out of its environment but PATH.
+    pub(crate) fn only_path(mut self) -> Self {
+        self.command.env_clear();
+        self.env("PATH", std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// Sets the folder that it runs in.
+    pub(crate) fn directory(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// What it says, without a word to the developer beside its errors. It must end with 0.
+    pub(crate) fn output(mut self) -> Result<String, TaskError> {
+        let done = self
+            .command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(spawn_error(&self.words))?;
+        if done.status.success() {
+            return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+        }
+        Err(TaskError::Refused {
+            command: self.words,
+            status: done.status,
+            said: String::from_utf8_lossy(&done.stderr).trim().to_owned(),
+        })
+    }
+
+    /// Runs it without a word; it must end with 0.
+    pub(crate) fn run_quietly(self) -> Result<(), TaskError> {
+        self.output().map(drop)
+    }
+
+    /// Lets nothing of it reach this terminal: what it says goes to a file.
+    pub(crate) fn logged(mut self, log: &Path) -> Result<(), TaskError> {
+        let file = File::create(log).map_err(TaskError::file("create", log))?;
+        let both = file.try_clone().map_err(TaskError::file("open", log))?;
+        let command = self.command.stdin(Stdio::null()).stdout(file).stderr(both);
+        let status = command.status().map_err(spawn_error(&self.words))?;
+        self.succeeded(status)
+    }
+
     /// Runs it without a word; whether it ended with 0.
     pub(crate) fn succeeds(mut self) -> bool {
         let quiet = self

@@ -2,15 +2,54 @@
 
 use std::path::Path;
 
+use crate::env::ForTests;
 use crate::error::TaskError;
 use crate::program::Program;
 use crate::session::Session;
 use crate::{leftovers, requirements};
 
+/// Turns on the tests that need a Docker engine.
+const FEATURE: &str = "docker-tests";
+
 /// Sees to what the tests need, builds and runs them, and looks for what they left running.
 pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
     requirements::meet()?;
-    let everything = ["--workspace".to_owned()];
+    let containers = if wants_containers(args) {
+        containers()?
+    } else {
+        None
+    };
+    let ran = run_with(args, containers.as_ref());
+    let ended = containers.map_or(Ok(()), ForTests::end);
+    ran.and(ended.map_err(TaskError::from))
+}
+
+/// Whether the tests of containers are among these: by default, and when their feature is asked for.
+fn wants_containers(args: &[String]) -> bool {
+    args.is_empty() || args.iter().any(|word| word.contains(FEATURE))
+}
+
+/// An engine for the tests; none where there can be none.
+fn containers() -> Result<Option<ForTests>, TaskError> {
+    match ForTests::begin() {
+        Ok(engine) => Ok(Some(engine)),
+        Err(error) if error.is_impossible() => {
+            eprintln!("the tests of containers are left out: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskError> {
+    let everything = match containers {
+        Some(_) => vec![
+            "--workspace".to_owned(),
+            "--features".to_owned(),
+            FEATURE.to_owned(),
+        ],
+        None => vec!["--workspace".to_owned()],
+    };
     let which = if args.is_empty() { &everything } else { args };
     // First alone: the tests' deadlines should not have to reckon with a compiler.
     let (for_cargo, _) = which.split_at(which.iter().position(|word| word == "--").unwrap_or(which.len()));
@@ -19,7 +58,14 @@ pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
         .args(for_cargo)
         .run()?;
     let session = Session::begin()?;
-    let tests = Program::cargo()
+    let mut tests = Program::cargo();
+    if let Some(containers) = containers {
+        tests = tests.env("DOCKER_HOST", containers.host());
+        if let Some(own) = containers.own() {
+            tests = tests.env("HARNESS_TEST_DOCKER_RUN", own);
+        }
+    }
+    let tests = tests
         .args(["test", "--no-fail-fast"])
         .args(which)
         .env("HARNESS_TEST_LOGS", session.logs())
@@ -27,9 +73,12 @@ pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
         .env("HARNESS_HOME", session.temporary().join("home"))
         .env("TMPDIR", session.temporary())
         .run_recorded(&session.tests_log());
+    if let Some(containers) = containers {
+        containers.keep_log(&session.logs().join("docker"));
+    }
     let left = leftovers::check(session.temporary());
     println!("{}", summary(&session.tests_log()));
-    println!("logs: test-activity/logs/current/ (tests.log, harness.log, services/)");
+    println!("logs: test-activity/logs/current/ (tests.log, harness.log, services/, docker/)");
     tests.and(left).and_then(|()| session.end())
 }
 

@@ -1,0 +1,212 @@
+//! The engine of the tests: found, started and ended.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::before::Before;
+use super::docker::Docker;
+use super::error::EnvError;
+use super::firewall::Firewall;
+use super::places::Places;
+use super::{packages, storage, sweep};
+use crate::error::TaskError;
+use crate::program::Program;
+
+/// How long an engine may take to answer. One that had many containers when it was killed looks at each.
+const START: Duration = Duration::from_secs(90);
+
+/// How long it may take to end, when nothing runs on it any more.
+const END: Duration = Duration::from_secs(30);
+
+/// Where Docker's own service listens.
+const USUAL: &str = "unix:///var/run/docker.sock";
+
+/// An engine that answers.
+pub(crate) struct Engine {
+    /// The way to it.
+    pub(crate) docker: Docker,
+    /// Whether it was started by this task, now or earlier.
+    pub(crate) ours: bool,
+    /// Its version.
+    pub(crate) version: String,
+}
+
+/// The engine that tests would use: the one that `DOCKER_HOST` names, the one that was started for them, or the
+/// machine's.
+pub(crate) fn find(places: &Places) -> Option<Engine> {
+    let named = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    let own = places.host();
+    let candidates = [named, Some(own.clone()), Some(USUAL.to_owned())];
+    candidates
+        .into_iter()
+        .flatten()
+        .find_map(|host| answering(&host, host == own))
+}
+
+fn answering(host: &str, ours: bool) -> Option<Engine> {
+    // Asking where there is no socket only costs time.
+    if host
+        .strip_prefix("unix://")
+        .is_some_and(|path| !Path::new(path).exists())
+    {
+        return None;
+    }
+    let docker = Docker::at(host);
+    let version = docker.version()?;
+    Some(Engine {
+        docker,
+        ours,
+        version,
+    })
+}
+
+/// Starts an engine of the tests' own.
+///
+/// # Errors
+/// When that cannot be here, or it does not come up.
+pub(crate) fn start(places: &Places) -> Result<Engine, EnvError> {
+    packages::engine()?;
+    places.make_run()?;
+    let firewall = Firewall::probe();
+    Before::record(places, firewall)?;
+    let driver = storage::probe(places)?;
+    // One that was killed leaves its number, which another process may have by now.
+    if alive(places).is_none() {
+        let _ = fs::remove_file(places.run("docker.pid"));
+    }
+    // The machine's own settings are not for this one.
+    let settings = places.run("daemon.json");
+    fs::write(&settings, "{}").map_err(TaskError::file("write", &settings))?;
+    eprintln!("starting dockerd at {} (storage: {driver})", places.host());
+    dockerd(places, firewall, driver, &settings)?.logged(&places.run("dockerd.log"))?;
+    wait_until_it_answers(places)
+}
+
+/// The command line of the engine.
+fn dockerd(places: &Places, firewall: Firewall, driver: &str, settings: &Path) -> Result<Program, EnvError> {
+    let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+    // It outlives whoever starts it, and should not look like a part of them.
+    let mut command = Program::new("setsid")
+        .only_path()
+        .args(["--fork", "dockerd"])
+        .args([
+            flag("config-file", settings),
+            format!("--host={}", places.host()),
+            flag("pidfile", &places.run("docker.pid")),
+            flag("exec-root", &places.run("exec")),
+            flag("data-root", &places.cached("engine")),
+            format!("--storage-driver={driver}"),
+            // Found again by it, also when the engine was killed; systemd may not be there to make groups.
+            "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
+            flag("cgroup-parent", &places.cgroup()),
+            // Where the machine's containerd is used, apart from what else it runs.
+            "--containerd-namespace=harness-test".to_owned(),
+            "--containerd-plugins-namespace=harness-test-plugins".to_owned(),
+        ]);
+    match firewall {
+        Firewall::Default => {}
+        Firewall::Legacy => command = command.env("PATH", path_with_legacy(places)?),
+        Firewall::None => command = command.args(["--iptables=false", "--ip-masq=false"]),
+    }
+    Ok(command.directory("/"))
+}
+
+/// PATH with a folder before it in which `iptables` is the one that works.
+fn path_with_legacy(places: &Places) -> Result<std::ffi::OsString, EnvError> {
+    let folder = places.run("bin");
+    fs::create_dir_all(&folder).map_err(TaskError::file("create", &folder))?;
+    for name in ["iptables", "ip6tables"] {
+        let link = folder.join(name);
+        let _ = fs::remove_file(&link);
+        symlink(format!("/usr/sbin/{name}-legacy"), &link).map_err(TaskError::file("create", link))?;
+    }
+    let mut path = folder.into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    Ok(path)
+}
+
+fn wait_until_it_answers(places: &Places) -> Result<Engine, EnvError> {
+    let log = places.run("dockerd.log");
+    let begun = Instant::now();
+    // Before the pid file is there, it is not known whether it lives.
+    let mut pid = None;
+    while begun.elapsed() < START {
+        if let Some(engine) = answering(&places.host(), true) {
+            return Ok(engine);
+        }
+        let now = alive(places);
+        if now.is_none() && (pid.is_some() || begun.elapsed() > END) {
+            let last = sweep::last_lines(&log);
+            return Err(EnvError::EngineEnded { log, last });
+        }
+        pid = now;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(slow(places, pid, "answer", START))
+}
+
+/// The engine that was started for the tests, if it lives.
+pub(crate) fn alive(places: &Places) -> Option<Pid> {
+    let pid = fs::read_to_string(places.run("docker.pid")).ok()?;
+    let pid = Pid::from_raw(pid.trim().parse().ok()?)?;
+    let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    let own = places.host();
+    let is_ours = String::from_utf8_lossy(&words).contains(&own);
+    (is_ours && test_kill_process(pid).is_ok()).then_some(pid)
+}
+
+/// Ends the engine that was started for the tests, with everything on it, and puts the machine back.
+///
+/// # Errors
+/// When it does not end.
+pub(crate) fn end(places: &Places) -> Result<(), EnvError> {
+    // One that was killed is started again: it knows which networks and mounts are its own.
+    let engine = match answering(&places.host(), true) {
+        Some(engine) => Ok(engine),
+        None if alive(places).is_some() => wait_until_it_answers(places),
+        None => start(places),
+    };
+    match engine {
+        Ok(engine) => engine.docker.clear(true)?,
+        Err(error) => eprintln!("ending it without its help: {error}"),
+    }
+    if let Some(pid) = alive(places) {
+        terminate(places, pid)?;
+    }
+    sweep::everything(places)?;
+    // Another engine that came up meanwhile needs the chains and the bridge, which have the same names.
+    if let Some(before) = Before::of(places).filter(|_| answering(USUAL, false).is_none()) {
+        before.put_back(Firewall::probe());
+    }
+    fs::remove_dir_all(&places.run).map_err(TaskError::file("remove", &places.run))?;
+    Ok(())
+}
+
+fn terminate(places: &Places, pid: Pid) -> Result<(), EnvError> {
+    for (signal, patience) in [(Signal::TERM, END), (Signal::KILL, Duration::from_secs(5))] {
+        // Gone by now is as good.
+        let _ = kill_process(pid, signal);
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if alive(places).is_none() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Err(slow(places, Some(pid), "end", END))
+}
+
+fn slow(places: &Places, pid: Option<Pid>, what: &'static str, patience: Duration) -> EnvError {
+    EnvError::EngineSlow {
+        pid: pid.map_or(0, |pid| pid.as_raw_nonzero().get()),
+        what,
+        seconds: patience.as_secs(),
+        log: places.run("dockerd.log"),
+    }
+}

@@ -1,0 +1,335 @@
+//! The images of the tests: made of what `docker-test-env/` holds and of Debian's packages, without a registry, and
+//! made again only when that has changed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::docker::{Docker, LABEL};
+use super::error::EnvError;
+use super::places::Places;
+use super::{packages, sources, sweep};
+use crate::error::TaskError;
+use crate::program::Program;
+use crate::root;
+
+/// The image that the others are built on.
+const BASE: &str = "harness-test/base";
+
+/// The others: their names, and their folders in `docker-test-env/images`.
+const BUILT: [(&str, &str); 4] = [
+    ("harness-test/http", "http"),
+    ("harness-test/program", "program"),
+    ("harness-test/postgres", "postgres"),
+    ("harness-test-node", "node"),
+];
+
+/// What holds an image's digest, as a label of it.
+const DIGEST: &str = "harness-test.digest";
+
+/// What nobody reads in a test.
+const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
+
+/// Names of all images.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    std::iter::once(BASE).chain(BUILT.iter().map(|(name, _)| *name))
+}
+
+/// Builds the images that the engine does not have as they should be.
+pub(crate) fn provide(docker: &Docker, places: &Places) -> Result<(), EnvError> {
+    let suite = suite();
+    let packages = base_packages()?;
+    let base = base_digest(&suite, &packages);
+    if digest_in(docker, BASE).as_deref() != Some(&base) {
+        import_base(docker, places, &suite, &packages, &base)?;
+    }
+    for (name, folder) in BUILT {
+        let folder = root().join("docker-test-env/images").join(folder);
+        let digest = digest_of(&base, &folder)?;
+        if digest_in(docker, name).as_deref() != Some(&digest) {
+            build(docker, places, name, &folder, &digest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the images.
+pub(crate) fn remove(docker: &Docker) -> Result<(), EnvError> {
+    let labelled = format!("label={DIGEST}");
+    let mut found = docker.lines(&["image", "ls", "--quiet", "--filter", &labelled])?;
+    found.sort();
+    found.dedup();
+    if !found.is_empty() {
+        docker
+            .program(&["image", "rm", "--force"])
+            .args(found)
+            .run_quietly()?;
+    }
+    Ok(())
+}
+
+/// Name and size of those that are there.
+pub(crate) fn sizes(docker: &Docker) -> Result<Vec<String>, EnvError> {
+    let labelled = format!("label={DIGEST}");
+    docker.lines(&[
+        "image",
+        "ls",
+        "--filter",
+        &labelled,
+        "--format",
+        "{{.Repository}} {{.Size}}",
+    ])
+}
+
+fn digest_in(docker: &Docker, image: &str) -> Option<String> {
+    let format = format!("{{{{index .Config.Labels \"{DIGEST}\"}}}}");
+    let answer = docker
+        .program(&["image", "inspect", "--format", &format, image])
+        .output()
+        .ok()?;
+    Some(answer.trim().to_owned())
+}
+
+fn import_base(
+    docker: &Docker,
+    places: &Places,
+    suite: &str,
+    packages: &[String],
+    digest: &str,
+) -> Result<(), EnvError> {
+    let tar = places.cached(&format!("base-{digest}.tar"));
+    if !tar.exists() {
+        make_root(places, suite, packages, &tar)?;
+    }
+    let changes = [
+        "CMD [\"sh\"]".to_owned(),
+        format!("LABEL {DIGEST}={digest} {LABEL}=image"),
+    ];
+    let import = docker.program(&["import"]);
+    let import = import.args(changes.iter().flat_map(|change| ["--change", change.as_str()]));
+    Ok(import.args([tar.as_os_str(), BASE.as_ref()]).run_quietly()?)
+}
+
+/// Makes the root of a minimal Debian of the release that runs here.
+fn make_root(places: &Places, suite: &str, chosen: &[String], tar: &Path) -> Result<(), EnvError> {
+    packages::images()?;
+    for old in fs::read_dir(&places.cache).into_iter().flatten().flatten() {
+        if old.file_name().to_string_lossy().starts_with("base-") {
+            // Of other packages; one that stays only takes room.
+            let _ = fs::remove_file(old.path());
+        }
+    }
+    let source = sources::of_release(Path::new("/etc/apt"), suite);
+    let source = source.ok_or_else(|| EnvError::NoSource {
+        suite: suite.to_owned(),
+    })?;
+    let sources = write(places, "sources.list", &format!("{source}\n"))?;
+    let settings = write(places, "apt.conf", &apt_settings())?;
+    let partial = places.cached("partial.tar");
+    let command = Program::new("mmdebstrap").args(["--variant=apt", "--dpkgopt=force-unsafe-io"]);
+    let command = command
+        .args(LEFT_OUT.map(|pattern| format!("--dpkgopt=path-exclude={pattern}")))
+        .args([
+            format!("--aptopt={}", settings.display()),
+            format!("--include={}", chosen.join(",")),
+        ])
+        .args([suite.as_ref(), partial.as_os_str(), sources.as_os_str()]);
+    step(
+        places,
+        "make the root of the base image",
+        "mmdebstrap.log",
+        command,
+    )?;
+    Ok(fs::rename(&partial, tar).map_err(TaskError::file("rename", partial))?)
+}
+
+fn build(docker: &Docker, places: &Places, name: &str, folder: &Path, digest: &str) -> Result<(), EnvError> {
+    let label = format!("{DIGEST}={digest}");
+    // The host's network: the packages come the way they come to the host.
+    let command = docker.program(&[
+        "build",
+        "--network=host",
+        "--force-rm",
+        "--label",
+        &label,
+        "--tag",
+        name,
+    ]);
+    let command = command
+        .args(["--label", &format!("{LABEL}=image")])
+        .args([folder]);
+    let log = format!("build-{}.log", name.replace('/', "-"));
+    step(places, &format!("build {name}"), &log, command)?;
+    let labelled = format!("label={DIGEST}");
+    // The one that had the name before.
+    docker
+        .program(&["image", "prune", "--force", "--filter", &labelled])
+        .run_quietly()?;
+    Ok(())
+}
+
+/// Runs what takes long, with what it says in a file.
+fn step(places: &Places, what: &str, log: &str, command: Program) -> Result<(), EnvError> {
+    eprintln!("going to {what}");
+    let log = places.cached(log);
+    command.logged(&log).map_err(|error| match error {
+        TaskError::Failed { .. } => {
+            let last = sweep::last_lines(&log);
+            EnvError::Step {
+                what: what.to_owned(),
+                log,
+                last,
+            }
+        }
+        other => other.into(),
+    })
+}
+
+/// How this machine's apt gets at its sources, for mmdebstrap and the image.
+fn apt_settings() -> String {
+    let dump = Program::new("apt-config")
+        .args(["dump"])
+        .output()
+        .unwrap_or_default();
+    let kept = [
+        "Acquire::http::Proxy",
+        "Acquire::https::Proxy",
+        "Acquire::Check-Date",
+        "Acquire::Check-Valid-Until",
+    ];
+    let lines = dump
+        .lines()
+        .filter(|line| kept.iter().any(|name| line.starts_with(name)));
+    let lines: String = lines.map(|line| format!("{line}\n")).collect();
+    format!("{lines}Acquire::Languages \"none\";\n")
+}
+
+fn write(places: &Places, name: &str, text: &str) -> Result<PathBuf, EnvError> {
+    let path = places.cached(name);
+    fs::write(&path, text).map_err(TaskError::file("write", &path))?;
+    Ok(path)
+}
+
+/// The release that runs here.
+fn suite() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    name.unwrap_or("stable").trim_matches('"').to_owned()
+}
+
+fn base_packages() -> Result<Vec<String>, EnvError> {
+    let path = root().join("docker-test-env/base/packages");
+    let text = fs::read_to_string(&path).map_err(TaskError::file("read", path))?;
+    Ok(packages_in(&text))
+}
+
+/// A name a line, and remarks after `#`.
+fn packages_in(text: &str) -> Vec<String> {
+    let names = text
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn base_digest(suite: &str, packages: &[String]) -> String {
+    let mut sum = Sha256::new();
+    for part in [
+        &[suite.to_owned(), std::env::consts::ARCH.to_owned()],
+        packages,
+        &LEFT_OUT.map(str::to_owned),
+    ]
+    .concat()
+    {
+        put(&mut sum, part.as_bytes());
+    }
+    short(sum)
+}
+
+/// The digest of what an image is made of: the base, and the names, contents and modes of the files in its folder.
+fn digest_of(base: &str, folder: &Path) -> Result<String, EnvError> {
+    let mut sum = Sha256::new();
+    put(&mut sum, base.as_bytes());
+    let entries = fs::read_dir(folder).map_err(TaskError::file("read", folder))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for file in files {
+        let content = fs::read(&file).map_err(TaskError::file("read", &file))?;
+        let mode = fs::metadata(&file)
+            .map_err(TaskError::file("read", &file))?
+            .permissions()
+            .mode();
+        put(&mut sum, file.file_name().unwrap_or_default().as_encoded_bytes());
+        put(&mut sum, if mode & 0o100 == 0 { b"plain" } else { b"program" });
+        put(&mut sum, &content);
+    }
+    Ok(short(sum))
+}
+
+/// With its length, so that what moves from one part to the next changes the sum.
+fn put(sum: &mut Sha256, part: &[u8]) {
+    sum.update(part.len().to_le_bytes());
+    sum.update(part);
+}
+
+fn short(sum: Sha256) -> String {
+    sum.finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_and_empty_lines_are_no_packages() {
+        assert_eq!(
+            packages_in("# all\nbusybox\n\n  netbase # names\n"),
+            ["busybox", "netbase"]
+        );
+    }
+
+    #[test]
+    fn the_digest_changes_with_all_that_an_image_is_made_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("Dockerfile");
+        fs::write(&file, "FROM x\n").unwrap();
+        let first = digest_of("base", folder.path()).unwrap();
+        assert_eq!(digest_of("base", folder.path()).unwrap(), first);
+        let mut seen = vec![first, digest_of("other", folder.path()).unwrap()];
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        seen.push(digest_of("base", folder.path()).unwrap());
+        fs::write(&file, "FROM y\n").unwrap();
+        seen.push(digest_of("base", folder.path()).unwrap());
+        fs::write(folder.path().join("entrypoint"), "").unwrap();
+        seen.push(digest_of("base", folder.path()).unwrap());
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
+    }
+
+    #[test]
+    fn every_folder_of_images_is_built_on_the_base_and_nothing_else_is_there() {
+        let images = root().join("docker-test-env/images");
+        let entries = fs::read_dir(&images).unwrap();
+        let mut there: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        there.sort();
+        let mut known: Vec<&str> = BUILT.iter().map(|(_, folder)| *folder).collect();
+        known.sort_unstable();
+        assert_eq!(there, known);
+        for folder in known {
+            let text = fs::read_to_string(images.join(folder).join("Dockerfile")).unwrap();
+            assert!(text.contains(&format!("FROM {BASE}\n")), "{folder}");
+        }
+    }
+}

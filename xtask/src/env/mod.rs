@@ -1,0 +1,236 @@
+//! `env`: a Docker engine and images for the tests of containers, where there is none and no registry can be
+//! reached. `docker-test-env/README.md` says how it looks from outside.
+//!
+//! ```text
+//! up:   lock -> an engine that answers, or packages -> dockerd -> it answers -> images that are missing or stale
+//! down: lock -> nobody's tests use it -> remove what is on it -> end it if it is ours -> the machine as before
+//! ```
+
+mod before;
+mod docker;
+mod engine;
+mod error;
+mod firewall;
+mod images;
+mod lock;
+mod packages;
+mod places;
+mod sources;
+mod storage;
+mod sweep;
+
+use std::fs;
+use std::path::Path;
+
+use clap::Subcommand;
+
+use self::engine::Engine;
+pub(crate) use self::error::EnvError;
+use self::firewall::Firewall;
+use self::lock::{Changing, Using};
+use self::places::Places;
+use crate::error::TaskError;
+use crate::program::Program;
+use crate::root;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Start an engine if none answers, and build the images that it lacks
+    Up,
+    /// Remove what tests left on the engine, and end it if `up` or the tests started it
+    Down {
+        /// Remove the images and what was cached to build them, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say what runs, where, and which images there are
+    Status,
+}
+
+/// Does it.
+///
+/// # Errors
+/// When it cannot be done.
+pub(crate) fn run(action: &Action) -> Result<(), TaskError> {
+    let places = Places::here();
+    match action {
+        Action::Up => by_hand(&places)?,
+        Action::Down { all } => down(&places, *all)?,
+        Action::Status => status(&places)?,
+    }
+    Ok(())
+}
+
+fn by_hand(places: &Places) -> Result<(), EnvError> {
+    let changing = Changing::begin(places)?;
+    let engine = up(places)?;
+    if engine.ours {
+        keep(places)?;
+    }
+    drop(changing);
+    println!("Docker {} at {}", engine.version, engine.docker.host());
+    println!("  export DOCKER_HOST={}", engine.docker.host());
+    Ok(())
+}
+
+/// An engine that answers, and that has the images.
+fn up(places: &Places) -> Result<Engine, EnvError> {
+    let engine = match engine::find(places) {
+        Some(engine) => engine,
+        None => engine::start(places)?,
+    };
+    images::provide(&engine.docker, places)?;
+    Ok(engine)
+}
+
+/// Has tests leave the engine running when they end.
+fn keep(places: &Places) -> Result<(), EnvError> {
+    let path = places.run("kept");
+    Ok(fs::write(&path, "").map_err(TaskError::file("write", path))?)
+}
+
+fn down(places: &Places, all: bool) -> Result<(), EnvError> {
+    let changing = Changing::begin(places)?;
+    if lock::in_use(places, &changing)? {
+        return Err(EnvError::InUse);
+    }
+    let foreign = engine::find(places).filter(|engine| !engine.ours);
+    if let Some(foreign) = &foreign {
+        foreign.docker.clear(false)?;
+        if all {
+            images::remove(&foreign.docker)?;
+        }
+        println!("{} was not started from here and runs on", foreign.docker.host());
+    }
+    if places.run.exists() {
+        engine::end(places)?;
+        println!("ended the engine at {}", places.host());
+    } else if foreign.is_none() {
+        println!("no engine runs");
+    }
+    if all {
+        fs::remove_dir_all(&places.cache).map_err(TaskError::file("remove", &places.cache))?;
+        println!("removed {}", places.cache.display());
+    }
+    drop(changing);
+    Ok(())
+}
+
+fn status(places: &Places) -> Result<(), EnvError> {
+    match engine::find(places) {
+        Some(engine) => {
+            let whose = if engine.ours {
+                "started from here"
+            } else {
+                "not started from here"
+            };
+            println!(
+                "engine   Docker {} at {}, {whose}",
+                engine.version,
+                engine.docker.host()
+            );
+            let driver = engine
+                .docker
+                .lines(&["info", "--format", "{{.Driver}}"])?
+                .concat();
+            println!(
+                "storage  {driver}{}",
+                if driver == "vfs" {
+                    ": slow, overlayfs does not work here"
+                } else {
+                    ""
+                }
+            );
+            if engine.ours && Firewall::probe() == Firewall::None {
+                println!(
+                    "network  no iptables here: containers reach each other and the host, and nothing beyond it"
+                );
+            }
+            let running = engine.docker.lines(&["ps", "--quiet"])?.len();
+            let present = engine.docker.lines(&["ps", "--quiet", "--all"])?.len();
+            println!("running  {running} of {present} containers");
+            let there = images::sizes(&engine.docker)?;
+            for name in images::names() {
+                let size = there
+                    .iter()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+                println!(
+                    "image    {name} {}",
+                    size.unwrap_or("missing: cargo xtask env up")
+                );
+            }
+        }
+        None => println!("engine   none answers: cargo xtask env up"),
+    }
+    println!("cache    {}", places.cache.display());
+    Ok(())
+}
+
+/// The engine while tests use it.
+pub(crate) struct ForTests {
+    places: Places,
+    engine: Engine,
+    using: Using,
+}
+
+impl ForTests {
+    /// Brings it up, and tries whether containers reach what they should.
+    ///
+    /// # Errors
+    /// When there can be none here, or it does not work.
+    pub(crate) fn begin() -> Result<Self, EnvError> {
+        let places = Places::here();
+        let changing = Changing::begin(&places)?;
+        let engine = up(&places)?;
+        let using = Using::begin(&places, &changing)?;
+        drop(changing);
+        let tests = Self {
+            places,
+            engine,
+            using,
+        };
+        let smoke = Program::new(root().join("docker-test-env/smoke-test")).env("DOCKER_HOST", tests.host());
+        match smoke.run() {
+            Ok(()) => Ok(tests),
+            Err(error) => {
+                tests.end()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// `DOCKER_HOST` for the tests.
+    pub(crate) fn host(&self) -> &str {
+        self.engine.docker.host()
+    }
+
+    /// The folder of the engine that tests may kill and start again, if it is theirs.
+    pub(crate) fn own(&self) -> Option<&Path> {
+        self.engine.ours.then_some(&*self.places.run)
+    }
+
+    /// Puts the log of an engine of the tests' own into a folder.
+    pub(crate) fn keep_log(&self, folder: &Path) {
+        if self.engine.ours {
+            // A log is no reason to fail tests that passed.
+            let _ = fs::copy(self.places.run("dockerd.log"), folder.join("dockerd.log"));
+        }
+    }
+
+    /// Ends the engine, unless it was there before or somebody else's tests use it.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub(crate) fn end(self) -> Result<(), EnvError> {
+        let changing = Changing::begin(&self.places)?;
+        self.using.end();
+        if !self.engine.ours {
+            return self.engine.docker.clear(false);
+        }
+        if self.places.run("kept").exists() || lock::in_use(&self.places, &changing)? {
+            return Ok(());
+        }
+        engine::end(&self.places)
+    }
+}

@@ -1,0 +1,130 @@
+//! What an engine that did not end well leaves: processes, mounts, control groups.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::error::EnvError;
+use super::places::Places;
+use crate::program::Program;
+
+/// The programs of an engine, as the kernel has their names.
+const PROGRAMS: [&str; 3] = ["dockerd", "containerd", "containerd-shim"];
+
+/// Ends and unmounts all of it.
+///
+/// # Errors
+/// When something stays mounted: removing the folder would then remove what is behind it.
+pub(crate) fn everything(places: &Places) -> Result<(), EnvError> {
+    for pid in programs(places).into_iter().chain(contained(places)) {
+        // It may be gone by now.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for mount in below(&mounts, &[&places.run, &places.cache]) {
+        Program::new("umount")
+            .args(["--lazy".as_ref(), mount.as_os_str()])
+            .run_quietly()?;
+    }
+    for group in groups(places) {
+        remove_groups(&group);
+    }
+    Ok(())
+}
+
+/// Processes of the engine's programs that name its folder.
+fn programs(places: &Places) -> Vec<Pid> {
+    let needle = places.run.display().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(|pid| {
+        let read =
+            |file: &str| fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default();
+        let name = read("comm");
+        let name = String::from_utf8_lossy(&name);
+        PROGRAMS.contains(&name.trim()) && String::from_utf8_lossy(&read("cmdline")).contains(&needle)
+    })
+    .collect()
+}
+
+/// Processes in its containers.
+fn contained(places: &Places) -> Vec<Pid> {
+    let mut folders = groups(places);
+    let mut pids = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let members = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        pids.extend(members.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
+        folders.extend(inside(&folder));
+    }
+    pids
+}
+
+/// Its control groups: one in each hierarchy of version 1, or the one of version 2.
+fn groups(places: &Places) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let Some(name) = places.cgroup().file_name().map(PathBuf::from) else {
+        return Vec::new();
+    };
+    let hierarchies = std::iter::once(root.to_owned()).chain(inside(root));
+    hierarchies
+        .map(|hierarchy| hierarchy.join(&name))
+        .filter(|group| group.is_dir())
+        .collect()
+}
+
+fn inside(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.is_symlink())
+        .collect()
+}
+
+/// Inner ones first; one that a dying process is in stays, and is removed the next time.
+fn remove_groups(group: &Path) {
+    for inner in inside(group) {
+        remove_groups(&inner);
+    }
+    let _ = fs::remove_dir(group);
+}
+
+/// The mount points inside some folders, the last first.
+fn below(mountinfo: &str, folders: &[&Path]) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
+    let mut found: Vec<PathBuf> = points
+        .filter(|point| {
+            folders
+                .iter()
+                .any(|folder| point.starts_with(folder) && point != folder)
+        })
+        .collect();
+    found.reverse();
+    found
+}
+
+/// The last lines of a log, for an error.
+pub(crate) fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default();
+    last.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_of_the_folders_are_found_inner_ones_first_and_no_neighbours() {
+        let text = "36 35 98:0 / /run/t rw shared:1 - tmpfs tmpfs rw\n\
+            37 36 98:1 / /run/t/exec/netns/x rw - nsfs nsfs rw\n\
+            38 35 98:2 / /run/tt rw - tmpfs tmpfs rw\n\
+            39 35 98:3 / /var/c\\040d/engine/overlay2/m rw - overlay overlay rw\n";
+        let found = below(text, &[Path::new("/run/t"), Path::new("/var/c d")]);
+        let expected = ["/var/c d/engine/overlay2/m", "/run/t/exec/netns/x"];
+        assert_eq!(found, expected.map(PathBuf::from));
+    }
+}
