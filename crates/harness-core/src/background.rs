@@ -26,9 +26,10 @@ const DAEMON: &str = "harness-executor-daemon";
 /// The trampoline's binary, beside it too.
 const SHIM: &str = "harness-shim";
 
-/// Whether the daemon inherits this variable: what the starter's shell knows besides is none of its business.
+/// Whether the daemon inherits this variable: what the starter's shell knows besides is none of its business. The
+/// engine that it works with is.
 fn is_inherited(name: &str) -> bool {
-    matches!(name, "HARNESS_PORT" | "HARNESS_LOG") || InheritEnv::Minimal.takes(name)
+    matches!(name, "HARNESS_PORT" | "HARNESS_LOG" | "DOCKER_HOST") || InheritEnv::Minimal.takes(name)
 }
 
 /// What a daemon that was started in the background says of its start.

@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 
 use common::{addresses, named_port, port, project, project_spec, service, spec};
-use harness_model::spec::{NetworkKind, NetworkSpec, Protocol, ServiceKind};
+use harness_model::spec::{ComposeSpec, NetworkKind, NetworkSpec, Protocol, ServiceKind};
 use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName};
 use service_registry::address::{
     AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
@@ -250,7 +250,10 @@ fn other_types_of_service_are_left_out() {
         "p",
         vec![("a", spec(vec![port(80)])), ("b", spec(vec![port(80)]))],
     );
-    mixed.services.get_mut(&service("b")).unwrap().kind = ServiceKind::Docker(Box::default());
+    mixed.services.get_mut(&service("b")).unwrap().kind = ServiceKind::Compose(ComposeSpec {
+        file: "compose.yaml".into(),
+        services: Vec::new(),
+    });
     let plan = plan(&mixed, &Plan::new()).unwrap();
     assert_eq!(plan.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["a"]);
     let reference = Reference {
@@ -321,7 +324,7 @@ fn addresses_become_variables() {
             ("app", spec(vec![])),
         ],
     );
-    let variables: Vec<_> = environment(&plan(&spec, &Plan::new()).unwrap())
+    let variables: Vec<_> = environment(&Place::Local, &plan(&spec, &Plan::new()).unwrap())
         .into_iter()
         .collect();
     let expected = [

@@ -1,8 +1,10 @@
 //! The daemon that owns the services: `harness-core`'s lifecycle with the executors and actions of harness.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
+use docker_executor::DockerExecutor;
 use harness::actions::ServiceSignal;
 use harness_core::lifecycle::DaemonError;
 use harness_core::{DEFAULT_PORT, DaemonBuilder, Home};
@@ -43,7 +45,9 @@ fn run(arguments: &Arguments) -> Result<(), DaemonError> {
             home.path().display()
         ));
     }
+    let containers = Arc::new(DockerExecutor::new(home.path()));
     let daemon = DaemonBuilder::new("harness-executor-daemon", home)
+        .executor(containers)
         .port(arguments.port)
         .background(arguments.background)
         .action(ServiceSignal);

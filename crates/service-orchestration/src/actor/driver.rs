@@ -306,6 +306,7 @@ impl Driver {
             spec: Arc::clone(&prepared.spec),
             inherited: Arc::clone(&prepared.inherited),
             addresses: prepared.dependency_addresses.clone(),
+            own: prepared.addresses.clone(),
             run_dir: self.layout.generation(project, service, generation),
             redactor: Arc::new(self.redactor(project, prepared)),
         }

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 
 use async_channel::Sender;
 use blocking::unblock;
-use harness_model::ServiceName;
+use harness_model::{ProjectName, ServiceName};
 use harness_model::spec::{PortSpec, Protocol};
+use service_registry::address::{Endpoint, Place, PortAssignment};
 
 use super::Message;
 use super::driver::Driver;
@@ -103,7 +104,10 @@ impl Driver {
                 continue;
             };
             let specs = project.services.get(&step.service).map(|spec| &spec.ports);
-            wanted.extend(own.addresses.ports.iter().map(|port| {
+            let published = self.published_already(&project.name, &step.service);
+            let wanted_ports = own.addresses.ports.iter();
+            let wanted_ports = wanted_ports.filter(|port| !published.contains(&port.endpoint()));
+            wanted.extend(wanted_ports.map(|port| {
                 WantedPort {
                     service: step.service.clone(),
                     address: port.host_ip,
@@ -128,6 +132,21 @@ impl Driver {
             .filter_map(|service| service.live.as_ref()?.instance.as_ref()?.root_pid())
             .collect();
         Some(PortQuestion { wanted, roots })
+    }
+}
+
+impl Driver {
+    /// What the running container of a service publishes. Its engine listens there, which is no process of ours, and
+    /// lets go when the container is replaced.
+    fn published_already(&self, project: &ProjectName, service: &ServiceName) -> Vec<Endpoint> {
+        let entry = self.projects.get(project).and_then(|p| p.services.get(service));
+        let live = entry.and_then(|entry| entry.live.as_ref());
+        match live.map(|live| &live.order.own) {
+            Some(own) if matches!(own.place, Place::Container { .. }) => {
+                own.ports.iter().map(PortAssignment::endpoint).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use command_executor::logs::{FollowItem, LogFollower};
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::spec::{self, HealthCheck};
+use service_registry::address::{Place, ServiceAddresses};
 
 use crate::executor::{Executors, Order, PlaceCommand};
 use crate::health::{self, CommandAnswer, LogMatcher, ProbeLimiter};
@@ -84,10 +85,10 @@ fn ask(
     let text = |t: &harness_model::Template| t.expose().ok_or_else(|| format!("`{t}` is not resolved"));
     Ok(match probe {
         spec::Probe::Http(url) => Ask::Network(Box::new(
-            health::http(&text(url)?).map_err(|error| error.to_string())?,
+            health::http(&in_place(text(url)?, &order.own)).map_err(|error| error.to_string())?,
         )),
         spec::Probe::Tcp(address) => Ask::Network(Box::new(
-            health::tcp(&text(address)?).map_err(|error| error.to_string())?,
+            health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| error.to_string())?,
         )),
         spec::Probe::Command(words) => {
             let words = words.iter().map(text).collect::<Result<Vec<String>, String>>()?;
@@ -122,6 +123,23 @@ fn ask(
             seen: AtomicBool::new(was_ready),
         },
     })
+}
+
+/// A URL or address as it is reached from here: `localhost` of a container is the container.
+fn in_place(target: String, own: &ServiceAddresses) -> String {
+    if !matches!(own.place, Place::Container { .. }) {
+        return target;
+    }
+    let start = target.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = target.split_at(start);
+    let local = ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"].into_iter().find_map(|name| {
+        let after = rest.strip_prefix(name)?;
+        (after.is_empty() || after.starts_with([':', '/', '?'])).then_some(after)
+    });
+    match local {
+        Some(after) => format!("{scheme}{}{after}", own.ip),
+        None => target,
+    }
 }
 
 /// Waits until a line of the generation's output matches; `false` when that cannot happen any more.

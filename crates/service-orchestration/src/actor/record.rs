@@ -51,7 +51,7 @@ impl Driver {
             retry_at: snapshot.retry_at.map(|at| self.wall(at)),
             startup_deadline: snapshot.startup_deadline.map(|at| self.wall(at)),
             exit: match &snapshot.ended {
-                Some(Ended::Exit(exit) | Ended::Unsupervised(exit)) => Some(*exit),
+                Some(Ended::Exit(exit) | Ended::OutOfMemory(exit) | Ended::Unsupervised(exit)) => Some(*exit),
                 _ => None,
             },
             // The last answer still explains why a generation that is gone had to go.

@@ -178,7 +178,7 @@ impl Driver {
         let refused: Vec<_> = closure
             .iter()
             .filter_map(|name| Some((name, project.services.get(name)?)))
-            .filter_map(|(name, spec)| self.executors.of(spec).err().map(|error| (name.clone(), error)))
+            .filter_map(|(name, spec)| self.executors.check(spec).err().map(|error| (name.clone(), error)))
             .collect();
         if refused.is_empty() {
             Ok(())
@@ -217,7 +217,7 @@ impl Driver {
             let Some(own) = addresses.get(name).cloned() else {
                 continue;
             };
-            let dependency_addresses = address::environment(&dependencies);
+            let dependency_addresses = address::environment(&own.place, &dependencies);
             let retired_secrets = self.retired_secrets(&project.name, name, &spec);
             let spec = Arc::new(spec);
             let prepared = Prepared {

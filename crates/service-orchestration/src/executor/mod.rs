@@ -18,8 +18,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness_model::{ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
+use service_registry::address::ServiceAddresses;
 
 pub use environment::compose as compose_environment;
+pub use files::render as render_files;
 pub use process::ProcessExecutor;
 pub use session::CommandSession;
 
@@ -40,6 +42,8 @@ pub struct Order {
     pub inherited: Arc<BTreeMap<String, SecretString>>,
     /// The addresses of its dependencies, `HARNESS_<SERVICE>_IP` and so on.
     pub addresses: BTreeMap<String, String>,
+    /// Where it is reached itself.
+    pub own: ServiceAddresses,
     /// The folder of this generation's logs and records.
     pub run_dir: PathBuf,
     /// Hides its secrets in what its commands say.
@@ -81,6 +85,17 @@ pub enum LaunchError {
         /// What stands after `#!`.
         interpreter: String,
     },
+    /// It asks for something that services of its type do not have. It is refused rather than passed over.
+    #[error("`{key}` {why}")]
+    NotForType {
+        /// The key of the file.
+        key: &'static str,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// What an executor of another crate says.
+    #[error(transparent)]
+    Place(Box<dyn std::error::Error + Send + Sync>),
     /// A reference was left in the specification; it should have been resolved before.
     #[error("`{text}` is not resolved")]
     Unresolved {
@@ -284,6 +299,13 @@ pub enum Found {
 pub trait Executor: Send + Sync {
     /// The types it runs, as written after `type:`.
     fn types(&self) -> &'static [&'static str];
+    /// Refuses what it cannot do of a service, before anything is changed.
+    ///
+    /// # Errors
+    /// The first such key.
+    fn check(&self, _spec: &ServiceSpec) -> Result<(), LaunchError> {
+        Ok(())
+    }
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
     /// adopted or launched: a hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
@@ -328,6 +350,14 @@ impl Executors {
     /// Every executor, once for each of its types.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
         self.0.values()
+    }
+
+    /// Whether a service can be run.
+    ///
+    /// # Errors
+    /// When there is no executor for its type, or that one refuses it.
+    pub fn check(&self, spec: &ServiceSpec) -> Result<(), LaunchError> {
+        self.of(spec)?.check(spec)
     }
 
     /// The executor of a service.

@@ -266,6 +266,8 @@ pub enum Recovered {
 pub enum Ended {
     /// Its main process ended.
     Exit(ExitStatus),
+    /// It was killed because it used more memory than it may; how its main process ended.
+    OutOfMemory(ExitStatus),
     /// Its supervisor died; the tree was found and killed.
     SupervisorDied,
     /// Its main process ended by itself, and its supervisor died before it could say so; the rest was killed.

@@ -22,6 +22,7 @@ pub(super) fn brief(duration: Duration) -> String {
 pub(super) fn ended(ended: &Ended) -> String {
     match ended {
         Ended::Exit(status) => status.to_string(),
+        Ended::OutOfMemory(status) => format!("{status}: out of memory (its limit was reached)"),
         Ended::SupervisorDied => "its supervisor died".into(),
         Ended::Unsupervised(status) => format!("its supervisor died, and it {status}"),
         Ended::Lost(why) => format!("lost: {why}"),
@@ -34,7 +35,7 @@ pub(super) fn succeeded(ended: &Ended, oneshot: bool) -> bool {
     match ended {
         Ended::Exit(status) => status.success(),
         Ended::Unsupervised(status) => oneshot && status.success(),
-        Ended::SupervisorDied | Ended::Lost(_) => false,
+        Ended::OutOfMemory(_) | Ended::SupervisorDied | Ended::Lost(_) => false,
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use harness_model::spec::{NetworkSpec, PortSpec, Protocol, ServiceKind, ServiceSpec};
 use harness_model::{NetworkName, ProjectSpec, ServiceName};
 
+use super::containers::Containers;
 use super::{AddressError, Endpoint, Place, PortAssignment, ServiceAddresses, Taken};
 use crate::network::Cidr;
 
@@ -16,9 +17,10 @@ const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How many ports in a row may turn out to be promised to somebody before the search is given up.
 const MAX_REFUSED: u32 = 1000;
 
-/// Gives every local process of `project` its addresses. Services of other types are left out.
+/// Gives every local process and every container of `project` its addresses. Services of other types are left out.
 ///
-/// A local process is reached at 127.0.0.1; if its network has a loopback subnet narrower than 127.0.0.0/8, at
+/// A container gets an address of its own on its network; what it publishes is on 127.0.0.1 unless an address is
+/// written. A local process is reached at 127.0.0.1; if its network has a loopback subnet narrower than 127.0.0.0/8, at
 /// an address of its own out of that. Port 0 becomes a free port from `free_port`. What was chosen for a
 /// service before (`previous`) is kept, so that a replaced service stays where it was; leave a service out of
 /// `previous` to have its choices made anew. Written ports stay as written.
@@ -33,6 +35,7 @@ pub fn assign(
     free_port: &mut dyn FnMut(IpAddr, Protocol) -> io::Result<u16>,
 ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
     let ips = own_addresses(project, previous, taken)?;
+    let containers = Containers::plan(project, previous, taken)?;
     let mut plan = Plan {
         taken,
         used: Vec::new(),
@@ -42,6 +45,16 @@ pub fn assign(
     for (name, spec) in local_processes(project) {
         let ip = ips.get(name).copied().unwrap_or(SHARED);
         out.insert(name.clone(), plan.written(name, spec, ip)?);
+    }
+    for (name, spec, container) in containers.iter(project) {
+        let published = plan.written(name, spec, SHARED)?;
+        let addresses = ServiceAddresses {
+            place: container.place.clone(),
+            ip: container.ip,
+            host: name.as_str().to_owned(),
+            ports: published.ports,
+        };
+        out.insert(name.clone(), addresses);
     }
     for (name, addresses) in &mut out {
         if let Some(previous) = previous.get(name) {

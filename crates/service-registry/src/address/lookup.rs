@@ -1,11 +1,11 @@
 //! Answers to `${service.ip}`, `.host`, `.port`, and the variables that say the same.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use harness_model::{AddressField, PortName, Reference, ServiceName};
 
-use super::{AddressError, Place, PortAssignment, ServiceAddresses};
+use super::{AddressError, Place, ServiceAddresses};
 
 /// What a reference that stands in the service `from` is replaced by.
 ///
@@ -24,67 +24,83 @@ pub fn lookup(
         })
     };
     let target = find(&reference.service)?;
-    let view = match (&find(from)?.place, &target.place) {
-        (Place::Local, Place::Local) => View::of_local(target),
-        (_, Place::Local | Place::Container { .. } | Place::Node { .. }) => {
-            return Err(AddressError::Unreachable {
-                reference: reference.clone(),
-                from: from.clone(),
-            });
-        }
-    };
+    let view = seen_from(&find(from)?.place, target).ok_or_else(|| AddressError::Unreachable {
+        reference: reference.clone(),
+        from: from.clone(),
+    })?;
     match &reference.field {
         AddressField::Ip => Ok(view.ip.to_string()),
-        AddressField::Host => Ok(view.host.to_owned()),
-        AddressField::Port(name) => view.port(reference, name.as_ref()).map(|p| p.port.to_string()),
+        AddressField::Host => Ok(view.host),
+        AddressField::Port(name) => port(&view, reference, name.as_ref()).map(|port| port.to_string()),
     }
 }
 
-/// How a service looks from one place.
-struct View<'a> {
-    ip: IpAddr,
-    host: &'a str,
-    ports: &'a [PortAssignment],
-}
-
-impl<'a> View<'a> {
-    fn of_local(target: &'a ServiceAddresses) -> Self {
-        Self {
-            ip: target.ip,
-            host: &target.host,
-            ports: &target.ports,
+/// A service as it is reached from a place; `None`: no way is known.
+///
+/// | from | to a process here | to a container |
+/// |---|---|---|
+/// | a process here | its own address | where it is published; its own address if it publishes nothing |
+/// | a container | this machine, as its network sees it | its own address and ports, on the same network |
+pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddresses> {
+    let mut seen = target.clone();
+    match (from, &target.place) {
+        (Place::Local, Place::Local) => {}
+        (Place::Local, Place::Container { .. }) => {
+            if let Some(first) = target.ports.first() {
+                seen.ip = match first.host_ip {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                    ip => ip,
+                };
+            }
+            seen.host = seen.ip.to_string();
+        }
+        (Place::Container { network, .. }, Place::Container { network: other, .. }) if network == other => {
+            for port in &mut seen.ports {
+                port.port = port.target.unwrap_or(port.port);
+                port.host_ip = target.ip;
+            }
+        }
+        (Place::Container { gateway, .. }, Place::Local) => {
+            seen.ip = *gateway;
+            seen.host = gateway.to_string();
+        }
+        (Place::Container { .. }, Place::Container { .. }) | (Place::Node { .. }, _) | (_, Place::Node { .. }) => {
+            return None;
         }
     }
-
-    fn port(
-        &self,
-        reference: &Reference,
-        name: Option<&PortName>,
-    ) -> Result<&'a PortAssignment, AddressError> {
-        let Some(first) = self.ports.first() else {
-            return Err(AddressError::NoPorts {
-                reference: reference.clone(),
-            });
-        };
-        let Some(name) = name else {
-            return Ok(first);
-        };
-        self.ports
-            .iter()
-            .find(|p| p.name.as_ref() == Some(name))
-            .ok_or_else(|| AddressError::UnknownPort {
-                reference: reference.clone(),
-                known: self.ports.iter().filter_map(|p| p.name.clone()).collect(),
-            })
-    }
+    Some(seen)
 }
 
-/// The addresses as variables for a process on this machine: `HARNESS_<SERVICE>_IP`, `HARNESS_<SERVICE>_PORT`
+fn port(view: &ServiceAddresses, reference: &Reference, name: Option<&PortName>) -> Result<u16, AddressError> {
+    let Some(first) = view.ports.first() else {
+        return Err(AddressError::NoPorts {
+            reference: reference.clone(),
+        });
+    };
+    let Some(name) = name else {
+        return Ok(first.port);
+    };
+    view.ports
+        .iter()
+        .find(|p| p.name.as_ref() == Some(name))
+        .map(|p| p.port)
+        .ok_or_else(|| AddressError::UnknownPort {
+            reference: reference.clone(),
+            known: view.ports.iter().filter_map(|p| p.name.clone()).collect(),
+        })
+}
+
+/// The addresses as variables for a service at a place: `HARNESS_<SERVICE>_IP`, `HARNESS_<SERVICE>_PORT`
 /// (the first port), `HARNESS_<SERVICE>_PORT_<NAME>`. Names are in capitals, with `_` for everything that may
-/// not stand in a variable's name.
-pub fn environment(addresses: &BTreeMap<ServiceName, ServiceAddresses>) -> BTreeMap<String, String> {
+/// not stand in a variable's name. What cannot be reached from there is left out.
+pub fn environment(
+    from: &Place,
+    addresses: &BTreeMap<ServiceName, ServiceAddresses>,
+) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     for (service, target) in addresses {
+        let Some(target) = seen_from(from, target) else { continue };
         let prefix = format!("HARNESS_{}", variable_part(service.as_str()));
         out.insert(format!("{prefix}_IP"), target.ip.to_string());
         if let Some(first) = target.ports.first() {

@@ -4,6 +4,7 @@
 //! the referring service can reach it; [`environment`] puts the same figures into variables.
 
 mod assign;
+mod containers;
 mod free_ports;
 mod lookup;
 
@@ -15,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use assign::assign;
 pub use free_ports::FreePorts;
-pub use lookup::{environment, lookup};
+pub use lookup::{environment, lookup, seen_from};
+
+use crate::network::Cidr;
 
 /// Where a service runs, as far as reaching it is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -28,6 +31,10 @@ pub enum Place {
     Container {
         /// The network it is attached to.
         network: NetworkName,
+        /// The addresses of that network.
+        subnet: Cidr,
+        /// This machine, as containers on it see it.
+        gateway: IpAddr,
     },
     /// On another host.
     Node {
@@ -147,7 +154,7 @@ impl Taken {
     /// Adds a service. While it is `live` its ports are in use; otherwise they are merely remembered for it,
     /// and only chosen addresses and ports keep away from them.
     pub fn add(&mut self, holder: Holder, live: bool, addresses: ServiceAddresses) {
-        if addresses.place == Place::Local {
+        if matches!(addresses.place, Place::Local | Place::Container { .. }) {
             self.entries.push(TakenBy {
                 holder,
                 live,
@@ -165,6 +172,14 @@ impl Taken {
         self.entries
             .iter()
             .any(|t| t.addresses.ports.iter().any(|p| p.endpoint().overlaps(endpoint)))
+    }
+
+    /// Whether a network of containers has one of these addresses.
+    fn has_subnet(&self, subnet: &Cidr) -> bool {
+        self.entries.iter().any(|t| match &t.addresses.place {
+            Place::Container { subnet: theirs, .. } => theirs.overlaps(subnet),
+            Place::Local | Place::Node { .. } => false,
+        })
     }
 
     fn has_ip(&self, ip: IpAddr) -> bool {
@@ -225,6 +240,16 @@ pub enum AddressError {
         /// What is wrong with it.
         #[source]
         source: crate::network::CidrError,
+    },
+    /// Containers get addresses of their network's subnet, which is too small for any, or not IPv4.
+    #[error("{service}: containers cannot have addresses in {subnet} of network `{network}`: give it an IPv4 subnet of /29 or larger")]
+    NoContainerSubnet {
+        /// The service.
+        service: ServiceName,
+        /// The network.
+        network: NetworkName,
+        /// Its subnet.
+        subnet: crate::network::Cidr,
     },
     /// Its network's subnet has no address left.
     #[error("{service}: no address is left in {subnet} of network `{network}`")]

@@ -4,8 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A subnet: `192.168.1.0/24`, `fd00::/64`. A bare address is a subnet of one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cidr {
     /// As written, host bits included.
     address: IpAddr,
@@ -25,6 +28,14 @@ impl Cidr {
     pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         (prefix <= bits).then_some(Self { address, prefix })
+    }
+
+    /// One that is known to be valid.
+    pub(crate) const fn v4(address: Ipv4Addr, prefix: u8) -> Self {
+        Self {
+            address: IpAddr::V4(address),
+            prefix,
+        }
     }
 
     /// The address as written.
@@ -48,6 +59,11 @@ impl Cidr {
             (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
             _ => false,
         }
+    }
+
+    /// Whether an address lies in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.address) || other.contains(self.address)
     }
 
     /// Whether all of it is loopback.
@@ -79,6 +95,19 @@ impl Cidr {
             Ok(n) if v4 => IpAddr::V4(Ipv4Addr::from_bits(n)),
             _ => IpAddr::V6(Ipv6Addr::from_bits(n)),
         })
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = CidrError;
+    fn try_from(text: String) -> Result<Self, CidrError> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> Self {
+        cidr.to_string()
     }
 }
 

@@ -1,0 +1,233 @@
+//! What is asked of the engine for a service, and what of a service is refused.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
+use harness_model::spec::{DockerSpec, InheritEnv, ServiceKind, ServiceSpec, StopMode};
+use harness_model::{SecretString, Template};
+use service_orchestration::executor::{LaunchError, Order};
+use service_registry::address::Place;
+
+use crate::labels;
+use crate::volumes::Mount;
+
+/// The name by which a container finds this machine.
+const HOST_NAME: &str = "host.docker.internal";
+
+/// A billion: the engine counts processor time in these parts of a core.
+const NANO_CPUS: f64 = 1e9;
+
+/// The specification of a container.
+pub(crate) fn docker(spec: &ServiceSpec) -> Result<&DockerSpec, LaunchError> {
+    match &spec.kind {
+        ServiceKind::Docker(docker) => Ok(docker),
+        other => Err(LaunchError::NoExecutor {
+            type_name: other.type_name(),
+        }),
+    }
+}
+
+fn refused<T>(key: &'static str, why: impl Into<String>) -> Result<T, LaunchError> {
+    let why = why.into();
+    Err(LaunchError::NotForType { key, why })
+}
+
+/// Refuses what containers do not have, or not yet.
+pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
+    let docker = docker(spec)?;
+    if spec.tty {
+        return refused("tty", "is not supported for containers: `harness exec -it` has a terminal");
+    }
+    if spec.stop_mode == StopMode::Group {
+        return refused(
+            "stop_mode",
+            "`group` is not supported for containers: an engine signals the main process",
+        );
+    }
+    if spec.inherit_env == InheritEnv::All {
+        return refused(
+            "inherit_env",
+            "`true` is not supported for containers, whose programs are not this machine's: list the names",
+        );
+    }
+    let hooks = &spec.hooks;
+    let hook = [&hooks.before_start, &hooks.after_healthy, &hooks.before_stop, &hooks.after_stop];
+    if hook.into_iter().any(Option::is_some) {
+        return refused("hooks", "are not supported for containers: use a process service with `oneshot`");
+    }
+    if docker.labels.values().any(Template::has_secret) {
+        return refused("labels", "must not hold secrets: everybody who may list containers reads them");
+    }
+    if docker.labels.keys().any(|name| name.starts_with(labels::PREFIX)) {
+        return refused("labels", format!("beginning with `{}` are harness's own", labels::PREFIX));
+    }
+    let words = docker.command.iter().chain(&docker.entrypoint).flatten();
+    if words.into_iter().any(Template::has_secret) {
+        return refused("command", "must not hold secrets: arguments are visible to others; use `env`");
+    }
+    if docker.build.as_ref().is_some_and(|build| build.args.values().any(Template::has_secret)) {
+        return refused("build", "must not have secrets in `args`: they stay in the image");
+    }
+    Ok(())
+}
+
+/// The text of a resolved template.
+pub(crate) fn text(template: &Template) -> Result<String, LaunchError> {
+    template.expose().ok_or_else(|| LaunchError::Unresolved {
+        text: template.to_string(),
+    })
+}
+
+fn texts(templates: &[Template]) -> Result<Vec<String>, LaunchError> {
+    templates.iter().map(text).collect()
+}
+
+/// The environment given to a container: addresses, what it inherits by name, its own.
+pub(crate) fn environment(order: &Order) -> Result<BTreeMap<String, SecretString>, LaunchError> {
+    let mut env = BTreeMap::new();
+    let addresses = order.addresses.iter();
+    env.extend(addresses.map(|(name, value)| (name.clone(), SecretString::new(value.as_str()))));
+    if let InheritEnv::Only(names) = &order.spec.inherit_env {
+        let inherited = order.inherited.iter().filter(|(name, _)| names.contains(*name));
+        env.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
+    }
+    for (name, value) in &order.spec.env {
+        env.insert(name.clone(), SecretString::new(text(value)?));
+    }
+    Ok(env)
+}
+
+/// `NAME=value`, as the engine takes them.
+pub(crate) fn assignments(env: &BTreeMap<String, SecretString>) -> Vec<String> {
+    env.iter()
+        .map(|(name, value)| format!("{name}={}", value.expose()))
+        .collect()
+}
+
+/// What is mounted.
+pub(crate) fn mounts(order: &Order) -> Result<Vec<Mount>, LaunchError> {
+    let volumes = &docker(&order.spec)?.volumes;
+    volumes
+        .iter()
+        .map(|volume| Mount::parse(&text(volume)?, order.project.as_str()))
+        .collect()
+}
+
+/// The whole request.
+pub(crate) fn create(
+    order: &Order,
+    image: String,
+    mounts: &[Mount],
+    network: &str,
+    owned: HashMap<String, String>,
+) -> Result<ContainerCreateBody, LaunchError> {
+    let docker = docker(&order.spec)?;
+    let mut labels = owned;
+    for (name, value) in &docker.labels {
+        labels.insert(name.clone(), text(value)?);
+    }
+    let (ports, exposed) = ports(order);
+    let endpoint = EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(order.own.ip.to_string()),
+            ..EndpointIpamConfig::default()
+        }),
+        aliases: Some(vec![order.service.as_str().to_owned()]),
+        ..EndpointSettings::default()
+    };
+    let host_config = HostConfig {
+        binds: Some(mounts.iter().map(Mount::bind).collect()),
+        network_mode: Some(network.to_owned()),
+        port_bindings: Some(ports),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        auto_remove: Some(false),
+        // Read back from the engine to the last line: nothing else must rotate it away first.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from([("max-size".to_owned(), "1000g".to_owned())])),
+        }),
+        nano_cpus: docker.cpus.as_ref().and_then(|cpus| nano_cpus(cpus)),
+        memory: docker.memory.map(saturated),
+        // The same figure: no swap beyond it.
+        memory_swap: docker.memory.map(saturated),
+        pids_limit: docker.pids.map(saturated),
+        tmpfs: Some(docker.tmpfs.iter().map(|entry| tmpfs(entry)).collect()),
+        extra_hosts: Some(extra_hosts(order, docker)?),
+        init: docker.init.then_some(true),
+        privileged: docker.privileged.then_some(true),
+        cap_add: Some(docker.cap_add.clone()),
+        cap_drop: Some(docker.cap_drop.clone()),
+        ..HostConfig::default()
+    };
+    Ok(ContainerCreateBody {
+        image: Some(image),
+        cmd: docker.command.as_deref().map(texts).transpose()?,
+        entrypoint: docker.entrypoint.as_deref().map(texts).transpose()?,
+        env: Some(assignments(&environment(order)?)),
+        user: docker.user.as_ref().map(text).transpose()?,
+        working_dir: docker.working_dir.as_ref().map(text).transpose()?,
+        labels: Some(labels),
+        exposed_ports: Some(exposed),
+        open_stdin: Some(order.spec.stdin),
+        stdin_once: Some(false),
+        tty: Some(false),
+        stop_signal: Some(order.spec.stop_signal.0.to_string()),
+        stop_timeout: i64::try_from(order.spec.shutdown_timeout.as_secs().max(1)).ok(),
+        host_config: Some(host_config),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])),
+        }),
+        ..ContainerCreateBody::default()
+    })
+}
+
+fn saturated(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a number of cores; `as` saturates"
+)]
+fn nano_cpus(cores: &str) -> Option<i64> {
+    Some((cores.parse::<f64>().ok()? * NANO_CPUS) as i64)
+}
+
+fn tmpfs(entry: &str) -> (String, String) {
+    let (path, options) = entry.split_once(':').unwrap_or((entry, ""));
+    (path.to_owned(), options.to_owned())
+}
+
+type PortMap = HashMap<String, Option<Vec<PortBinding>>>;
+
+/// What is published, and on which ports inside.
+fn ports(order: &Order) -> (PortMap, Vec<String>) {
+    let mut published: PortMap = HashMap::new();
+    for port in &order.own.ports {
+        let inside = format!("{}/{}", port.target.unwrap_or(port.port), port.protocol.as_str());
+        let binding = PortBinding {
+            host_ip: Some(port.host_ip.to_string()),
+            host_port: Some(port.port.to_string()),
+        };
+        published.entry(inside).or_default().get_or_insert_default().push(binding);
+    }
+    let mut exposed: Vec<String> = published.keys().cloned().collect();
+    exposed.sort();
+    (published, exposed)
+}
+
+fn extra_hosts(order: &Order, docker: &DockerSpec) -> Result<Vec<String>, LaunchError> {
+    let mut hosts = texts(&docker.extra_hosts)?;
+    if let Place::Container { gateway, .. } = &order.own.place
+        && !hosts.iter().any(|host| host.starts_with(HOST_NAME))
+    {
+        hosts.push(format!("{HOST_NAME}:{gateway}"));
+    }
+    Ok(hosts)
+}

@@ -1,0 +1,135 @@
+//! Building an image by the engine's own builder.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+
+use blocking::unblock;
+use bollard::query_parameters::BuildImageOptions;
+use futures_lite::StreamExt;
+use harness_model::WallTime;
+use harness_model::spec::BuildSpec;
+use harness_shim::log::{Stream, Writer};
+use harness_shim::run_dir::{LOG_DIR, LogLimits};
+use service_orchestration::executor::Order;
+
+use crate::body::text;
+use crate::bridge;
+use crate::context;
+use crate::engine::{Engine, EngineError};
+
+const DOCKERFILE: &str = "Dockerfile";
+
+/// Lines of a build that are kept for the case that it fails.
+const LINES_KEPT: usize = 500;
+
+/// Why an image could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    /// There is no context.
+    #[error("cannot build: the context {} cannot be read: {source}", path.display())]
+    Context { path: PathBuf, source: std::io::Error },
+    /// There is no Dockerfile in it.
+    #[error("cannot build: there is no {dockerfile} in {}", context.display())]
+    NoDockerfile { dockerfile: String, context: PathBuf },
+    /// An argument has a reference that was not resolved.
+    #[error("cannot build: `{text}` is not resolved")]
+    Unresolved { text: String },
+    /// A step failed. Its output stands in the log of the service.
+    #[error("building the image failed: {message}")]
+    Failed { message: String },
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Builds an image and names it. What the builder says is kept in the log of the run if it fails.
+pub(crate) async fn build(
+    engine: &Engine,
+    order: &Order,
+    spec: &BuildSpec,
+    name: &str,
+) -> Result<String, BuildError> {
+    let dockerfile = spec.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned());
+    let (folder, file) = (spec.context.clone(), dockerfile.clone());
+    unblock(move || is_there(&folder, &file)).await?;
+    let mut args = HashMap::new();
+    for (name, value) in &spec.args {
+        let value = text(value).map_err(|_| BuildError::Unresolved {
+            text: value.to_string(),
+        })?;
+        args.insert(name.clone(), value);
+    }
+    let options = BuildImageOptions {
+        dockerfile: dockerfile.clone(),
+        t: Some(name.to_owned()),
+        rm: true,
+        forcerm: true,
+        buildargs: Some(args).filter(|args| !args.is_empty()),
+        target: spec.target.clone().unwrap_or_default(),
+        ..BuildImageOptions::default()
+    };
+    let docker = engine.docker().await?;
+    let body = bollard::body_try_stream(context::stream(spec.context.clone(), dockerfile));
+    let mut said: VecDeque<String> = VecDeque::new();
+    let built = bridge::within(async {
+        let mut steps = std::pin::pin!(docker.build_image(options, None, Some(body)));
+        while let Some(step) = steps.next().await {
+            match step {
+                Ok(step) => {
+                    said.extend(step.stream.or(step.status));
+                    if let Some(message) = step.error_detail.and_then(|error| error.message) {
+                        return Err(BuildError::Failed { message });
+                    }
+                }
+                Err(error) => match engine.error("build", name, error).await {
+                    EngineError::Refused { message, .. } => return Err(BuildError::Failed { message }),
+                    error => return Err(error.into()),
+                },
+            }
+            let excess = said.len().saturating_sub(LINES_KEPT);
+            said.drain(..excess);
+        }
+        Ok(())
+    })
+    .await;
+    if let Err(error) = built {
+        keep(order, said.into_iter().collect()).await;
+        return Err(error);
+    }
+    Ok(name.to_owned())
+}
+
+fn is_there(context: &Path, dockerfile: &str) -> Result<(), BuildError> {
+    if let Err(source) = std::fs::read_dir(context) {
+        return Err(BuildError::Context {
+            path: context.to_owned(),
+            source,
+        });
+    }
+    if !context.join(dockerfile).is_file() {
+        return Err(BuildError::NoDockerfile {
+            dockerfile: dockerfile.to_owned(),
+            context: context.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Puts the output of a build that failed where the failure report looks for the last lines.
+async fn keep(order: &Order, said: String) {
+    let dir = order.run_dir.join(LOG_DIR);
+    let limits = LogLimits {
+        max_size: order.spec.logs.max_size,
+        max_files: order.spec.logs.max_files,
+    };
+    let kept = unblock(move || {
+        let now = WallTime::now().0;
+        let mut writer = Writer::open(dir, limits, now)?;
+        writer.append(Stream::Stderr, said.as_bytes(), now);
+        writer.finish(now);
+        Ok::<_, harness_shim::log::LogError>(())
+    });
+    if let Err(error) = kept.await {
+        tracing::warn!(service = %order.service, %error, "cannot keep the output of a build");
+    }
+}

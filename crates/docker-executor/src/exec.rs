@@ -1,0 +1,346 @@
+//! Commands inside a container: `exec`, and the commands that health checks run.
+//!
+//! The engine cannot end a command. It is killed by its pid on this machine, after its cgroup has shown that it
+//! belongs to the container: an engine elsewhere tells pids that are somebody else's here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use async_io::Timer;
+use async_trait::async_trait;
+use blocking::unblock;
+use bollard::container::LogOutput;
+use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::{ExecConfig, ExecInspectResponse};
+use futures_lite::{AsyncWriteExt, StreamExt};
+use harness_model::SecretString;
+use rustix::process::{Pid, Signal};
+use service_orchestration::executor::{
+    PlaceCommand, Session, SessionError, SessionEvent, SessionStdin,
+};
+
+use crate::body::assignments;
+use crate::bridge::{self, Task};
+use crate::engine::{Engine, EngineError};
+use crate::follow::exit_status;
+
+/// Marks our commands, so that the next daemon finds what a killed one left.
+const MARK: &str = "HARNESS_COMMAND_OF";
+
+/// What Ctrl-C is on a terminal.
+const INTERRUPT: u8 = 3;
+
+/// Pieces of output on their way to whoever reads them.
+const PIECES: usize = 16;
+
+/// How long the engine may take to know how a command ended whose output is over.
+const EXIT_KNOWN: Duration = Duration::from_secs(10);
+
+const SOON: Duration = Duration::from_millis(10);
+
+/// A command that runs in a container.
+pub(crate) struct ContainerSession {
+    command: Arc<Command>,
+    events: Receiver<SessionEvent>,
+    stdin: Option<ContainerStdin>,
+    reading: Task,
+    ended: bool,
+}
+
+struct Command {
+    engine: Arc<Engine>,
+    container: String,
+    id: String,
+    terminal: bool,
+    /// To its stdin, where a terminal is told of a Ctrl-C.
+    input: Sender<Vec<u8>>,
+}
+
+/// Starts a command in a container, as its main program's user and in its folder unless others are given.
+pub(crate) async fn start(
+    engine: &Arc<Engine>,
+    container: &str,
+    command: &PlaceCommand,
+    env: &BTreeMap<String, SecretString>,
+) -> Result<ContainerSession, EngineError> {
+    let mut env = env.clone();
+    env.extend(command.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    env.insert(MARK.to_owned(), SecretString::new(container));
+    let terminal = command.terminal.is_some();
+    let config = ExecConfig {
+        attach_stdin: Some(command.stdin || terminal),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(terminal),
+        env: Some(assignments(&env)),
+        cmd: Some(command.words.clone()),
+        user: command.user.clone(),
+        working_dir: command.working_dir.clone(),
+        ..ExecConfig::default()
+    };
+    let program = command.words.first().map_or("", String::as_str);
+    let what = format!("`{program}`");
+    let created = engine
+        .ask("run", &what, |docker| async move { docker.create_exec(container, config).await })
+        .await?;
+    let id = created.id;
+    let options = StartExecOptions {
+        tty: terminal,
+        ..StartExecOptions::default()
+    };
+    let started = engine
+        .ask("run", &what, |docker| {
+            let id = id.clone();
+            async move { docker.start_exec(&id, Some(options)).await }
+        })
+        .await?;
+    let (input, inputs) = async_channel::bounded::<Vec<u8>>(1);
+    let command_ = Arc::new(Command {
+        engine: Arc::clone(engine),
+        container: container.to_owned(),
+        id,
+        terminal,
+        input: input.clone(),
+    });
+    let (out, events) = async_channel::bounded(PIECES);
+    let StartExecResults::Attached { output, input: writer } = started else {
+        // Only what is started detached is not attached.
+        return Err(EngineError::Refused {
+            operation: "attach to",
+            what,
+            status: 0,
+            message: "the engine gave no streams".to_owned(),
+        });
+    };
+    let mut writer = bridge::writer(writer);
+    Task::spawn(async move {
+        while let Ok(bytes) = inputs.recv().await {
+            let written = async {
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            };
+            if bytes.is_empty() || written.await.is_err() {
+                break;
+            }
+        }
+        // The command may have ended before its input.
+        let _ = writer.close().await;
+    });
+    if !command.stdin {
+        // Nothing will come. A terminal stays open: its end would hang the command up.
+        if !terminal {
+            let _ = input.try_send(Vec::new());
+        }
+    }
+    let reader = Arc::clone(&command_);
+    let size = command.terminal;
+    let reading = Task::spawn(async move {
+        let sizing = async {
+            if let Some((columns, rows)) = size {
+                reader.resize(columns, rows).await;
+            }
+        };
+        futures_lite::future::zip(sizing, reader.read(output, &out)).await;
+    });
+    Ok(ContainerSession {
+        command: command_,
+        events,
+        stdin: command.stdin.then(|| ContainerStdin(input)),
+        reading,
+        ended: false,
+    })
+}
+
+type Output = std::pin::Pin<
+    Box<dyn futures_lite::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>,
+>;
+
+impl Command {
+    /// Tells its output, and how it ended.
+    async fn read(&self, mut output: Output, out: &Sender<SessionEvent>) {
+        while let Some(piece) = output.next().await {
+            let event = match piece {
+                Ok(LogOutput::StdErr { message }) => SessionEvent::Stderr(message.to_vec()),
+                Ok(
+                    LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message },
+                ) => SessionEvent::Stdout(message.to_vec()),
+                Err(error) => {
+                    tracing::debug!(%error, "the output of a command broke off");
+                    break;
+                }
+            };
+            if out.send(event).await.is_err() {
+                return;
+            }
+        }
+        let began = std::time::Instant::now();
+        while began.elapsed() < EXIT_KNOWN {
+            match self.inspect().await {
+                Ok(state) if state.running != Some(true) && state.exit_code.is_some() => {
+                    let exit = exit_status(state.exit_code.unwrap_or(-1));
+                    // Nobody may be left who wants to know.
+                    let _ = out.send(SessionEvent::Exited(exit)).await;
+                    return;
+                }
+                Ok(_) => Timer::after(SOON).await,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot tell how a command in a container ended");
+                    return;
+                }
+            };
+        }
+    }
+
+    async fn inspect(&self) -> Result<ExecInspectResponse, EngineError> {
+        self.engine
+            .ask("inspect", "a command", |docker| async move { docker.inspect_exec(&self.id).await })
+            .await
+    }
+
+    async fn resize(&self, columns: u16, rows: u16) {
+        let options = ResizeExecOptions {
+            height: rows,
+            width: columns,
+        };
+        // It has a terminal only a moment after it was started.
+        for _ in 0..50 {
+            let resized = self.engine.ask("resize", "a terminal", |docker| async move {
+                docker.resize_exec(&self.id, options).await
+            });
+            if resized.await.is_ok() {
+                return;
+            }
+            Timer::after(SOON).await;
+        }
+    }
+
+    async fn signal(&self, signal: Signal) {
+        match self.inspect().await {
+            Ok(state) if state.running == Some(true) => {
+                let pid = state.pid.and_then(|pid| i32::try_from(pid).ok());
+                let container = self.container.clone();
+                unblock(move || signal_process(pid, &container, signal)).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "cannot signal a command in a container"),
+        }
+    }
+}
+
+/// Signals a process of a container on this machine. Blocks on `/proc`.
+fn signal_process(pid: Option<i32>, container: &str, signal: Signal) {
+    let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    if !is_of(pid, container) {
+        tracing::warn!(%container, "a command cannot be signalled: the engine's processes are not this machine's");
+        return;
+    }
+    if let Err(error) = rustix::process::kill_process(pid, signal) {
+        tracing::warn!(%container, %error, "a command in a container cannot be signalled");
+    }
+}
+
+fn is_of(pid: Pid, container: &str) -> bool {
+    let cgroup = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("cgroup");
+    std::fs::read_to_string(cgroup).is_ok_and(|cgroup| cgroup.contains(container))
+}
+
+/// Ends the commands that a former daemon left in a container.
+pub(crate) async fn end_leftovers(engine: &Engine, container: &str, commands: Vec<String>) {
+    for id in commands {
+        let inspected = engine.ask("inspect", "a command", |docker| async move { docker.inspect_exec(&id).await });
+        let Ok(state) = inspected.await else { continue };
+        let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|_| state.running == Some(true));
+        let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+        let (container, mark) = (container.to_owned(), format!("{MARK}={container}"));
+        unblock(move || {
+            let environ = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("environ");
+            let environ = std::fs::read(environ).unwrap_or_default();
+            if environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
+                signal_process(Some(pid.as_raw_nonzero().get()), &container, Signal::KILL);
+            }
+        })
+        .await;
+    }
+}
+
+#[async_trait]
+impl Session for ContainerSession {
+    fn take_stdin(&mut self) -> Option<Box<dyn SessionStdin>> {
+        let stdin = self.stdin.take()?;
+        Some(Box::new(stdin))
+    }
+
+    async fn next(&mut self) -> Option<SessionEvent> {
+        if self.ended {
+            return None;
+        }
+        let event = self.events.recv().await.ok();
+        self.ended = matches!(event, None | Some(SessionEvent::Exited(_)));
+        event
+    }
+
+    fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError> {
+        let command = Arc::clone(&self.command);
+        Task::spawn(async move { command.resize(columns, rows).await });
+        Ok(())
+    }
+
+    fn signal(&self, signal: i32) -> Result<(), SessionError> {
+        let Some(signal) = Signal::from_named_raw(signal) else {
+            return Err(SessionError {
+                operation: "send the signal",
+                source: std::io::ErrorKind::InvalidInput.into(),
+            });
+        };
+        let command = Arc::clone(&self.command);
+        Task::spawn(async move {
+            if command.terminal && signal == Signal::INT {
+                // A terminal that takes no more input has nobody to interrupt.
+                let _ = command.input.send(vec![INTERRUPT]).await;
+            } else {
+                command.signal(signal).await;
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for ContainerSession {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.reading.abort();
+            let command = Arc::clone(&self.command);
+            Task::spawn(async move { command.signal(Signal::KILL).await });
+        }
+        self.command.input.close();
+    }
+}
+
+/// The stdin of a command; dropping it ends it.
+struct ContainerStdin(Sender<Vec<u8>>);
+
+#[async_trait]
+impl SessionStdin for ContainerStdin {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.0.send(bytes.to_vec()).await.map_err(|_| SessionError {
+            operation: "write to stdin",
+            source: std::io::ErrorKind::BrokenPipe.into(),
+        })
+    }
+}
+
+impl Drop for ContainerStdin {
+    fn drop(&mut self) {
+        let input = self.0.clone();
+        // An empty piece is the end; it waits its turn behind what was written.
+        Task::spawn(async move {
+            let _ = input.send(Vec::new()).await;
+        });
+    }
+}

@@ -1,0 +1,451 @@
+//! Launching, finding again and entering containers.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_io::Timer;
+use async_lock::OnceCell;
+use async_trait::async_trait;
+use blocking::unblock;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::{CreateContainerOptions, ListContainersOptions, StartContainerOptions};
+use futures_lite::FutureExt;
+use harness_model::WallTime;
+use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
+use service_orchestration::executor::{
+    CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionEvent, render_files,
+};
+use service_orchestration::machine::Ended;
+
+use crate::body;
+use crate::bridge::Task;
+use crate::engine::{Engine, EngineError};
+use crate::exec;
+use crate::follow::{follow, is_created, is_running};
+use crate::image;
+use crate::instance::{self, Container, ContainerInstance, StopPolicy};
+use crate::labels::{self, Owner};
+use crate::network::{NetworkError, Networks};
+use crate::record::ContainerRecord;
+use crate::stamp;
+use crate::volumes;
+
+/// Bytes of a command's output that are kept for its answer.
+const TAIL_BYTES: usize = 16 << 10;
+
+/// Lines of it.
+const TAIL_LINES: usize = 20;
+
+/// How long the rest of the output of a container that ended without a daemon may take.
+const FOUND: Duration = Duration::from_secs(30);
+
+/// Runs `type: docker`.
+pub struct DockerExecutor {
+    engine: Arc<Engine>,
+    networks: Arc<Networks>,
+    owner: Owner,
+}
+
+/// Why a container could not be launched.
+#[derive(Debug, thiserror::Error)]
+enum ContainerError {
+    /// Somebody else's container has the name.
+    #[error(
+        "container `{name}` exists and is not this project's ({whose}): remove it (docker rm {name}), or name the \
+         project otherwise"
+    )]
+    NameTaken { name: String, whose: String },
+    /// The run directory cannot be used.
+    #[error("cannot prepare its run directory: {source}")]
+    RunDir { source: RunDirError },
+    /// It cannot be recorded.
+    #[error("cannot record container {name}: {source}")]
+    Record { name: String, source: std::io::Error },
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// It does not run, so nothing can run in it.
+    #[error("its container does not run")]
+    NotRunning,
+}
+
+impl From<ContainerError> for LaunchError {
+    fn from(error: ContainerError) -> Self {
+        Self::Place(Box::new(error))
+    }
+}
+
+impl From<EngineError> for LaunchError {
+    fn from(error: EngineError) -> Self {
+        Self::Place(Box::new(error))
+    }
+}
+
+impl From<NetworkError> for LaunchError {
+    fn from(error: NetworkError) -> Self {
+        Self::Place(Box::new(error))
+    }
+}
+
+impl DockerExecutor {
+    /// For the daemon of this home, on the engine that the environment names (`DOCKER_HOST`), else this machine's.
+    /// Connects to nothing until there is a container to run or to find.
+    pub fn new(home: &Path) -> Self {
+        Self {
+            engine: Arc::new(Engine::of_environment()),
+            networks: Arc::default(),
+            owner: Owner::new(home),
+        }
+    }
+
+    /// Creates the container of an order; whatever of ours has its name is a leftover.
+    async fn create(&self, order: &Order, name: &str, network: &str, image: String) -> Result<String, LaunchError> {
+        let mounts = body::mounts(order)?;
+        volumes::prepare(&self.engine, &self.owner, order, &mounts).await?;
+        let owned = self.owner.of_container(order, &run_id());
+        let request = body::create(order, image, &mounts, network, owned)?;
+        let mut retried = false;
+        loop {
+            let (body, options) = (
+                request.clone(),
+                CreateContainerOptions {
+                    name: Some(name.to_owned()),
+                    ..CreateContainerOptions::default()
+                },
+            );
+            let created = self
+                .engine
+                .ask("create", &format!("container {name}"), |docker| async move {
+                    docker.create_container(Some(options), body).await
+                })
+                .await;
+            match created {
+                Ok(created) => return Ok(created.id),
+                Err(error) if error.is_conflict() && !std::mem::replace(&mut retried, true) => {
+                    self.make_room(order, name).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Removes what has the name of a container that is to be created, if it is ours.
+    async fn make_room(&self, order: &Order, name: &str) -> Result<(), LaunchError> {
+        let found = match instance::inspect(&self.engine, name, name).await {
+            Ok(found) => found,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let labels = found.config.and_then(|config| config.labels);
+        let ours = self.owner.of_service(&order.project, &order.service);
+        if !labels::has(labels.as_ref(), &ours) {
+            let home = labels.as_ref().and_then(|labels| labels.get(labels::HOME));
+            let whose = home.map_or_else(
+                || "not made by harness".to_owned(),
+                |home| format!("of the harness at {home}"),
+            );
+            let name = name.to_owned();
+            return Err(ContainerError::NameTaken { name, whose }.into());
+        }
+        instance::remove(&self.engine, found.id.as_deref().unwrap_or(name), name).await?;
+        Ok(())
+    }
+
+    /// Starts what was created and begins to follow it.
+    async fn start(&self, order: &Order, id: &str, name: &str, lock: File) -> Result<Arc<dyn Instance>, LaunchError> {
+        let record = ContainerRecord::new(id.to_owned(), name.to_owned());
+        let run_dir = order.run_dir.clone();
+        unblock(move || record.write(&run_dir))
+            .await
+            .map_err(|source| ContainerError::Record {
+                name: name.to_owned(),
+                source,
+            })?;
+        self.engine
+            .ask("start", &format!("container {name}"), |docker| async move {
+                docker.start_container(id, None::<StartContainerOptions>).await
+            })
+            .await?;
+        let found = instance::inspect(&self.engine, id, name).await?;
+        Ok(self.managed(order, id, name, &found, lock))
+    }
+
+    /// What runs, followed from now on.
+    fn managed(
+        &self,
+        order: &Order,
+        id: &str,
+        name: &str,
+        found: &ContainerInspectResponse,
+        lock: File,
+    ) -> Arc<dyn Instance> {
+        let state = found.state.as_ref();
+        let pid = state.and_then(|state| u32::try_from(state.pid?).ok()).filter(|pid| *pid != 0);
+        let started = state.and_then(|state| stamp::parse(state.started_at.as_deref()?));
+        let container = self.container(order, id, name);
+        Task::spawn(follow(Arc::clone(&container), lock));
+        let started_at = started.map_or_else(WallTime::now, WallTime);
+        Arc::new(ContainerInstance::new(container, pid, started_at))
+    }
+
+    fn container(&self, order: &Order, id: &str, name: &str) -> Arc<Container> {
+        Arc::new(Container {
+            engine: Arc::clone(&self.engine),
+            networks: Arc::clone(&self.networks),
+            owner: self.owner.clone(),
+            project: order.project.clone(),
+            id: id.to_owned(),
+            name: name.to_owned(),
+            run_dir: order.run_dir.clone(),
+            log_limits: LogLimits {
+                max_size: order.spec.logs.max_size,
+                max_files: order.spec.logs.max_files,
+            },
+            stop: StopPolicy::of(&order.spec),
+            ended: OnceCell::new(),
+        })
+    }
+
+    /// The containers of a service, of all generations.
+    async fn containers_of(&self, order: &Order) -> Result<Vec<ContainerSummary>, EngineError> {
+        let ours = self.owner.of_service(&order.project, &order.service);
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(labels::filter(&ours)),
+            ..ListContainersOptions::default()
+        };
+        self.engine
+            .ask("list", "containers", |docker| async move {
+                docker.list_containers(Some(options)).await
+            })
+            .await
+    }
+
+    /// Removes what is left of a service.
+    async fn remove_leftovers(&self, order: &Order, but: Option<&str>) {
+        let left = match self.containers_of(order).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(service = %order.service, %error, "cannot look for what is left of a service");
+                return;
+            }
+        };
+        for container in left {
+            let Some(id) = container.id.filter(|id| Some(id.as_str()) != but) else { continue };
+            tracing::warn!(service = %order.service, container = id, "removing a container that was left");
+            if let Err(error) = instance::remove(&self.engine, &id, &id).await {
+                tracing::warn!(container = id, %error, "cannot remove a container that was left");
+            }
+        }
+        if but.is_none() {
+            self.networks.remove_unused(&self.engine, &self.owner, &order.project).await;
+        }
+    }
+
+    /// What has become of a container that a former daemon launched.
+    async fn find(&self, order: &Order, record: &ContainerRecord) -> Found {
+        let (id, name) = (record.id.as_str(), record.name.as_str());
+        let lock = match locked(&order.run_dir).await {
+            Ok(lock) => lock,
+            Err(error) => {
+                let why = error.to_string();
+                return lost(why);
+            }
+        };
+        let found = match instance::inspect(&self.engine, id, name).await {
+            Ok(found) => found,
+            Err(error) if error.is_not_found() => {
+                return lost("its container was removed while no daemon ran".to_owned());
+            }
+            // It may run: following it finds out as soon as the engine answers.
+            Err(error) => {
+                tracing::error!(container = name, %error, "cannot tell whether a container runs");
+                let unknown = ContainerInspectResponse::default();
+                return Found::Running(self.managed(order, id, name, &unknown, lock));
+            }
+        };
+        let state = found.state.clone().unwrap_or_default();
+        if is_created(&state) {
+            return Found::NeverStarted;
+        }
+        if is_running(&state) {
+            let commands = found.exec_ids.clone().unwrap_or_default();
+            exec::end_leftovers(&self.engine, id, commands).await;
+            return Found::Running(self.managed(order, id, name, &found, lock));
+        }
+        let container = self.container(order, id, name);
+        let following = Arc::clone(&container);
+        Task::spawn(follow(following, lock));
+        let told = async { container.ended.wait().await.clone() };
+        let late = async {
+            Timer::after(FOUND).await;
+            Ended::Lost("the engine does not tell how its container ended".to_owned())
+        };
+        let ended = told.or(late).await;
+        if record.is_of_former_boot() {
+            return Found::Rebooted;
+        }
+        let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
+        Found::Ended { ended, at }
+    }
+
+    /// The id of the container that runs for an order.
+    async fn running(&self, order: &Order) -> Result<String, LaunchError> {
+        let run_dir = order.run_dir.clone();
+        let record = unblock(move || ContainerRecord::read(&run_dir)).await;
+        match record {
+            Ok(Some(record)) if record.ended.is_none() => Ok(record.id),
+            _ => Err(ContainerError::NotRunning.into()),
+        }
+    }
+}
+
+fn lost(why: String) -> Found {
+    Found::Ended {
+        ended: Ended::Lost(why),
+        at: None,
+    }
+}
+
+/// Something no other launch has.
+fn run_id() -> String {
+    static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+    let (time, number) = (WallTime::now().0, LAUNCHES.fetch_add(1, Ordering::Relaxed));
+    format!("{time:x}-{}-{number}", std::process::id())
+}
+
+/// Takes the lock of a run directory that exists: its output is being written.
+async fn locked(run_dir: &Path) -> Result<File, RunDirError> {
+    let run_dir = run_dir.to_owned();
+    unblock(move || RunDir::open(run_dir)?.take_lock()).await
+}
+
+/// Makes the run directory, and renders the files of an order.
+fn prepare(order: &Order) -> Result<File, LaunchError> {
+    let failed = |source| ContainerError::RunDir { source };
+    let lock = RunDir::create(&order.run_dir)
+        .and_then(|run_dir| run_dir.take_lock())
+        .map_err(failed)?;
+    render_files(&order.spec.files, Path::new("/"), None)?;
+    Ok(lock)
+}
+
+/// What an engine says may repeat what it was told, secrets included.
+fn redacted(order: &Order, error: LaunchError) -> LaunchError {
+    let words = service_orchestration::words::chain(&error);
+    let shown = order.redactor.redact(&words);
+    if shown == words {
+        return error;
+    }
+    LaunchError::Place(shown.into())
+}
+
+#[async_trait]
+impl Executor for DockerExecutor {
+    fn types(&self) -> &'static [&'static str] {
+        &["docker"]
+    }
+
+    fn check(&self, spec: &harness_model::ServiceSpec) -> Result<(), LaunchError> {
+        body::check(spec)
+    }
+
+    async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
+        // Before anything is made: without an engine this is all there is to say.
+        self.engine.docker().await?;
+        let owned = order.clone();
+        let lock = unblock(move || prepare(&owned)).await?;
+        let launched = async {
+            let image = image::ensure(&self.engine, order).await?;
+            let network = self.networks.ensure(&self.engine, &self.owner, order).await?;
+            let name = format!("{}-{}", order.project, order.service);
+            let id = self.create(order, &name, &network.name, image).await?;
+            let started = self.start(order, &id, &name, lock).await;
+            if started.is_err()
+                && let Err(error) = instance::remove(&self.engine, &id, &name).await
+            {
+                tracing::warn!(container = name, %error, "cannot remove a container that did not start");
+            }
+            started
+        };
+        let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
+        if launched.is_err() {
+            self.networks.remove_unused(&self.engine, &self.owner, &order.project).await;
+        }
+        launched.map_err(|error| redacted(order, error))
+    }
+
+    async fn adopt(&self, order: &Order) -> Found {
+        let run_dir = order.run_dir.clone();
+        let record = match unblock(move || ContainerRecord::read(&run_dir)).await {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                // Whatever there is was never started.
+                self.remove_leftovers(order, None).await;
+                return Found::NeverStarted;
+            }
+            Err(error) => return lost(format!("its record cannot be read: {error}")),
+        };
+        if let Some((ended, at)) = record.ended {
+            self.remove_leftovers(order, None).await;
+            return Found::Ended { ended, at };
+        }
+        let found = self.find(order, &record).await;
+        let runs = matches!(found, Found::Running(_));
+        self.remove_leftovers(order, runs.then_some(record.id.as_str())).await;
+        found
+    }
+
+    async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {
+        let id = self.running(order).await?;
+        let env = body::environment(order)?;
+        let session = exec::start(&self.engine, &id, command, &env).await?;
+        Ok(Box::new(session))
+    }
+
+    async fn run(
+        &self,
+        order: &Order,
+        command: &PlaceCommand,
+        timeout: Duration,
+    ) -> Result<CommandAnswer, LaunchError> {
+        let mut session = self.exec(order, command).await?;
+        let mut tail = Vec::new();
+        let said = async {
+            while let Some(event) = session.next().await {
+                match event {
+                    SessionEvent::Stdout(bytes) | SessionEvent::Stderr(bytes) => {
+                        tail.extend_from_slice(&bytes);
+                        let excess = tail.len().saturating_sub(TAIL_BYTES);
+                        tail.drain(..excess);
+                    }
+                    SessionEvent::Exited(exit) => return Some(Some(exit)),
+                }
+            }
+            Some(None)
+        };
+        let late = async {
+            Timer::after(timeout).await;
+            None
+        };
+        match said.or(late).await {
+            Some(None) => Err(ContainerError::NotRunning.into()),
+            Some(Some(exit)) => {
+                let text = String::from_utf8_lossy(&tail);
+                let lines: Vec<&str> = text.lines().collect();
+                let last = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+                Ok(CommandAnswer {
+                    exit: Some(exit),
+                    tail: order.redactor.redact(&last),
+                })
+            }
+            None => Ok(CommandAnswer {
+                exit: None,
+                tail: String::new(),
+            }),
+        }
+    }
+}

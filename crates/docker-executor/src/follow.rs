@@ -1,0 +1,184 @@
+//! Following a container to its end: its output, its exit, and what happens to it behind our back.
+//!
+//! ```text
+//!        ┌──── engine away: try again ────┐
+//!        ▼                                │
+//!  copy output ─ or ─ wait for exit ──▶ inspect ──running──▶ (again)
+//!                                         ├─ gone ──────▶ Lost
+//!                                         └─ ended ─────▶ rest of the output ▶ Exit
+//!  then: end recorded ▶ container removed ▶ network removed if unused ▶ lock released ▶ told
+//! ```
+
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_io::Timer;
+use blocking::unblock;
+use bollard::errors::Error;
+use bollard::models::{ContainerState, ContainerStateStatusEnum};
+use bollard::query_parameters::WaitContainerOptions;
+use futures_lite::{FutureExt, StreamExt};
+use harness_model::{ExitStatus, WallTime};
+use service_orchestration::machine::Ended;
+
+use crate::bridge;
+use crate::instance::Container;
+use crate::pump::{Pump, copy, locked};
+use crate::record::ContainerRecord;
+use crate::stamp;
+
+/// The pause before an engine that is away is asked again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// How long the output of a container that has ended may take to come to its end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The same where the engine keeps the stream open.
+const REST: Duration = Duration::from_secs(60);
+
+/// Follows a container to its end and tells it. `lock` says that its output is being written, for as long as it is
+/// held.
+pub(crate) async fn follow(container: Arc<Container>, lock: File) {
+    let (run_dir, limits) = (container.run_dir.clone(), container.log_limits.clone());
+    let pump = unblock(move || Pump::open(&run_dir, limits)).await;
+    let pump = match pump {
+        Ok(pump) => Some(Arc::new(Mutex::new(pump))),
+        Err(error) => {
+            tracing::error!(container = container.name, %error, "cannot keep the output of a container");
+            None
+        }
+    };
+    let (ended, at) = until_ended(&container, pump.as_ref()).await;
+    if let Some(pump) = pump {
+        unblock(move || locked(&pump, Pump::finish)).await;
+    }
+    clean_up(&container, &ended, at).await;
+    drop(lock);
+    // It is set once: by this.
+    let _ = container.ended.set(ended).await;
+}
+
+async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> (Ended, Option<WallTime>) {
+    let mut away = false;
+    loop {
+        let drained = attend(container, pump).await;
+        match container.inspect().await {
+            Ok(state) if is_running(&state) => {
+                if std::mem::take(&mut away) {
+                    tracing::info!(container = container.name, "the engine is back, and the container runs");
+                }
+                // The engine ends the stream a moment before it knows of the end.
+                Timer::after(Duration::from_millis(20)).await;
+            }
+            Ok(state) => {
+                if !drained && let Some(pump) = pump {
+                    rest(container, pump).await;
+                }
+                let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
+                return (ended(&state, away), at);
+            }
+            Err(error) if error.is_not_found() => {
+                let why = "its container was removed by somebody else".to_owned();
+                return (Ended::Lost(why), None);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut away, true) {
+                    tracing::warn!(container = container.name, %error, "cannot tell whether a container runs");
+                }
+                Timer::after(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Copies output until there is a reason to look at the container; whether all of it was copied.
+async fn attend(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> bool {
+    let Ok(docker) = container.engine.docker().await else {
+        return false;
+    };
+    let output = async {
+        match pump {
+            Some(pump) => copy(pump, &docker, &container.id, true).await.is_ok(),
+            None => futures_lite::future::pending().await,
+        }
+    };
+    let exit = async {
+        let options = WaitContainerOptions {
+            condition: "not-running".to_owned(),
+        };
+        let mut answer = std::pin::pin!(docker.wait_container(&container.id, Some(options)));
+        // An exit with another code than 0 is an error here.
+        if matches!(answer.next().await, Some(Ok(_) | Err(Error::DockerContainerWaitError { .. }))) {
+            Timer::after(DRAIN).await;
+        }
+        false
+    };
+    bridge::within(output.or(exit)).await
+}
+
+/// Copies what is left of the output of a container that has ended.
+async fn rest(container: &Container, pump: &Arc<Mutex<Pump>>) {
+    let Ok(docker) = container.engine.docker().await else { return };
+    let output = async {
+        if let Err(error) = bridge::within(copy(pump, &docker, &container.id, false)).await {
+            tracing::error!(container = container.name, %error, "the end of a container's output is lost");
+        }
+    };
+    output.or(late(container, REST)).await;
+}
+
+async fn late(container: &Container, limit: Duration) {
+    Timer::after(limit).await;
+    tracing::error!(container = container.name, "the engine does not end the output of a container");
+}
+
+/// Whether it may still do something.
+pub(crate) fn is_running(state: &ContainerState) -> bool {
+    use ContainerStateStatusEnum as S;
+    matches!(state.status, Some(S::RUNNING | S::PAUSED | S::RESTARTING | S::REMOVING))
+}
+
+/// Whether it was never started.
+pub(crate) fn is_created(state: &ContainerState) -> bool {
+    state.status == Some(ContainerStateStatusEnum::CREATED)
+}
+
+/// How it ended, in our words. `engine_went` tells that the engine was away when it did.
+fn ended(state: &ContainerState, engine_went: bool) -> Ended {
+    let exit = exit_status(state.exit_code.unwrap_or(-1));
+    if state.oom_killed == Some(true) {
+        return Ended::OutOfMemory(exit);
+    }
+    if engine_went && !exit.success() {
+        return Ended::Lost(format!("the Docker engine went away, and it with it ({exit})"));
+    }
+    Ended::Exit(exit)
+}
+
+/// The engine tells a death by signal as 128 and its number.
+pub(crate) fn exit_status(code: i64) -> ExitStatus {
+    match i32::try_from(code).unwrap_or(-1) {
+        code @ 129..=159 => ExitStatus::Signal(code - 128),
+        code => ExitStatus::Code(code),
+    }
+}
+
+async fn clean_up(container: &Container, ended: &Ended, at: Option<WallTime>) {
+    let mut record = ContainerRecord::new(container.id.clone(), container.name.clone());
+    record.ended = Some((ended.clone(), at));
+    let run_dir = container.run_dir.clone();
+    if let Err(error) = unblock(move || record.write(&run_dir)).await {
+        tracing::error!(container = container.name, %error, "cannot record how a container ended");
+    }
+    let cleaned = async {
+        if let Err(error) = container.remove().await {
+            tracing::warn!(container = container.name, %error, "cannot remove a container");
+        }
+        container
+            .networks
+            .remove_unused(&container.engine, &container.owner, &container.project)
+            .await;
+    };
+    cleaned.or(late(container, REST)).await;
+}

@@ -1,0 +1,93 @@
+//! The image of a service: the one that is there, else pulled, or built.
+
+use bollard::query_parameters::CreateImageOptions;
+use futures_lite::StreamExt;
+use service_orchestration::executor::{LaunchError, Order};
+
+use crate::body::{docker, text};
+use crate::bridge;
+use crate::build::{self, BuildError};
+use crate::engine::{Engine, EngineError};
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImageError {
+    /// It is not here, and no registry gave it.
+    #[error("image `{image}` is not on this machine and could not be pulled: {message}")]
+    NotPulled { image: String, message: String },
+    /// It could not be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<ImageError> for LaunchError {
+    fn from(error: ImageError) -> Self {
+        Self::Place(Box::new(error))
+    }
+}
+
+/// What a container is made of: the name or id of an image that is there.
+pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<String, LaunchError> {
+    let spec = docker(&order.spec)?;
+    let name = spec.image.as_ref().map(text).transpose()?;
+    if let Some(build) = &spec.build {
+        let name = name.unwrap_or_else(|| format!("{}-{}", order.project, order.service));
+        return Ok(build::build(engine, order, build, &name).await.map_err(ImageError::from)?);
+    }
+    let name = name.unwrap_or_default();
+    if !is_there(engine, &name).await.map_err(ImageError::from)? {
+        tracing::info!(service = %order.service, image = name, "pulling an image");
+        pull(engine, &name).await?;
+    }
+    Ok(name)
+}
+
+async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
+    let image = name.to_owned();
+    let what = format!("image {name}");
+    let inspected = engine.ask("look for", &what, |docker| async move {
+        docker.inspect_image(&image).await
+    });
+    match inspected.await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn pull(engine: &Engine, name: &str) -> Result<(), ImageError> {
+    let failed = |message: String| ImageError::NotPulled {
+        image: name.to_owned(),
+        message,
+    };
+    let docker = engine.docker().await?;
+    // Without a tag an engine pulls all there are.
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let tag = if last.contains([':', '@']) { "" } else { "latest" };
+    let options = CreateImageOptions {
+        from_image: Some(name.to_owned()),
+        tag: Some(tag.to_owned()).filter(|tag| !tag.is_empty()),
+        ..CreateImageOptions::default()
+    };
+    bridge::within(async {
+        let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
+        while let Some(step) = progress.next().await {
+            match step {
+                Ok(step) => {
+                    if let Some(message) = step.error_detail.and_then(|error| error.message) {
+                        return Err(failed(message));
+                    }
+                }
+                Err(error) => match engine.error("pull", name, error).await {
+                    EngineError::Refused { message, .. } => return Err(failed(message)),
+                    error => return Err(error.into()),
+                },
+            }
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,258 @@
+//! A container that runs, as the orchestrator handles it.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use async_lock::{Mutex, OnceCell};
+use async_trait::async_trait;
+use bollard::models::{ContainerInspectResponse, ContainerState};
+use bollard::query_parameters::{
+    AttachContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
+};
+use futures_lite::{AsyncWrite, AsyncWriteExt, FutureExt};
+use harness_model::{ProjectName, ServiceSpec, WallTime};
+use harness_shim::run_dir::LogLimits;
+use service_orchestration::executor::{Instance, SessionError};
+use service_orchestration::machine::Ended;
+
+use crate::bridge::{self, Task};
+use crate::engine::{Engine, EngineError};
+use crate::labels::Owner;
+use crate::network::Networks;
+
+/// The pause before a signal that did not reach the engine is sent again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+const SIGKILL: i32 = 9;
+
+/// What is known of a container that runs.
+pub(crate) struct Container {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) networks: Arc<Networks>,
+    pub(crate) owner: Owner,
+    pub(crate) project: ProjectName,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) log_limits: LogLimits,
+    pub(crate) stop: StopPolicy,
+    /// How it ended, once everything of it is gone.
+    pub(crate) ended: OnceCell<Ended>,
+}
+
+/// How it is asked to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StopPolicy {
+    signal: i32,
+    grace: Duration,
+}
+
+impl StopPolicy {
+    pub(crate) fn of(spec: &ServiceSpec) -> Self {
+        Self {
+            signal: spec.stop_signal.0,
+            grace: spec.shutdown_timeout,
+        }
+    }
+}
+
+impl Container {
+    /// How it is.
+    pub(crate) async fn inspect(&self) -> Result<ContainerState, EngineError> {
+        Ok(self.inspect_whole().await?.state.unwrap_or_default())
+    }
+
+    pub(crate) async fn inspect_whole(&self) -> Result<ContainerInspectResponse, EngineError> {
+        inspect(&self.engine, &self.id, &self.what()).await
+    }
+
+    fn what(&self) -> String {
+        format!("container {}", self.name)
+    }
+
+    /// Removes it with its nameless volumes, running or not; one that is gone is fine.
+    pub(crate) async fn remove(&self) -> Result<(), EngineError> {
+        remove(&self.engine, &self.id, &self.name).await
+    }
+
+    async fn send(&self, signal: i32) -> Result<(), EngineError> {
+        let options = KillContainerOptions {
+            signal: signal.to_string(),
+        };
+        self.engine
+            .ask("signal", &self.what(), |docker| async move {
+                docker.kill_container(&self.id, Some(options)).await
+            })
+            .await
+    }
+
+    /// Sends a signal as soon as the engine can be reached; one that has ended needs none.
+    async fn send_surely(&self, signal: i32) {
+        while let Err(error) = self.send(signal).await {
+            if self.ended.is_initialized() || error.is_not_found() || error.is_conflict() {
+                return;
+            }
+            tracing::warn!(container = self.name, %error, "cannot signal a container");
+            Timer::after(AGAIN).await;
+        }
+    }
+
+    /// Waits for its end at most so long; whether it came.
+    async fn ends_within(&self, limit: Duration) -> bool {
+        let ended = async {
+            self.ended.wait().await;
+            true
+        };
+        let late = async {
+            Timer::after(limit).await;
+            false
+        };
+        ended.or(late).await
+    }
+}
+
+/// What the engine knows of a container.
+pub(crate) async fn inspect(
+    engine: &Engine,
+    id: &str,
+    what: &str,
+) -> Result<ContainerInspectResponse, EngineError> {
+    engine
+        .ask("inspect", what, |docker| async move {
+            docker.inspect_container(id, None::<InspectContainerOptions>).await
+        })
+        .await
+}
+
+/// Removes a container and its nameless volumes; one that is gone is fine.
+pub(crate) async fn remove(engine: &Engine, id: &str, name: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptions {
+        force: true,
+        v: true,
+        ..RemoveContainerOptions::default()
+    };
+    let what = format!("container {name}");
+    let removed = engine.ask("remove", &what, |docker| async move {
+        docker.remove_container(id, Some(options)).await
+    });
+    match removed.await {
+        // In conflict: being removed already.
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        other => other,
+    }
+}
+
+type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// A container that runs and is followed.
+pub(crate) struct ContainerInstance {
+    container: Arc<Container>,
+    pid: Option<u32>,
+    started_at: WallTime,
+    stdin: Mutex<Option<Stdin>>,
+}
+
+impl ContainerInstance {
+    pub(crate) fn new(container: Arc<Container>, pid: Option<u32>, started_at: WallTime) -> Self {
+        Self {
+            container,
+            pid,
+            started_at,
+            stdin: Mutex::new(None),
+        }
+    }
+
+    async fn attach(&self) -> Result<Stdin, EngineError> {
+        let options = AttachContainerOptions {
+            stdin: true,
+            stream: true,
+            ..AttachContainerOptions::default()
+        };
+        let container = &self.container;
+        let attached = container
+            .engine
+            .ask("attach to", &container.what(), |docker| async move {
+                docker.attach_container(&container.id, Some(options)).await
+            })
+            .await?;
+        Ok(Box::pin(bridge::writer(attached.input)))
+    }
+}
+
+fn session_error(operation: &'static str, error: EngineError) -> SessionError {
+    SessionError {
+        operation,
+        source: std::io::Error::other(error),
+    }
+}
+
+#[async_trait]
+impl Instance for ContainerInstance {
+    fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    fn root_pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    fn started_at(&self) -> WallTime {
+        self.started_at
+    }
+
+    async fn wait(&self) -> Ended {
+        self.container.ended.wait().await.clone()
+    }
+
+    async fn stop(&self) {
+        let container = Arc::clone(&self.container);
+        Task::spawn(async move {
+            container.send_surely(container.stop.signal).await;
+            if !container.ends_within(container.stop.grace).await {
+                container.send_surely(SIGKILL).await;
+            }
+        });
+    }
+
+    async fn kill(&self) {
+        let container = Arc::clone(&self.container);
+        Task::spawn(async move { container.send_surely(SIGKILL).await });
+    }
+
+    async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        const OPERATION: &str = "write to stdin";
+        let mut stdin = self.stdin.lock().await;
+        if stdin.is_none() {
+            let attached = self.attach().await.map_err(|error| session_error(OPERATION, error))?;
+            *stdin = Some(attached);
+        }
+        let Some(open) = stdin.as_mut() else { return Ok(()) };
+        let written = bridge::within(async {
+            open.write_all(bytes).await?;
+            open.flush().await
+        });
+        if let Err(source) = written.await {
+            *stdin = None;
+            return Err(SessionError {
+                operation: OPERATION,
+                source,
+            });
+        }
+        Ok(())
+    }
+
+    async fn close_stdin(&self) {
+        // The engine keeps it open for whoever attaches next: the end of a daemon must not be the end of a stdin.
+        *self.stdin.lock().await = None;
+    }
+
+    async fn resize(&self, _: u16, _: u16) {}
+
+    async fn signal(&self, signal: i32) -> Result<(), SessionError> {
+        let sent = self.container.send(signal).await;
+        sent.map_err(|error| session_error("send the signal", error))
+    }
+}

@@ -1,0 +1,36 @@
+//! Containers as services: an [`Executor`](service_orchestration::executor::Executor) of `type: docker` on the API of
+//! a Docker engine.
+//!
+//! ```text
+//!  Order ──▶ check ──▶ image (there, pulled or built) ──▶ network, volumes ──▶ create ──▶ start
+//!                                                                               │
+//!   run directory: container.json (who), log/ (what it says), lock (held while it is followed)
+//!                                                                               │
+//!   follow ◀── logs and end of the container, from the engine ──────────────────┘
+//!      └──▶ end recorded ──▶ container removed ──▶ network removed when empty ──▶ told
+//! ```
+//!
+//! A container is ours by its labels ([`labels`]), never by its name alone. The engine's own restart policy stays
+//! off: ours decides. The engine is connected to when the first container is asked for, not before.
+//!
+//! Tokio and bollard stay inside: [`bridge`] is the one way to the former, and no public signature has either.
+
+mod body;
+mod bridge;
+mod build;
+mod context;
+mod engine;
+mod exec;
+mod executor;
+mod follow;
+mod ignore;
+mod image;
+mod instance;
+mod labels;
+mod network;
+mod pump;
+mod record;
+mod stamp;
+mod volumes;
+
+pub use executor::DockerExecutor;

@@ -1,0 +1,198 @@
+//! The network of a project's containers: made with the first, removed with the last.
+
+use async_lock::{RwLock, RwLockReadGuardArc};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
+use harness_model::ProjectName;
+use service_orchestration::executor::Order;
+use service_registry::address::Place;
+
+use crate::engine::{Engine, EngineError};
+use crate::labels::{self, Owner};
+
+/// Why a container has no network.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetworkError {
+    /// The order has no address on a network of containers.
+    #[error("it was given no address for a container")]
+    NoAddress,
+    /// Somebody else's has the name.
+    #[error(
+        "network `{name}` exists and is not this project's: remove it (docker network rm {name}), or name the project \
+         otherwise"
+    )]
+    Foreign { name: String },
+    /// It was made for other addresses, and something runs on it.
+    #[error("network `{name}` has containers on it and another subnet ({found}, now {wanted}): stop the project first")]
+    OtherSubnet {
+        name: String,
+        found: String,
+        wanted: String,
+    },
+    /// The addresses are taken.
+    #[error("the subnet {subnet} of network `{name}` is used by something else ({message}): write another `subnet` for it")]
+    Overlaps {
+        name: String,
+        subnet: String,
+        message: String,
+    },
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The networks of a daemon's projects. A network is not removed while a container is on its way onto it.
+#[derive(Debug, Default)]
+pub(crate) struct Networks(Arc<RwLock<()>>);
+
+/// A network that stays while a container is being started.
+pub(crate) struct Held {
+    pub(crate) name: String,
+    _guard: RwLockReadGuardArc<()>,
+}
+
+impl Networks {
+    /// The network of an order, made if it is not there.
+    pub(crate) async fn ensure(&self, engine: &Engine, owner: &Owner, order: &Order) -> Result<Held, NetworkError> {
+        let Place::Container {
+            network,
+            subnet,
+            gateway,
+        } = &order.own.place
+        else {
+            return Err(NetworkError::NoAddress);
+        };
+        let name = format!("{}_{network}", order.project);
+        let guard = self.0.read_arc().await;
+        let mut owned = owner.of_project(&order.project);
+        owned.insert(labels::NETWORK.to_owned(), network.as_str().to_owned());
+        let held = Held {
+            name: name.clone(),
+            _guard: guard,
+        };
+        let wanted = subnet.to_string();
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".to_owned()),
+            ipam: Some(Ipam {
+                config: Some(vec![IpamConfig {
+                    subnet: Some(wanted.clone()),
+                    gateway: Some(gateway.to_string()),
+                    ..IpamConfig::default()
+                }]),
+                ..Ipam::default()
+            }),
+            labels: Some(owned.clone()),
+            ..NetworkCreateRequest::default()
+        };
+        let what = format!("network {name}");
+        // Containers of a project are started at once: whoever comes second finds it.
+        for _ in 0..3 {
+            if let Some((id, theirs, found)) = find(engine, &name).await? {
+                if !labels::has(Some(&theirs), &owned) {
+                    return Err(NetworkError::Foreign { name });
+                }
+                if found.as_deref() == Some(&wanted) {
+                    return Ok(held);
+                }
+                let removed = engine.ask("remove", &what, |docker| async move {
+                    docker.remove_network(&id).await
+                });
+                match removed.await {
+                    Ok(()) => {}
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) if error.is_answer() => {
+                        let found = found.unwrap_or_default();
+                        return Err(NetworkError::OtherSubnet { name, found, wanted });
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let create = request.clone();
+            let made = engine.ask("create", &what, |docker| async move {
+                // An engine takes two of one name unless it is asked not to, which 1.41 does by the create itself.
+                docker.create_network(create).await
+            });
+            match made.await {
+                Ok(_) => return Ok(held),
+                Err(error) if error.is_conflict() => {}
+                Err(EngineError::Refused { message, .. }) if message.contains("overlap") => {
+                    return Err(NetworkError::Overlaps {
+                        name,
+                        subnet: wanted,
+                        message,
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(NetworkError::Foreign { name })
+    }
+
+    /// Removes the networks of a project that has no container any more. What cannot be removed stays for the next
+    /// time.
+    pub(crate) async fn remove_unused(&self, engine: &Engine, owner: &Owner, project: &ProjectName) {
+        // A container on its way needs it.
+        let Some(_alone) = self.0.try_write() else { return };
+        let owned = owner.of_project(project);
+        if let Err(error) = remove_unused(engine, &owned).await {
+            tracing::warn!(%project, %error, "cannot remove the network of a project");
+        }
+    }
+}
+
+async fn remove_unused(engine: &Engine, owned: &HashMap<String, String>) -> Result<(), EngineError> {
+    let filters = Some(labels::filter(owned));
+    let containers = ListContainersOptions {
+        all: true,
+        filters: filters.clone(),
+        ..ListContainersOptions::default()
+    };
+    let left = engine
+        .ask("list", "containers", |docker| async move {
+            docker.list_containers(Some(containers)).await
+        })
+        .await?;
+    if !left.is_empty() {
+        return Ok(());
+    }
+    let networks = engine
+        .ask("list", "networks", |docker| async move {
+            docker.list_networks(Some(ListNetworksOptions { filters })).await
+        })
+        .await?;
+    for network in networks {
+        let Some(id) = network.id else { continue };
+        let what = format!("network {}", network.name.unwrap_or_default());
+        let removed = engine.ask("remove", &what, |docker| async move { docker.remove_network(&id).await });
+        match removed.await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+type Found = (String, HashMap<String, String>, Option<String>);
+
+/// The network of this name: its id, labels and subnet.
+async fn find(engine: &Engine, name: &str) -> Result<Option<Found>, EngineError> {
+    let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+    let networks = engine
+        .ask("list", "networks", |docker| async move {
+            let options = ListNetworksOptions {
+                filters: Some(filters),
+            };
+            docker.list_networks(Some(options)).await
+        })
+        .await?;
+    // The filter takes parts of names too.
+    let network = networks.into_iter().find(|network| network.name.as_deref() == Some(name));
+    Ok(network.and_then(|network| {
+        let subnet = network.ipam.and_then(|ipam| ipam.config?.into_iter().next()?.subnet);
+        Some((network.id?, network.labels.unwrap_or_default(), subnet))
+    }))
+}

@@ -1,0 +1,87 @@
+//! `container.json` of a run directory: which container is this generation's, and how it ended.
+//!
+//! Written before the container is started and again when its end is known, whole or not at all.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use harness_model::WallTime;
+use serde::{Deserialize, Serialize};
+use service_orchestration::machine::Ended;
+
+const FILE: &str = "container.json";
+
+/// The only format there is.
+const FORMAT: u32 = 1;
+
+/// What is known of a generation's container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    format: u32,
+    /// The engine's id of it.
+    pub(crate) id: String,
+    /// Its name when it was created.
+    pub(crate) name: String,
+    /// The boot during which it was created.
+    pub(crate) boot_id: String,
+    /// How it ended, and when.
+    pub(crate) ended: Option<(Ended, Option<WallTime>)>,
+}
+
+impl ContainerRecord {
+    /// One that is being started.
+    pub(crate) fn new(id: String, name: String) -> Self {
+        Self {
+            format: FORMAT,
+            id,
+            name,
+            boot_id: boot_id(),
+            ended: None,
+        }
+    }
+
+    /// Blocks on the disk.
+    pub(crate) fn write(&self, run_dir: &Path) -> io::Result<()> {
+        let new = run_dir.join(format!("{FILE}.new"));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(&new, run_dir.join(FILE))
+    }
+
+    /// Blocks on the disk; `None`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or only a newer version can.
+    pub(crate) fn read(run_dir: &Path) -> io::Result<Option<Self>> {
+        let bytes = match fs::read(run_dir.join(FILE)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let record: Self = serde_json::from_slice(&bytes)?;
+        if record.format > FORMAT {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("format {} of {FILE} was written by a newer harness", record.format),
+            ));
+        }
+        Ok(Some(record))
+    }
+
+    /// Whether the machine was booted since.
+    pub(crate) fn is_of_former_boot(&self) -> bool {
+        self.boot_id != boot_id()
+    }
+}
+
+fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}

@@ -1,0 +1,127 @@
+//! What is mounted into a container: folders of this machine, and volumes of the engine that outlive it.
+
+use std::path::PathBuf;
+
+use blocking::unblock;
+use bollard::models::VolumeCreateRequest;
+use service_orchestration::executor::{LaunchError, Order};
+
+use crate::engine::{Engine, EngineError};
+use crate::labels::Owner;
+
+/// A mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    source: Source,
+    target: String,
+    read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Folder(PathBuf),
+    Volume(String),
+}
+
+impl Mount {
+    /// Reads `source:target[:ro|rw]`. A source with a slash is a path; otherwise a volume, named after the project too.
+    pub(crate) fn parse(text: &str, project: &str) -> Result<Self, LaunchError> {
+        let refused = |why: String| LaunchError::NotForType { key: "volumes", why };
+        let parts: Vec<&str> = text.split(':').collect();
+        let (source, target, mode) = match parts.as_slice() {
+            [source, target] => (*source, *target, "rw"),
+            [source, target, mode] => (*source, *target, *mode),
+            _ => return Err(refused(format!("takes `source:target[:ro]`, not `{text}`"))),
+        };
+        if !target.starts_with('/') {
+            return Err(refused(format!("needs an absolute path in the container, not `{target}`")));
+        }
+        let read_only = match mode {
+            "ro" => true,
+            "rw" => false,
+            other => return Err(refused(format!("has no option `{other}`: `ro` and `rw` are known"))),
+        };
+        let source = if source.starts_with('/') {
+            Source::Folder(source.into())
+        } else if source.contains('/') || source.starts_with(['.', '~']) {
+            return Err(refused(format!("needs an absolute path, not `{source}`")));
+        } else {
+            Source::Volume(format!("{project}_{source}"))
+        };
+        Ok(Self {
+            source,
+            target: target.to_owned(),
+            read_only,
+        })
+    }
+
+    /// As the engine takes it.
+    pub(crate) fn bind(&self) -> String {
+        let source = match &self.source {
+            Source::Folder(path) => path.display().to_string(),
+            Source::Volume(name) => name.clone(),
+        };
+        let mode = if self.read_only { "ro" } else { "rw" };
+        format!("{source}:{}:{mode}", self.target)
+    }
+}
+
+/// Makes what is to be mounted: a folder that is not there is created by this user rather than by the engine's root.
+pub(crate) async fn prepare(
+    engine: &Engine,
+    owner: &Owner,
+    order: &Order,
+    mounts: &[Mount],
+) -> Result<(), LaunchError> {
+    for mount in mounts {
+        match &mount.source {
+            Source::Folder(path) => {
+                let folder = path.clone();
+                let made = unblock(move || match std::fs::symlink_metadata(&folder) {
+                    Ok(_) => Ok(()),
+                    Err(_) => std::fs::create_dir_all(&folder),
+                });
+                made.await.map_err(|source| LaunchError::Path {
+                    what: "volume",
+                    path: path.clone(),
+                    source,
+                })?;
+            }
+            Source::Volume(name) => {
+                let request = VolumeCreateRequest {
+                    name: Some(name.clone()),
+                    labels: Some(owner.of_project(&order.project)),
+                    ..VolumeCreateRequest::default()
+                };
+                let made = engine
+                    .ask("create", &format!("volume {name}"), |docker| async move {
+                        docker.create_volume(request).await
+                    })
+                    .await;
+                made.map_err(|error: EngineError| LaunchError::Place(Box::new(error)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_from_volumes() {
+        let bind = |text: &str| Mount::parse(text, "shop").map(|mount| mount.bind());
+        assert_eq!(bind("/data:/var/lib").unwrap(), "/data:/var/lib:rw");
+        assert_eq!(bind("pg:/var/lib:ro").unwrap(), "shop_pg:/var/lib:ro");
+        for (bad, why) in [
+            ("./x:/y", "absolute path"),
+            ("x:y", "absolute path in the container"),
+            ("x:/y:z", "no option `z`"),
+            ("x", "source:target"),
+        ] {
+            let error = bind(bad).unwrap_err().to_string();
+            assert!(error.starts_with("`volumes` ") && error.contains(why), "{error}");
+        }
+    }
+}
