@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
-    PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig,
+    NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use harness_model::spec::{DockerSpec, InheritEnv, ServiceKind, ServiceSpec, StopMode};
 use harness_model::{SecretString, Template};
@@ -39,7 +39,10 @@ fn refused<T>(key: &'static str, why: impl Into<String>) -> Result<T, LaunchErro
 pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
     let docker = docker(spec)?;
     if spec.tty {
-        return refused("tty", "is not supported for containers: `harness exec -it` has a terminal");
+        return refused(
+            "tty",
+            "is not supported for containers: `harness exec -it` has a terminal",
+        );
     }
     if spec.stop_mode == StopMode::Group {
         return refused(
@@ -54,21 +57,42 @@ pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
         );
     }
     let hooks = &spec.hooks;
-    let hook = [&hooks.before_start, &hooks.after_healthy, &hooks.before_stop, &hooks.after_stop];
+    let hook = [
+        &hooks.before_start,
+        &hooks.after_healthy,
+        &hooks.before_stop,
+        &hooks.after_stop,
+    ];
     if hook.into_iter().any(Option::is_some) {
-        return refused("hooks", "are not supported for containers: use a process service with `oneshot`");
+        return refused(
+            "hooks",
+            "are not supported for containers: use a process service with `oneshot`",
+        );
     }
     if docker.labels.values().any(Template::has_secret) {
-        return refused("labels", "must not hold secrets: everybody who may list containers reads them");
+        return refused(
+            "labels",
+            "must not hold secrets: everybody who may list containers reads them",
+        );
     }
     if docker.labels.keys().any(|name| name.starts_with(labels::PREFIX)) {
-        return refused("labels", format!("beginning with `{}` are harness's own", labels::PREFIX));
+        return refused(
+            "labels",
+            format!("beginning with `{}` are harness's own", labels::PREFIX),
+        );
     }
     let words = docker.command.iter().chain(&docker.entrypoint).flatten();
     if words.into_iter().any(Template::has_secret) {
-        return refused("command", "must not hold secrets: arguments are visible to others; use `env`");
+        return refused(
+            "command",
+            "must not hold secrets: arguments are visible to others; use `env`",
+        );
     }
-    if docker.build.as_ref().is_some_and(|build| build.args.values().any(Template::has_secret)) {
+    if docker
+        .build
+        .as_ref()
+        .is_some_and(|build| build.args.values().any(Template::has_secret))
+    {
         return refused("build", "must not have secrets in `args`: they stay in the image");
     }
     Ok(())
@@ -215,7 +239,11 @@ fn ports(order: &Order) -> (PortMap, Vec<String>) {
             host_ip: Some(port.host_ip.to_string()),
             host_port: Some(port.port.to_string()),
         };
-        published.entry(inside).or_default().get_or_insert_default().push(binding);
+        published
+            .entry(inside)
+            .or_default()
+            .get_or_insert_default()
+            .push(binding);
     }
     let mut exposed: Vec<String> = published.keys().cloned().collect();
     exposed.sort();

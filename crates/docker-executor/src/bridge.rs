@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::Poll;
 
 use async_compat::Compat;
 use futures_lite::AsyncWrite;
@@ -17,8 +18,12 @@ pub(crate) struct Task(tokio::task::JoinHandle<()>);
 impl Task {
     /// Begins it; it goes on by itself.
     pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        let mut future = Some(future);
+        let spawn = std::future::poll_fn(|_| {
+            let task = future.take().map(tokio::spawn);
+            task.map_or(Poll::Pending, Poll::Ready)
+        });
         // Entering the runtime is all that is waited for.
-        let spawn = async { tokio::spawn(future) };
         Self(futures_lite::future::block_on(within(spawn)))
     }
 

@@ -21,7 +21,10 @@ const PIECES: usize = 4;
 /// Sends a folder. `dockerfile` goes with it whatever its rules say.
 ///
 /// A failure is the last item.
-pub(crate) fn stream(context: PathBuf, dockerfile: String) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+pub(crate) fn stream(
+    context: PathBuf,
+    dockerfile: String,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, pieces) = async_channel::bounded(PIECES);
     let packing = unblock(move || {
         let mut pieces = Pieces {
@@ -85,9 +88,16 @@ fn folder(
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
             let path = entry.path();
-            return Err(io::Error::other(format!("{} is not named in UTF-8", path.display())));
+            return Err(io::Error::other(format!(
+                "{} is not named in UTF-8",
+                path.display()
+            )));
         };
-        let path = if within.is_empty() { name.to_owned() } else { format!("{within}/{name}") };
+        let path = if within.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{within}/{name}")
+        };
         let kind: FileType = entry.file_type()?;
         let always_in = always.iter().any(|file| file.starts_with(&format!("{path}/")));
         let left_out = ignore.leaves_out(&path) && !always.contains(&path.as_str());

@@ -144,7 +144,9 @@ impl Engine {
         let hello = async { bridge::within(docker.negotiate_version()).await.map_err(failed) };
         let late = async {
             Timer::after(HELLO).await;
-            Err(EngineError::Silent { address: self.shown() })
+            Err(EngineError::Silent {
+                address: self.shown(),
+            })
         };
         let docker = hello.or(late).await?;
         *connection = Some(docker.clone());
@@ -202,7 +204,10 @@ async fn reachable(socket: &Path) -> Result<(), EngineError> {
         Err(error) => Err(match error.kind() {
             io::ErrorKind::NotFound => EngineError::NoSocket { socket },
             io::ErrorKind::PermissionDenied => EngineError::NoPermission { socket },
-            _ => EngineError::NotRunning { socket, source: error },
+            _ => EngineError::NotRunning {
+                socket,
+                source: error,
+            },
         }),
     }
 }

@@ -18,9 +18,7 @@ use bollard::models::{ExecConfig, ExecInspectResponse};
 use futures_lite::{AsyncWriteExt, StreamExt};
 use harness_model::SecretString;
 use rustix::process::{Pid, Signal};
-use service_orchestration::executor::{
-    PlaceCommand, Session, SessionError, SessionEvent, SessionStdin,
-};
+use service_orchestration::executor::{PlaceCommand, Session, SessionError, SessionEvent, SessionStdin};
 
 use crate::body::assignments;
 use crate::bridge::{self, Task};
@@ -67,7 +65,12 @@ pub(crate) async fn start(
     env: &BTreeMap<String, SecretString>,
 ) -> Result<ContainerSession, EngineError> {
     let mut env = env.clone();
-    env.extend(command.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    env.extend(
+        command
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     env.insert(MARK.to_owned(), SecretString::new(container));
     let terminal = command.terminal.is_some();
     let config = ExecConfig {
@@ -84,7 +87,9 @@ pub(crate) async fn start(
     let program = command.words.first().map_or("", String::as_str);
     let what = format!("`{program}`");
     let created = engine
-        .ask("run", &what, |docker| async move { docker.create_exec(container, config).await })
+        .ask("run", &what, |docker| async move {
+            docker.create_exec(container, config).await
+        })
         .await?;
     let id = created.id;
     let options = StartExecOptions {
@@ -106,7 +111,11 @@ pub(crate) async fn start(
         input: input.clone(),
     });
     let (out, events) = async_channel::bounded(PIECES);
-    let StartExecResults::Attached { output, input: writer } = started else {
+    let StartExecResults::Attached {
+        output,
+        input: writer,
+    } = started
+    else {
         // Only what is started detached is not attached.
         return Err(EngineError::Refused {
             operation: "attach to",
@@ -154,9 +163,8 @@ pub(crate) async fn start(
     })
 }
 
-type Output = std::pin::Pin<
-    Box<dyn futures_lite::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>,
->;
+type Output =
+    std::pin::Pin<Box<dyn futures_lite::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
 
 impl Command {
     /// Tells its output, and how it ended.
@@ -165,7 +173,9 @@ impl Command {
             let event = match piece {
                 Ok(LogOutput::StdErr { message }) => SessionEvent::Stderr(message.to_vec()),
                 Ok(
-                    LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message },
+                    LogOutput::StdOut { message }
+                    | LogOutput::Console { message }
+                    | LogOutput::StdIn { message },
                 ) => SessionEvent::Stdout(message.to_vec()),
                 Err(error) => {
                     tracing::debug!(%error, "the output of a command broke off");
@@ -196,7 +206,9 @@ impl Command {
 
     async fn inspect(&self) -> Result<ExecInspectResponse, EngineError> {
         self.engine
-            .ask("inspect", "a command", |docker| async move { docker.inspect_exec(&self.id).await })
+            .ask("inspect", "a command", |docker| async move {
+                docker.inspect_exec(&self.id).await
+            })
             .await
     }
 
@@ -232,7 +244,9 @@ impl Command {
 
 /// Signals a process of a container on this machine. Blocks on `/proc`.
 fn signal_process(pid: Option<i32>, container: &str, signal: Signal) {
-    let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    let Some(pid) = pid.and_then(Pid::from_raw) else {
+        return;
+    };
     if !is_of(pid, container) {
         tracing::warn!(%container, "a command cannot be signalled: the engine's processes are not this machine's");
         return;
@@ -243,22 +257,36 @@ fn signal_process(pid: Option<i32>, container: &str, signal: Signal) {
 }
 
 fn is_of(pid: Pid, container: &str) -> bool {
-    let cgroup = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("cgroup");
+    let cgroup = Path::new("/proc")
+        .join(pid.as_raw_nonzero().to_string())
+        .join("cgroup");
     std::fs::read_to_string(cgroup).is_ok_and(|cgroup| cgroup.contains(container))
 }
 
 /// Ends the commands that a former daemon left in a container.
 pub(crate) async fn end_leftovers(engine: &Engine, container: &str, commands: Vec<String>) {
     for id in commands {
-        let inspected = engine.ask("inspect", "a command", |docker| async move { docker.inspect_exec(&id).await });
+        let inspected = engine.ask("inspect", "a command", |docker| async move {
+            docker.inspect_exec(&id).await
+        });
         let Ok(state) = inspected.await else { continue };
-        let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|_| state.running == Some(true));
-        let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+        let pid = state
+            .pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            .filter(|_| state.running == Some(true));
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            continue;
+        };
         let (container, mark) = (container.to_owned(), format!("{MARK}={container}"));
         unblock(move || {
-            let environ = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("environ");
+            let environ = Path::new("/proc")
+                .join(pid.as_raw_nonzero().to_string())
+                .join("environ");
             let environ = std::fs::read(environ).unwrap_or_default();
-            if environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
+            if environ
+                .split(|byte| *byte == 0)
+                .any(|entry| entry == mark.as_bytes())
+            {
                 signal_process(Some(pid.as_raw_nonzero().get()), &container, Signal::KILL);
             }
         })

@@ -16,7 +16,8 @@ use futures_lite::FutureExt;
 use harness_model::WallTime;
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionEvent, render_files,
+    CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionEvent,
+    render_files,
 };
 use service_orchestration::machine::Ended;
 
@@ -102,7 +103,13 @@ impl DockerExecutor {
     }
 
     /// Creates the container of an order; whatever of ours has its name is a leftover.
-    async fn create(&self, order: &Order, name: &str, network: &str, image: String) -> Result<String, LaunchError> {
+    async fn create(
+        &self,
+        order: &Order,
+        name: &str,
+        network: &str,
+        image: String,
+    ) -> Result<String, LaunchError> {
         let mounts = body::mounts(order)?;
         volumes::prepare(&self.engine, &self.owner, order, &mounts).await?;
         let owned = self.owner.of_container(order, &run_id());
@@ -155,7 +162,13 @@ impl DockerExecutor {
     }
 
     /// Starts what was created and begins to follow it.
-    async fn start(&self, order: &Order, id: &str, name: &str, lock: File) -> Result<Arc<dyn Instance>, LaunchError> {
+    async fn start(
+        &self,
+        order: &Order,
+        id: &str,
+        name: &str,
+        lock: File,
+    ) -> Result<Arc<dyn Instance>, LaunchError> {
         let record = ContainerRecord::new(id.to_owned(), name.to_owned());
         let run_dir = order.run_dir.clone();
         unblock(move || record.write(&run_dir))
@@ -183,7 +196,9 @@ impl DockerExecutor {
         lock: File,
     ) -> Arc<dyn Instance> {
         let state = found.state.as_ref();
-        let pid = state.and_then(|state| u32::try_from(state.pid?).ok()).filter(|pid| *pid != 0);
+        let pid = state
+            .and_then(|state| u32::try_from(state.pid?).ok())
+            .filter(|pid| *pid != 0);
         let started = state.and_then(|state| stamp::parse(state.started_at.as_deref()?));
         let container = self.container(order, id, name);
         Task::spawn(follow(Arc::clone(&container), lock));
@@ -234,14 +249,18 @@ impl DockerExecutor {
             }
         };
         for container in left {
-            let Some(id) = container.id.filter(|id| Some(id.as_str()) != but) else { continue };
+            let Some(id) = container.id.filter(|id| Some(id.as_str()) != but) else {
+                continue;
+            };
             tracing::warn!(service = %order.service, container = id, "removing a container that was left");
             if let Err(error) = instance::remove(&self.engine, &id, &id).await {
                 tracing::warn!(container = id, %error, "cannot remove a container that was left");
             }
         }
         if but.is_none() {
-            self.networks.remove_unused(&self.engine, &self.owner, &order.project).await;
+            self.networks
+                .remove_unused(&self.engine, &self.owner, &order.project)
+                .await;
         }
     }
 
@@ -373,7 +392,9 @@ impl Executor for DockerExecutor {
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
         if launched.is_err() {
-            self.networks.remove_unused(&self.engine, &self.owner, &order.project).await;
+            self.networks
+                .remove_unused(&self.engine, &self.owner, &order.project)
+                .await;
         }
         launched.map_err(|error| redacted(order, error))
     }
@@ -395,7 +416,8 @@ impl Executor for DockerExecutor {
         }
         let found = self.find(order, &record).await;
         let runs = matches!(found, Found::Running(_));
-        self.remove_leftovers(order, runs.then_some(record.id.as_str())).await;
+        self.remove_leftovers(order, runs.then_some(record.id.as_str()))
+            .await;
         found
     }
 

@@ -40,7 +40,7 @@ const REST: Duration = Duration::from_secs(60);
 /// Follows a container to its end and tells it. `lock` says that its output is being written, for as long as it is
 /// held.
 pub(crate) async fn follow(container: Arc<Container>, lock: File) {
-    let (run_dir, limits) = (container.run_dir.clone(), container.log_limits.clone());
+    let (run_dir, limits) = (container.run_dir.clone(), container.log_limits);
     let pump = unblock(move || Pump::open(&run_dir, limits)).await;
     let pump = match pump {
         Ok(pump) => Some(Arc::new(Mutex::new(pump))),
@@ -66,7 +66,10 @@ async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> 
         match container.inspect().await {
             Ok(state) if is_running(&state) => {
                 if std::mem::take(&mut away) {
-                    tracing::info!(container = container.name, "the engine is back, and the container runs");
+                    tracing::info!(
+                        container = container.name,
+                        "the engine is back, and the container runs"
+                    );
                 }
                 // The engine ends the stream a moment before it knows of the end.
                 Timer::after(Duration::from_millis(20)).await;
@@ -109,7 +112,10 @@ async fn attend(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> bool 
         };
         let mut answer = std::pin::pin!(docker.wait_container(&container.id, Some(options)));
         // An exit with another code than 0 is an error here.
-        if matches!(answer.next().await, Some(Ok(_) | Err(Error::DockerContainerWaitError { .. }))) {
+        if matches!(
+            answer.next().await,
+            Some(Ok(_) | Err(Error::DockerContainerWaitError { .. }))
+        ) {
             Timer::after(DRAIN).await;
         }
         false
@@ -119,7 +125,9 @@ async fn attend(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> bool 
 
 /// Copies what is left of the output of a container that has ended.
 async fn rest(container: &Container, pump: &Arc<Mutex<Pump>>) {
-    let Ok(docker) = container.engine.docker().await else { return };
+    let Ok(docker) = container.engine.docker().await else {
+        return;
+    };
     let output = async {
         if let Err(error) = bridge::within(copy(pump, &docker, &container.id, false)).await {
             tracing::error!(container = container.name, %error, "the end of a container's output is lost");
@@ -130,13 +138,19 @@ async fn rest(container: &Container, pump: &Arc<Mutex<Pump>>) {
 
 async fn late(container: &Container, limit: Duration) {
     Timer::after(limit).await;
-    tracing::error!(container = container.name, "the engine does not end the output of a container");
+    tracing::error!(
+        container = container.name,
+        "the engine does not end the output of a container"
+    );
 }
 
 /// Whether it may still do something.
 pub(crate) fn is_running(state: &ContainerState) -> bool {
     use ContainerStateStatusEnum as S;
-    matches!(state.status, Some(S::RUNNING | S::PAUSED | S::RESTARTING | S::REMOVING))
+    matches!(
+        state.status,
+        Some(S::RUNNING | S::PAUSED | S::RESTARTING | S::REMOVING)
+    )
 }
 
 /// Whether it was never started.

@@ -26,13 +26,15 @@ impl Ignore {
 
     fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim);
-        let rules = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).filter_map(|line| {
-            let (pattern, sent) = match line.strip_prefix('!') {
-                Some(pattern) => (pattern.trim(), true),
-                None => (line, false),
-            };
-            Some((expression(pattern)?, sent))
-        });
+        let rules = lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .filter_map(|line| {
+                let (pattern, sent) = match line.strip_prefix('!') {
+                    Some(pattern) => (pattern.trim(), true),
+                    None => (line, false),
+                };
+                Some((expression(pattern)?, sent))
+            });
         Self {
             rules: rules.collect(),
         }
@@ -40,7 +42,11 @@ impl Ignore {
 
     /// Whether a path within the context, with `/` between its parts, is left out.
     pub(crate) fn leaves_out(&self, path: &str) -> bool {
-        let last = self.rules.iter().rev().find(|(pattern, _)| pattern.is_match(path));
+        let last = self
+            .rules
+            .iter()
+            .rev()
+            .find(|(pattern, _)| pattern.is_match(path));
         last.is_some_and(|(_, sent)| !sent)
     }
 
@@ -98,7 +104,15 @@ mod tests {
     #[test]
     fn the_last_rule_that_matches_decides() {
         let ignore = Ignore::parse("# no\n\ntarget/\n**/*.log\n!keep.log\n/docs/[ab]?.md\nx*\n");
-        for out in ["target", "target/debug/x", "a/b/c.log", "c.log", "docs/ab.md", "xy", "xy/z"] {
+        for out in [
+            "target",
+            "target/debug/x",
+            "a/b/c.log",
+            "c.log",
+            "docs/ab.md",
+            "xy",
+            "xy/z",
+        ] {
             assert!(ignore.leaves_out(out), "{out}");
         }
         for sent in ["src", "keep.log", "docs/cb.md", "docs/a.md", "a/target", "a/xy"] {

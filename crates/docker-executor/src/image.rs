@@ -35,7 +35,9 @@ pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<String, Lau
     let name = spec.image.as_ref().map(text).transpose()?;
     if let Some(build) = &spec.build {
         let name = name.unwrap_or_else(|| format!("{}-{}", order.project, order.service));
-        return Ok(build::build(engine, order, build, &name).await.map_err(ImageError::from)?);
+        return Ok(build::build(engine, order, build, &name)
+            .await
+            .map_err(ImageError::from)?);
     }
     let name = name.unwrap_or_default();
     if !is_there(engine, &name).await.map_err(ImageError::from)? {

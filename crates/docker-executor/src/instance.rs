@@ -122,7 +122,9 @@ pub(crate) async fn inspect(
 ) -> Result<ContainerInspectResponse, EngineError> {
     engine
         .ask("inspect", what, |docker| async move {
-            docker.inspect_container(id, None::<InspectContainerOptions>).await
+            docker
+                .inspect_container(id, None::<InspectContainerOptions>)
+                .await
         })
         .await
 }
@@ -226,7 +228,10 @@ impl Instance for ContainerInstance {
         const OPERATION: &str = "write to stdin";
         let mut stdin = self.stdin.lock().await;
         if stdin.is_none() {
-            let attached = self.attach().await.map_err(|error| session_error(OPERATION, error))?;
+            let attached = self
+                .attach()
+                .await
+                .map_err(|error| session_error(OPERATION, error))?;
             *stdin = Some(attached);
         }
         let Some(open) = stdin.as_mut() else { return Ok(()) };

@@ -1,5 +1,4 @@
-//! Containers as services: an [`Executor`](service_orchestration::executor::Executor) of `type: docker` on the API of
-//! a Docker engine.
+#![doc = include_str!("../README.md")]
 //!
 //! ```text
 //!  Order ──▶ check ──▶ image (there, pulled or built) ──▶ network, volumes ──▶ create ──▶ start
@@ -10,10 +9,10 @@
 //!      └──▶ end recorded ──▶ container removed ──▶ network removed when empty ──▶ told
 //! ```
 //!
-//! A container is ours by its labels ([`labels`]), never by its name alone. The engine's own restart policy stays
+//! A container is ours by its labels, never by its name alone. The engine's own restart policy stays
 //! off: ours decides. The engine is connected to when the first container is asked for, not before.
 //!
-//! Tokio and bollard stay inside: [`bridge`] is the one way to the former, and no public signature has either.
+//! Tokio and bollard stay inside: the module `bridge` is the one way to the former, and no public signature has either.
 
 mod body;
 mod bridge;

@@ -1,9 +1,9 @@
 //! The network of a project's containers: made with the first, removed with the last.
 
-use async_lock::{RwLock, RwLockReadGuardArc};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_lock::{Mutex, RwLock, RwLockReadGuardArc};
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use harness_model::ProjectName;
@@ -26,14 +26,18 @@ pub(crate) enum NetworkError {
     )]
     Foreign { name: String },
     /// It was made for other addresses, and something runs on it.
-    #[error("network `{name}` has containers on it and another subnet ({found}, now {wanted}): stop the project first")]
+    #[error(
+        "network `{name}` has containers on it and another subnet ({found}, now {wanted}): stop the project first"
+    )]
     OtherSubnet {
         name: String,
         found: String,
         wanted: String,
     },
     /// The addresses are taken.
-    #[error("the subnet {subnet} of network `{name}` is used by something else ({message}): write another `subnet` for it")]
+    #[error(
+        "the subnet {subnet} of network `{name}` is used by something else ({message}): write another `subnet` for it"
+    )]
     Overlaps {
         name: String,
         subnet: String,
@@ -46,7 +50,12 @@ pub(crate) enum NetworkError {
 
 /// The networks of a daemon's projects. A network is not removed while a container is on its way onto it.
 #[derive(Debug, Default)]
-pub(crate) struct Networks(Arc<RwLock<()>>);
+pub(crate) struct Networks {
+    /// Shared by launches, held alone by a removal.
+    used: Arc<RwLock<()>>,
+    /// Containers of a project are started at once; one of them makes the network.
+    making: Mutex<()>,
+}
 
 /// A network that stays while a container is being started.
 pub(crate) struct Held {
@@ -56,7 +65,12 @@ pub(crate) struct Held {
 
 impl Networks {
     /// The network of an order, made if it is not there.
-    pub(crate) async fn ensure(&self, engine: &Engine, owner: &Owner, order: &Order) -> Result<Held, NetworkError> {
+    pub(crate) async fn ensure(
+        &self,
+        engine: &Engine,
+        owner: &Owner,
+        order: &Order,
+    ) -> Result<Held, NetworkError> {
         let Place::Container {
             network,
             subnet,
@@ -66,7 +80,7 @@ impl Networks {
             return Err(NetworkError::NoAddress);
         };
         let name = format!("{}_{network}", order.project);
-        let guard = self.0.read_arc().await;
+        let guard = self.used.read_arc().await;
         let mut owned = owner.of_project(&order.project);
         owned.insert(labels::NETWORK.to_owned(), network.as_str().to_owned());
         let held = Held {
@@ -89,7 +103,7 @@ impl Networks {
             ..NetworkCreateRequest::default()
         };
         let what = format!("network {name}");
-        // Containers of a project are started at once: whoever comes second finds it.
+        let _turn = self.making.lock().await;
         for _ in 0..3 {
             if let Some((id, theirs, found)) = find(engine, &name).await? {
                 if !labels::has(Some(&theirs), &owned) {
@@ -113,7 +127,6 @@ impl Networks {
             }
             let create = request.clone();
             let made = engine.ask("create", &what, |docker| async move {
-                // An engine takes two of one name unless it is asked not to, which 1.41 does by the create itself.
                 docker.create_network(create).await
             });
             match made.await {
@@ -136,7 +149,9 @@ impl Networks {
     /// time.
     pub(crate) async fn remove_unused(&self, engine: &Engine, owner: &Owner, project: &ProjectName) {
         // A container on its way needs it.
-        let Some(_alone) = self.0.try_write() else { return };
+        let Some(_alone) = self.used.try_write() else {
+            return;
+        };
         let owned = owner.of_project(project);
         if let Err(error) = remove_unused(engine, &owned).await {
             tracing::warn!(%project, %error, "cannot remove the network of a project");
@@ -167,7 +182,9 @@ async fn remove_unused(engine: &Engine, owned: &HashMap<String, String>) -> Resu
     for network in networks {
         let Some(id) = network.id else { continue };
         let what = format!("network {}", network.name.unwrap_or_default());
-        let removed = engine.ask("remove", &what, |docker| async move { docker.remove_network(&id).await });
+        let removed = engine.ask("remove", &what, |docker| async move {
+            docker.remove_network(&id).await
+        });
         match removed.await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
@@ -190,9 +207,13 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Found>, EngineError>
         })
         .await?;
     // The filter takes parts of names too.
-    let network = networks.into_iter().find(|network| network.name.as_deref() == Some(name));
+    let network = networks
+        .into_iter()
+        .find(|network| network.name.as_deref() == Some(name));
     Ok(network.and_then(|network| {
-        let subnet = network.ipam.and_then(|ipam| ipam.config?.into_iter().next()?.subnet);
+        let subnet = network
+            .ipam
+            .and_then(|ipam| ipam.config?.into_iter().next()?.subnet);
         Some((network.id?, network.labels.unwrap_or_default(), subnet))
     }))
 }

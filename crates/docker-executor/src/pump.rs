@@ -82,7 +82,10 @@ impl Pump {
                         self.floor = record.time_ns;
                     }
                     if record.time_ns >= since {
-                        *self.seen.entry(digest(record.time_ns, record.stream, &record.data)).or_default() += 1;
+                        *self
+                            .seen
+                            .entry(digest(record.time_ns, record.stream, &record.data))
+                            .or_default() += 1;
                     }
                 }
                 ReadItem::Gap { .. } => {}
@@ -130,10 +133,14 @@ impl Pump {
 
 /// The time in front of a message, and the message.
 fn split(bytes: &[u8]) -> (u64, &[u8]) {
-    let stamped = bytes.iter().take(40).position(|byte| *byte == b' ').and_then(|space| {
-        let time = stamp::parse(std::str::from_utf8(&bytes[..space]).ok()?)?;
-        Some((time, &bytes[space + 1..]))
-    });
+    let stamped = bytes
+        .iter()
+        .take(40)
+        .position(|byte| *byte == b' ')
+        .and_then(|space| {
+            let time = stamp::parse(std::str::from_utf8(&bytes[..space]).ok()?)?;
+            Some((time, &bytes[space + 1..]))
+        });
     stamped.unwrap_or_else(|| (WallTime::now().0, bytes))
 }
 
@@ -157,7 +164,12 @@ fn last_time(dir: &Path) -> Result<u64, LogError> {
 
 /// Copies until the engine ends the stream: when the container has ended and everything was told, if it `follow`s;
 /// otherwise what there is now. Cancelling it loses nothing that the next copy would not find.
-pub(crate) async fn copy(pump: &Arc<Mutex<Pump>>, docker: &Docker, id: &str, follow: bool) -> Result<(), Error> {
+pub(crate) async fn copy(
+    pump: &Arc<Mutex<Pump>>,
+    docker: &Docker,
+    id: &str,
+    follow: bool,
+) -> Result<(), Error> {
     let opened = Arc::clone(pump);
     let since = unblock(move || locked(&opened, Pump::resume)).await;
     let options = LogsOptions {

@@ -69,7 +69,10 @@ impl ContainerRecord {
         if record.format > FORMAT {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                format!("format {} of {FILE} was written by a newer harness", record.format),
+                format!(
+                    "format {} of {FILE} was written by a newer harness",
+                    record.format
+                ),
             ));
         }
         Ok(Some(record))

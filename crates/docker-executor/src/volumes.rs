@@ -34,12 +34,18 @@ impl Mount {
             _ => return Err(refused(format!("takes `source:target[:ro]`, not `{text}`"))),
         };
         if !target.starts_with('/') {
-            return Err(refused(format!("needs an absolute path in the container, not `{target}`")));
+            return Err(refused(format!(
+                "needs an absolute path in the container, not `{target}`"
+            )));
         }
         let read_only = match mode {
             "ro" => true,
             "rw" => false,
-            other => return Err(refused(format!("has no option `{other}`: `ro` and `rw` are known"))),
+            other => {
+                return Err(refused(format!(
+                    "has no option `{other}`: `ro` and `rw` are known"
+                )));
+            }
         };
         let source = if source.starts_with('/') {
             Source::Folder(source.into())

@@ -14,6 +14,7 @@
 )]
 
 pub(crate) mod disk;
+pub(crate) mod docker;
 mod logs;
 pub(crate) mod proc;
 mod run;

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 use async_channel::Sender;
 use blocking::unblock;
-use harness_model::{ProjectName, ServiceName};
 use harness_model::spec::{PortSpec, Protocol};
+use harness_model::{ProjectName, ServiceName};
 use service_registry::address::{Endpoint, Place, PortAssignment};
 
 use super::Message;

@@ -132,10 +132,12 @@ fn in_place(target: String, own: &ServiceAddresses) -> String {
     }
     let start = target.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = target.split_at(start);
-    let local = ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"].into_iter().find_map(|name| {
-        let after = rest.strip_prefix(name)?;
-        (after.is_empty() || after.starts_with([':', '/', '?'])).then_some(after)
-    });
+    let local = ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"]
+        .into_iter()
+        .find_map(|name| {
+            let after = rest.strip_prefix(name)?;
+            (after.is_empty() || after.starts_with([':', '/', '?'])).then_some(after)
+        });
     match local {
         Some(after) => format!("{scheme}{}{after}", own.ip),
         None => target,

@@ -178,7 +178,12 @@ impl Driver {
         let refused: Vec<_> = closure
             .iter()
             .filter_map(|name| Some((name, project.services.get(name)?)))
-            .filter_map(|(name, spec)| self.executors.check(spec).err().map(|error| (name.clone(), error)))
+            .filter_map(|(name, spec)| {
+                self.executors
+                    .check(spec)
+                    .err()
+                    .map(|error| (name.clone(), error))
+            })
             .collect();
         if refused.is_empty() {
             Ok(())

@@ -57,7 +57,8 @@ impl Containers {
             }
         }
         for (name, subnet, place) in wanting {
-            let used = |ip: &IpAddr| taken.has_ip(*ip) || out.values().any(|other: &Container| other.ip == *ip);
+            let used =
+                |ip: &IpAddr| taken.has_ip(*ip) || out.values().any(|other: &Container| other.ip == *ip);
             // The first address is this machine's.
             let ip = subnet.hosts().skip(1).find(|ip| !used(ip));
             let ip = ip.ok_or_else(|| AddressError::PoolExhausted {
@@ -123,7 +124,8 @@ fn subnet(
         Place::Container { network, subnet, .. } if network == name => Some(*subnet),
         _ => None,
     });
-    let free = |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
+    let free =
+        |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
     // Another project of the same name, under another home, chooses another one.
     let key = format!("{} {} {}", project.source.display(), project.name, name);
     let candidates = (0..CHOICE_COUNT).filter_map(|n| choice(hash(&key).wrapping_add(n)));
@@ -139,7 +141,9 @@ fn subnet(
 
 /// As the file says; a loopback subnet is for processes.
 fn written(name: &NetworkName, network: &NetworkSpec) -> Result<Option<Cidr>, AddressError> {
-    let Some(text) = &network.subnet else { return Ok(None) };
+    let Some(text) = &network.subnet else {
+        return Ok(None);
+    };
     let cidr: Cidr = text.parse().map_err(|source| AddressError::BadSubnet {
         network: name.clone(),
         source,
@@ -157,6 +161,7 @@ fn choice(number: u32) -> Option<Cidr> {
 
 /// FNV-1a: the same choice on every machine and by every version.
 fn hash(text: &str) -> u32 {
-    text.bytes()
-        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }

@@ -65,14 +65,20 @@ pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddre
             seen.ip = *gateway;
             seen.host = gateway.to_string();
         }
-        (Place::Container { .. }, Place::Container { .. }) | (Place::Node { .. }, _) | (_, Place::Node { .. }) => {
+        (Place::Container { .. }, Place::Container { .. })
+        | (Place::Node { .. }, _)
+        | (_, Place::Node { .. }) => {
             return None;
         }
     }
     Some(seen)
 }
 
-fn port(view: &ServiceAddresses, reference: &Reference, name: Option<&PortName>) -> Result<u16, AddressError> {
+fn port(
+    view: &ServiceAddresses,
+    reference: &Reference,
+    name: Option<&PortName>,
+) -> Result<u16, AddressError> {
     let Some(first) = view.ports.first() else {
         return Err(AddressError::NoPorts {
             reference: reference.clone(),
@@ -100,7 +106,9 @@ pub fn environment(
 ) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     for (service, target) in addresses {
-        let Some(target) = seen_from(from, target) else { continue };
+        let Some(target) = seen_from(from, target) else {
+            continue;
+        };
         let prefix = format!("HARNESS_{}", variable_part(service.as_str()));
         out.insert(format!("{prefix}_IP"), target.ip.to_string());
         if let Some(first) = target.ports.first() {

@@ -242,7 +242,9 @@ pub enum AddressError {
         source: crate::network::CidrError,
     },
     /// Containers get addresses of their network's subnet, which is too small for any, or not IPv4.
-    #[error("{service}: containers cannot have addresses in {subnet} of network `{network}`: give it an IPv4 subnet of /29 or larger")]
+    #[error(
+        "{service}: containers cannot have addresses in {subnet} of network `{network}`: give it an IPv4 subnet of /29 or larger"
+    )]
     NoContainerSubnet {
         /// The service.
         service: ServiceName,

@@ -1,0 +1,141 @@
+//! A sandbox whose daemon works with a Docker engine, and the engine asked directly: by its API over the socket, without
+//! harness and without its client.
+
+use std::io::{Read, Write};
+use std::ops::Deref;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{Sandbox, eventually};
+
+/// The engine that the tests use: `DOCKER_HOST`, else this machine's.
+pub(crate) fn socket() -> PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://")
+        .unwrap_or("/var/run/docker.sock")
+        .into()
+}
+
+/// Asks the engine; the status, and what it answers.
+pub(crate) fn request(method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let mut stream = UnixStream::connect(socket()).expect("a Docker engine (DOCKER_HOST) for docker-tests");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    // In 1.0 the end of the answer is the end of the connection.
+    let head = format!(
+        "{method} /v1.41{path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+/// A home of its own, with projects that nobody else has.
+pub(crate) struct DockerSandbox {
+    sandbox: Option<Sandbox>,
+    home: String,
+}
+
+impl DockerSandbox {
+    /// With these services, in a project of this name. What they make in the engine must be gone at the end.
+    pub(crate) fn new(name: &str, services: &str) -> Self {
+        let mut sandbox = Sandbox::new(name);
+        sandbox.write("services.yaml", &format!("name: {}\n{services}", project(name)));
+        sandbox.set_env("DOCKER_HOST", format!("unix://{}", socket().display()));
+        let home = sandbox.home().to_str().unwrap().to_owned();
+        Self {
+            sandbox: Some(sandbox),
+            home,
+        }
+    }
+
+    fn of_home(&self, kind: &str, all: &str) -> Vec<Value> {
+        let filter = format!("%7B%22label%22:%5B%22harness.home={}%22%5D%7D", self.home);
+        let (status, answer) = request("GET", &format!("/{kind}?{all}filters={filter}"), None);
+        assert_eq!(status, 200, "{answer}");
+        answer.as_array().unwrap().clone()
+    }
+
+    /// The containers of this home, those that do not run included.
+    pub(crate) fn containers(&self) -> Vec<Value> {
+        self.of_home("containers/json", "all=1&")
+    }
+
+    /// The networks of this home.
+    pub(crate) fn networks(&self) -> Vec<Value> {
+        self.of_home("networks", "")
+    }
+
+    /// The id of a service's container.
+    pub(crate) fn id(&self, service: &str) -> Option<String> {
+        let of = |container: &Value| container["Labels"]["harness.service"] == service;
+        let found = self.containers().into_iter().find(of)?;
+        Some(found["Id"].as_str().unwrap().to_owned())
+    }
+
+    /// What the engine knows of a service's container.
+    pub(crate) fn inspect(&self, service: &str) -> Value {
+        let id = self
+            .id(service)
+            .unwrap_or_else(|| panic!("{service} has no container"));
+        request("GET", &format!("/containers/{id}/json"), None).1
+    }
+
+    /// Kills the daemon, and waits until it is gone.
+    pub(crate) fn kill_daemon(&self) {
+        let pid = self.daemon_pid().expect("a daemon runs");
+        super::proc::kill(pid);
+        eventually("the daemon is gone", || {
+            (!super::proc::is_alive(pid)).then_some(())
+        });
+    }
+}
+
+impl Deref for DockerSandbox {
+    type Target = Sandbox;
+    fn deref(&self) -> &Sandbox {
+        self.sandbox.as_ref().unwrap()
+    }
+}
+
+impl Drop for DockerSandbox {
+    fn drop(&mut self) {
+        drop(self.sandbox.take());
+        let mut left = Vec::new();
+        for container in self.containers() {
+            let id = container["Id"].as_str().unwrap();
+            request("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
+            left.push(container["Names"].to_string());
+        }
+        for network in self.networks() {
+            let name = network["Name"].as_str().unwrap();
+            request("DELETE", &format!("/networks/{name}"), None);
+            left.push(format!("network {name}"));
+        }
+        let filter = format!("%7B%22label%22:%5B%22harness.home={}%22%5D%7D", self.home);
+        let (_, volumes) = request("GET", &format!("/volumes?filters={filter}"), None);
+        // Named volumes are meant to stay.
+        for volume in volumes["Volumes"].as_array().into_iter().flatten() {
+            request(
+                "DELETE",
+                &format!("/volumes/{}", volume["Name"].as_str().unwrap()),
+                None,
+            );
+        }
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left in the engine: {left:?}");
+        }
+    }
+}
+
+/// The project of a test: container names are the whole engine's.
+pub(crate) fn project(name: &str) -> String {
+    format!("hx-{}-{}", name.replace('_', "-"), std::process::id())
+}
