@@ -63,6 +63,9 @@ fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskEr
         tests = tests.env("DOCKER_HOST", containers.host());
         if let Some(own) = containers.own() {
             tests = tests.env("HARNESS_TEST_DOCKER_RUN", own);
+            // A test that kills the engine brings it up again.
+            let task = std::env::current_exe().map_err(TaskError::file("find", "the task"))?;
+            tests = tests.env("HARNESS_TEST_XTASK", task);
         }
     }
     let tests = tests

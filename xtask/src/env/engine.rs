@@ -74,9 +74,8 @@ pub(crate) fn start(places: &Places) -> Result<Engine, EnvError> {
     let firewall = Firewall::probe();
     Before::record(places, firewall)?;
     let driver = storage::probe(places)?;
-    // One that was killed leaves its number, which another process may have by now.
     if alive(places).is_none() {
-        let _ = fs::remove_file(places.run("docker.pid"));
+        sweep::after_a_kill(places)?;
     }
     // The machine's own settings are not for this one.
     let settings = places.run("daemon.json");

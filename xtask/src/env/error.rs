@@ -47,6 +47,12 @@ pub(crate) enum EnvError {
         /// Its log.
         log: PathBuf,
     },
+    /// A process of an engine that was killed does not die.
+    #[error("process {pid} of the engine that was killed does not die")]
+    Stuck {
+        /// Which.
+        pid: i32,
+    },
     /// A step did not succeed.
     #[error("cannot {what}; the end of {}:\n{last}", log.display())]
     Step {

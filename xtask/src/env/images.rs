@@ -37,15 +37,16 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     std::iter::once(BASE).chain(BUILT.iter().map(|(name, _)| *name))
 }
 
-/// Builds the images that the engine does not have as they should be.
-pub(crate) fn provide(docker: &Docker, places: &Places) -> Result<(), EnvError> {
+/// Builds the images that the engine does not have as they should be: those named and the base, or all.
+pub(crate) fn provide(docker: &Docker, places: &Places, only: &[String]) -> Result<(), EnvError> {
     let suite = suite();
     let packages = base_packages()?;
     let base = base_digest(&suite, &packages);
     if digest_in(docker, BASE).as_deref() != Some(&base) {
         import_base(docker, places, &suite, &packages, &base)?;
     }
-    for (name, folder) in BUILT {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+    for (name, folder) in BUILT.into_iter().filter(|(name, _)| wanted(name)) {
         let folder = root().join("docker-test-env/images").join(folder);
         let digest = digest_of(&base, &folder)?;
         if digest_in(docker, name).as_deref() != Some(&digest) {

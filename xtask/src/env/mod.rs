@@ -37,7 +37,11 @@ use crate::root;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Start an engine if none answers, and build the images that it lacks
-    Up,
+    Up {
+        /// Only these images; by default all
+        #[arg(value_name = "IMAGE", value_parser = clap::builder::PossibleValuesParser::new(images::names()))]
+        images: Vec<String>,
+    },
     /// Remove what tests left on the engine, and end it if `up` or the tests started it
     Down {
         /// Remove the images and what was cached to build them, too
@@ -55,17 +59,18 @@ pub(crate) enum Action {
 pub(crate) fn run(action: &Action) -> Result<(), TaskError> {
     let places = Places::here();
     match action {
-        Action::Up => by_hand(&places)?,
+        Action::Up { images } => by_hand(&places, images)?,
         Action::Down { all } => down(&places, *all)?,
         Action::Status => status(&places)?,
     }
     Ok(())
 }
 
-fn by_hand(places: &Places) -> Result<(), EnvError> {
+fn by_hand(places: &Places, only: &[String]) -> Result<(), EnvError> {
     let changing = Changing::begin(places)?;
-    let engine = up(places)?;
-    if engine.ours {
+    let engine = up(places, only)?;
+    // A test that has killed it has this bring it up again.
+    if engine.ours && !lock::in_use(places, &changing)? {
         keep(places)?;
     }
     drop(changing);
@@ -74,13 +79,13 @@ fn by_hand(places: &Places) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// An engine that answers, and that has the images.
-fn up(places: &Places) -> Result<Engine, EnvError> {
+/// An engine that answers, and that has these images, or all.
+fn up(places: &Places, only: &[String]) -> Result<Engine, EnvError> {
     let engine = match engine::find(places) {
         Some(engine) => engine,
         None => engine::start(places)?,
     };
-    images::provide(&engine.docker, places)?;
+    images::provide(&engine.docker, places, only)?;
     Ok(engine)
 }
 
@@ -182,7 +187,7 @@ impl ForTests {
     pub(crate) fn begin() -> Result<Self, EnvError> {
         let places = Places::here();
         let changing = Changing::begin(&places)?;
-        let engine = up(&places)?;
+        let engine = up(&places, &[])?;
         let using = Using::begin(&places, &changing)?;
         drop(changing);
         let tests = Self {

@@ -2,22 +2,31 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::error::EnvError;
 use super::places::Places;
+use crate::error::TaskError;
 use crate::program::Program;
 
 /// The programs of an engine, as the kernel has their names.
-const PROGRAMS: [&str; 3] = ["dockerd", "containerd", "containerd-shim"];
+const PROGRAMS: [&str; 2] = ["dockerd", "containerd"];
+
+/// The one above each container, which may outlive the others.
+const SHIM: &str = "containerd-shim";
+
+/// How long a killed process may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ends and unmounts all of it.
 ///
 /// # Errors
 /// When something stays mounted: removing the folder would then remove what is behind it.
 pub(crate) fn everything(places: &Places) -> Result<(), EnvError> {
-    for pid in programs(places).into_iter().chain(contained(places)) {
+    let programs = running(places, &[&PROGRAMS[..], &[SHIM]].concat());
+    for pid in programs.into_iter().chain(contained(places)) {
         // It may be gone by now.
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -33,19 +42,51 @@ pub(crate) fn everything(places: &Places) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// Processes of the engine's programs that name its folder.
-fn programs(places: &Places) -> Vec<Pid> {
-    let needle = places.run.display().to_string();
+/// Makes room for another engine after one that was killed: it takes a containerd that is dying with that one, or a
+/// process that has its number by now, for one that it can use.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub(crate) fn after_a_kill(places: &Places) -> Result<(), EnvError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left: Vec<Pid> = running(places, &PROGRAMS);
+        if left.is_empty() {
+            break;
+        }
+        if Instant::now() > deadline {
+            let [pid, ..] = left[..] else { break };
+            return Err(EnvError::Stuck {
+                pid: pid.as_raw_nonzero().get(),
+            });
+        }
+        for pid in left {
+            // It may be gone by now.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for file in ["docker.pid", "exec/containerd/containerd.pid"].map(|name| places.run(name)) {
+        if file.exists() {
+            fs::remove_file(&file).map_err(TaskError::file("remove", file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Processes of some of the engine's programs that name its folder. A zombie names nothing any more.
+fn running(places: &Places, programs: &[&str]) -> Vec<Pid> {
+    let needle = format!("{}/", places.run.display());
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.filter(|pid| {
-        let read =
-            |file: &str| fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default();
-        let name = read("comm");
-        let name = String::from_utf8_lossy(&name);
-        PROGRAMS.contains(&name.trim()) && String::from_utf8_lossy(&read("cmdline")).contains(&needle)
-    })
-    .collect()
+    let is_one = |pid: &Pid| {
+        let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let read = |file: &str| {
+            String::from_utf8_lossy(&fs::read(folder.join(file)).unwrap_or_default()).into_owned()
+        };
+        programs.contains(&read("comm").trim()) && read("cmdline").contains(&needle)
+    };
+    pids.filter(is_one).collect()
 }
 
 /// Processes in its containers.
