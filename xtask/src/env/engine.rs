@@ -164,7 +164,11 @@ pub(crate) fn alive(places: &Places) -> Option<Pid> {
 /// # Errors
 /// When it does not end.
 pub(crate) fn end(places: &Places) -> Result<(), EnvError> {
-    // One that was killed is started again: it knows which networks and mounts are its own.
+    // One that was killed is started again: it knows which networks and mounts are its own. It would give each
+    // container time to end, as when it was asked to stop.
+    if alive(places).is_none() {
+        sweep::kill_contained(places);
+    }
     let engine = match answering(&places.host(), true) {
         Some(engine) => Ok(engine),
         None if alive(places).is_some() => wait_until_it_answers(places),

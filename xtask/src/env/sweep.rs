@@ -26,10 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When something stays mounted: removing the folder would then remove what is behind it.
 pub(crate) fn everything(places: &Places) -> Result<(), EnvError> {
     let programs = running(places, &[&PROGRAMS[..], &[SHIM]].concat());
-    for pid in programs.into_iter().chain(contained(places)) {
-        // It may be gone by now.
-        let _ = kill_process(pid, Signal::KILL);
-    }
+    kill(programs);
+    kill_contained(places);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for mount in below(&mounts, &[&places.run, &places.cache]) {
         Program::new("umount")
@@ -60,10 +58,7 @@ pub(crate) fn after_a_kill(places: &Places) -> Result<(), EnvError> {
                 pid: pid.as_raw_nonzero().get(),
             });
         }
-        for pid in left {
-            // It may be gone by now.
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        kill(left);
         std::thread::sleep(Duration::from_millis(20));
     }
     for file in ["docker.pid", "exec/containerd/containerd.pid"].map(|name| places.run(name)) {
@@ -87,6 +82,18 @@ fn running(places: &Places, programs: &[&str]) -> Vec<Pid> {
         programs.contains(&read("comm").trim()) && read("cmdline").contains(&needle)
     };
     pids.filter(is_one).collect()
+}
+
+/// Kills the processes in its containers.
+pub(crate) fn kill_contained(places: &Places) {
+    kill(contained(places));
+}
+
+fn kill(pids: Vec<Pid>) {
+    for pid in pids {
+        // It may be gone by now.
+        let _ = kill_process(pid, Signal::KILL);
+    }
 }
 
 /// Processes in its containers.
