@@ -64,12 +64,16 @@ fn answering(host: &str, ours: bool) -> Option<Engine> {
     })
 }
 
-/// Starts an engine of the tests' own.
+/// Starts an engine of the tests' own, unless installing it has started the machine's.
 ///
 /// # Errors
 /// When that cannot be here, or it does not come up.
 pub(crate) fn start(places: &Places) -> Result<Engine, EnvError> {
     packages::engine()?;
+    // Where services start when they are installed, one runs now.
+    if let Some(engine) = find(places) {
+        return Ok(engine);
+    }
     places.make_run()?;
     let firewall = Firewall::probe();
     Before::record(places, firewall)?;

@@ -7,6 +7,7 @@
 //! ```
 
 mod before;
+mod digest;
 mod docker;
 mod engine;
 mod error;
@@ -187,7 +188,16 @@ impl ForTests {
     pub(crate) fn begin() -> Result<Self, EnvError> {
         let places = Places::here();
         let changing = Changing::begin(&places)?;
-        let engine = up(&places, &[])?;
+        let was_there = engine::find(&places).is_some();
+        let engine = match up(&places, &[]) {
+            Ok(engine) => engine,
+            Err(error) => {
+                if !was_there && places.run.exists() {
+                    engine::end(&places)?;
+                }
+                return Err(error);
+            }
+        };
         let using = Using::begin(&places, &changing)?;
         drop(changing);
         let tests = Self {
