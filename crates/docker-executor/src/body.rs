@@ -11,6 +11,7 @@ use harness_model::{SecretString, Template};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
+use crate::files;
 use crate::labels;
 use crate::volumes::Mount;
 
@@ -56,6 +57,7 @@ pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
             "`true` is not supported for containers, whose programs are not this machine's: list the names",
         );
     }
+    files::check(&spec.files)?;
     let hooks = &spec.hooks;
     let hook = [
         &hooks.before_start,

@@ -17,7 +17,6 @@ use harness_model::WallTime;
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
     CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionEvent,
-    render_files,
 };
 use service_orchestration::machine::Ended;
 
@@ -25,6 +24,7 @@ use crate::body;
 use crate::bridge::Task;
 use crate::engine::{Engine, EngineError};
 use crate::exec;
+use crate::files;
 use crate::follow::{follow, is_created, is_running};
 use crate::image;
 use crate::instance::{self, Container, ContainerInstance, StopPolicy};
@@ -177,6 +177,7 @@ impl DockerExecutor {
                 name: name.to_owned(),
                 source,
             })?;
+        files::put(&self.engine, order, id, name).await?;
         self.engine
             .ask("start", &format!("container {name}"), |docker| async move {
                 docker.start_container(id, None::<StartContainerOptions>).await
@@ -342,13 +343,12 @@ async fn locked(run_dir: &Path) -> Result<File, RunDirError> {
     unblock(move || RunDir::open(run_dir)?.take_lock()).await
 }
 
-/// Makes the run directory, and renders the files of an order.
+/// Makes the run directory.
 fn prepare(order: &Order) -> Result<File, LaunchError> {
     let failed = |source| ContainerError::RunDir { source };
     let lock = RunDir::create(&order.run_dir)
         .and_then(|run_dir| run_dir.take_lock())
         .map_err(failed)?;
-    render_files(&order.spec.files, Path::new("/"), None)?;
     Ok(lock)
 }
 

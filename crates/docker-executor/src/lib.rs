@@ -21,6 +21,7 @@ mod context;
 mod engine;
 mod exec;
 mod executor;
+mod files;
 mod follow;
 mod ignore;
 mod image;

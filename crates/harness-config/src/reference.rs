@@ -47,6 +47,26 @@ KEY or CREDENTIAL in their names, are never shown and must not stand in argument
 On the network `local`, on this machine. On another network, on the node that `host` names by its `host` or `name`; if the
 network has exactly one node, on that one. Relative paths there start from the home of the SSH user. Docker and compose
 services run on this machine only.
+
+## Containers
+
+A container is named `<project>-<service>` and is removed when it ends; its output stays. The engine is the one of
+`DOCKER_HOST` in the environment of whoever starts the daemon, else this machine's.
+
+- Each network with containers has a subnet: the network's `subnet`, unless that is loopback, or one that is chosen once.
+  Containers find each other there by the names of their services, and this machine as `host.docker.internal`.
+- `${x.ip}` and `${x.port}` are where the referring service reaches `x`: a process reaches a container where it is
+  published, or at the container's own address if it publishes nothing; containers reach each other at their own
+  addresses and inner ports; a container reaches a process at this machine's address on its network. The process must
+  listen there: what listens on 127.0.0.1 is not reached from a container.
+- In `health_check`, `localhost` is the container itself and ports are those inside it; a `command` runs inside it.
+- A volume whose source is a path is made as a folder by the user if it is not there; a named one is called
+  `<project>_<name>` and stays when the project is stopped.
+- The environment is `env`, the addresses of its dependencies, and what `inherit_env` lists; nothing else of this machine's.
+- `files` are put into it before it starts; their targets are absolute paths.
+- `image` is pulled when it is not there; with `build` it is built at each start, unchanged steps from the engine's cache.
+- Refused: `tty`, `hooks`, `stop_mode: group`, `inherit_env: true`, secrets in `labels`, `command` and `build.args`.
+- A line shows in `logs` when it is complete. The end of `attach`'s input is not passed on.
 ";
 
 /// The text of `docs/yaml-reference.md`.

@@ -151,3 +151,92 @@ fn what_a_killed_daemon_left_half_made_is_not_doubled() {
         assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
     }
 }
+
+/// A socket between the daemon and the engine that can be taken away.
+struct Cable {
+    path: std::path::PathBuf,
+    open: std::sync::Arc<std::sync::Mutex<Vec<std::os::unix::net::UnixStream>>>,
+    cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Cable {
+    fn plug(path: std::path::PathBuf) -> Self {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let cable = Self {
+            path,
+            open: Default::default(),
+            cut: Default::default(),
+        };
+        let (open, cut) = (cable.open.clone(), cable.cut.clone());
+        std::thread::spawn(move || {
+            while !cut.load(std::sync::atomic::Ordering::SeqCst) {
+                let Ok((near, _)) = listener.accept() else {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                    continue;
+                };
+                near.set_nonblocking(false).unwrap();
+                let far = UnixStream::connect(common::docker::socket()).unwrap();
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Write);
+                    });
+                }
+                open.lock().unwrap().extend([near, far]);
+            }
+        });
+        cable
+    }
+
+    fn cut(self) {
+        self.cut.store(true, std::sync::atomic::Ordering::SeqCst);
+        let _ = std::fs::remove_file(&self.path);
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_goes_away_is_found_again() {
+    let mut sandbox = DockerSandbox::new(
+        "cable",
+        "services:\n  chat: {type: docker, image: harness-test/program, command: [chat, 600, 10], oneshot: true}\n  stays: {type: docker, image: harness-test/program}\n  dies: {type: docker, image: harness-test/program}\n  stops: {type: docker, image: harness-test/program}\n",
+    );
+    let path = sandbox.root().join("cable.sock");
+    sandbox.use_engine_at(&path);
+    let cable = Cable::plug(path.clone());
+    sandbox.ok(&["start", "-d"]);
+    sandbox.ok(&["wait", "stays", "dies", "stops"]);
+    let (stays, dies) = (sandbox.id("stays").unwrap(), sandbox.id("dies").unwrap());
+    cable.cut();
+    request("POST", &format!("/containers/{dies}/kill"), None);
+    let stop = sandbox.spawn(&["stop", "stops"]);
+    sandbox
+        .harness(&["exec", "stays", "--", "true"])
+        .tells("no Docker engine");
+    let cable = Cable::plug(path);
+    sandbox.await_state("dies", "failed/none");
+    let died = sandbox.service("dies");
+    assert!(
+        died["error"]
+            .as_str()
+            .unwrap()
+            .contains("the Docker engine went away"),
+        "{died}"
+    );
+    stop.wait(common::PATIENCE).code(0);
+    sandbox.await_state("chat", "completed/none");
+    let told = numbers(&sandbox.ok(&["logs", "chat"]).stdout);
+    assert_eq!(told.len(), 600);
+    assert_eq!(
+        (sandbox.id("stays"), sandbox.state("stays")),
+        (Some(stays), "running/none".to_owned())
+    );
+    sandbox.ok(&["stop", "--all"]);
+    sandbox.ok(&["daemon", "stop"]);
+    cable.cut();
+}

@@ -101,13 +101,14 @@ fn what_is_written_is_what_the_container_gets() {
     type: docker
     image: harness-test/base
     entrypoint: [sh, -c]
-    command: ['echo "$GREETING from $$(id -u) in $$(pwd)"; cat /conf/app.conf; cat /etc/hosts; echo kept >> /keep/file; sleep 1000']
+    command: ['echo "$GREETING from $$(id -u) in $$(pwd)"; cat /conf/app.conf /etc/app/greeting; cat /etc/hosts; echo kept >> /keep/file; sleep 1000']
     env: {GREETING: hello, DB_PASSWORD: hunter2}
     env_file: more.env
     user: 65534
     working_dir: /tmp
     volumes: ["./made:/made", "./app.conf:/conf/app.conf:ro", "data:/keep"]
     tmpfs: ["/scratch:size=1m"]
+    files: [{template: greeting.tpl, target: /etc/app/greeting}]
     extra_hosts: ["printer:192.0.2.7"]
     labels: {team: shop}
     init: true
@@ -122,8 +123,14 @@ fn what_is_written_is_what_the_container_gets() {
     );
     sandbox.write("more.env", "FROM_FILE=yes\n");
     sandbox.write("app.conf", "configured\n");
+    sandbox.write("greeting.tpl", "rendered for ${root.host}\n");
     sandbox.ok(&["start"]);
-    for line in ["hello from 65534 in /tmp", "configured", "printer"] {
+    for line in [
+        "hello from 65534 in /tmp",
+        "configured",
+        "rendered for root",
+        "printer",
+    ] {
         eventually(line, || {
             sandbox.ok(&["logs", "app"]).stdout.contains(line).then_some(())
         });
@@ -215,4 +222,30 @@ fn stdin_reaches_the_container() {
     sandbox.ok(&["daemon", "start"]);
     // The end of the daemon was not the end of its stdin.
     assert_eq!(sandbox.state("echo"), "running/none");
+}
+
+#[test]
+fn a_terminal_inside_has_a_size_and_an_interrupt() {
+    let sandbox = DockerSandbox::new(
+        "terminal",
+        "services:\n  app: {type: docker, image: harness-test/program}\n",
+    );
+    sandbox.ok(&["start"]);
+    // `script` gives a terminal, whose size is changed once the first one was told.
+    let inside = format!(
+        "stty rows 33 cols 101; T=$(tty); (until test -e go; do sleep 0.05; done; stty -F $T rows 40 cols 90) & exec {} exec -it app -- program tty",
+        env!("CARGO_BIN_EXE_harness")
+    );
+    let mut session = sandbox.command("script", &["-qec", &inside, "/dev/null"]);
+    eventually("the first size", || {
+        let said = session.stdout();
+        (said.contains("33") && said.contains("101")).then_some(())
+    });
+    sandbox.write("go", "");
+    eventually("the second size", || {
+        let said = session.stdout();
+        (said.contains("40") && said.contains("90")).then_some(())
+    });
+    session.type_in(&[3]);
+    session.wait(common::PATIENCE).code(130);
 }

@@ -141,6 +141,10 @@ fn a_foreign_container_of_the_name_is_left_alone() {
 #[test]
 fn what_containers_do_not_have_is_refused_by_name() {
     for (key, said) in [
+        (
+            "files: [{template: x, target: here}]",
+            "`files` needs an absolute `target` in a container, not `here`",
+        ),
         ("tty: true", "`tty` is not supported for containers"),
         ("stop_mode: group", "`stop_mode` `group` is not supported"),
         ("inherit_env: true", "`inherit_env` `true` is not supported"),
@@ -150,6 +154,7 @@ fn what_containers_do_not_have_is_refused_by_name() {
         let services =
             format!("services:\n  web:\n    type: docker\n    image: harness-test/base\n    {key}\n");
         let sandbox = DockerSandbox::new("refused", &services);
+        sandbox.write("x", "");
         let start = sandbox.harness(&["start"]).code(2);
         assert!(start.stderr.contains(said), "{key}: {start}");
     }

@@ -354,3 +354,97 @@ fn free_ports_are_free_and_given_once() {
     drop(listener);
     assert!(FreePorts::is_free(local, used, Protocol::Tcp));
 }
+
+/// A container with these ports.
+fn container(ports: Vec<harness_model::spec::PortSpec>) -> harness_model::ServiceSpec {
+    let mut spec = spec(ports);
+    spec.kind = ServiceKind::Docker(Box::default());
+    spec
+}
+
+#[test]
+fn containers_have_addresses_of_their_own_and_keep_them() {
+    let mut published = port(8080);
+    published.target = Some(80);
+    let two = project_spec(
+        "p",
+        vec![
+            ("db", container(vec![port(5432)])),
+            ("web", container(vec![published.clone()])),
+            ("app", spec(vec![port(9000)])),
+        ],
+    );
+    let plan_1 = plan(&two, &Plan::new()).unwrap();
+    let Place::Container { subnet, gateway, .. } = plan_1[&service("db")].place else {
+        panic!("{plan_1:?}");
+    };
+    assert!(subnet.contains(gateway) && subnet.prefix() == 24, "{subnet}");
+    assert_ne!(plan_1[&service("db")].ip, plan_1[&service("web")].ip);
+    // One that comes before the others by name takes nothing from them.
+    let mut three = two.clone();
+    three.services.insert(service("a"), container(vec![]));
+    let plan_2 = plan(&three, &plan_1).unwrap();
+    for kept in ["db", "web"] {
+        assert_eq!(plan_1[&service(kept)], plan_2[&service(kept)]);
+    }
+    // Another project with containers gets another subnet, whatever it would have chosen.
+    let other = assign(
+        &two,
+        &Plan::new(),
+        &taken(false, plan_1[&service("db")].clone()),
+        &mut counting(),
+    )
+    .unwrap();
+    assert_ne!(other[&service("db")].place, plan_1[&service("db")].place);
+    let subnet = |text: &str| plan(&pool(two.clone(), text), &Plan::new());
+    assert_eq!(
+        subnet("10.9.8.0/24").unwrap()[&service("db")].ip.to_string(),
+        "10.9.8.2"
+    );
+    assert!(matches!(
+        subnet("10.9.8.0/30"),
+        Err(AddressError::NoContainerSubnet { .. })
+    ));
+}
+
+#[test]
+fn references_are_answered_for_the_place_they_stand_in() {
+    let mut published = port(8080);
+    published.target = Some(80);
+    let spec = project_spec(
+        "p",
+        vec![
+            ("web", container(vec![published])),
+            ("hidden", container(vec![])),
+            ("app", spec(vec![port(9000)])),
+            ("other", container(vec![])),
+        ],
+    );
+    let plan = plan(&spec, &Plan::new()).unwrap();
+    let own = |name: &str| plan[&service(name)].ip.to_string();
+    let Place::Container { gateway, .. } = plan[&service("web")].place else {
+        panic!("{plan:?}");
+    };
+    let ask = |from: &str, to: &str, field| {
+        let reference = Reference {
+            service: service(to),
+            field,
+        };
+        lookup(&reference, &plan, &service(from)).map_err(|error| error.to_string())
+    };
+    let both = |from: &str, to: &str| {
+        (
+            ask(from, to, AddressField::Ip).unwrap(),
+            ask(from, to, AddressField::Port(None)).unwrap(),
+        )
+    };
+    assert_eq!(both("app", "web"), ("127.0.0.1".to_owned(), "8080".to_owned()));
+    assert_eq!(both("other", "web"), (own("web"), "80".to_owned()));
+    assert_eq!(both("other", "app"), (gateway.to_string(), "9000".to_owned()));
+    assert_eq!(ask("app", "hidden", AddressField::Ip).unwrap(), own("hidden"));
+    assert_eq!(ask("other", "web", AddressField::Host).unwrap(), "web");
+    assert!(ask("app", "hidden", AddressField::Port(None)).is_err());
+    let variables = environment(&plan[&service("other")].place, &plan);
+    assert_eq!(variables["HARNESS_WEB_PORT"], "80");
+    assert_eq!(variables["HARNESS_APP_IP"], gateway.to_string());
+}

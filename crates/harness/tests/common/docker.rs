@@ -56,6 +56,12 @@ impl DockerSandbox {
         }
     }
 
+    /// Lets the daemon find the engine somewhere else; before it is started.
+    pub(crate) fn use_engine_at(&mut self, socket: &std::path::Path) {
+        let host = format!("unix://{}", socket.display());
+        self.sandbox.as_mut().unwrap().set_env("DOCKER_HOST", host);
+    }
+
     fn of_home(&self, kind: &str, all: &str) -> Vec<Value> {
         let filter = format!("%7B%22label%22:%5B%22harness.home={}%22%5D%7D", self.home);
         let (status, answer) = request("GET", &format!("/{kind}?{all}filters={filter}"), None);

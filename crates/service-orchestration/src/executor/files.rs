@@ -17,7 +17,7 @@ use super::program::{shown, text};
 ///
 /// # Errors
 /// When a target cannot be written.
-pub fn render(files: &[FileSpec], base: &Path, owner: Option<(u32, u32)>) -> Result<(), LaunchError> {
+pub(super) fn render(files: &[FileSpec], base: &Path, owner: Option<(u32, u32)>) -> Result<(), LaunchError> {
     for file in files {
         let Some(content) = &file.content else { continue };
         let target = base.join(text(&file.target)?);

@@ -21,7 +21,6 @@ use harness_model::{ExitStatus, ProjectName, Redactor, SecretString, ServiceName
 use service_registry::address::ServiceAddresses;
 
 pub use environment::compose as compose_environment;
-pub use files::render as render_files;
 pub use process::ProcessExecutor;
 pub use session::CommandSession;
 
