@@ -27,6 +27,11 @@ pub(crate) enum EnvError {
         /// The release that runs here.
         suite: String,
     },
+    /// The kernel has no packet filter that the engine could use.
+    #[error(
+        "no iptables works here: containers and the host reach each other by address, not by name, and nothing beyond"
+    )]
+    NoFirewall,
     /// The engine ended while it was starting.
     #[error("dockerd ended while it was starting; the end of {}:\n{last}", log.display())]
     EngineEnded {
@@ -80,6 +85,9 @@ impl From<TaskError> for EnvError {
 impl EnvError {
     /// Whether this machine cannot have the surroundings, rather than that something broke.
     pub(crate) fn is_impossible(&self) -> bool {
-        matches!(self, Self::NeedsRoot { .. } | Self::NeedsDebian { .. })
+        matches!(
+            self,
+            Self::NeedsRoot { .. } | Self::NeedsDebian { .. } | Self::NoFirewall
+        )
     }
 }

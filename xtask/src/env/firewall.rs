@@ -10,7 +10,7 @@ pub(crate) enum Firewall {
     Default,
     /// Only the one of old kernels.
     Legacy,
-    /// None: containers reach each other and the host reaches them, but they reach nothing beyond the host.
+    /// None: containers and the host reach each other by address; the engine's name server is reached through rules.
     None,
 }
 

@@ -17,6 +17,7 @@ mod lock;
 mod packages;
 mod places;
 mod sources;
+mod status;
 mod storage;
 mod sweep;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(action: &Action) -> Result<(), TaskError> {
     match action {
         Action::Up { images } => by_hand(&places, images)?,
         Action::Down { all } => down(&places, *all)?,
-        Action::Status => status(&places)?,
+        Action::Status => print!("{}", status::report(&places)?),
     }
     Ok(())
 }
@@ -87,6 +88,14 @@ fn up(places: &Places, only: &[String]) -> Result<Engine, EnvError> {
         None => engine::start(places)?,
     };
     images::provide(&engine.docker, places, only)?;
+    Ok(engine)
+}
+
+/// The engine, if names resolve on it.
+fn with_names(engine: Engine) -> Result<Engine, EnvError> {
+    if engine.ours && Firewall::probe() == Firewall::None {
+        return Err(EnvError::NoFirewall);
+    }
     Ok(engine)
 }
 
@@ -123,56 +132,6 @@ fn down(places: &Places, all: bool) -> Result<(), EnvError> {
     Ok(())
 }
 
-fn status(places: &Places) -> Result<(), EnvError> {
-    match engine::find(places) {
-        Some(engine) => {
-            let whose = if engine.ours {
-                "started from here"
-            } else {
-                "not started from here"
-            };
-            println!(
-                "engine   Docker {} at {}, {whose}",
-                engine.version,
-                engine.docker.host()
-            );
-            let driver = engine
-                .docker
-                .lines(&["info", "--format", "{{.Driver}}"])?
-                .concat();
-            println!(
-                "storage  {driver}{}",
-                if driver == "vfs" {
-                    ": slow, overlayfs does not work here"
-                } else {
-                    ""
-                }
-            );
-            if engine.ours && Firewall::probe() == Firewall::None {
-                println!(
-                    "network  no iptables here: containers reach each other and the host, and nothing beyond it"
-                );
-            }
-            let running = engine.docker.lines(&["ps", "--quiet"])?.len();
-            let present = engine.docker.lines(&["ps", "--quiet", "--all"])?.len();
-            println!("running  {running} of {present} containers");
-            let there = images::sizes(&engine.docker)?;
-            for name in images::names() {
-                let size = there
-                    .iter()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-                println!(
-                    "image    {name} {}",
-                    size.unwrap_or("missing: cargo xtask env up")
-                );
-            }
-        }
-        None => println!("engine   none answers: cargo xtask env up"),
-    }
-    println!("cache    {}", places.cache.display());
-    Ok(())
-}
-
 /// The engine while tests use it.
 pub(crate) struct ForTests {
     places: Places,
@@ -189,7 +148,7 @@ impl ForTests {
         let places = Places::here();
         let changing = Changing::begin(&places)?;
         let was_there = engine::find(&places).is_some();
-        let engine = match up(&places, &[]) {
+        let engine = match up(&places, &[]).and_then(with_names) {
             Ok(engine) => engine,
             Err(error) => {
                 if !was_there && places.run.exists() {
