@@ -45,6 +45,22 @@ impl Docker {
             .collect())
     }
 
+    /// The containers and networks that are on it, a line for each.
+    pub(crate) fn present(&self) -> Result<Vec<String>, EnvError> {
+        let container = "container {{.Names}} ({{.Image}}): {{.Status}}";
+        let mut lines = self.lines(&["ps", "--all", "--format", container])?;
+        let networks = [
+            "network",
+            "ls",
+            "--filter",
+            "type=custom",
+            "--format",
+            "network {{.Name}}",
+        ];
+        lines.extend(self.lines(&networks)?);
+        Ok(lines)
+    }
+
     /// Removes containers, networks and volumes: all, or only those that are marked as the tests'.
     pub(crate) fn clear(&self, all: bool) -> Result<(), EnvError> {
         let label = format!("label={LABEL}");

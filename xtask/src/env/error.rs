@@ -71,6 +71,9 @@ pub(crate) enum EnvError {
     /// Tests run on the engine.
     #[error("tests use the engine now; nothing was ended")]
     InUse,
+    /// Tests did not clean up.
+    #[error("left on the engine (and it was removed now):\n  {0}")]
+    Left(String),
     /// A program or a file.
     #[error(transparent)]
     Task(#[from] Box<TaskError>),

@@ -168,7 +168,8 @@ impl ForTests {
         match smoke.run() {
             Ok(()) => Ok(tests),
             Err(error) => {
-                tests.end()?;
+                // What failed first says more.
+                let _ = tests.end();
                 Err(error.into())
             }
         }
@@ -195,7 +196,7 @@ impl ForTests {
     /// Ends the engine, unless it was there before or somebody else's tests use it.
     ///
     /// # Errors
-    /// When it does not end.
+    /// When it does not end, or tests left something on it.
     pub(crate) fn end(self) -> Result<(), EnvError> {
         let changing = Changing::begin(&self.places)?;
         self.using.end();
@@ -205,6 +206,11 @@ impl ForTests {
         if self.places.run("kept").exists() || lock::in_use(&self.places, &changing)? {
             return Ok(());
         }
-        engine::end(&self.places)
+        let left = self.engine.docker.present()?;
+        engine::end(&self.places)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(EnvError::Left(left.join("\n  ")))
     }
 }
