@@ -1,5 +1,6 @@
 //! Launching, finding again and entering containers.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ const TAIL_LINES: usize = 20;
 
 /// How long the rest of the output of a container that ended without a daemon may take.
 const FOUND: Duration = Duration::from_secs(30);
+
+/// The pause before an engine that is away is asked again.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// Runs `type: docker`.
 pub struct DockerExecutor {
@@ -227,17 +231,11 @@ impl DockerExecutor {
 
     /// The containers of a service, of all generations.
     async fn containers_of(&self, order: &Order) -> Result<Vec<ContainerSummary>, EngineError> {
-        let ours = self.owner.of_service(&order.project, &order.service);
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some(labels::filter(&ours)),
-            ..ListContainersOptions::default()
-        };
-        self.engine
-            .ask("list", "containers", |docker| async move {
-                docker.list_containers(Some(options)).await
-            })
-            .await
+        list(
+            &self.engine,
+            &self.owner.of_service(&order.project, &order.service),
+        )
+        .await
     }
 
     /// Removes what is left of a service.
@@ -263,6 +261,28 @@ impl DockerExecutor {
                 .remove_unused(&self.engine, &self.owner, &order.project)
                 .await;
         }
+    }
+
+    /// Takes back what a failed launch may have made, by its labels: the engine may have done what it could not answer
+    /// any more. While it is away this goes on in the background.
+    async fn undo(&self, order: &Order) {
+        let mut labels = self.owner.of_service(&order.project, &order.service);
+        labels.insert(labels::GENERATION.to_owned(), order.generation.to_string());
+        if self::undo(&self.engine, &labels).await.is_ok() {
+            self.networks
+                .remove_unused(&self.engine, &self.owner, &order.project)
+                .await;
+            return;
+        }
+        let (engine, networks) = (Arc::clone(&self.engine), Arc::clone(&self.networks));
+        let (owner, project) = (self.owner.clone(), order.project.clone());
+        Task::spawn(async move {
+            while let Err(error) = self::undo(&engine, &labels).await {
+                tracing::debug!(%error, "cannot take back a launch that failed");
+                Timer::after(AGAIN).await;
+            }
+            networks.remove_unused(&engine, &owner, &project).await;
+        });
     }
 
     /// What has become of a container that a former daemon launched.
@@ -321,6 +341,32 @@ impl DockerExecutor {
             _ => Err(ContainerError::NotRunning.into()),
         }
     }
+}
+
+/// Removes every container with these labels.
+async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), EngineError> {
+    for container in list(engine, labels).await? {
+        if let Some(id) = container.id {
+            instance::remove(engine, &id, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(
+    engine: &Engine,
+    labels: &HashMap<String, String>,
+) -> Result<Vec<ContainerSummary>, EngineError> {
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(labels::filter(labels)),
+        ..ListContainersOptions::default()
+    };
+    engine
+        .ask("list", "containers", |docker| async move {
+            docker.list_containers(Some(options)).await
+        })
+        .await
 }
 
 fn lost(why: String) -> Found {
@@ -382,19 +428,11 @@ impl Executor for DockerExecutor {
             let network = self.networks.ensure(&self.engine, &self.owner, order).await?;
             let name = format!("{}-{}", order.project, order.service);
             let id = self.create(order, &name, &network.name, image).await?;
-            let started = self.start(order, &id, &name, lock).await;
-            if started.is_err()
-                && let Err(error) = instance::remove(&self.engine, &id, &name).await
-            {
-                tracing::warn!(container = name, %error, "cannot remove a container that did not start");
-            }
-            started
+            self.start(order, &id, &name, lock).await
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
         if launched.is_err() {
-            self.networks
-                .remove_unused(&self.engine, &self.owner, &order.project)
-                .await;
+            self.undo(order).await;
         }
         launched.map_err(|error| redacted(order, error))
     }

@@ -34,7 +34,8 @@ pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<String, Lau
     let spec = docker(&order.spec)?;
     let name = spec.image.as_ref().map(text).transpose()?;
     if let Some(build) = &spec.build {
-        let name = name.unwrap_or_else(|| format!("{}-{}", order.project, order.service));
+        // Names of images have no capitals.
+        let name = name.unwrap_or_else(|| format!("{}-{}", order.project, order.service).to_lowercase());
         return Ok(build::build(engine, order, build, &name)
             .await
             .map_err(ImageError::from)?);

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_io::Timer;
 use async_lock::{Mutex, RwLock, RwLockReadGuardArc};
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
@@ -12,6 +14,10 @@ use service_registry::address::Place;
 
 use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
+
+/// How often a network is made before something else has its name or addresses, and the pause between.
+const ATTEMPTS: u32 = 15;
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a container has no network.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +110,7 @@ impl Networks {
         };
         let what = format!("network {name}");
         let _turn = self.making.lock().await;
-        for _ in 0..3 {
+        for attempt in 1..=ATTEMPTS {
             if let Some((id, theirs, found)) = find(engine, &name).await? {
                 if !labels::has(Some(&theirs), &owned) {
                     return Err(NetworkError::Foreign { name });
@@ -132,6 +138,17 @@ impl Networks {
             match made.await {
                 Ok(_) => return Ok(held),
                 Err(error) if error.is_conflict() => {}
+                // What a killed daemon asked for last may still be on its way in the engine.
+                Err(EngineError::Refused { message, .. })
+                    if message.contains("overlap") && attempt < ATTEMPTS =>
+                {
+                    tracing::debug!(
+                        network = name,
+                        message,
+                        "the subnet of a network is taken, looking again"
+                    );
+                    Timer::after(AGAIN).await;
+                }
                 Err(EngineError::Refused { message, .. }) if message.contains("overlap") => {
                     return Err(NetworkError::Overlaps {
                         name,

@@ -204,13 +204,20 @@ impl Cable {
 fn an_engine_that_goes_away_is_found_again() {
     let mut sandbox = DockerSandbox::new(
         "cable",
-        "services:\n  chat: {type: docker, image: harness-test/program, command: [chat, 600, 10], oneshot: true}\n  stays: {type: docker, image: harness-test/program}\n  dies: {type: docker, image: harness-test/program}\n  stops: {type: docker, image: harness-test/program}\n",
+        "services:\n  chat: {type: docker, image: harness-test/program, command: [chat, 1500, 10], oneshot: true}\n  stays: {type: docker, image: harness-test/program}\n  dies: {type: docker, image: harness-test/program}\n  stops: {type: docker, image: harness-test/program}\n",
     );
     let path = sandbox.root().join("cable.sock");
     sandbox.use_engine_at(&path);
     let cable = Cable::plug(path.clone());
     sandbox.ok(&["start", "-d"]);
     sandbox.ok(&["wait", "stays", "dies", "stops"]);
+    eventually("it chats", || {
+        sandbox
+            .ok(&["logs", "chat"])
+            .stdout
+            .contains("line 2")
+            .then_some(())
+    });
     let (stays, dies) = (sandbox.id("stays").unwrap(), sandbox.id("dies").unwrap());
     cable.cut();
     request("POST", &format!("/containers/{dies}/kill"), None);
@@ -231,12 +238,43 @@ fn an_engine_that_goes_away_is_found_again() {
     stop.wait(common::PATIENCE).code(0);
     sandbox.await_state("chat", "completed/none");
     let told = numbers(&sandbox.ok(&["logs", "chat"]).stdout);
-    assert_eq!(told.len(), 600);
+    assert_eq!(told.len(), 1500);
     assert_eq!(
         (sandbox.id("stays"), sandbox.state("stays")),
         (Some(stays), "running/none".to_owned())
     );
     sandbox.ok(&["stop", "--all"]);
+    sandbox.ok(&["daemon", "stop"]);
+    cable.cut();
+}
+
+#[test]
+fn a_launch_whose_answer_is_lost_leaves_nothing_behind() {
+    let mut sandbox = DockerSandbox::new(
+        "answer",
+        "services:\n  a: {type: docker, image: harness-test/program}\n  b: {type: docker, image: harness-test/program}\n",
+    );
+    let path = sandbox.root().join("cable.sock");
+    sandbox.use_engine_at(&path);
+    let mut cable = Cable::plug(path.clone());
+    for round in 0..8 {
+        sandbox.ok(&["start", "-d"]);
+        // Another moment of the launch each time; whichever it is, the outcome below is the same.
+        std::thread::sleep(std::time::Duration::from_millis(round * 70));
+        cable.cut();
+        cable = Cable::plug(path.clone());
+        for service in ["a", "b"] {
+            eventually("what is told is what there is", || {
+                let state = sandbox.state(service);
+                let running = state == "running/none" && sandbox.id(service).is_some();
+                (running || state == "failed/none" && sandbox.id(service).is_none()).then_some(())
+            });
+        }
+        sandbox.ok(&["stop", "--all"]);
+        eventually("nothing is left", || {
+            (sandbox.containers().is_empty() && sandbox.networks().is_empty()).then_some(())
+        });
+    }
     sandbox.ok(&["daemon", "stop"]);
     cable.cut();
 }
