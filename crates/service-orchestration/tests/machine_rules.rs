@@ -1,198 +1,21 @@
 //! The rules of the machine one by one, in virtual time and with every answer given by hand.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test"
+)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod machine_support;
+
 use std::time::{Duration, Instant};
 
 use harness_model::resolve::SpecDigest;
-use harness_model::spec::{Condition, Dependency, RestartMode, RestartPolicy};
-use harness_model::{ExitStatus, Health, ServiceName, ServiceState};
+use harness_model::spec::{Condition, RestartMode};
+use harness_model::{ExitStatus, Health, ServiceState};
+use machine_support::{Bench, bad, name, on, plain, probed, restarting};
 use service_orchestration::machine::*;
-
-fn name(text: &str) -> ServiceName {
-    ServiceName::new(text).unwrap()
-}
-
-fn plain(digest: &str) -> Definition {
-    Definition {
-        digest: SpecDigest::from_text(digest),
-        dependencies: Vec::new(),
-        restart: RestartPolicy {
-            mode: RestartMode::No,
-            max_restarts: None,
-        },
-        oneshot: false,
-        health: None,
-        startup_timeout: Duration::from_secs(60),
-        shutdown_timeout: Duration::from_secs(10),
-        hooks: BTreeSet::new(),
-    }
-}
-
-fn probed(digest: &str) -> Definition {
-    let health = HealthPolicy {
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(5),
-        retries: 3,
-        eager: Duration::from_millis(10),
-    };
-    Definition {
-        health: Some(health),
-        ..plain(digest)
-    }
-}
-
-fn on(mut definition: Definition, service: &str, condition: Condition) -> Definition {
-    let service = name(service);
-    definition.dependencies.push(Dependency {
-        service,
-        condition,
-        restart: false,
-        required: true,
-    });
-    definition
-}
-
-fn restarting(mut definition: Definition, mode: RestartMode, max_restarts: Option<u32>) -> Definition {
-    definition.restart = RestartPolicy { mode, max_restarts };
-    definition
-}
-
-/// A machine, its clock, and what it has asked for since that was last looked at.
-struct Bench {
-    machine: Machine,
-    now: Time,
-    file: BTreeMap<ServiceName, Definition>,
-    effects: Vec<Effect>,
-    operations: u64,
-}
-
-impl Bench {
-    fn new(file: &[(&str, Definition)]) -> Self {
-        let file = file
-            .iter()
-            .map(|(text, definition)| (name(text), definition.clone()))
-            .collect();
-        Self {
-            machine: Machine::new(1),
-            now: Time::default(),
-            file,
-            effects: Vec::new(),
-            operations: 0,
-        }
-    }
-
-    fn give(&mut self, event: Event) {
-        self.effects.extend(self.machine.step(event, self.now));
-    }
-
-    /// Lets time pass, with a tick whenever one is due.
-    fn wait(&mut self, millis: u64) {
-        let until = self.now.after(Duration::from_millis(millis));
-        while let Some(due) = self.machine.next_deadline().filter(|due| *due <= until) {
-            self.now = self.now.max(due);
-            self.give(Event::Tick);
-        }
-        self.now = until;
-    }
-
-    fn start(&mut self, rollback: bool, restart: bool, targets: &[&str]) {
-        let targets = (!targets.is_empty()).then(|| targets.iter().map(|t| name(t)).collect());
-        let definitions = self.file.clone();
-        let request = OperationRequest::Start {
-            definitions,
-            targets,
-            no_deps: false,
-            restart,
-            prune: false,
-            rollback,
-        };
-        self.submit(request);
-    }
-
-    fn stop(&mut self, targets: &[&str]) {
-        let targets = (!targets.is_empty()).then(|| targets.iter().map(|t| name(t)).collect());
-        self.submit(OperationRequest::Stop { targets });
-    }
-
-    fn submit(&mut self, request: OperationRequest) {
-        self.operations += 1;
-        self.give(Event::Submit {
-            operation: OperationId(self.operations),
-            request,
-        });
-    }
-
-    fn view(&self, service: &str) -> Snapshot {
-        self.machine.snapshot(&name(service), self.now).unwrap()
-    }
-
-    fn launched(&mut self, service: &str) {
-        let generation = self.view(service).generation;
-        self.give(Event::Launched {
-            service: name(service),
-            generation,
-        });
-    }
-
-    fn exited(&mut self, service: &str, code: i32) {
-        self.ended(service, Ended::Exit(ExitStatus::Code(code)));
-    }
-
-    fn ended(&mut self, service: &str, ended: Ended) {
-        let generation = self.view(service).generation;
-        self.give(Event::Exited {
-            service: name(service),
-            generation,
-            ended,
-        });
-    }
-
-    fn probe(&mut self, service: &str, outcome: ProbeOutcome) {
-        let generation = self.view(service).generation;
-        self.give(Event::Probed {
-            service: name(service),
-            generation,
-            outcome,
-        });
-    }
-
-    /// The launches, stops and kills asked for, in order: `+db -api !x`.
-    fn deeds(&mut self) -> String {
-        let deed = |effect: &Effect| match effect {
-            Effect::Launch { service, .. } => Some(format!("+{service}")),
-            Effect::Stop { service, .. } => Some(format!("-{service}")),
-            Effect::Kill { service, .. } => Some(format!("!{service}")),
-            _ => None,
-        };
-        let deeds: Vec<String> = self.effects.iter().filter_map(deed).collect();
-        self.effects
-            .retain(|effect| matches!(effect, Effect::Finished { .. }));
-        deeds.join(" ")
-    }
-
-    fn outcome(&mut self) -> Option<Outcome> {
-        let at = self
-            .effects
-            .iter()
-            .position(|effect| matches!(effect, Effect::Finished { .. }))?;
-        match self.effects.remove(at) {
-            Effect::Finished { outcome, .. } => Some(outcome.outcome),
-            _ => None,
-        }
-    }
-
-    fn roots(&mut self) -> Vec<RootFailure> {
-        match self.outcome() {
-            Some(Outcome::Failed(roots)) => roots,
-            other => panic!("not failed: {other:?}"),
-        }
-    }
-}
-
-fn bad() -> ProbeOutcome {
-    ProbeOutcome::Unhealthy("connection refused".into())
-}
 
 #[test]
 fn a_dependent_starts_the_moment_its_dependency_is_healthy_and_stops_before_it() {

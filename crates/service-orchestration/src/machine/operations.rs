@@ -163,6 +163,7 @@ impl Machine {
                 self.stop_takes_over(&plan);
                 let stage = OperationStage::Starting { rollback, no_deps };
                 self.operations.insert(operation, Operation::new(&plan, stage));
+                self.follow_new_dependencies();
             }
             OperationRequest::Stop { targets } => {
                 let plan = self.plan_stop(targets.as_ref());
@@ -251,6 +252,38 @@ impl Machine {
                 self.halt(name, Halt::Asked, "replacing it: its spec changed")
             }
             (Phase::Active(_), _) => self.halt(name, Halt::Asked, "restarting"),
+        }
+    }
+
+    /// A new definition of a service that an earlier start waits for may bring dependencies which that start knew
+    /// nothing of. It follows them from now on, so that its patience covers them too.
+    fn follow_new_dependencies(&mut self) {
+        for operation in self.operations.values_mut() {
+            let OperationStage::Starting { no_deps: false, .. } = operation.stage else {
+                continue;
+            };
+            let mut open: Vec<ServiceName> = operation
+                .entries
+                .iter()
+                .filter(|(_, entry)| !operation.takes_down(entry))
+                .map(|(name, _)| name.clone())
+                .collect();
+            while let Some(name) = open.pop() {
+                let Some(service) = self.services.get(&name) else {
+                    continue;
+                };
+                for on in service.definition.dependencies.iter().map(|d| &d.service) {
+                    let wanted = self.services.get(on).is_some_and(|found| found.wanted);
+                    if wanted && !operation.entries.contains_key(on) {
+                        operation
+                            .entries
+                            .insert(on.clone(), Entry::new(Change::Unchanged, false));
+                        operation.moving += 1;
+                        self.heard.insert(on.clone());
+                        open.push(on.clone());
+                    }
+                }
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::ServiceName;
-use harness_model::spec::{Condition, Dependency};
+use harness_model::spec::Dependency;
 
 use super::Machine;
 use super::advance::unhealthy;
@@ -76,6 +76,7 @@ impl Machine {
             found.blocked = self.blocked_by(&found.service, &waiting);
             explained.extend(found.blocked.iter().cloned());
             explained.insert(found.service.clone());
+            explained.insert((*name).clone());
             roots.entry(found.service.clone()).or_insert(found);
         }
         if let OperationStage::RollingBack(before) = &operation.stage {
@@ -156,18 +157,26 @@ impl Machine {
         waiting: &BTreeSet<&ServiceName>,
         name: &ServiceName,
     ) -> Option<RootFailure> {
-        let service = self.services.get(name)?;
-        let unsatisfied = || {
-            service
-                .definition
-                .dependencies
-                .iter()
-                .filter(|d| !self.satisfied(d))
-        };
+        let first = self.unsatisfied(name).next();
         // What waits as well is explained by what it waits for itself.
-        let own = unsatisfied().find(|d| !waiting.contains(&d.service));
-        let Some(dependency) = own.or_else(|| unsatisfied().next()) else {
+        let (mut open, mut seen) = (vec![name], BTreeSet::new());
+        let mut end = None;
+        while let Some(asked) = open.pop() {
+            end = self
+                .unsatisfied(asked)
+                .find(|d| !waiting.contains(&d.service))
+                .map(|d| (asked, d));
+            if end.is_some() {
+                break;
+            }
+            let further = self.unsatisfied(asked).map(|d| &d.service);
+            open.extend(further.filter(|on| seen.insert(*on)));
+        }
+        let Some(dependency) = first else {
             return Some(missing(name, name, "is not started"));
+        };
+        let Some((name, dependency)) = end else {
+            return Some(missing(name, &dependency.service, "waits for it in turn"));
         };
         let on = &dependency.service;
         let Some(found) = self.services.get(on) else {
@@ -178,10 +187,9 @@ impl Machine {
             Phase::Idle(Rest::Completed) => Some(missing(
                 name,
                 on,
-                &format!("completed and did not {}", dependency.condition.describe()),
+                &format!("completed and {}", words::unmet(&dependency.condition)),
             )),
             Phase::Idle(_) => Some(missing(name, on, "is not running")),
-            _ if own.is_none() => Some(missing(name, on, "waits for it in turn")),
             Phase::Pending => Some(missing(name, on, "is not running")),
             _ if operation
                 .entries
@@ -192,10 +200,7 @@ impl Machine {
             }
             _ => {
                 let within = words::brief(found.definition.startup_timeout);
-                let reason = match &dependency.condition {
-                    Condition::Log(pattern) => format!("did not log /{pattern}/ within {within}"),
-                    condition => format!("did not {} within {within}", condition.describe()),
-                };
+                let reason = format!("{} within {within}", words::unmet(&dependency.condition));
                 Some(root(
                     on,
                     Failure {
@@ -205,6 +210,14 @@ impl Machine {
                 ))
             }
         }
+    }
+
+    fn unsatisfied(&self, name: &ServiceName) -> impl Iterator<Item = &Dependency> {
+        let dependencies = self
+            .services
+            .get(name)
+            .map(|service| &service.definition.dependencies);
+        dependencies.into_iter().flatten().filter(|d| !self.satisfied(d))
     }
 
     fn failure_of(&self, operation: &Operation, name: &ServiceName) -> Failure {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use harness_model::spec::Condition;
+
 use super::types::{Ended, Hook};
 
 /// `4ms`, `0.2s`, `4.1s`, `75s`, `12m`.
@@ -26,6 +28,17 @@ pub(super) fn ended(ended: &Ended) -> String {
         Ended::SupervisorDied => "its supervisor died".into(),
         Ended::Unsupervised(status) => format!("its supervisor died, and it {status}"),
         Ended::Lost(why) => format!("lost: {why}"),
+    }
+}
+
+/// `did not become healthy`, `did not log /ready/`.
+pub(super) fn unmet(condition: &Condition) -> String {
+    match condition {
+        Condition::None => "is not there".into(),
+        Condition::Started => "did not start".into(),
+        Condition::Healthy => "did not become healthy".into(),
+        Condition::Completed => "did not complete".into(),
+        Condition::Log(pattern) => format!("did not log /{pattern}/"),
     }
 }
 

@@ -1,0 +1,208 @@
+//! A machine whose every answer is given by hand, in virtual time.
+#![allow(dead_code, reason = "each test program uses its part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use harness_model::resolve::SpecDigest;
+use harness_model::spec::{Condition, Dependency, RestartMode, RestartPolicy};
+use harness_model::{ExitStatus, ServiceName};
+use service_orchestration::machine::*;
+
+pub fn name(text: &str) -> ServiceName {
+    ServiceName::new(text).unwrap()
+}
+
+pub fn plain(digest: &str) -> Definition {
+    Definition {
+        digest: SpecDigest::from_text(digest),
+        dependencies: Vec::new(),
+        restart: RestartPolicy {
+            mode: RestartMode::No,
+            max_restarts: None,
+        },
+        oneshot: false,
+        health: None,
+        startup_timeout: Duration::from_secs(60),
+        shutdown_timeout: Duration::from_secs(10),
+        hooks: BTreeSet::new(),
+    }
+}
+
+pub fn probed(digest: &str) -> Definition {
+    let health = HealthPolicy {
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        retries: 3,
+        eager: Duration::from_millis(10),
+    };
+    Definition {
+        health: Some(health),
+        ..plain(digest)
+    }
+}
+
+pub fn on(mut definition: Definition, service: &str, condition: Condition) -> Definition {
+    let service = name(service);
+    definition.dependencies.push(Dependency {
+        service,
+        condition,
+        restart: false,
+        required: true,
+    });
+    definition
+}
+
+pub fn restarting(mut definition: Definition, mode: RestartMode, max_restarts: Option<u32>) -> Definition {
+    definition.restart = RestartPolicy { mode, max_restarts };
+    definition
+}
+
+/// A machine, its clock, and what it has asked for since that was last looked at.
+pub struct Bench {
+    pub machine: Machine,
+    pub now: Time,
+    pub file: BTreeMap<ServiceName, Definition>,
+    pub effects: Vec<Effect>,
+    pub operations: u64,
+}
+
+impl Bench {
+    pub fn new(file: &[(&str, Definition)]) -> Self {
+        let file = file
+            .iter()
+            .map(|(text, definition)| (name(text), definition.clone()))
+            .collect();
+        Self {
+            machine: Machine::new(1),
+            now: Time::default(),
+            file,
+            effects: Vec::new(),
+            operations: 0,
+        }
+    }
+
+    pub fn give(&mut self, event: Event) {
+        self.effects.extend(self.machine.step(event, self.now));
+    }
+
+    /// Lets time pass, with a tick whenever one is due.
+    pub fn wait(&mut self, millis: u64) {
+        let until = self.now.after(Duration::from_millis(millis));
+        while let Some(due) = self.machine.next_deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.give(Event::Tick);
+        }
+        self.now = until;
+    }
+
+    pub fn start(&mut self, rollback: bool, restart: bool, targets: &[&str]) {
+        let targets = (!targets.is_empty()).then(|| targets.iter().map(|t| name(t)).collect());
+        let definitions = self.file.clone();
+        let request = OperationRequest::Start {
+            definitions,
+            targets,
+            no_deps: false,
+            restart,
+            prune: false,
+            rollback,
+        };
+        self.submit(request);
+    }
+
+    pub fn stop(&mut self, targets: &[&str]) {
+        let targets = (!targets.is_empty()).then(|| targets.iter().map(|t| name(t)).collect());
+        self.submit(OperationRequest::Stop { targets });
+    }
+
+    pub fn submit(&mut self, request: OperationRequest) {
+        self.operations += 1;
+        self.give(Event::Submit {
+            operation: OperationId(self.operations),
+            request,
+        });
+    }
+
+    pub fn view(&self, service: &str) -> Snapshot {
+        self.machine.snapshot(&name(service), self.now).unwrap()
+    }
+
+    pub fn launched(&mut self, service: &str) {
+        let generation = self.view(service).generation;
+        self.give(Event::Launched {
+            service: name(service),
+            generation,
+        });
+    }
+
+    pub fn exited(&mut self, service: &str, code: i32) {
+        self.ended(service, Ended::Exit(ExitStatus::Code(code)));
+    }
+
+    pub fn ended(&mut self, service: &str, ended: Ended) {
+        let generation = self.view(service).generation;
+        self.give(Event::Exited {
+            service: name(service),
+            generation,
+            ended,
+        });
+    }
+
+    pub fn probe(&mut self, service: &str, outcome: ProbeOutcome) {
+        let generation = self.view(service).generation;
+        self.give(Event::Probed {
+            service: name(service),
+            generation,
+            outcome,
+        });
+    }
+
+    pub fn redefine(&mut self, service: &str, definition: Definition) {
+        self.file.insert(name(service), definition);
+    }
+
+    pub fn matched(&mut self, service: &str, pattern: &str) {
+        let generation = self.view(service).generation;
+        self.give(Event::LogMatched {
+            service: name(service),
+            generation,
+            pattern: LogPattern(pattern.into()),
+        });
+    }
+
+    /// The launches, stops and kills asked for, in order: `+db -api !x`.
+    pub fn deeds(&mut self) -> String {
+        let deed = |effect: &Effect| match effect {
+            Effect::Launch { service, .. } => Some(format!("+{service}")),
+            Effect::Stop { service, .. } => Some(format!("-{service}")),
+            Effect::Kill { service, .. } => Some(format!("!{service}")),
+            _ => None,
+        };
+        let deeds: Vec<String> = self.effects.iter().filter_map(deed).collect();
+        self.effects
+            .retain(|effect| matches!(effect, Effect::Finished { .. }));
+        deeds.join(" ")
+    }
+
+    pub fn outcome(&mut self) -> Option<Outcome> {
+        let at = self
+            .effects
+            .iter()
+            .position(|effect| matches!(effect, Effect::Finished { .. }))?;
+        match self.effects.remove(at) {
+            Effect::Finished { outcome, .. } => Some(outcome.outcome),
+            _ => None,
+        }
+    }
+
+    pub fn roots(&mut self) -> Vec<RootFailure> {
+        match self.outcome() {
+            Some(Outcome::Failed(roots)) => roots,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+}
+
+pub fn bad() -> ProbeOutcome {
+    ProbeOutcome::Unhealthy("connection refused".into())
+}
