@@ -41,7 +41,8 @@ fn fmt() -> Result<(), TaskError> {
 fn clippy() -> Result<(), TaskError> {
     component("clippy", "clippy")?;
     Program::cargo()
-        .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        .args(["clippy", "--workspace", "--all-targets", "--all-features"])
+        .args(["--", "-D", "warnings"])
         .run()
 }
 

@@ -41,6 +41,9 @@ enum Task {
     Quickstart,
     /// Run every test; as root on Debian, install what they need first
     Test {
+        /// In a container with an engine of its own, apart from this machine
+        #[arg(long)]
+        isolated: bool,
         /// Passed on to `cargo test`, in place of `--workspace`
         #[arg(last = true, value_name = "ARGS")]
         args: Vec<String>,
@@ -70,7 +73,11 @@ fn main() -> ExitCode {
     }
     let done = match Arguments::parse().task {
         Task::Quickstart => quickstart::run(),
-        Task::Test { args } => test::run(&args),
+        Task::Test { isolated: true, args } => env::isolated::test(&args),
+        Task::Test {
+            isolated: false,
+            args,
+        } => test::run(&args),
         Task::Ci => ci::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Soak(options) => soak::run(&options),

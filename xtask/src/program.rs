@@ -184,6 +184,7 @@ fn short(word: &OsStr) -> String {
     let path = Path::new(word);
     let here = std::env::current_dir().ok();
     match here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned)) {
+        Some(inside) if inside.as_os_str().is_empty() => ".".to_owned(),
         Some(inside) => inside.display().to_string(),
         None => path.display().to_string(),
     }

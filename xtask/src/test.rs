@@ -11,34 +11,44 @@ use crate::{leftovers, requirements};
 /// Turns on the tests that need a Docker engine.
 const FEATURE: &str = "docker-tests";
 
+/// When set to this, an engine that cannot be had is an error.
+const CONTAINERS: (&str, &str) = ("HARNESS_TEST_CONTAINERS", "required");
+
 /// Sees to what the tests need, builds and runs them, and looks for what they left running.
 pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
     requirements::meet()?;
+    let mut left_out = None;
     let containers = if wants_containers(args) {
-        containers()?
+        match ForTests::begin() {
+            Ok(engine) => Some(engine),
+            Err(error) if std::env::var(CONTAINERS.0).is_ok_and(|value| value == CONTAINERS.1) => {
+                return Err(error.into());
+            }
+            // The rest is worth testing on a machine without one.
+            Err(error) => {
+                left_out = Some(format!("the tests of containers were left out: {error}"));
+                None
+            }
+        }
     } else {
         None
     };
+    tell(left_out.as_deref());
     let ran = run_with(args, containers.as_ref());
     let ended = containers.map_or(Ok(()), ForTests::end);
+    tell(left_out.as_deref());
     ran.and(ended.map_err(TaskError::from))
+}
+
+fn tell(left_out: Option<&str>) {
+    if let Some(why) = left_out {
+        eprintln!("{why}");
+    }
 }
 
 /// Whether the tests of containers are among these: by default, and when their feature is asked for.
 fn wants_containers(args: &[String]) -> bool {
     args.is_empty() || args.iter().any(|word| word.contains(FEATURE))
-}
-
-/// An engine for the tests; none where there can be none.
-fn containers() -> Result<Option<ForTests>, TaskError> {
-    match ForTests::begin() {
-        Ok(engine) => Ok(Some(engine)),
-        Err(error) if error.is_impossible() => {
-            eprintln!("the tests of containers are left out: {error}");
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskError> {

@@ -84,13 +84,3 @@ impl From<TaskError> for EnvError {
         Self::Task(Box::new(error))
     }
 }
-
-impl EnvError {
-    /// Whether this machine cannot have the surroundings, rather than that something broke.
-    pub(crate) fn is_impossible(&self) -> bool {
-        matches!(
-            self,
-            Self::NeedsRoot { .. } | Self::NeedsDebian { .. } | Self::NoFirewall
-        )
-    }
-}

@@ -23,6 +23,9 @@ const BUILT: [(&str, &str); 4] = [
     ("harness-test-node", "node"),
 ];
 
+/// The one in which all tests can run, apart from the machine.
+const ISOLATED: &str = "harness-test/isolated";
+
 /// What holds an image's digest, as a label of it.
 const DIGEST: &str = "harness-test.digest";
 
@@ -51,6 +54,18 @@ pub(crate) fn provide(docker: &Docker, places: &Places, only: &[String]) -> Resu
         }
     }
     Ok(())
+}
+
+/// The image of [`super::isolated`], made if it is not there as it should be.
+pub(crate) fn isolated(docker: &Docker, places: &Places) -> Result<&'static str, EnvError> {
+    provide(docker, places, &[BASE.to_owned()])?;
+    let folder = root().join("docker-test-env/isolated");
+    let base = digest_in(docker, BASE).unwrap_or_default();
+    let digest = digest::of_image(&base, &folder)?;
+    if digest_in(docker, ISOLATED).as_deref() != Some(&digest) {
+        build(docker, places, ISOLATED, &folder, &digest)?;
+    }
+    Ok(ISOLATED)
 }
 
 /// Removes the images.

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod firewall;
 mod images;
+pub(crate) mod isolated;
 mod lock;
 mod packages;
 mod places;
