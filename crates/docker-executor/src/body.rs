@@ -12,6 +12,7 @@ use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
 use crate::files;
+use crate::image_config;
 use crate::labels;
 use crate::volumes::Mount;
 
@@ -202,6 +203,7 @@ pub(crate) fn create(
         exposed_ports: Some(exposed),
         open_stdin: Some(order.spec.stdin),
         stdin_once: Some(false),
+        healthcheck: Some(image_config::no_health()),
         tty: Some(false),
         stop_signal: Some(order.spec.stop_signal.0.to_string()),
         stop_timeout: i64::try_from(order.spec.shutdown_timeout.as_secs().max(1)).ok(),

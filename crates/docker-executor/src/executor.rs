@@ -15,6 +15,7 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{CreateContainerOptions, ListContainersOptions, StartContainerOptions};
 use futures_lite::FutureExt;
 use harness_model::WallTime;
+use harness_model::spec::HealthCheck;
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
     CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionEvent,
@@ -28,7 +29,8 @@ use crate::exec;
 use crate::files;
 use crate::follow::{follow, is_created, is_running};
 use crate::image;
-use crate::instance::{self, Container, ContainerInstance, StopPolicy};
+use crate::image_config;
+use crate::instance::{self, Contact, Container, ContainerInstance, StopPolicy};
 use crate::labels::{self, Owner};
 use crate::network::{NetworkError, Networks};
 use crate::record::ContainerRecord;
@@ -171,9 +173,12 @@ impl DockerExecutor {
         order: &Order,
         id: &str,
         name: &str,
+        health: Option<HealthCheck>,
         lock: File,
     ) -> Result<Arc<dyn Instance>, LaunchError> {
-        let record = ContainerRecord::new(id.to_owned(), name.to_owned());
+        let mut record = ContainerRecord::new(id.to_owned(), name.to_owned());
+        record.image_health = health;
+        let (kept, record) = (record.clone(), record);
         let run_dir = order.run_dir.clone();
         unblock(move || record.write(&run_dir))
             .await
@@ -188,15 +193,14 @@ impl DockerExecutor {
             })
             .await?;
         let found = instance::inspect(&self.engine, id, name).await?;
-        Ok(self.managed(order, id, name, &found, lock))
+        Ok(self.managed(order, &kept, &found, lock))
     }
 
     /// What runs, followed from now on.
     fn managed(
         &self,
         order: &Order,
-        id: &str,
-        name: &str,
+        record: &ContainerRecord,
         found: &ContainerInspectResponse,
         lock: File,
     ) -> Arc<dyn Instance> {
@@ -205,26 +209,28 @@ impl DockerExecutor {
             .and_then(|state| u32::try_from(state.pid?).ok())
             .filter(|pid| *pid != 0);
         let started = state.and_then(|state| stamp::parse(state.started_at.as_deref()?));
-        let container = self.container(order, id, name);
+        let container = self.container(order, record);
         Task::spawn(follow(Arc::clone(&container), lock));
         let started_at = started.map_or_else(WallTime::now, WallTime);
         Arc::new(ContainerInstance::new(container, pid, started_at))
     }
 
-    fn container(&self, order: &Order, id: &str, name: &str) -> Arc<Container> {
+    fn container(&self, order: &Order, record: &ContainerRecord) -> Arc<Container> {
         Arc::new(Container {
             engine: Arc::clone(&self.engine),
             networks: Arc::clone(&self.networks),
             owner: self.owner.clone(),
             project: order.project.clone(),
-            id: id.to_owned(),
-            name: name.to_owned(),
+            id: record.id.clone(),
+            name: record.name.clone(),
             run_dir: order.run_dir.clone(),
             log_limits: LogLimits {
                 max_size: order.spec.logs.max_size,
                 max_files: order.spec.logs.max_files,
             },
             stop: StopPolicy::of(&order.spec),
+            image_health: record.image_health.clone(),
+            contact: Contact::new(),
             ended: OnceCell::new(),
         })
     }
@@ -304,7 +310,7 @@ impl DockerExecutor {
             Err(error) => {
                 tracing::error!(container = name, %error, "cannot tell whether a container runs");
                 let unknown = ContainerInspectResponse::default();
-                return Found::Running(self.managed(order, id, name, &unknown, lock));
+                return Found::Running(self.managed(order, record, &unknown, lock));
             }
         };
         let state = found.state.clone().unwrap_or_default();
@@ -314,9 +320,9 @@ impl DockerExecutor {
         if is_running(&state) {
             let commands = found.exec_ids.clone().unwrap_or_default();
             exec::end_leftovers(&self.engine, id, commands).await;
-            return Found::Running(self.managed(order, id, name, &found, lock));
+            return Found::Running(self.managed(order, record, &found, lock));
         }
-        let container = self.container(order, id, name);
+        let container = self.container(order, record);
         let following = Arc::clone(&container);
         Task::spawn(follow(following, lock));
         let told = async { container.ended.wait().await.clone() };
@@ -425,10 +431,11 @@ impl Executor for DockerExecutor {
         let lock = unblock(move || prepare(&owned)).await?;
         let launched = async {
             let image = image::ensure(&self.engine, order).await?;
+            let health = image_config::health(&image.config);
             let network = self.networks.ensure(&self.engine, &self.owner, order).await?;
             let name = format!("{}-{}", order.project, order.service);
-            let id = self.create(order, &name, &network.name, image).await?;
-            self.start(order, &id, &name, lock).await
+            let id = self.create(order, &name, &network.name, image.name).await?;
+            self.start(order, &id, &name, health, lock).await
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
         if launched.is_err() {

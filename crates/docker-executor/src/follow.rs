@@ -21,6 +21,7 @@ use bollard::query_parameters::WaitContainerOptions;
 use futures_lite::{FutureExt, StreamExt};
 use harness_model::{ExitStatus, WallTime};
 use service_orchestration::machine::Ended;
+use service_orchestration::words::chain;
 
 use crate::bridge;
 use crate::instance::Container;
@@ -62,7 +63,8 @@ pub(crate) async fn follow(container: Arc<Container>, lock: File) {
 async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> (Ended, Option<WallTime>) {
     let mut away = false;
     loop {
-        let drained = attend(container, pump).await;
+        // What came of it meanwhile is asked first: following it may take for ever.
+        let drained = !away && attend(container, pump).await;
         match container.inspect().await {
             Ok(state) if is_running(&state) => {
                 if std::mem::take(&mut away) {
@@ -70,6 +72,7 @@ async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> 
                         container = container.name,
                         "the engine is back, and the container runs"
                     );
+                    container.contact.tell(None);
                 }
                 // The engine ends the stream a moment before it knows of the end.
                 Timer::after(Duration::from_millis(20)).await;
@@ -88,6 +91,7 @@ async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> 
             Err(error) => {
                 if !std::mem::replace(&mut away, true) {
                     tracing::warn!(container = container.name, %error, "cannot tell whether a container runs");
+                    container.contact.tell(Some(chain(&error)));
                 }
                 Timer::after(AGAIN).await;
             }
@@ -180,6 +184,7 @@ pub(crate) fn exit_status(code: i64) -> ExitStatus {
 
 async fn clean_up(container: &Container, ended: &Ended, at: Option<WallTime>) {
     let mut record = ContainerRecord::new(container.id.clone(), container.name.clone());
+    record.image_health.clone_from(&container.image_health);
     record.ended = Some((ended.clone(), at));
     let run_dir = container.run_dir.clone();
     if let Err(error) = unblock(move || record.write(&run_dir)).await {

@@ -1,5 +1,6 @@
 //! The image of a service: the one that is there, else pulled, or built.
 
+use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_lite::StreamExt;
 use service_orchestration::executor::{LaunchError, Order};
@@ -29,8 +30,23 @@ impl From<ImageError> for LaunchError {
     }
 }
 
-/// What a container is made of: the name or id of an image that is there.
-pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<String, LaunchError> {
+/// What a container is made of.
+pub(crate) struct Image {
+    /// Its name or id.
+    pub(crate) name: String,
+    /// What it says of its containers.
+    pub(crate) config: ImageConfig,
+}
+
+/// The image of an order: the one that is there, else pulled, or built.
+pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<Image, LaunchError> {
+    let name = named(engine, order).await?;
+    let found = look(engine, &name).await.map_err(ImageError::from)?;
+    let config = found.and_then(|image| image.config).unwrap_or_default();
+    Ok(Image { name, config })
+}
+
+async fn named(engine: &Engine, order: &Order) -> Result<String, LaunchError> {
     let spec = docker(&order.spec)?;
     let name = spec.image.as_ref().map(text).transpose()?;
     if let Some(build) = &spec.build {
@@ -41,22 +57,23 @@ pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<String, Lau
             .map_err(ImageError::from)?);
     }
     let name = name.unwrap_or_default();
-    if !is_there(engine, &name).await.map_err(ImageError::from)? {
+    if look(engine, &name).await.map_err(ImageError::from)?.is_none() {
         tracing::info!(service = %order.service, image = name, "pulling an image");
         pull(engine, &name).await?;
     }
     Ok(name)
 }
 
-async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
+/// An image of this machine; `None`: it is not there.
+async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, EngineError> {
     let image = name.to_owned();
     let what = format!("image {name}");
     let inspected = engine.ask("look for", &what, |docker| async move {
         docker.inspect_image(&image).await
     });
     match inspected.await {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use async_lock::{Mutex, OnceCell};
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use bollard::query_parameters::{
     AttachContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
 };
 use futures_lite::{AsyncWrite, AsyncWriteExt, FutureExt};
+use harness_model::spec::HealthCheck;
 use harness_model::{ProjectName, ServiceSpec, WallTime};
 use harness_shim::run_dir::LogLimits;
 use service_orchestration::executor::{Instance, SessionError};
@@ -39,8 +41,38 @@ pub(crate) struct Container {
     pub(crate) run_dir: PathBuf,
     pub(crate) log_limits: LogLimits,
     pub(crate) stop: StopPolicy,
+    /// The health check of its image.
+    pub(crate) image_health: Option<HealthCheck>,
+    /// Whether the engine can be asked about it: each change, with why not.
+    pub(crate) contact: Contact,
     /// How it ended, once everything of it is gone.
     pub(crate) ended: OnceCell<Ended>,
+}
+
+/// Changes of whether the engine can be asked, on their way to whoever tells people.
+pub(crate) struct Contact {
+    changes: Sender<Option<String>>,
+    told: Receiver<Option<String>>,
+}
+
+impl Contact {
+    pub(crate) fn new() -> Self {
+        let (changes, told) = async_channel::unbounded();
+        Self { changes, told }
+    }
+
+    /// Tells a change.
+    pub(crate) fn tell(&self, lost: Option<String>) {
+        // It is never closed: both ends are here.
+        let _ = self.changes.try_send(lost);
+    }
+
+    async fn next(&self) -> Option<String> {
+        match self.told.recv().await {
+            Ok(lost) => lost,
+            Err(_) => futures_lite::future::pending().await,
+        }
+    }
 }
 
 /// How it is asked to end.
@@ -203,6 +235,14 @@ impl Instance for ContainerInstance {
 
     fn started_at(&self) -> WallTime {
         self.started_at
+    }
+
+    fn image_health(&self) -> Option<HealthCheck> {
+        self.container.image_health.clone()
+    }
+
+    async fn contact(&self) -> Option<String> {
+        self.container.contact.next().await
     }
 
     async fn wait(&self) -> Ended {

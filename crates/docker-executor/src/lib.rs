@@ -25,6 +25,7 @@ mod files;
 mod follow;
 mod ignore;
 mod image;
+mod image_config;
 mod instance;
 mod labels;
 mod network;

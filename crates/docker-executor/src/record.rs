@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use harness_model::WallTime;
+use harness_model::spec::HealthCheck;
 use serde::{Deserialize, Serialize};
 use service_orchestration::machine::Ended;
 
@@ -26,6 +27,9 @@ pub(crate) struct ContainerRecord {
     pub(crate) name: String,
     /// The boot during which it was created.
     pub(crate) boot_id: String,
+    /// The health check of its image.
+    #[serde(default)]
+    pub(crate) image_health: Option<HealthCheck>,
     /// How it ended, and when.
     pub(crate) ended: Option<(Ended, Option<WallTime>)>,
 }
@@ -38,6 +42,7 @@ impl ContainerRecord {
             id,
             name,
             boot_id: boot_id(),
+            image_health: None,
             ended: None,
         }
     }

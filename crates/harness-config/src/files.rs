@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use harness_model::spec::{Dependency, FileSpec};
 use harness_model::{AddressField, ProjectSpec, ServiceName, Template};
 
-use crate::check::{default_condition, find_cycle, ordering_edges};
+use crate::check::{Checked, default_condition, find_cycle, ordering_edges};
 use crate::diagnostics::{self, Finding};
 use crate::load::{LoadError, project_variables, read_limited};
 use crate::read::{Allow, Context, Mention, Reader};
@@ -104,7 +104,10 @@ fn imply(project: &mut ProjectSpec, mention: &Mention) {
     let Some(spec) = project.services.get(target) else {
         return;
     };
-    let condition = default_condition(spec.health_check.is_some(), spec.oneshot);
+    let condition = default_condition(
+        Checked::of(spec.health_check.is_some(), spec.kind.type_name()),
+        spec.oneshot,
+    );
     if *target != mention.from
         && let Some(dependent) = project.services.get_mut(&mention.from)
         && !dependent

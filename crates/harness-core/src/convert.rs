@@ -116,7 +116,7 @@ pub fn progress(
 /// What the last probe tried and what it got: `http localhost:8080/health: connection refused`.
 pub fn probe_line(record: &ServiceRecord) -> Option<String> {
     let answer = record.last_probe.as_ref()?;
-    let check = record.spec.health_check.as_ref()?;
+    let check = record.health_check()?;
     Some(format!("{}: {answer}", check.probe.describe()))
 }
 

@@ -11,6 +11,7 @@
 
 mod common;
 
+use common::cable::Cable;
 use common::docker::{DockerSandbox, request};
 use common::eventually;
 
@@ -149,54 +150,6 @@ fn what_a_killed_daemon_left_half_made_is_not_doubled() {
         assert_eq!(sandbox.containers().len(), 3);
         sandbox.ok(&["stop", "--all"]);
         assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
-    }
-}
-
-/// A socket between the daemon and the engine that can be taken away.
-struct Cable {
-    path: std::path::PathBuf,
-    open: std::sync::Arc<std::sync::Mutex<Vec<std::os::unix::net::UnixStream>>>,
-    cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Cable {
-    fn plug(path: std::path::PathBuf) -> Self {
-        use std::os::unix::net::{UnixListener, UnixStream};
-        let listener = UnixListener::bind(&path).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let cable = Self {
-            path,
-            open: Default::default(),
-            cut: Default::default(),
-        };
-        let (open, cut) = (cable.open.clone(), cable.cut.clone());
-        std::thread::spawn(move || {
-            while !cut.load(std::sync::atomic::Ordering::SeqCst) {
-                let Ok((near, _)) = listener.accept() else {
-                    std::thread::sleep(std::time::Duration::from_millis(2));
-                    continue;
-                };
-                near.set_nonblocking(false).unwrap();
-                let far = UnixStream::connect(common::docker::socket()).unwrap();
-                for (from, to) in [(&near, &far), (&far, &near)] {
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(std::net::Shutdown::Write);
-                    });
-                }
-                open.lock().unwrap().extend([near, far]);
-            }
-        });
-        cable
-    }
-
-    fn cut(self) {
-        self.cut.store(true, std::sync::atomic::Ordering::SeqCst);
-        let _ = std::fs::remove_file(&self.path);
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
     }
 }
 

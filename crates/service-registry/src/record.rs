@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use harness_model::resolve::SpecDigest;
+use harness_model::spec::HealthCheck;
 use harness_model::{
     ExitStatus, Health, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, ServiceState,
     WallTime,
@@ -86,6 +87,8 @@ pub struct ServiceRecord {
     pub waiting: Vec<Waiting>,
     /// Secrets of earlier specs, which its kept logs may still hold.
     pub retired_secrets: Arc<Vec<SecretString>>,
+    /// The health check of the image that its newest process runs in, where its spec has none.
+    pub image_health: Option<Arc<HealthCheck>>,
     /// Why it failed for good, in whatever form the orchestrator wants it back.
     pub failure: Option<serde_json::Value>,
 }
@@ -137,7 +140,13 @@ impl ServiceRecord {
             last_probe: None,
             waiting: Vec::new(),
             retired_secrets: Arc::default(),
+            image_health: None,
             failure: None,
         }
+    }
+
+    /// The health check that is in force: that of its spec, else of its image.
+    pub fn health_check(&self) -> Option<&HealthCheck> {
+        self.spec.health_check.as_ref().or(self.image_health.as_deref())
     }
 }

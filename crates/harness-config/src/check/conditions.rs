@@ -10,12 +10,35 @@ use crate::lower::{DraftDependency, DraftProject, DraftService};
 use crate::read::Context;
 use crate::suggest::{did_you_mean, listed};
 
+/// What a file says of whether a service has a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// It is written.
+    Written,
+    /// It is not, and its image may have one.
+    ByImage,
+    /// There is none.
+    No,
+}
+
+impl Checked {
+    /// By what is written, of a service of this type.
+    pub(crate) fn of(written: bool, service_type: &str) -> Self {
+        match (written, service_type) {
+            (true, _) => Self::Written,
+            (false, "docker") => Self::ByImage,
+            (false, _) => Self::No,
+        }
+    }
+}
+
 /// What is waited for when nothing is written.
-pub(crate) fn default_condition(has_health_check: bool, oneshot: bool) -> Condition {
-    match (has_health_check, oneshot) {
-        (_, true) => Condition::Completed,
-        (true, false) => Condition::Healthy,
-        (false, false) => Condition::Started,
+pub(crate) fn default_condition(checked: Checked, oneshot: bool) -> Condition {
+    match checked {
+        _ if oneshot => Condition::Completed,
+        Checked::Written => Condition::Healthy,
+        Checked::ByImage => Condition::Ready,
+        Checked::No => Condition::Started,
     }
 }
 
@@ -40,7 +63,7 @@ pub(super) fn resolve(context: &Context<'_>, project: &DraftProject) -> Dependen
         {
             let dependency = Dependency {
                 service: target.clone(),
-                condition: default_condition(draft.has_health_check, draft.oneshot),
+                condition: default_condition(draft.checked, draft.oneshot),
                 restart: false,
                 required: true,
             };
@@ -88,7 +111,7 @@ fn explicit(
         return None;
     }
     let condition = match &dependency.condition {
-        None => default_condition(target.has_health_check, target.oneshot),
+        None => default_condition(target.checked, target.oneshot),
         Some(condition) => {
             check_condition(context, dependency, name, target, condition);
             condition.clone()
@@ -110,7 +133,7 @@ fn check_condition(
     condition: &Condition,
 ) {
     match condition {
-        Condition::Healthy if !target.has_health_check => context.report(
+        Condition::Healthy if target.checked == Checked::No => context.report(
             Finding::error(
                 dependency.span,
                 format!("`{name}` can never be healthy: it has no health check"),

@@ -15,7 +15,7 @@ use crate::lower::DraftProject;
 use crate::read::Context;
 use crate::source::Span;
 
-pub(crate) use conditions::default_condition;
+pub(crate) use conditions::{Checked, default_condition};
 pub(crate) use cycles::{find_cycle, ordering_edges};
 
 /// The dependencies of the active services, explicit and implied, and where each is written.

@@ -20,6 +20,7 @@ use harness_model::{NetworkName, ProjectName, ServiceName, ServiceSpec};
 pub(crate) use network::DraftNetwork;
 pub(crate) use project::lower_project;
 
+use crate::check::Checked;
 use crate::source::Span;
 
 /// A project whose services have not been checked against each other.
@@ -36,7 +37,7 @@ pub(crate) struct DraftService {
     /// Whether it belongs to the chosen profiles.
     pub active: bool,
     pub profiles: Vec<String>,
-    pub has_health_check: bool,
+    pub checked: Checked,
     pub oneshot: bool,
     pub network: Option<NetworkName>,
     pub host: Option<String>,

@@ -9,6 +9,7 @@ use harness_model::{NetworkName, Part, ServiceName, ServiceSpec, Template};
 use super::place::{self, Place};
 use super::policy::{self, Settings};
 use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, ports};
+use crate::check::Checked;
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::{FILE, SERVICE};
@@ -43,7 +44,7 @@ pub(super) fn lower(
         name_span,
         active: true,
         profiles: Vec::new(),
-        has_health_check: false,
+        checked: Checked::No,
         oneshot: false,
         network: None,
         host: None,
@@ -66,7 +67,10 @@ pub(super) fn lower(
     draft.oneshot = fields.flag("oneshot");
     draft.dependencies = dependencies::lower(&fields);
     draft.ports = ports::lower(&fields, service_type.unwrap_or("docker"));
-    draft.has_health_check = fields.get("health_check").is_some();
+    draft.checked = Checked::of(
+        fields.get("health_check").is_some(),
+        service_type.unwrap_or_default(),
+    );
     let (network, place) = place::lower(
         &fields,
         service_type.unwrap_or("process"),

@@ -69,10 +69,11 @@ fn depth(name: &ServiceName, records: &Records, known: &mut BTreeMap<ServiceName
     depth
 }
 
-/// The condition as written in a file.
+/// The condition as written in a file (`ready`: by default, where an image has the say).
 pub(super) fn label(condition: &Condition) -> String {
     match condition {
         Condition::Started => "started".to_owned(),
+        Condition::Ready => "ready".to_owned(),
         Condition::Healthy => "healthy".to_owned(),
         Condition::Completed => "completed".to_owned(),
         Condition::Log(pattern) => format!("log /{pattern}/"),
@@ -87,6 +88,9 @@ fn holds(condition: &Condition, to: &ServiceRecord) -> bool {
                 to.state,
                 ServiceState::Starting | ServiceState::Running | ServiceState::Completed
             )
+        }
+        Condition::Ready => {
+            to.state == ServiceState::Completed || to.state == ServiceState::Running && to.ready
         }
         Condition::Healthy => to.state == ServiceState::Running && to.health == Health::Healthy,
         Condition::Completed => to.state == ServiceState::Completed,

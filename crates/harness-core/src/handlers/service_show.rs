@@ -66,7 +66,10 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
             .filter(needs_this)
             .map(|other| other.name.clone())
             .collect(),
-        health_check: spec.health_check.as_ref().map(|check| check.probe.describe()),
+        health_check: record.health_check().map(|check| match record.spec.health_check {
+            Some(_) => check.probe.describe(),
+            None => format!("{} (of its image)", check.probe.describe()),
+        }),
         last_probe: convert::probe_line(record).map(|line| redactor.redact(&line)),
         run_dir: (record.generation > 0).then(|| run_dir.display().to_string()),
     }

@@ -288,6 +288,9 @@ pub struct Dependency {
 pub enum Condition {
     /// Its process has been started.
     Started,
+    /// Its probe succeeds if it has one, else its process has been started: what is waited for by default where
+    /// only the image knows whether there is a health check.
+    Ready,
     /// Its probe succeeds.
     Healthy,
     /// It has exited with 0.
@@ -303,6 +306,7 @@ impl Condition {
     pub fn describe(&self) -> String {
         match self {
             Self::Started => "be started".into(),
+            Self::Ready => "be ready".into(),
             Self::Healthy => "be healthy".into(),
             Self::Completed => "complete".into(),
             Self::Log(pattern) => format!("log /{pattern}/"),

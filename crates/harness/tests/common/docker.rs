@@ -141,6 +141,22 @@ impl Drop for DockerSandbox {
     }
 }
 
+/// An image that a test builds; removed with it.
+pub(crate) struct Image(String);
+
+impl Image {
+    /// The one that a service of a test's project is built into.
+    pub(crate) fn of(name: &str, service: &str) -> Self {
+        Self(format!("{}-{service}", project(name)))
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        request("DELETE", &format!("/images/{}?force=1", self.0), None);
+    }
+}
+
 /// The project of a test: container names are the whole engine's.
 pub(crate) fn project(name: &str) -> String {
     format!("hx-{}-{}", name.replace('_', "-"), std::process::id())

@@ -13,6 +13,7 @@
     reason = "this is test code, which fails by panicking"
 )]
 
+pub(crate) mod cable;
 pub(crate) mod disk;
 pub(crate) mod docker;
 mod logs;

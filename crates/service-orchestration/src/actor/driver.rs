@@ -9,6 +9,7 @@ use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
 use harness_model::secret::is_secret_name;
+use harness_model::spec::HealthCheck;
 use harness_model::{ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
@@ -49,6 +50,8 @@ pub(super) struct Live {
     pub(super) unsettled: bool,
     /// A stop was asked for before the launch was answered.
     pub(super) stop_when_launched: bool,
+    /// What its image says of its health, where its specification says nothing.
+    pub(super) image_health: Option<Arc<HealthCheck>>,
     pub(super) prober: Option<Arc<Prober>>,
     /// The probe in flight: dropped, and its command ended, with the generation.
     pub(super) probing: Option<Task<()>>,

@@ -14,6 +14,7 @@ use service_registry::{ChangeKind, Registry};
 use super::driver::{Driver, Live};
 use super::probes::{Prober, watch_log};
 use super::rebuild::keep_service;
+use super::start::health_policy;
 use super::{Launch, Message, OperationEvent};
 use crate::executor::{Instance, PlaceCommand};
 use crate::layout::remove_discarded;
@@ -82,6 +83,7 @@ impl Driver {
             instance: None,
             unsettled: false,
             stop_when_launched: false,
+            image_health: None,
             prober,
             probing: None,
         };
@@ -164,6 +166,7 @@ impl Driver {
                     stop = live.stop_when_launched;
                 }
                 self.follow(project, &service, generation, Arc::clone(&instance));
+                self.take_image_health(project, &service, instance.as_ref(), false);
                 self.step(project, Event::Launched { service, generation });
                 if stop {
                     self.spawn(async move { instance.stop().await });
@@ -185,7 +188,42 @@ impl Driver {
         }
     }
 
-    /// Reports the end of an instance when it comes.
+    /// Probes a service as its image says, if its specification says nothing. `was_ready`: see [`Prober::new`].
+    pub(super) fn take_image_health(
+        &mut self,
+        project: &ProjectName,
+        service: &ServiceName,
+        instance: &dyn Instance,
+        was_ready: bool,
+    ) {
+        let entry = self.projects.get_mut(project);
+        let live = entry.and_then(|p| p.services.get_mut(service)?.live.as_mut());
+        let Some(live) = live.filter(|live| live.order.spec.health_check.is_none()) else {
+            return;
+        };
+        let Some(check) = instance.image_health() else {
+            return;
+        };
+        live.prober = Some(Arc::new(Prober::of(
+            &check,
+            &live.order,
+            &self.executors,
+            was_ready,
+        )));
+        let (generation, policy) = (live.order.generation, health_policy(&check));
+        live.image_health = Some(Arc::new(check));
+        let service = service.clone();
+        self.step(
+            project,
+            Event::HealthFound {
+                service,
+                generation,
+                policy,
+            },
+        );
+    }
+
+    /// Reports the end of an instance when it comes, and until then whether it can be told that it runs.
     pub(super) fn follow(
         &self,
         project: &ProjectName,
@@ -194,6 +232,31 @@ impl Driver {
         instance: Arc<dyn Instance>,
     ) {
         let (project, service) = (project.clone(), service.clone());
+        let (inbox, of, watched) = (
+            self.inbox.clone(),
+            (project.clone(), service.clone()),
+            Arc::clone(&instance),
+        );
+        self.spawn(async move {
+            let contact = async {
+                loop {
+                    let lost = watched.contact().await;
+                    let (project, service) = of.clone();
+                    let event = Event::Contact {
+                        service,
+                        generation,
+                        lost,
+                    };
+                    let Some(inbox) = inbox.upgrade() else { return };
+                    // A closed inbox means that the daemon ends; the next one finds out for itself.
+                    let _ = inbox.send(Message::Machine { project, event }).await;
+                }
+            };
+            let ended = async {
+                watched.wait().await;
+            };
+            contact.or(ended).await;
+        });
         self.spawn_message(async move {
             let ended = instance.wait().await;
             Some(Message::Machine {

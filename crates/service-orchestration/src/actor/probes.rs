@@ -35,14 +35,24 @@ enum Ask {
 }
 
 impl Prober {
-    /// The probe of this order's generation; `None` when it has no health check. `was_ready` tells that a former
-    /// daemon had seen it healthy: the line that said so may have been rotated away since.
+    /// The probe of this order's generation; `None` when its specification has no health check. `was_ready` tells
+    /// that a former daemon had seen it healthy: the line that said so may have been rotated away since.
     pub(super) fn new(order: &Arc<Order>, executors: &Executors, was_ready: bool) -> Option<Self> {
-        let HealthCheck { probe, timeout, .. } = order.spec.health_check.as_ref()?;
-        Some(Self {
-            timeout: *timeout,
-            ask: ask(probe, order, executors, was_ready).unwrap_or_else(Ask::Broken),
-        })
+        let check = order.spec.health_check.as_ref()?;
+        Some(Self::of(check, order, executors, was_ready))
+    }
+
+    /// The same for a health check from elsewhere.
+    pub(super) fn of(
+        check: &HealthCheck,
+        order: &Arc<Order>,
+        executors: &Executors,
+        was_ready: bool,
+    ) -> Self {
+        Self {
+            timeout: check.timeout,
+            ask: ask(&check.probe, order, executors, was_ready).unwrap_or_else(Ask::Broken),
+        }
     }
 
     /// Asks once. Probes over the network and commands share the cap; waiting for a line costs nothing.

@@ -45,6 +45,10 @@ impl Driver {
             ready: snapshot.ready,
             was_ready: snapshot.ready || before.as_ref().is_some_and(|before| before.was_ready),
             boot_id: None,
+            image_health: match &entry.live {
+                Some(live) => live.image_health.clone(),
+                None => before.as_ref().and_then(|before| before.image_health.clone()),
+            },
             generation: snapshot.generation,
             launched_digest: snapshot.digest,
             restarts: snapshot.restarts,

@@ -89,6 +89,7 @@ impl Driver {
             .filter(|_| record.generation == generation)
             .unwrap_or_else(|| prepared.digest.clone());
         let mut live = None;
+        let mut runs = None;
         let recovered = match found {
             Found::Running(instance) => {
                 last.pid = instance.pid();
@@ -101,11 +102,13 @@ impl Driver {
                     instance: Some(Arc::clone(&instance)),
                     unsettled: false,
                     stop_when_launched: false,
+                    image_health: None,
                     prober,
                     probing: None,
                 });
                 let running_for = WallTime::now().since(instance.started_at());
-                self.follow(&record.project, &record.name, generation, instance);
+                self.follow(&record.project, &record.name, generation, Arc::clone(&instance));
+                runs = Some((instance, was_ready));
                 Recovered::Running {
                     generation,
                     digest,
@@ -121,6 +124,7 @@ impl Driver {
                     instance: None,
                     unsettled: true,
                     stop_when_launched: false,
+                    image_health: None,
                     prober: Prober::new(&order, &self.executors, false).map(Arc::new),
                     probing: None,
                 });
@@ -191,6 +195,9 @@ impl Driver {
                 found: recovered,
             },
         );
+        if let Some((instance, was_ready)) = runs {
+            self.take_image_health(&record.project, &record.name, instance.as_ref(), was_ready);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_channel::Receiver;
-use harness_model::spec::{InheritEnv, Probe, ServiceSpec};
+use harness_model::spec::{HealthCheck, InheritEnv, Probe, ServiceSpec};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
 use service_registry::address::{self, ServiceAddresses};
 use service_registry::record::ProjectRecord;
@@ -384,16 +384,7 @@ pub(super) fn definition(prepared: &Prepared) -> Definition {
         dependencies: spec.dependencies.clone(),
         restart: spec.restart,
         oneshot: spec.oneshot,
-        health: spec.health_check.as_ref().map(|check| HealthPolicy {
-            interval: check.interval,
-            timeout: check.timeout,
-            retries: check.retries,
-            eager: if matches!(check.probe, Probe::Command(_)) {
-                EAGER_COMMAND
-            } else {
-                EAGER
-            },
-        }),
+        health: spec.health_check.as_ref().map(health_policy),
         startup_timeout: spec.startup_timeout,
         shutdown_timeout: spec.shutdown_timeout,
         hooks: hooks
@@ -401,5 +392,19 @@ pub(super) fn definition(prepared: &Prepared) -> Definition {
             .filter(|(_, words)| words.is_some())
             .map(|(hook, _)| hook)
             .collect(),
+    }
+}
+
+/// What the machine must know of a health check.
+pub(super) fn health_policy(check: &HealthCheck) -> HealthPolicy {
+    HealthPolicy {
+        interval: check.interval,
+        timeout: check.timeout,
+        retries: check.retries,
+        eager: if matches!(check.probe, Probe::Command(_)) {
+            EAGER_COMMAND
+        } else {
+            EAGER
+        },
     }
 }

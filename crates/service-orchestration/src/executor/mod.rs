@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use harness_model::spec::HealthCheck;
 use harness_model::{ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
 use service_registry::address::ServiceAddresses;
 
@@ -251,6 +252,15 @@ pub trait Instance: Send + Sync {
     fn root_pid(&self) -> Option<u32>;
     /// When it started.
     fn started_at(&self) -> WallTime;
+    /// How what it runs in (its image) says to tell whether it is healthy; counts where its specification says nothing.
+    fn image_health(&self) -> Option<HealthCheck> {
+        None
+    }
+    /// Waits for the next change of whether it can be told that it runs: why it cannot any more, or `None` when it can
+    /// again. Never comes where that is always known. Cancelling it loses nothing.
+    async fn contact(&self) -> Option<String> {
+        futures_lite::future::pending().await
+    }
     /// Waits until everything of it is gone.
     async fn wait(&self) -> Ended;
     /// Asks it to end: signal, grace, SIGKILL. Returns when that is under way; `wait` tells the end.

@@ -99,6 +99,7 @@ impl Machine {
         service.generation = service.generation.saturating_add(1);
         service.digest = Some(service.definition.digest.clone());
         service.matched.clear();
+        service.found_health = None;
         service.hook_note = None;
         if !service.has_hook(Hook::BeforeStart) {
             return self.launch(name);

@@ -5,7 +5,7 @@ use harness_model::ServiceName;
 use super::Machine;
 use super::health::Probing;
 use super::service::{Active, Failure, Phase, Stage, Up};
-use super::types::{Ended, FailureCause, Hook};
+use super::types::{Ended, FailureCause, HealthPolicy, Hook};
 use super::words;
 
 impl Machine {
@@ -14,7 +14,7 @@ impl Machine {
         let Some(service) = self.current(name, generation) else {
             return;
         };
-        let policy = service.definition.health.clone();
+        let policy = service.health_policy().cloned();
         match &mut service.phase {
             Phase::Active(Active {
                 stage: stage @ Stage::Launching { .. },
@@ -28,6 +28,42 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// What a generation runs in says how to follow its health.
+    pub(super) fn health_found(&mut self, name: &ServiceName, generation: u64, policy: HealthPolicy) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        service.found_health = Some(policy);
+        let policy = service.health_policy().cloned();
+        if let (Some(policy), Some(up)) = (policy, service.up_mut())
+            && up.probing.is_none()
+        {
+            // It was running when it was found.
+            up.probing = Some(Probing::adopted(policy, now, up.was_ready));
+            up.stable_since = None;
+        }
+    }
+
+    /// It can no longer be told whether a generation runs, or it can again.
+    pub(super) fn contact(&mut self, name: &ServiceName, generation: u64, lost: Option<String>) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        let Some(up) = service.up_mut() else { return };
+        let note = lost
+            .clone()
+            .unwrap_or_else(|| "it can be told again that it runs".to_owned());
+        if lost.is_none()
+            && let Some(probing) = &mut up.probing
+        {
+            probing.ask_again(now);
+        }
+        up.lost = lost;
+        service.note(note);
     }
 
     pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
@@ -82,7 +118,7 @@ impl Machine {
             return self.gone(name);
         }
         let (since, was_ready) = match &active.stage {
-            Stage::Launching { since } => (*since, service.definition.health.is_none()),
+            Stage::Launching { since } => (*since, service.health_policy().is_none()),
             Stage::Up(up) => (up.launched_at, up.was_ready),
             Stage::Preparing { .. } => return,
         };

@@ -21,7 +21,8 @@ impl Machine {
         match self.services.get(&dependency.service) {
             None => !dependency.required,
             Some(service) => {
-                holds(&dependency.condition, service) || (!dependency.required && given_up(service))
+                holds(&dependency.condition, service)
+                    || (!dependency.required && hopeless(dependency, service))
             }
         }
     }
@@ -33,7 +34,7 @@ impl Machine {
                 .definition
                 .dependencies
                 .iter()
-                .any(|d| !self.satisfied(d) && self.services.get(&d.service).is_none_or(given_up))
+                .any(|d| !self.satisfied(d) && self.services.get(&d.service).is_none_or(|s| hopeless(d, s)))
     }
 
     /// What ails a service by way of its required dependencies.
@@ -80,7 +81,8 @@ impl Machine {
             state: service.state(),
             health: service.health(),
             wanted: service.wanted,
-            started: service.staying_up().is_some(),
+            started: is_up(service),
+            probed: service.health_policy().is_some(),
             going: service.is_going(),
             overdue: service.series.overdue,
             matched: service.matched.len(),
@@ -94,16 +96,34 @@ impl Machine {
 pub(super) fn holds(condition: &Condition, service: &Service) -> bool {
     match condition {
         Condition::None => true,
-        Condition::Started => service.staying_up().is_some() || service.completed(),
-        Condition::Healthy => service.staying_up().is_some() && service.health() == Health::Healthy,
+        Condition::Started => is_up(service) || service.completed(),
+        Condition::Ready => {
+            let content = matches!(service.health(), Health::None | Health::Healthy);
+            is_up(service) && content || service.completed()
+        }
+        Condition::Healthy => is_up(service) && service.health() == Health::Healthy,
         Condition::Completed => {
             service.completed() && service.digest.as_ref() == Some(&service.definition.digest)
         }
         Condition::Log(pattern) => {
-            (service.staying_up().is_some() || service.completed())
-                && service.matched.contains(&LogPattern(pattern.clone()))
+            (is_up(service) || service.completed()) && service.matched.contains(&LogPattern(pattern.clone()))
         }
     }
+}
+
+/// Up, not about to be stopped, and known to be.
+fn is_up(service: &Service) -> bool {
+    service.staying_up().is_some_and(|up| up.lost.is_none())
+}
+
+/// Whether a dependency cannot be expected to hold without a new operation.
+pub(super) fn hopeless(dependency: &Dependency, service: &Service) -> bool {
+    given_up(service) || never_healthy(dependency, service)
+}
+
+/// Whether it is awaited to be healthy, and runs without a probe.
+pub(super) fn never_healthy(dependency: &Dependency, service: &Service) -> bool {
+    dependency.condition == Condition::Healthy && service.staying_up().is_some_and(|up| up.probing.is_none())
 }
 
 /// Whether nothing more can be expected of a service without a new operation (or, for one that crashes again
@@ -137,6 +157,7 @@ fn ailment(service: &Service, dependent_is_up: bool) -> Option<&'static str> {
         Phase::Idle(Rest::Stopped | Rest::Rebooted) => Some("is stopped"),
         Phase::Backoff { .. } => Some("is restarting"),
         Phase::Adrift(_) => Some("could not be stopped"),
+        Phase::Active(_) if service.up().is_some_and(|up| up.lost.is_some()) => Some("cannot be told to run"),
         Phase::Active(_) if service.health() == Health::Unhealthy => Some("is unhealthy"),
         _ if !dependent_is_up => None,
         Phase::Pending => Some("is not running"),

@@ -144,6 +144,15 @@ impl Probing {
         true
     }
 
+    /// It is not known any more how it is: the next answer tells, and is asked for at once.
+    pub(super) fn ask_again(&mut self, now: Time) {
+        self.health = Health::Unknown;
+        self.failures = 0;
+        if let Next::At(time) = &mut self.next {
+            *time = now;
+        }
+    }
+
     fn pause(&self, now: Time) -> Duration {
         let interval = self.policy.interval.max(SHORTEST);
         if self.was_healthy {

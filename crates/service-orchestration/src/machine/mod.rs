@@ -164,6 +164,21 @@ impl Machine {
             } => {
                 self.launch_failed(&service, generation, reason);
             }
+            Event::HealthFound {
+                service,
+                generation,
+                policy,
+            } => {
+                self.health_found(&service, generation, policy);
+                if self.recovering {
+                    return Vec::new();
+                }
+            }
+            Event::Contact {
+                service,
+                generation,
+                lost,
+            } => self.contact(&service, generation, lost),
             Event::Exited {
                 service,
                 generation,
@@ -271,9 +286,13 @@ impl Machine {
             return;
         };
         let before = service.health();
-        let Some(probing) = service.up_mut().and_then(|up| up.probing.as_mut()) else {
-            return;
+        let Some(up) = service.up_mut() else { return };
+        let outcome = match (&up.lost, outcome) {
+            // What the answer was about is not known either.
+            (Some(why), ProbeOutcome::Unhealthy(_)) => ProbeOutcome::Unknown(why.clone()),
+            (_, outcome) => outcome,
         };
+        let Some(probing) = &mut up.probing else { return };
         if !probing.answered(outcome, now) {
             return;
         }

@@ -9,7 +9,7 @@ use harness_model::{Health, ServiceName, ServiceState};
 
 use super::health::Probing;
 use super::snapshot::Snapshot;
-use super::types::{Definition, Ended, FailureCause, Hook, LogPattern, Time};
+use super::types::{Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Time};
 
 /// How long a service without a probe is watched before an operation counts it as up.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
@@ -27,6 +27,8 @@ pub(super) struct Service {
     /// What that generation was launched by.
     pub(super) digest: Option<SpecDigest>,
     pub(super) phase: Phase,
+    /// How its health is followed where its definition says nothing, by what this generation runs in.
+    pub(super) found_health: Option<HealthPolicy>,
     /// How its last process ended.
     pub(super) ended: Option<Ended>,
     /// Restarts by policy since it was last asked to start.
@@ -113,6 +115,8 @@ pub(super) struct Up {
     /// Whether it has survived [`SETTLE`].
     pub(super) settled: bool,
     pub(super) probing: Option<Probing>,
+    /// Why it cannot be told whether it still runs, while that is so.
+    pub(super) lost: Option<String>,
     /// Patterns already asked for.
     pub(super) watched: BTreeSet<LogPattern>,
 }
@@ -154,6 +158,7 @@ pub(super) struct Facts {
     pub(super) health: Health,
     pub(super) wanted: bool,
     pub(super) started: bool,
+    pub(super) probed: bool,
     pub(super) going: bool,
     pub(super) overdue: bool,
     pub(super) matched: usize,
@@ -180,6 +185,7 @@ impl Service {
             generation: 0,
             digest: None,
             phase: Phase::Idle(Rest::Stopped),
+            found_health: None,
             ended: None,
             restarts: 0,
             series: Series::default(),
@@ -267,15 +273,23 @@ impl Service {
     }
 
     pub(super) fn health(&self) -> Health {
-        match (&self.definition.health, &self.phase) {
-            (None, _) => Health::None,
-            (Some(_), Phase::Active(Active { stage, .. })) => match stage {
-                Stage::Up(up) => up.probing.as_ref().map_or(Health::None, Probing::health),
-                Stage::Preparing { .. } | Stage::Launching { .. } => Health::Starting,
+        match &self.phase {
+            Phase::Active(Active {
+                stage: Stage::Up(up), ..
+            }) => match &up.probing {
+                None => Health::None,
+                Some(_) if up.lost.is_some() => Health::Unknown,
+                Some(probing) => probing.health(),
             },
-            (Some(_), Phase::Adrift(_)) => Health::Unknown,
+            Phase::Active(_) if self.health_policy().is_some() => Health::Starting,
+            Phase::Adrift(_) if self.health_policy().is_some() => Health::Unknown,
             _ => Health::None,
         }
+    }
+
+    /// How the health of the present generation is followed.
+    pub(super) fn health_policy(&self) -> Option<&HealthPolicy> {
+        self.definition.health.as_ref().or(self.found_health.as_ref())
     }
 
     /// Up in the sense of a snapshot: healthy, completed, or running without a probe.
@@ -284,7 +298,9 @@ impl Service {
     }
 
     pub(super) fn up_is_ready(&self, up: &Up) -> bool {
-        !self.definition.oneshot && up.probing.as_ref().is_none_or(|p| p.health() == Health::Healthy)
+        !self.definition.oneshot
+            && up.lost.is_none()
+            && up.probing.as_ref().is_none_or(|p| p.health() == Health::Healthy)
     }
 
     /// Up in the sense of an operation: also past [`SETTLE`] where there is no probe.
@@ -346,6 +362,7 @@ impl Up {
             stable_since: None,
             settled: false,
             probing,
+            lost: None,
             watched: BTreeSet::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! How a service looks from outside, and telling when that has changed.
 
 use harness_model::resolve::SpecDigest;
+use harness_model::spec::{Condition, Dependency};
 use harness_model::{Health, ServiceName, ServiceState};
 
 use super::Machine;
@@ -132,10 +133,22 @@ impl Machine {
                 .filter(|d| !self.satisfied(d))
                 .map(|d| WaitReason {
                     service: d.service.clone(),
-                    condition: d.condition.describe(),
+                    condition: self.awaited(d),
                 })
                 .collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// What is waited for of a dependency, as it is now known.
+    fn awaited(&self, dependency: &Dependency) -> String {
+        let probed = self
+            .services
+            .get(&dependency.service)
+            .is_some_and(|service| service.health_policy().is_some());
+        match &dependency.condition {
+            Condition::Ready if probed => Condition::Healthy.describe(),
+            condition => condition.describe(),
         }
     }
 
@@ -190,6 +203,7 @@ fn error(service: &Service) -> Option<String> {
         Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.reason.clone()),
         Phase::Idle(Rest::Rebooted) => Some("the machine was rebooted".into()),
         Phase::Idle(Rest::Stopped | Rest::Completed) => None,
+        _ if service.up().is_some_and(|up| up.lost.is_some()) => service.up().and_then(|up| up.lost.clone()),
         _ if service.health() == Health::Unhealthy => Some(super::advance::unhealthy(service).reason),
         _ if service.is_ready() => None,
         Phase::Backoff { .. } | Phase::Pending | Phase::Active(_) => service
@@ -243,6 +257,9 @@ impl Service {
             Phase::Pending => ServiceState::Pending,
             Phase::Backoff { .. } => ServiceState::Restarting,
             Phase::Active(Active { halt: Some(_), .. }) | Phase::Stopping(_) => ServiceState::Stopping,
+            Phase::Active(Active {
+                stage: Stage::Up(up), ..
+            }) if up.lost.is_some() => ServiceState::Unknown,
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
             }) if up.was_ready => ServiceState::Running,

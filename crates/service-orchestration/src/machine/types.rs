@@ -35,7 +35,7 @@ pub struct Definition {
     pub restart: RestartPolicy,
     /// Done when it exits 0.
     pub oneshot: bool,
-    /// How its health is followed; `None`: no probe, no "healthy".
+    /// How its health is followed; `None`: as its image says; if that says nothing: no probe, no "healthy".
     pub health: Option<HealthPolicy>,
     /// From its first launch until it must be ready, restarts included.
     pub startup_timeout: Duration,
@@ -137,6 +137,25 @@ pub enum Event {
         generation: u64,
         /// Why, in one line.
         reason: String,
+    },
+    /// What a generation runs in (its image) says how to follow its health; counts where its definition says nothing.
+    /// Given before its `Launched`, or right after the `Recover` that found it running.
+    HealthFound {
+        /// The service.
+        service: ServiceName,
+        /// Which start of it.
+        generation: u64,
+        /// How.
+        policy: HealthPolicy,
+    },
+    /// It can no longer be told whether a generation runs (its engine is away), or it can again.
+    Contact {
+        /// The service.
+        service: ServiceName,
+        /// Which start of it.
+        generation: u64,
+        /// Why it cannot, in one line; `None`: it can.
+        lost: Option<String>,
     },
     /// Everything of a generation is gone.
     Exited {

@@ -7,7 +7,7 @@ use harness_model::spec::Dependency;
 
 use super::Machine;
 use super::advance::unhealthy;
-use super::conditions::{given_up, unhealthy_for_good};
+use super::conditions::{hopeless, never_healthy, unhealthy_for_good};
 use super::health::Probing;
 use super::operations::{Entry, Operation, OperationStage, Status};
 use super::service::{Failure, Phase, Rest, Service};
@@ -122,7 +122,8 @@ impl Machine {
             return false;
         };
         match operation.entries.get(&dependency.service) {
-            None => !given_up(service),
+            None => !hopeless(dependency, service),
+            Some(_) if never_healthy(dependency, service) => false,
             Some(entry) => {
                 let patient = entry.deadline.is_some_and(|deadline| deadline > self.now);
                 entry.status == Status::Reached && service.is_staying() && patient
@@ -191,6 +192,9 @@ impl Machine {
             )),
             Phase::Idle(_) => Some(missing(name, on, "is not running")),
             Phase::Pending => Some(missing(name, on, "is not running")),
+            _ if never_healthy(dependency, found) => {
+                Some(missing(name, on, "has no health check, nor has its image"))
+            }
             _ if operation
                 .entries
                 .get(on)

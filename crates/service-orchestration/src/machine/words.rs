@@ -36,6 +36,7 @@ pub(super) fn unmet(condition: &Condition) -> String {
     match condition {
         Condition::None => "is not there".into(),
         Condition::Started => "did not start".into(),
+        Condition::Ready => "did not become ready".into(),
         Condition::Healthy => "did not become healthy".into(),
         Condition::Completed => "did not complete".into(),
         Condition::Log(pattern) => format!("did not log /{pattern}/"),

@@ -287,7 +287,11 @@ impl Checker {
         match condition {
             Condition::None => true,
             Condition::Started => view.up() || view.exited_well,
-            Condition::Healthy => definition
+            Condition::Ready if definition.is_none_or(|d| d.health.is_none()) => {
+                view.up() || view.exited_well
+            }
+            Condition::Ready if view.exited_well => true,
+            Condition::Ready | Condition::Healthy => definition
                 .and_then(|d| d.health.as_ref())
                 .is_some_and(|h| view.healthy(h.retries)),
             Condition::Completed => view.exited_well && view.digest.as_ref() == definition.map(|d| &d.digest),

@@ -54,6 +54,7 @@ impl Project {
             0..8 => Condition::Log("ready".into()),
             8..12 => Condition::None,
             12..25 => Condition::Started,
+            25..30 => Condition::Ready,
             _ if on.oneshot => Condition::Completed,
             _ if on.health.is_some() => Condition::Healthy,
             _ => Condition::Started,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use harness_model::resolve::SpecDigest;
+use harness_model::spec::HealthCheck;
 use harness_model::{
     ExitStatus, Health, ProjectName, SecretString, ServiceName, ServiceSpec, ServiceState, WallTime,
 };
@@ -55,6 +56,8 @@ pub(super) struct StatusRow {
     waiting: Vec<Waiting>,
     #[serde(default)]
     failure: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image_health: Option<Arc<HealthCheck>>,
 }
 
 impl SpecRow {
@@ -93,6 +96,7 @@ impl StatusRow {
             last_probe: record.last_probe.clone(),
             waiting: record.waiting.clone(),
             failure: record.failure.clone(),
+            image_health: record.image_health.clone(),
         }
     }
 }
@@ -133,5 +137,6 @@ pub(super) fn join(
         last_probe: status.last_probe,
         waiting: status.waiting,
         failure: status.failure,
+        image_health: status.image_health,
     }
 }

@@ -1,0 +1,110 @@
+//! What an image says of the containers made from it.
+
+use std::time::Duration;
+
+use bollard::models::{HealthConfig, ImageConfig};
+use harness_model::Template;
+use harness_model::spec::{HealthCheck, Probe};
+
+/// What the engine does where a HEALTHCHECK leaves a figure out.
+const INTERVAL: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
+const RETRIES: u32 = 3;
+
+/// Runs what is written as one line where the image has no SHELL.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// The HEALTHCHECK of an image; `None`: it has none, or it says NONE.
+pub(crate) fn health(image: &ImageConfig) -> Option<HealthCheck> {
+    let check = image.healthcheck.as_ref()?;
+    let (kind, rest) = check.test.as_deref()?.split_first()?;
+    let words: Vec<String> = match kind.as_str() {
+        "CMD" => rest.to_vec(),
+        "CMD-SHELL" => {
+            let shell = image.shell.clone().filter(|shell| !shell.is_empty());
+            let shell = shell.unwrap_or_else(|| SHELL.map(str::to_owned).to_vec());
+            shell.into_iter().chain(rest.iter().cloned()).collect()
+        }
+        _ => return None,
+    };
+    if words.is_empty() {
+        return None;
+    }
+    let retries = check.retries.and_then(|retries| u32::try_from(retries).ok());
+    Some(HealthCheck {
+        probe: Probe::Command(words.into_iter().map(Template::from).collect()),
+        interval: figure(check.interval).unwrap_or(INTERVAL),
+        timeout: figure(check.timeout).unwrap_or(TIMEOUT),
+        retries: retries.filter(|retries| *retries > 0).unwrap_or(RETRIES),
+        start_period: figure(check.start_period).unwrap_or_default(),
+    })
+}
+
+/// The engine itself runs no health check: ours does, and twice would be one too many.
+pub(crate) fn no_health() -> HealthConfig {
+    HealthConfig {
+        test: Some(vec!["NONE".to_owned()]),
+        ..HealthConfig::default()
+    }
+}
+
+/// Nanoseconds; 0 is nothing said.
+fn figure(nanoseconds: Option<i64>) -> Option<Duration> {
+    let nanoseconds = u64::try_from(nanoseconds?).ok()?;
+    (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(test: &[&str]) -> ImageConfig {
+        let test = test.iter().map(|&word| word.to_owned()).collect();
+        ImageConfig {
+            healthcheck: Some(HealthConfig {
+                test: Some(test),
+                interval: Some(1_500_000_000),
+                retries: Some(0),
+                ..HealthConfig::default()
+            }),
+            ..ImageConfig::default()
+        }
+    }
+
+    fn described(image: &ImageConfig) -> Option<String> {
+        health(image).map(|check| check.probe.describe())
+    }
+
+    #[test]
+    fn a_healthcheck_is_a_command_with_the_engines_figures() {
+        let found = health(&image(&["CMD", "pg_isready", "-q"])).unwrap();
+        assert_eq!(found.probe.describe(), "command pg_isready -q");
+        assert_eq!(
+            (found.interval, found.timeout, found.retries, found.start_period),
+            (Duration::from_millis(1500), TIMEOUT, RETRIES, Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn one_line_is_for_the_images_shell() {
+        let mut image = image(&["CMD-SHELL", "curl -f localhost || exit 1"]);
+        assert_eq!(
+            described(&image).unwrap(),
+            "command /bin/sh -c curl -f localhost || exit 1"
+        );
+        image.shell = Some(vec!["/bin/bash".to_owned(), "-lc".to_owned()]);
+        assert!(
+            described(&image)
+                .unwrap()
+                .starts_with("command /bin/bash -lc curl")
+        );
+    }
+
+    #[test]
+    fn none_is_none() {
+        for test in [&["NONE"][..], &[], &["CMD"], &["WHO-KNOWS", "x"]] {
+            assert_eq!(health(&image(test)), None, "{test:?}");
+        }
+        assert_eq!(health(&ImageConfig::default()), None);
+    }
+}

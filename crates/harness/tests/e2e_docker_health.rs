@@ -1,0 +1,166 @@
+//! The HEALTHCHECK of an image counts where the file has no `health_check`.
+
+#![cfg(feature = "docker-tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "this is test code, which fails by panicking"
+)]
+
+mod common;
+
+use common::docker::{DockerSandbox, Image};
+use common::eventually;
+
+#[test]
+fn postgres_is_healthy_by_its_image() {
+    // The last one ends with 0 only if it was launched when the database was ready.
+    let sandbox = DockerSandbox::new(
+        "by_image",
+        r#"services:
+  db:
+    type: docker
+    image: harness-test/postgres
+    env: {POSTGRES_PASSWORD: hunter2}
+  asks:
+    type: docker
+    image: harness-test/postgres
+    entrypoint: [pg_isready, --host, "${db.ip}"]
+    oneshot: true
+    dependencies: [{service: db, condition: healthy}]
+  asks-by-default:
+    type: docker
+    image: harness-test/postgres
+    entrypoint: [pg_isready, --host, db]
+    oneshot: true
+    dependencies: [db]
+"#,
+    );
+    let started = sandbox.ok(&["start"]);
+    started.tells("db              healthy");
+    assert_eq!(sandbox.state("db"), "running/healthy");
+    for asked in ["asks", "asks-by-default"] {
+        assert!(
+            sandbox.state(asked).starts_with("completed/"),
+            "{}",
+            sandbox.state(asked)
+        );
+    }
+    sandbox
+        .ok(&["service", "show", "db"])
+        .says("command healthcheck (of its image)");
+    // Ours runs it, and the engine does not do so as well.
+    let test = &sandbox.inspect("db")["Config"]["Healthcheck"]["Test"];
+    assert_eq!(test[0], "NONE", "{test}");
+    sandbox.ok(&["start"]).tells("unchanged");
+    // The next daemon knows it too, and asks again before it says so.
+    sandbox.kill_daemon();
+    sandbox.ok(&["daemon", "start"]);
+    sandbox.await_state("db", "running/healthy");
+    sandbox
+        .ok(&["service", "show", "db"])
+        .says("command healthcheck (of its image)");
+}
+
+// Images are removed behind the containers that use them: they come first.
+
+#[test]
+fn a_failing_healthcheck_of_a_built_image_says_why() {
+    let _image = Image::of("says_why", "app");
+    let sandbox = DockerSandbox::new(
+        "says_why",
+        r#"services:
+  app:
+    type: docker
+    build: app
+    startup_timeout: 4
+    env: {WHO: the-app}
+  after: {type: process, binary: sleep, args: ["1000"], dependencies: [app]}
+"#,
+    );
+    sandbox.write(
+        "app/Dockerfile",
+        "FROM harness-test/program\nHEALTHCHECK --interval=200ms --timeout=2s CMD echo \"not yet: $WHO\"; exit 1\n",
+    );
+    sandbox
+        .harness(&["start"])
+        .code(18)
+        .tells("not healthy within 4s")
+        .tells("exited 1: not yet: the-app")
+        .tells("blocked     after");
+    sandbox
+        .ok(&["why", "app"])
+        .says("command /bin/sh -c echo")
+        .says("exited 1: not yet: the-app");
+}
+
+#[test]
+fn who_becomes_unhealthy_by_its_image_is_restarted() {
+    let _image = Image::of("ill", "app");
+    let sandbox = DockerSandbox::new(
+        "ill",
+        r#"services:
+  app: {type: docker, build: app, restart: on-failure, command: [sh, -c, "touch /tmp/ok; exec sleep 1000"]}
+  on-it: {type: process, binary: sleep, args: ["1000"], dependencies: [app]}
+"#,
+    );
+    sandbox.write(
+        "app/Dockerfile",
+        "FROM harness-test/base\nHEALTHCHECK --interval=300ms --retries=2 CMD [\"test\", \"-e\", \"/tmp/ok\"]\n",
+    );
+    sandbox.ok(&["start"]).tells("app      healthy");
+    let first = sandbox.id("app").unwrap();
+    sandbox.ok(&["exec", "app", "--", "rm", "/tmp/ok"]);
+    eventually("it is another one, and healthy", || {
+        let now = sandbox.id("app")?;
+        (now != first && sandbox.state("app") == "running/healthy").then_some(())
+    });
+    assert_eq!(sandbox.service("app")["restarts"], 1);
+    // What the file says beats what the image says.
+    sandbox.replace(
+        "services.yaml",
+        "restart: on-failure,",
+        "health_check: {command: [\"true\"]},",
+    );
+    sandbox.ok(&["start"]);
+    assert_eq!(sandbox.state("app"), "running/healthy");
+    sandbox.ok(&["exec", "app", "--", "rm", "/tmp/ok"]);
+    let shown = sandbox.ok(&["service", "show", "app"]).stdout;
+    assert!(
+        shown.contains("command true") && !shown.contains("of its image"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn who_has_no_healthcheck_is_never_healthy() {
+    let _image = Image::of("never", "none");
+    let sandbox = DockerSandbox::new(
+        "never",
+        r#"services:
+  none: {type: docker, build: none, entrypoint: [sleep, "1000"]}
+  plain: {type: docker, image: harness-test/program}
+  content: {type: process, binary: sleep, args: ["1000"], dependencies: [none, plain]}
+"#,
+    );
+    sandbox.write(
+        "none/Dockerfile",
+        "FROM harness-test/postgres\nHEALTHCHECK NONE\n",
+    );
+    sandbox.ok(&["start"]);
+    assert_eq!(sandbox.state("none"), "running/none");
+    assert_eq!(sandbox.state("content"), "running/none");
+    sandbox.ok(&["stop", "--all"]);
+    sandbox.replace(
+        "services.yaml",
+        "[none, plain]",
+        "[{service: none, condition: healthy}]",
+    );
+    // At once: no patience would make it healthy.
+    sandbox
+        .harness(&["start", "--timeout", "50"])
+        .code(18)
+        .tells("depends on none, which has no health check, nor has its image");
+}

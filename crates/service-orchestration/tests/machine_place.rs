@@ -1,0 +1,169 @@
+//! What a service's place says of it: the health check of its image, and that it cannot be asked.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+mod machine_support;
+
+use std::time::Duration;
+
+use harness_model::spec::{Condition, RestartMode};
+use harness_model::{Health, ServiceState};
+use machine_support::*;
+use service_orchestration::machine::*;
+
+fn policy() -> HealthPolicy {
+    probed("x").health.unwrap()
+}
+
+impl Bench {
+    /// The image has a health check; told before the launch is.
+    fn found(&mut self, service: &str) {
+        let generation = self.view(service).generation;
+        self.give(Event::HealthFound {
+            service: name(service),
+            generation,
+            policy: policy(),
+        });
+    }
+
+    fn contact(&mut self, service: &str, lost: Option<&str>) {
+        let generation = self.view(service).generation;
+        self.give(Event::Contact {
+            service: name(service),
+            generation,
+            lost: lost.map(str::to_owned),
+        });
+    }
+}
+
+#[test]
+fn a_check_of_the_image_is_waited_for_by_default() {
+    let mut bench = Bench::new(&[
+        ("db", plain("1")),
+        ("app", on(plain("1"), "db", Condition::Ready)),
+        ("strict", on(plain("1"), "db", Condition::Healthy)),
+    ]);
+    bench.start(false, false, &[]);
+    assert_eq!(bench.view("app").waiting[0].condition, "be ready");
+    bench.found("db");
+    bench.launched("db");
+    assert_eq!(bench.view("db").health, Health::Starting);
+    assert_eq!(bench.view("app").waiting[0].condition, "be healthy");
+    bench.wait(1000);
+    bench.probe("db", bad());
+    assert_eq!(bench.deeds(), "+db");
+    bench.wait(1000);
+    bench.probe("db", ProbeOutcome::Healthy);
+    assert_eq!(bench.deeds(), "+app +strict");
+    // The next one's image may have none.
+    bench.start(false, true, &["db"]);
+    bench.exited("db", 0);
+    bench.launched("db");
+    assert_eq!(bench.view("db").health, Health::None);
+}
+
+#[test]
+fn who_has_no_check_at_all_is_ready_and_never_healthy() {
+    let mut bench = Bench::new(&[
+        ("db", plain("1")),
+        ("app", on(plain("1"), "db", Condition::Ready)),
+        ("strict", on(plain("1"), "db", Condition::Healthy)),
+    ]);
+    bench.start(false, false, &[]);
+    bench.launched("db");
+    bench.launched("app");
+    bench.wait(1000);
+    assert_eq!(bench.deeds(), "+db +app");
+    let roots = bench.roots();
+    assert_eq!(roots.len(), 1, "{roots:?}");
+    assert_eq!(
+        (roots[0].service.as_str(), roots[0].reason.as_str()),
+        (
+            "strict",
+            "depends on db, which has no health check, nor has its image"
+        )
+    );
+}
+
+#[test]
+fn who_is_out_of_contact_is_unknown_and_holds_nothing() {
+    let ill = restarting(probed("1"), RestartMode::Always, None);
+    let mut bench = Bench::new(&[
+        ("db", ill),
+        ("app", on(plain("1"), "db", Condition::Started)),
+        ("late", on(plain("1"), "db", Condition::Started)),
+    ]);
+    bench.start(false, false, &["app"]);
+    bench.launched("db");
+    bench.launched("app");
+    bench.probe("db", ProbeOutcome::Healthy);
+    bench.wait(1000);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    bench.contact("db", Some("the engine is away"));
+    let view = bench.view("db");
+    assert_eq!(
+        (view.state, view.health),
+        (ServiceState::Unknown, Health::Unknown)
+    );
+    assert_eq!(view.error.as_deref(), Some("the engine is away"));
+    assert!(!view.ready);
+    let app = bench.view("app");
+    assert_eq!(app.state, ServiceState::Running);
+    assert_eq!(
+        app.error.as_deref(),
+        Some("depends on db, which cannot be told to run")
+    );
+    bench.start(false, false, &["late"]);
+    assert_eq!(bench.view("late").state, ServiceState::Pending);
+    // What probes say meanwhile is no reason to restart it.
+    for _ in 0..5 {
+        bench.wait(10_000);
+        bench.probe("db", bad());
+        assert_eq!(bench.view("db").state, ServiceState::Unknown);
+    }
+    assert_eq!(bench.deeds(), "+db +app");
+    bench.contact("db", None);
+    let view = bench.view("db");
+    assert_eq!(
+        (view.state, view.health),
+        (ServiceState::Running, Health::Unknown)
+    );
+    assert_eq!(bench.deeds(), "+late");
+    bench.wait(0);
+    bench.probe("db", ProbeOutcome::Healthy);
+    assert_eq!(bench.view("db").health, Health::Healthy);
+    assert_eq!(bench.view("app").error, None);
+}
+
+#[test]
+fn an_adopted_service_is_probed_as_its_image_says() {
+    for was_ready in [true, false] {
+        let mut bench = Bench::new(&[("db", plain("1"))]);
+        let definition = bench.file[&name("db")].clone();
+        let found = Recovered::Running {
+            generation: 3,
+            digest: definition.digest.clone(),
+            for_: Duration::from_secs(100),
+            was_ready,
+            going: false,
+            restarts: 0,
+        };
+        bench.give(Event::Recover {
+            service: name("db"),
+            definition,
+            wanted: true,
+            found,
+        });
+        bench.found("db");
+        bench.wait(0);
+        assert_eq!(bench.view("db").health, Health::Unknown);
+        bench.probe("db", ProbeOutcome::Healthy);
+        assert_eq!(bench.view("db").health, Health::Healthy);
+    }
+}
