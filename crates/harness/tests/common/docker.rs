@@ -2,7 +2,7 @@
 //! harness and without its client.
 
 use std::io::{Read, Write};
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -46,8 +46,23 @@ pub(crate) struct DockerSandbox {
 impl DockerSandbox {
     /// With these services, in a project of this name. What they make in the engine must be gone at the end.
     pub(crate) fn new(name: &str, services: &str) -> Self {
-        let mut sandbox = Sandbox::new(name);
-        sandbox.write("services.yaml", &format!("name: {}\n{services}", project(name)));
+        Self::with_file(name, &format!("name: {}\n{services}", project(name)))
+    }
+
+    /// With this services.yaml, which must name a project that nobody else has before anything is started.
+    pub(crate) fn with_file(name: &str, services: &str) -> Self {
+        Self::of(Sandbox::with_file(name, services))
+    }
+
+    /// With a copy of the files of `examples/<example>`, the project named after the test.
+    pub(crate) fn with_example(name: &str, example: &str) -> Self {
+        let sandbox = Sandbox::with_example(name, example);
+        let called = |project: &str| format!("\nname: {project}\n");
+        sandbox.replace("services.yaml", &called(example), &called(&project(name)));
+        Self::of(sandbox)
+    }
+
+    fn of(mut sandbox: Sandbox) -> Self {
         sandbox.set_env("DOCKER_HOST", format!("unix://{}", socket().display()));
         let home = sandbox.home().to_str().unwrap().to_owned();
         Self {
@@ -59,7 +74,7 @@ impl DockerSandbox {
     /// Lets the daemon find the engine somewhere else; before it is started.
     pub(crate) fn use_engine_at(&mut self, socket: &std::path::Path) {
         let host = format!("unix://{}", socket.display());
-        self.sandbox.as_mut().unwrap().set_env("DOCKER_HOST", host);
+        self.set_env("DOCKER_HOST", host);
     }
 
     fn of_home(&self, kind: &str, all: &str) -> Vec<Value> {
@@ -108,6 +123,12 @@ impl Deref for DockerSandbox {
     type Target = Sandbox;
     fn deref(&self) -> &Sandbox {
         self.sandbox.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for DockerSandbox {
+    fn deref_mut(&mut self) -> &mut Sandbox {
+        self.sandbox.as_mut().unwrap()
     }
 }
 
