@@ -4,10 +4,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use crate::env::ForTests;
 use crate::error::TaskError;
-use crate::leftovers;
 use crate::program::Program;
 use crate::session::Session;
+use crate::{leftovers, test};
 
 /// For how long, and from where.
 #[derive(Args)]
@@ -24,52 +25,68 @@ pub(crate) struct Options {
 struct Attack {
     package: &'static str,
     test: &'static str,
+    /// Whether it needs a Docker engine.
+    of_containers: bool,
     /// The variable that is given the seed.
     seed: Option<&'static str>,
     /// What makes it long.
     long: &'static [(&'static str, &'static str)],
 }
 
-const ATTACKS: [Attack; 7] = [
+const ATTACKS: [Attack; 8] = [
     Attack {
         package: "harness",
         test: "e2e_chaos",
+        of_containers: false,
+        seed: Some("HARNESS_CHAOS_SEED"),
+        long: &[("HARNESS_CHAOS_ROUNDS", "500")],
+    },
+    Attack {
+        package: "harness",
+        test: "e2e_docker_chaos",
+        of_containers: true,
         seed: Some("HARNESS_CHAOS_SEED"),
         long: &[("HARNESS_CHAOS_ROUNDS", "500")],
     },
     Attack {
         package: "harness",
         test: "e2e_replace",
+        of_containers: false,
         seed: None,
         long: &[("HARNESS_TEST_ROUNDS", "100")],
     },
     Attack {
         package: "harness",
         test: "e2e_growth",
+        of_containers: false,
         seed: None,
         long: &[("HARNESS_SOAK", "10")],
     },
     Attack {
         package: "service-orchestration",
         test: "simulation_day",
+        of_containers: false,
         seed: None,
         long: &[("HARNESS_SOAK", "7")],
     },
     Attack {
         package: "service-orchestration",
         test: "simulation",
+        of_containers: false,
         seed: Some("HARNESS_SIM_START"),
         long: &[("HARNESS_SOAK", "1")],
     },
     Attack {
         package: "harness-fuzz",
         test: "bounded",
+        of_containers: false,
         seed: Some("HARNESS_FUZZ_SEED"),
         long: &[("HARNESS_FUZZ_RUNS", "200000")],
     },
     Attack {
         package: "command-executor",
         test: "leaks",
+        of_containers: false,
         seed: None,
         long: &[("HARNESS_SOAK", "1")],
     },
@@ -83,8 +100,12 @@ impl Attack {
         seed.into_iter().chain(long).collect()
     }
 
-    fn arguments(&self) -> [&'static str; 5] {
-        ["test", "--package", self.package, "--test", self.test]
+    fn arguments(&self) -> Vec<&'static str> {
+        let mut words = vec!["test", "--package", self.package, "--test", self.test];
+        if self.of_containers {
+            words.extend(["--features", test::FEATURE]);
+        }
+        words
     }
 
     /// The command that repeats a round.
@@ -92,12 +113,12 @@ impl Attack {
         let env = self.env(seed).into_iter();
         let mut words: Vec<String> = env.map(|(name, value)| format!("{name}={value}")).collect();
         words.push("cargo".to_owned());
-        words.extend(self.arguments().map(str::to_owned));
+        words.extend(self.arguments().into_iter().map(str::to_owned));
         words.join(" ")
     }
 
-    fn play(&self, session: &Session, seed: u64) -> Result<(), TaskError> {
-        let mut tests = Program::cargo()
+    fn play(&self, session: &Session, containers: Option<&ForTests>, seed: u64) -> Result<(), TaskError> {
+        let mut tests = test::aimed(Program::cargo(), containers)?
             .args(self.arguments())
             // No test may find the developer's own daemon.
             .env("HARNESS_HOME", session.temporary().join("home"))
@@ -113,15 +134,30 @@ impl Attack {
 
 /// Plays rounds of all attacks until the time is over or one fails.
 pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
-    build()?;
+    let containers = match ForTests::begin() {
+        Ok(engine) => Some(engine),
+        Err(error) => {
+            eprintln!("the attacks on containers are left out: {error}");
+            None
+        }
+    };
+    let played = build(containers.is_some()).and_then(|()| rounds(options, containers.as_ref()));
+    let ended = containers.map_or(Ok(()), ForTests::end);
+    played.and(ended.map_err(TaskError::from))
+}
+
+fn rounds(options: &Options, containers: Option<&ForTests>) -> Result<(), TaskError> {
     let session = Session::begin()?;
     let end = Instant::now() + Duration::from_secs(options.minutes * 60);
     let mut seed = options.seed.unwrap_or_else(from_clock);
     let mut rounds = 0_u64;
     while rounds == 0 || Instant::now() < end {
-        for attack in &ATTACKS {
+        for attack in ATTACKS
+            .iter()
+            .filter(|attack| !attack.of_containers || containers.is_some())
+        {
             println!("== seed {seed}: {}", attack.test);
-            if let Err(error) = attack.play(&session, seed) {
+            if let Err(error) = attack.play(&session, containers, seed) {
                 println!("what it said: test-activity/logs/current/tests.log");
                 println!("again: {}", attack.again(seed));
                 return Err(error);
@@ -136,9 +172,20 @@ pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
 
 /// First alone: the tests' deadlines should not have to reckon with a compiler. Whole packages, since some tests
 /// need their examples.
-fn build() -> Result<(), TaskError> {
+fn build(with_containers: bool) -> Result<(), TaskError> {
     let packages = ATTACKS.iter().flat_map(|attack| ["--package", attack.package]);
-    Program::cargo().args(["test", "--no-run"]).args(packages).run()
+    Program::cargo().args(["test", "--no-run"]).args(packages).run()?;
+    // With the feature it is another build of the same package.
+    for attack in ATTACKS
+        .iter()
+        .filter(|attack| with_containers && attack.of_containers)
+    {
+        Program::cargo()
+            .args(attack.arguments())
+            .args(["--no-run"])
+            .run()?;
+    }
+    Ok(())
 }
 
 fn from_clock() -> u64 {

@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::{leftovers, requirements};
 
 /// Turns on the tests that need a Docker engine.
-const FEATURE: &str = "docker-tests";
+pub(crate) const FEATURE: &str = "docker-tests";
 
 /// When set to this, an engine that cannot be had is an error.
 const CONTAINERS: (&str, &str) = ("HARNESS_TEST_CONTAINERS", "required");
@@ -68,17 +68,7 @@ fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskEr
         .args(for_cargo)
         .run()?;
     let session = Session::begin()?;
-    let mut tests = Program::cargo();
-    if let Some(containers) = containers {
-        tests = tests.env("DOCKER_HOST", containers.host());
-        if let Some(own) = containers.own() {
-            tests = tests.env("HARNESS_TEST_DOCKER_RUN", own);
-            // A test that kills the engine brings it up again.
-            let task = std::env::current_exe().map_err(TaskError::file("find", "the task"))?;
-            tests = tests.env("HARNESS_TEST_XTASK", task);
-        }
-    }
-    let tests = tests
+    let tests = aimed(Program::cargo(), containers)?
         .args(["test", "--no-fail-fast"])
         .args(which)
         .env("HARNESS_TEST_LOGS", session.logs())
@@ -93,6 +83,20 @@ fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskEr
     println!("{}", summary(&session.tests_log()));
     println!("logs: test-activity/logs/current/ (tests.log, harness.log, services/, docker/)");
     tests.and(left).and_then(|()| session.end())
+}
+
+/// Tells tests of the engine that there is for them.
+pub(crate) fn aimed(mut tests: Program, containers: Option<&ForTests>) -> Result<Program, TaskError> {
+    if let Some(containers) = containers {
+        tests = tests.env("DOCKER_HOST", containers.host());
+        if let Some(own) = containers.own() {
+            tests = tests.env("HARNESS_TEST_DOCKER_RUN", own);
+            // A test that kills the engine brings it up again.
+            let task = std::env::current_exe().map_err(TaskError::file("find", "the task"))?;
+            tests = tests.env("HARNESS_TEST_XTASK", task);
+        }
+    }
+    Ok(tests)
 }
 
 /// The sum of cargo's summaries.

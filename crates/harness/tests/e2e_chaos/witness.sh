@@ -5,10 +5,13 @@
 #   witness.sh NAME once SECONDS CODE    ends by itself
 #   witness.sh NAME retry                exits 5 at its first start of an edition, then 0
 name=$1 what=$2
+# As the first process of a container it is known by the container's id.
+me=$$
+[ "$me" -ne 1 ] || me=$(hostname)
 exec 9>>"w/$name.lock"
-flock -n 9 || echo "$name $$" >>w/doubles
+flock -n 9 || echo "$name $me" >>w/doubles
 n=$(($(cat "w/$name.starts" 2>/dev/null | wc -l) + 1))
-echo "$n $$ $EDITION" >>"w/$name.starts"
+echo "$n $me $EDITION" >>"w/$name.starts"
 stop=
 case $what in
 stay)
