@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use super::engine::Engine;
 use super::{command, home};
 use crate::error::TaskError;
 use crate::leftovers;
@@ -18,16 +19,21 @@ pub(crate) const WORD: &str = "bench-guard";
 pub(crate) struct Guard(Child);
 
 impl Guard {
-    /// Starts one for the bench whose files are all in `temporary`.
+    /// Starts one for the bench whose files are all in `temporary`, and whose containers are on this engine.
     ///
     /// # Errors
     /// When the system refuses it.
-    pub(crate) fn start(harness: &Path, temporary: &Path) -> Result<Self, TaskError> {
+    pub(crate) fn start(
+        harness: &Path,
+        temporary: &Path,
+        engine: Option<&Engine>,
+    ) -> Result<Self, TaskError> {
         let own = std::env::current_exe().map_err(TaskError::file("find", "this program"))?;
         let guard = command(&own)
             .arg(WORD)
             .arg(harness)
             .arg(temporary)
+            .args(engine.map(Engine::host))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .process_group(0)
@@ -67,13 +73,15 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), T
     let (Some(harness), Some(temporary)) = (path(), path()) else {
         return Err(TaskError::Bench("the guard is told two paths".to_owned()));
     };
+    let engine = arguments.next().and_then(|host| host.into_string().ok());
     let mut told = Vec::new();
     // However it goes, the bench is over.
     let _ = io::stdin().read_to_end(&mut told);
     for entry in std::fs::read_dir(&temporary).into_iter().flatten().flatten() {
         home::end(&harness, &entry.path());
     }
-    let left = leftovers::check(&temporary);
+    let cleared = engine.map_or(Ok(()), |host| Engine::at(host, &temporary).clear());
+    let left = cleared.and(leftovers::check(&temporary));
     std::fs::remove_dir_all(&temporary).map_err(TaskError::file("remove", temporary))?;
     // Of a bench that was interrupted something is always left.
     if told.is_empty() { Ok(()) } else { left }

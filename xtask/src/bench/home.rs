@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Home {
     harness: PathBuf,
     root: PathBuf,
+    /// `DOCKER_HOST`, if there is an engine.
+    engine: Option<String>,
 }
 
 impl Home {
@@ -29,6 +31,7 @@ impl Home {
         Ok(Self {
             harness: bench.programs.join("harness"),
             root,
+            engine: bench.engine.as_ref().map(|engine| engine.host().to_owned()),
         })
     }
 
@@ -90,7 +93,11 @@ impl Home {
     /// When it cannot be run.
     pub(crate) fn spawn(&self, args: &[&str]) -> Result<Child, TaskError> {
         let said = File::create(self.said()).map_err(TaskError::file("create", self.said()))?;
-        command(&self.harness)
+        let mut command = command(&self.harness);
+        if let Some(host) = &self.engine {
+            command.env("DOCKER_HOST", host);
+        }
+        command
             .args(args)
             .current_dir(self.root.join("project"))
             .env("HARNESS_HOME", self.path())

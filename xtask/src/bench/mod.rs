@@ -7,6 +7,7 @@
 mod announcements;
 mod bare;
 mod clock;
+mod engine;
 mod figures;
 mod guard;
 mod home;
@@ -23,6 +24,7 @@ use std::process::Command;
 
 use clap::Args;
 
+use self::engine::Engine;
 use self::figures::Figure;
 use self::guard::Guard;
 use self::stats::Samples;
@@ -56,6 +58,8 @@ pub(crate) struct Bench {
     own: PathBuf,
     /// How often what takes long is measured.
     runs: u32,
+    /// The engine of the figures of containers.
+    engine: Option<Engine>,
 }
 
 /// The work behind a hidden first argument, if there is one.
@@ -109,18 +113,25 @@ fn measure(options: &Options) -> Result<(), TaskError> {
     // Short: the paths of Unix sockets in it must be.
     let temporary = std::env::temp_dir().join(format!("hxb{}", std::process::id()));
     fs::create_dir(&temporary).map_err(TaskError::file("create", &temporary))?;
-    let guard = Guard::start(&programs.join("harness"), &temporary)?;
+    let engine = Engine::find(&temporary);
+    let guard = Guard::start(&programs.join("harness"), &temporary, engine.as_ref())?;
     let bench = Bench {
         temporary,
         programs,
         own,
         runs: options.runs,
+        engine,
     };
     let machine = machine::describe();
     let mut rows = Vec::new();
     let mut failed = Vec::new();
+    let mut left_out = Vec::new();
     for figure in Figure::ALL {
         if !options.only.is_empty() && !options.only.contains(&figure) {
+            continue;
+        }
+        if figure.is_of_containers() && bench.engine.is_none() {
+            left_out.push(figure.name());
             continue;
         }
         eprintln!("measuring {}", figure.name());
@@ -134,9 +145,16 @@ fn measure(options: &Options) -> Result<(), TaskError> {
     }
     let tidy = guard.finish();
     if options.json {
-        println!("{:#}", table::json(machine, &rows));
+        println!("{:#}", table::json(machine, &rows, &left_out));
     } else {
         print!("{}\n{}", machine::words(&machine), table::markdown(&rows));
+    }
+    if !left_out.is_empty() {
+        eprintln!(
+            "left out, since no Docker engine with {} is reachable here (cargo xtask env up): {}",
+            engine::IMAGE,
+            left_out.join(", ")
+        );
     }
     tidy?;
     if failed.is_empty() {

@@ -116,10 +116,11 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// The rows as JSON, with what is known of the machine.
-pub(crate) fn json(machine: Value, rows: &[Row]) -> Value {
+/// The rows as JSON, with what is known of the machine, and the names of what could not be measured on it.
+pub(crate) fn json(machine: Value, rows: &[Row], left_out: &[&str]) -> Value {
     json!({
         "machine": machine,
+        "left_out": left_out,
         "figures": rows.iter().map(Row::json).collect::<Vec<_>>(),
     })
 }
@@ -176,8 +177,9 @@ mod tests {
             row(0.5, Some(0.25), Target::Ratio(2.5)),
             row(0.5, None, Target::None),
         ];
-        let value = json(json!({"cores": 2}), &rows);
+        let value = json(json!({"cores": 2}), &rows, &["mixed"]);
         assert_eq!(value["machine"]["cores"], 2);
+        assert_eq!(value["left_out"], json!(["mixed"]));
         let one = json!({"median": 0.25, "min": 0.25, "max": 0.25, "runs": 1});
         assert_eq!(value["figures"][0]["baseline"], one);
         assert_eq!(value["figures"][0]["ratio"], 2.0);

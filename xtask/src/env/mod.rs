@@ -133,6 +133,13 @@ fn down(places: &Places, all: bool) -> Result<(), EnvError> {
     Ok(())
 }
 
+/// The address of an engine that answers and has this image; nothing is started or built for it.
+pub(crate) fn reachable(image: &str) -> Option<String> {
+    let engine = engine::find(&Places::here())?;
+    let found = engine.docker.lines(&["images", "--quiet", image]).ok()?;
+    (!found.is_empty()).then(|| engine.docker.host().to_owned())
+}
+
 /// The engine while tests use it.
 pub(crate) struct ForTests {
     places: Places,

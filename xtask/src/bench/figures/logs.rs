@@ -81,6 +81,12 @@ fn capture(bench: &Bench) -> Result<f64, TaskError> {
     );
     let home = Home::with_daemon(bench, "logs", &service)?;
     let took = home.run(&["start"])?;
+    captured(&home, LINES)?;
+    Ok(took)
+}
+
+/// The service `lines` must have these lines in its log, each once and in order.
+pub(super) fn captured(home: &Home, lines: u64) -> Result<(), TaskError> {
     let mut next = Expected::default();
     for segment in segments(&home.path().join("projects/bench/lines"))? {
         let bytes = fs::read(&segment).map_err(TaskError::file("read", &segment))?;
@@ -93,11 +99,11 @@ fn capture(bench: &Bench) -> Result<f64, TaskError> {
             records = rest;
         }
     }
-    if next.lines == LINES && next.part == 0 {
-        return Ok(took);
+    if next.lines == lines && next.part == 0 {
+        return Ok(());
     }
     Err(TaskError::Bench(format!(
-        "{} of {LINES} lines were captured",
+        "{} of {lines} lines were captured",
         next.lines
     )))
 }

@@ -16,12 +16,12 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// With none, 100 and 200 services.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "memory", "")?;
-    let none = memory(bench, &home)?;
+    let none = settled(bench, &home)?;
     let marker = marker();
     let with = |count: usize| {
         home.write_services(&sleepers(count, &marker))?;
         home.run(&["start"])?;
-        memory(bench, &home)
+        settled(bench, &home)
     };
     let hundred = with(100)?;
     let two_hundred = with(200)?;
@@ -48,7 +48,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     ])
 }
 
-fn memory(bench: &Bench, home: &Home) -> Result<f64, TaskError> {
+/// A home's, after a while.
+pub(super) fn settled(bench: &Bench, home: &Home) -> Result<f64, TaskError> {
     std::thread::sleep(SETTLE);
     let pids = processes::of_home(&home.path(), &bench.programs);
     pids.into_iter().map(processes::pss).sum()

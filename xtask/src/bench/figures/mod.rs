@@ -1,6 +1,7 @@
 //! The figures, one file each.
 
 mod chain;
+mod containers;
 mod cpu;
 mod extras;
 mod logs;
@@ -43,13 +44,19 @@ pub(crate) enum Figure {
     Chain,
     /// `stop --all`
     Stop,
+    /// `start` of 20 containers
+    Containers,
+    /// `status` and memory with 20 containers among 100 services
+    Mixed,
+    /// Capture of 100 MB of a container's log
+    Containerlogs,
     /// What has no target
     Extras,
 }
 
 impl Figure {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Start,
         Self::Start1000,
         Self::Status,
@@ -59,6 +66,9 @@ impl Figure {
         Self::Logs,
         Self::Chain,
         Self::Stop,
+        Self::Containers,
+        Self::Mixed,
+        Self::Containerlogs,
         Self::Extras,
     ];
 
@@ -74,8 +84,16 @@ impl Figure {
             Self::Logs => "logs",
             Self::Chain => "chain",
             Self::Stop => "stop",
+            Self::Containers => "containers",
+            Self::Mixed => "mixed",
+            Self::Containerlogs => "containerlogs",
             Self::Extras => "extras",
         }
+    }
+
+    /// Whether it needs a Docker engine.
+    pub(crate) fn is_of_containers(self) -> bool {
+        matches!(self, Self::Containers | Self::Mixed | Self::Containerlogs)
     }
 
     /// Measures it.
@@ -93,6 +111,9 @@ impl Figure {
             Self::Logs => logs::measure(bench),
             Self::Chain => chain::measure(bench),
             Self::Stop => stop::measure(bench),
+            Self::Containers => containers::measure_start(bench),
+            Self::Mixed => containers::measure_mixed(bench),
+            Self::Containerlogs => containers::measure_logs(bench),
             Self::Extras => extras::measure(bench),
         }
     }

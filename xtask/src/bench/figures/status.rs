@@ -17,14 +17,22 @@ const RUNS: u32 = 200;
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "status", &sleepers(100, &marker()))?;
     home.run(&["start"])?;
+    Ok(vec![compare(
+        &home,
+        "`status` of 100 services, the whole process (over `true`)",
+    )?])
+}
+
+/// With what runs in a home.
+pub(super) fn compare(home: &Home, figure: &str) -> Result<Row, TaskError> {
     let (baseline, measured) = alternate(RUNS, process, || home.run(&["status"]))?;
-    Ok(vec![Row {
-        figure: "`status` of 100 services, the whole process (over `true`)".to_owned(),
+    Ok(Row {
+        figure: figure.to_owned(),
         unit: Unit::Seconds,
         measured,
         baseline: Some(baseline),
         target: Target::AtMost(0.005),
-    }])
+    })
 }
 
 /// A process that does nothing.

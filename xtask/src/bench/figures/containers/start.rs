@@ -1,0 +1,90 @@
+//! From the execution of `harness start` until all containers run, over as many `docker run -d` at once. Both sides
+//! make a network and put the containers onto it.
+
+use std::time::Instant;
+
+use super::{COUNT, engine, sleepers};
+use crate::bench::engine::IMAGE;
+use crate::bench::figures::{PATIENCE, marker};
+use crate::bench::home::Home;
+use crate::bench::processes::Marked;
+use crate::bench::stats::Unit;
+use crate::bench::table::{Row, Target};
+use crate::bench::{Bench, samples};
+use crate::error::TaskError;
+
+/// Until all run, and until the command returns that waits for them.
+pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
+    let home = Home::with_daemon(bench, "containers", "")?;
+    let (mut bare, mut detached, mut waited) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.runs {
+        bare.push(run(bench)?);
+        detached.push(start(&home, &["start", "-d"])?);
+        waited.push(start(&home, &["start"])?);
+    }
+    let (bare, detached, waited) = (samples(bare)?, samples(detached)?, samples(waited)?);
+    let row = |figure: &str, measured, target| Row {
+        figure: figure.to_owned(),
+        unit: Unit::Seconds,
+        measured,
+        baseline: Some(bare.clone()),
+        target,
+    };
+    Ok(vec![
+        row(
+            "`start -d` of 20 containers until all run (over `docker run -d` of 20 at once)",
+            detached,
+            Target::Ratio(1.0),
+        ),
+        row(
+            "`start` of 20 containers, which looks for 300 ms whether they stay",
+            waited,
+            Target::None,
+        ),
+    ])
+}
+
+/// A `docker run -d` returns when the container is started.
+fn run(bench: &Bench) -> Result<f64, TaskError> {
+    let engine = engine(bench)?;
+    let marker = marker();
+    let network = format!("bench-{marker}");
+    let begun = Instant::now();
+    engine.create_network(&network)?;
+    let mut clients = Vec::new();
+    for _ in 0..COUNT {
+        clients.push(engine.spawn_run(&["--detach", "--network", &network, IMAGE, "sleep", &marker])?);
+    }
+    let mut failed = 0;
+    for mut client in clients {
+        let status = client.wait().map_err(TaskError::file("wait for", "docker"))?;
+        failed += u32::from(!status.success());
+    }
+    let took = begun.elapsed().as_secs_f64();
+    engine.clear()?;
+    if failed == 0 {
+        return Ok(took);
+    }
+    Err(TaskError::Bench(format!(
+        "{failed} of {COUNT} `docker run` failed"
+    )))
+}
+
+/// Until both the command returned and the last process is there; then stops them.
+fn start(home: &Home, words: &[&str]) -> Result<f64, TaskError> {
+    let marker = marker();
+    home.write_services(&sleepers(COUNT, &marker))?;
+    let mut services = Marked::new(&marker);
+    let begun = Instant::now();
+    let mut command = home.spawn(words)?;
+    let all = services.await_count(COUNT, PATIENCE);
+    let status = command.wait().map_err(TaskError::file("wait for", "harness"))?;
+    let took = begun.elapsed().as_secs_f64();
+    all?;
+    if !status.success() {
+        let words = words.join(" ");
+        return Err(TaskError::Bench(format!("`harness {words}` failed ({status})")));
+    }
+    home.stop_all()?;
+    Ok(took)
+}
