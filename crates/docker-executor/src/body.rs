@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig,
-    NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use harness_model::spec::{DockerSpec, InheritEnv, ServiceKind, ServiceSpec, StopMode};
 use harness_model::{SecretString, Template};
@@ -14,6 +14,7 @@ use service_registry::address::Place;
 use crate::files;
 use crate::image_config;
 use crate::labels;
+use crate::membership::Membership;
 use crate::volumes::Mount;
 
 /// The name by which a container finds this machine.
@@ -101,6 +102,17 @@ pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
     Ok(())
 }
 
+/// What the container of an order is called.
+pub(crate) fn name(order: &Order) -> Result<String, LaunchError> {
+    let written = docker(&order.spec)?.container_name.clone();
+    Ok(written.unwrap_or_else(|| format!("{}-{}", order.project, order.service)))
+}
+
+/// Whether the health check of the image counts.
+pub(crate) fn may_have_health(order: &Order) -> bool {
+    docker(&order.spec).is_ok_and(|docker| !docker.no_image_health_check)
+}
+
 /// The text of a resolved template.
 pub(crate) fn text(template: &Template) -> Result<String, LaunchError> {
     template.expose().ok_or_else(|| LaunchError::Unresolved {
@@ -136,10 +148,11 @@ pub(crate) fn assignments(env: &BTreeMap<String, SecretString>) -> Vec<String> {
 
 /// What is mounted.
 pub(crate) fn mounts(order: &Order) -> Result<Vec<Mount>, LaunchError> {
-    let volumes = &docker(&order.spec)?.volumes;
-    volumes
+    let docker = docker(&order.spec)?;
+    docker
+        .volumes
         .iter()
-        .map(|volume| Mount::parse(&text(volume)?, order.project.as_str()))
+        .map(|volume| Mount::parse(&text(volume)?, order.project.as_str(), &docker.volume_names))
         .collect()
 }
 
@@ -148,7 +161,7 @@ pub(crate) fn create(
     order: &Order,
     image: String,
     mounts: &[Mount],
-    network: &str,
+    network: &Membership,
     owned: HashMap<String, String>,
 ) -> Result<ContainerCreateBody, LaunchError> {
     let docker = docker(&order.spec)?;
@@ -156,18 +169,13 @@ pub(crate) fn create(
     for (name, value) in &docker.labels {
         labels.insert(name.clone(), text(value)?);
     }
-    let (ports, exposed) = ports(order);
-    let endpoint = EndpointSettings {
-        ipam_config: Some(EndpointIpamConfig {
-            ipv4_address: Some(order.own.ip.to_string()),
-            ..EndpointIpamConfig::default()
-        }),
-        aliases: Some(vec![order.service.as_str().to_owned()]),
-        ..EndpointSettings::default()
-    };
+    let (ports, mut exposed) = ports(order);
+    exposed.extend(docker.expose.iter().cloned());
+    exposed.sort();
+    exposed.dedup();
     let host_config = HostConfig {
         binds: Some(mounts.iter().map(Mount::bind).collect()),
-        network_mode: Some(network.to_owned()),
+        network_mode: Some(network.engine_name.clone()),
         port_bindings: Some(ports),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
@@ -187,6 +195,7 @@ pub(crate) fn create(
         tmpfs: Some(docker.tmpfs.iter().map(|entry| tmpfs(entry)).collect()),
         extra_hosts: Some(extra_hosts(order, docker)?),
         init: docker.init.then_some(true),
+        readonly_rootfs: docker.read_only.then_some(true),
         privileged: docker.privileged.then_some(true),
         cap_add: Some(docker.cap_add.clone()),
         cap_drop: Some(docker.cap_drop.clone()),
@@ -194,6 +203,7 @@ pub(crate) fn create(
     };
     Ok(ContainerCreateBody {
         image: Some(image),
+        hostname: docker.hostname.clone(),
         cmd: docker.command.as_deref().map(texts).transpose()?,
         entrypoint: docker.entrypoint.as_deref().map(texts).transpose()?,
         env: Some(assignments(&environment(order)?)),
@@ -209,7 +219,7 @@ pub(crate) fn create(
         stop_timeout: i64::try_from(order.spec.shutdown_timeout.as_secs().max(1)).ok(),
         host_config: Some(host_config),
         networking_config: Some(NetworkingConfig {
-            endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])),
+            endpoints_config: Some(HashMap::from([(network.engine_name.clone(), network.endpoint())])),
         }),
         ..ContainerCreateBody::default()
     })
@@ -249,8 +259,7 @@ fn ports(order: &Order) -> (PortMap, Vec<String>) {
             .get_or_insert_default()
             .push(binding);
     }
-    let mut exposed: Vec<String> = published.keys().cloned().collect();
-    exposed.sort();
+    let exposed = published.keys().cloned().collect();
     (published, exposed)
 }
 

@@ -32,6 +32,7 @@ use crate::image;
 use crate::image_config;
 use crate::instance::{self, Contact, Container, ContainerInstance, StopPolicy};
 use crate::labels::{self, Owner};
+use crate::membership::{self, Membership};
 use crate::network::{NetworkError, Networks};
 use crate::record::ContainerRecord;
 use crate::stamp;
@@ -113,7 +114,7 @@ impl DockerExecutor {
         &self,
         order: &Order,
         name: &str,
-        network: &str,
+        network: &Membership,
         image: String,
     ) -> Result<String, LaunchError> {
         let mounts = body::mounts(order)?;
@@ -431,10 +432,12 @@ impl Executor for DockerExecutor {
         let lock = unblock(move || prepare(&owned)).await?;
         let launched = async {
             let image = image::ensure(&self.engine, order).await?;
-            let health = image_config::health(&image.config);
-            let network = self.networks.ensure(&self.engine, &self.owner, order).await?;
-            let name = format!("{}-{}", order.project, order.service);
-            let id = self.create(order, &name, &network.name, image.name).await?;
+            let health = image_config::health(&image.config).filter(|_| body::may_have_health(order));
+            let networks = self.networks.ensure(&self.engine, &self.owner, order).await?;
+            let name = body::name(order)?;
+            let memberships = &networks.memberships;
+            let id = self.create(order, &name, &memberships[0], image.name).await?;
+            membership::join_others(&self.engine, &id, memberships).await?;
             self.start(order, &id, &name, health, lock).await
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;

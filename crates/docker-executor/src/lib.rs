@@ -28,6 +28,7 @@ mod image;
 mod image_config;
 mod instance;
 mod labels;
+mod membership;
 mod network;
 mod pump;
 mod record;

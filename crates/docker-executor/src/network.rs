@@ -1,4 +1,4 @@
-//! The network of a project's containers: made with the first, removed with the last.
+//! The networks of a project's containers: made with the first, removed with the last.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use harness_model::ProjectName;
 use service_orchestration::executor::Order;
-use service_registry::address::Place;
+use service_registry::address::Attached;
 
 use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
+use crate::membership::{self, Membership};
 
 /// How often a network is made before something else has its name or addresses, and the pause between.
 const ATTEMPTS: u32 = 15;
@@ -22,6 +23,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Why a container has no network.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
+    /// It is said to be somebody else's, and nobody has made it.
+    #[error("the external network `{name}` is not there: make it (docker network create {name})")]
+    NotThere { name: String },
     /// The order has no address on a network of containers.
     #[error("it was given no address for a container")]
     NoAddress,
@@ -63,103 +67,39 @@ pub(crate) struct Networks {
     making: Mutex<()>,
 }
 
-/// A network that stays while a container is being started.
+/// Networks that stay while a container is being started.
 pub(crate) struct Held {
-    pub(crate) name: String,
+    /// What the container is on each of them, the first one first.
+    pub(crate) memberships: Vec<Membership>,
     _guard: RwLockReadGuardArc<()>,
 }
 
 impl Networks {
-    /// The network of an order, made if it is not there.
+    /// The networks of an order, made if they are not there.
     pub(crate) async fn ensure(
         &self,
         engine: &Engine,
         owner: &Owner,
         order: &Order,
     ) -> Result<Held, NetworkError> {
-        let Place::Container {
-            network,
-            subnet,
-            gateway,
-        } = &order.own.place
-        else {
+        let memberships = membership::of(order);
+        if memberships.is_empty() {
             return Err(NetworkError::NoAddress);
-        };
-        let name = format!("{}_{network}", order.project);
+        }
         let guard = self.used.read_arc().await;
-        let mut owned = owner.of_project(&order.project);
-        owned.insert(labels::NETWORK.to_owned(), network.as_str().to_owned());
-        let held = Held {
-            name: name.clone(),
-            _guard: guard,
-        };
-        let wanted = subnet.to_string();
-        let request = NetworkCreateRequest {
-            name: name.clone(),
-            driver: Some("bridge".to_owned()),
-            ipam: Some(Ipam {
-                config: Some(vec![IpamConfig {
-                    subnet: Some(wanted.clone()),
-                    gateway: Some(gateway.to_string()),
-                    ..IpamConfig::default()
-                }]),
-                ..Ipam::default()
-            }),
-            labels: Some(owned.clone()),
-            ..NetworkCreateRequest::default()
-        };
-        let what = format!("network {name}");
         let _turn = self.making.lock().await;
-        for attempt in 1..=ATTEMPTS {
-            if let Some((id, theirs, found)) = find(engine, &name).await? {
-                if !labels::has(Some(&theirs), &owned) {
-                    return Err(NetworkError::Foreign { name });
-                }
-                if found.as_deref() == Some(&wanted) {
-                    return Ok(held);
-                }
-                let removed = engine.ask("remove", &what, |docker| async move {
-                    docker.remove_network(&id).await
-                });
-                match removed.await {
-                    Ok(()) => {}
-                    Err(error) if error.is_not_found() => {}
-                    Err(error) if error.is_answer() => {
-                        let found = found.unwrap_or_default();
-                        return Err(NetworkError::OtherSubnet { name, found, wanted });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let create = request.clone();
-            let made = engine.ask("create", &what, |docker| async move {
-                docker.create_network(create).await
-            });
-            match made.await {
-                Ok(_) => return Ok(held),
-                Err(error) if error.is_conflict() => {}
-                // What a killed daemon asked for last may still be on its way in the engine.
-                Err(EngineError::Refused { message, .. })
-                    if message.contains("overlap") && attempt < ATTEMPTS =>
-                {
-                    tracing::debug!(
-                        network = name,
-                        message,
-                        "the subnet of a network is taken, looking again"
-                    );
-                    Timer::after(AGAIN).await;
-                }
-                Err(EngineError::Refused { message, .. }) if message.contains("overlap") => {
-                    return Err(NetworkError::Overlaps {
-                        name,
-                        subnet: wanted,
-                        message,
-                    });
-                }
-                Err(error) => return Err(error.into()),
+        for membership in &memberships {
+            let name = &membership.engine_name;
+            match &membership.own {
+                Some(own) => make(engine, owner, order, name, own).await?,
+                None if find(engine, name).await?.is_some() => {}
+                None => return Err(NetworkError::NotThere { name: name.clone() }),
             }
         }
-        Err(NetworkError::Foreign { name })
+        Ok(Held {
+            memberships,
+            _guard: guard,
+        })
     }
 
     /// Removes the networks of a project that has no container any more. What cannot be removed stays for the next
@@ -174,6 +114,91 @@ impl Networks {
             tracing::warn!(%project, %error, "cannot remove the network of a project");
         }
     }
+}
+
+/// Makes a network of a project if it is not there.
+async fn make(
+    engine: &Engine,
+    owner: &Owner,
+    order: &Order,
+    name: &str,
+    own: &Attached,
+) -> Result<(), NetworkError> {
+    let mut owned = owner.of_project(&order.project);
+    owned.insert(labels::NETWORK.to_owned(), own.network.as_str().to_owned());
+    let wanted = own.subnet.to_string();
+    let request = NetworkCreateRequest {
+        name: name.to_owned(),
+        driver: Some("bridge".to_owned()),
+        ipam: Some(Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(wanted.clone()),
+                gateway: Some(own.gateway.to_string()),
+                ..IpamConfig::default()
+            }]),
+            ..Ipam::default()
+        }),
+        labels: Some(owned.clone()),
+        ..NetworkCreateRequest::default()
+    };
+    let what = format!("network {name}");
+    let foreign = || NetworkError::Foreign {
+        name: name.to_owned(),
+    };
+    for attempt in 1..=ATTEMPTS {
+        if let Some((id, theirs, found)) = find(engine, name).await? {
+            if !labels::has(Some(&theirs), &owned) {
+                return Err(foreign());
+            }
+            if found.as_deref() == Some(&wanted) {
+                return Ok(());
+            }
+            let removed = engine.ask("remove", &what, |docker| async move {
+                docker.remove_network(&id).await
+            });
+            match removed.await {
+                Ok(()) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_answer() => {
+                    let found = found.unwrap_or_default();
+                    return Err(NetworkError::OtherSubnet {
+                        name: name.to_owned(),
+                        found,
+                        wanted,
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let create = request.clone();
+        let made = engine.ask("create", &what, |docker| async move {
+            docker.create_network(create).await
+        });
+        match made.await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_conflict() => {}
+            // What a killed daemon asked for last may still be on its way in the engine.
+            Err(EngineError::Refused { message, .. })
+                if message.contains("overlap") && attempt < ATTEMPTS =>
+            {
+                tracing::debug!(
+                    network = name,
+                    message,
+                    "the subnet of a network is taken, looking again"
+                );
+                Timer::after(AGAIN).await;
+            }
+            Err(EngineError::Refused { message, .. }) if message.contains("overlap") => {
+                return Err(NetworkError::Overlaps {
+                    name: name.to_owned(),
+                    subnet: wanted,
+                    message,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(foreign())
 }
 
 async fn remove_unused(engine: &Engine, owned: &HashMap<String, String>) -> Result<(), EngineError> {

@@ -1,9 +1,11 @@
 //! What is mounted into a container: folders of this machine, and volumes of the engine that outlive it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use blocking::unblock;
 use bollard::models::VolumeCreateRequest;
+use harness_model::spec::VolumeName;
 use service_orchestration::executor::{LaunchError, Order};
 
 use crate::engine::{Engine, EngineError};
@@ -20,12 +22,16 @@ pub(crate) struct Mount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     Folder(PathBuf),
-    Volume(String),
+    Volume(VolumeName),
 }
 
 impl Mount {
     /// Reads `source:target[:ro|rw]`. A source with a slash is a path; otherwise a volume, named after the project too.
-    pub(crate) fn parse(text: &str, project: &str) -> Result<Self, LaunchError> {
+    pub(crate) fn parse(
+        text: &str,
+        project: &str,
+        names: &BTreeMap<String, VolumeName>,
+    ) -> Result<Self, LaunchError> {
         let refused = |why: String| LaunchError::NotForType { key: "volumes", why };
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, mode) = match parts.as_slice() {
@@ -52,7 +58,11 @@ impl Mount {
         } else if source.contains('/') || source.starts_with(['.', '~']) {
             return Err(refused(format!("needs an absolute path, not `{source}`")));
         } else {
-            Source::Volume(format!("{project}_{source}"))
+            let named = names.get(source).cloned();
+            Source::Volume(named.unwrap_or_else(|| VolumeName {
+                name: format!("{project}_{source}"),
+                external: false,
+            }))
         };
         Ok(Self {
             source,
@@ -65,7 +75,7 @@ impl Mount {
     pub(crate) fn bind(&self) -> String {
         let source = match &self.source {
             Source::Folder(path) => path.display().to_string(),
-            Source::Volume(name) => name.clone(),
+            Source::Volume(volume) => volume.name.clone(),
         };
         let mode = if self.read_only { "ro" } else { "rw" };
         format!("{source}:{}:{mode}", self.target)
@@ -93,7 +103,23 @@ pub(crate) async fn prepare(
                     source,
                 })?;
             }
-            Source::Volume(name) => {
+            Source::Volume(VolumeName { name, external: true }) => {
+                let there = engine
+                    .ask("look for", &format!("volume {name}"), |docker| async move {
+                        docker.inspect_volume(name).await
+                    })
+                    .await;
+                there.map_err(|error| match error.is_not_found() {
+                    true => LaunchError::NotForType {
+                        key: "volumes",
+                        why: format!(
+                            "needs the external volume `{name}`, which is not there: make it (docker volume create {name})"
+                        ),
+                    },
+                    false => LaunchError::Place(Box::new(error)),
+                })?;
+            }
+            Source::Volume(VolumeName { name, .. }) => {
                 let request = VolumeCreateRequest {
                     name: Some(name.clone()),
                     labels: Some(owner.of_project(&order.project)),
@@ -117,7 +143,13 @@ mod tests {
 
     #[test]
     fn paths_are_told_from_volumes() {
-        let bind = |text: &str| Mount::parse(text, "shop").map(|mount| mount.bind());
+        let theirs = VolumeName {
+            name: "else-where".to_owned(),
+            external: true,
+        };
+        let names = BTreeMap::from([("ext".to_owned(), theirs)]);
+        let bind = |text: &str| Mount::parse(text, "shop", &names).map(|mount| mount.bind());
+        assert_eq!(bind("ext:/x").unwrap(), "else-where:/x:rw");
         assert_eq!(bind("/data:/var/lib").unwrap(), "/data:/var/lib:rw");
         assert_eq!(bind("pg:/var/lib:ro").unwrap(), "shop_pg:/var/lib:ro");
         for (bad, why) in [

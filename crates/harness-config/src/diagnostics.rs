@@ -254,6 +254,11 @@ impl Finding {
         self
     }
 
+    /// What is wrong.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     fn finish(self, sources: &Sources) -> Diagnostic {
         let source = sources.get(self.span.file);
         let (line, column) = source.position(self.span.start);

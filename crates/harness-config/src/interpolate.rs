@@ -66,7 +66,7 @@ pub(crate) fn scan(text: &str) -> Vec<Piece> {
 }
 
 /// Where the `}` is that closes an expression, those of inner expressions passed over.
-fn closing_brace(text: &str) -> Option<usize> {
+pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     let mut before = ' ';
     for (at, c) in text.char_indices() {

@@ -13,6 +13,7 @@
 //! | `keys` | the one table of keys: what the reader accepts, the JSON Schema and the reference say the same |
 //! | `fields`, `read`, `words`, `env` | sections, typed scalars, commands and variables, each telling what is wrong at its place |
 //! | `interpolate` | `${VAR}`, `${service.ip}`, `$$` |
+//! | `compose` | compose files, in the keys of docker services |
 //! | `lower` | sections to specifications |
 //! | `check` | what needs more than one service to tell: dependencies, references, ports, cycles |
 //! | [`diagnostics`] | the list of mistakes and how people see it |
@@ -21,6 +22,7 @@
 #![doc = include_str!("../README.md")]
 
 mod check;
+mod compose;
 pub mod diagnostics;
 mod env;
 mod fields;

@@ -42,6 +42,9 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// Every service of the files, those of other profiles included.
     pub all_services: BTreeSet<ServiceName>,
+    /// The names that stand for several services of the project (those of the chosen profiles): entries of whole
+    /// compose files.
+    pub groups: BTreeMap<ServiceName, Vec<ServiceName>>,
     /// Env files that cannot be read: no mistake for validating, but one for starting.
     pub missing_files: Diagnostics,
 }
@@ -94,7 +97,11 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let base_dir = folder_of(source);
     let variables = Variables {
         environment: options.environment.clone(),
-        dotenv: read_dotenv(&sources, &base_dir, &options.cwd, &mut findings)?,
+        dotenv: {
+            let (variables, said) = read_dotenv(&sources, &base_dir, &options.cwd)?;
+            findings.extend(said);
+            variables
+        },
         secrets: listed_secrets(&tree),
     };
     let context = Context::new(&sources, &variables, options.home.clone());
@@ -107,6 +114,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     match (draft, dependencies) {
         (Some(draft), Some(dependencies)) if errors.is_empty() => Ok(Loaded {
             all_services: draft.services.keys().cloned().collect(),
+            groups: groups(&draft),
             project: assemble(
                 options,
                 draft,
@@ -120,6 +128,19 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
         }),
         _ => Err(LoadError::Invalid(errors)),
     }
+}
+
+fn groups(draft: &DraftProject) -> BTreeMap<ServiceName, Vec<ServiceName>> {
+    let is_active = |name: &&ServiceName| draft.services.get(*name).is_some_and(|member| member.active);
+    let groups = draft.groups.iter();
+    groups
+        .map(|(name, group)| {
+            (
+                name.clone(),
+                group.members.iter().filter(is_active).cloned().collect(),
+            )
+        })
+        .collect()
 }
 
 fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadError> {
@@ -184,19 +205,21 @@ fn read_trees(
     Ok(merged.filter(|_| complete))
 }
 
-fn read_dotenv(
+/// The variables of the `.env` in a folder, and what is wrong there.
+pub(crate) fn read_dotenv(
     sources: &Sources,
     folder: &Path,
     cwd: &Path,
-    findings: &mut Vec<Finding>,
-) -> Result<BTreeMap<String, String>, LoadError> {
+) -> Result<(BTreeMap<String, String>, Vec<Finding>), LoadError> {
+    let mut findings = Vec::new();
     let path = folder.join(".env");
     match read_limited(&path, MAX_FILE_SIZE) {
         Ok(text) => {
             let file = sources.add(display_name(&path, cwd), folder.to_path_buf(), text);
-            Ok(parse_env_file(sources, file, findings))
+            let variables = parse_env_file(sources, file, &mut findings);
+            Ok((variables, findings))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((BTreeMap::new(), findings)),
         Err(source) => Err(LoadError::Read { path, source }),
     }
 }
@@ -243,9 +266,11 @@ pub(crate) fn project_variables(
     environment: &BTreeMap<String, String>,
     findings: &mut Vec<Finding>,
 ) -> Result<Variables, LoadError> {
+    let (dotenv, said) = read_dotenv(sources, &project.base_dir, &project.base_dir)?;
+    findings.extend(said);
     Ok(Variables {
         environment: environment.clone(),
-        dotenv: read_dotenv(sources, &project.base_dir, &project.base_dir, findings)?,
+        dotenv,
         secrets: project.secrets.clone(),
     })
 }

@@ -1,6 +1,7 @@
 //! Typed scalars out of nodes, each telling at its place what is wrong with it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub findings: RefCell<Vec<Finding>>,
     /// Files that start will need and that are not there.
     pub missing: RefCell<Vec<Finding>>,
+    /// Of the sources that have an `.env` of their own: what is in it.
+    pub dotenvs: RefCell<BTreeMap<usize, BTreeMap<String, String>>>,
     /// Every `${service.…}`, checked once all services are known.
     pub mentions: RefCell<Vec<Mention>>,
     /// Which keys have been asked for.
@@ -49,6 +52,7 @@ impl<'a> Context<'a> {
             home,
             findings: RefCell::default(),
             missing: RefCell::default(),
+            dotenvs: RefCell::default(),
             mentions: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
@@ -59,6 +63,19 @@ impl<'a> Context<'a> {
     pub(crate) fn advice(&self, advice: impl FnOnce() -> String) -> Option<String> {
         let found = self.findings.borrow().len();
         (found < MAX_DIAGNOSTICS).then(advice)
+    }
+
+    /// The value of a variable in a source.
+    pub(crate) fn variable(&self, name: &str, file: usize) -> Option<String> {
+        match self.dotenvs.borrow().get(&file) {
+            Some(dotenv) => self
+                .variables
+                .environment
+                .get(name)
+                .or_else(|| dotenv.get(name))
+                .cloned(),
+            None => self.variables.get(name).map(str::to_owned),
+        }
     }
 
     /// Adds a mistake.
@@ -245,7 +262,7 @@ impl Reader<'_> {
         depth: usize,
     ) -> Option<Vec<Part>> {
         let variables = self.context.variables;
-        let value = variables.get(name);
+        let value = self.context.variable(name, at.file);
         let secret = variables.is_secret(name);
         if secret && allow != Allow::Everything {
             let why = match allow {
@@ -259,8 +276,8 @@ impl Reader<'_> {
             return None;
         }
         let parts = match (value, otherwise) {
-            (Some(value), Otherwise::Undefined) => vec![Part::Text(value.to_owned())],
-            (Some(value), _) if !value.is_empty() => vec![Part::Text(value.to_owned())],
+            (Some(value), Otherwise::Undefined) => vec![Part::Text(value)],
+            (Some(value), _) if !value.is_empty() => vec![Part::Text(value)],
             (_, Otherwise::Default(default)) => self.default(default, at, allow, depth)?,
             (_, Otherwise::Error(message)) => {
                 if self.active {

@@ -70,6 +70,29 @@ A container is named `<project>-<service>` and is removed when it ends; its outp
 - `image` is pulled when it is not there; with `build` it is built at each start, unchanged steps from the engine's cache.
 - Refused: `tty`, `hooks`, `stop_mode: group`, `inherit_env: true`, secrets in `labels`, `command` and `build.args`.
 - A line shows in `logs` when it is complete. The end of `attach`'s input is not passed on.
+
+## Services of a compose file
+
+`type: compose` makes docker services of those of a compose file, as they are there; all that holds for containers holds
+for them.
+
+- `service: db` is one service, called as its entry is. Other keys beside `service` lie over those of the compose file:
+  maps (`env`, `labels`) are merged, everything else is replaced; `dependencies` take the place of `depends_on`.
+- `services: [a, b]`, or neither, is a group: each service is called as in the compose file, and the name of the entry
+  stands for all of them in `dependencies`, `harness start` and `harness restart`. `dependencies` beside it are added to
+  each, `profiles` hold for those that have none. A service with an entry of its own counts as it is there.
+- What a service needs by `depends_on` comes along, under its own name or that of its entry, in the profiles of those that
+  need it. A service that others wait for to complete is a oneshot.
+- In the compose file `${…}` means what it means to Docker Compose; values are of the environment, else of `.env` beside
+  that file. Its relative paths start from its folder, its `name` does not count, and its `env_file`s are taken literally.
+- Its networks become networks of the project, under their names, with their `ipam` subnet, `ipv4_address` and aliases; a
+  docker service may join one by `network: NAME`. `default` is `local` unless the file describes it. A service is known by
+  its address on its first network, and to containers by that on a network of both. Networks and volumes that are
+  `external` must be there, and stay; a service that is only on such networks is on `local` too.
+- Ports are published on 127.0.0.1 unless an address is written, as everywhere here.
+- A key that has no counterpart is refused at its place in the compose file. `start_interval` has no effect, which a
+  warning says; `extends`, `include`, `secrets`, `configs`, `network_mode`, unnamed volumes and more than one replica
+  are among the refused ones.
 ";
 
 /// The text of `docs/yaml-reference.md`.

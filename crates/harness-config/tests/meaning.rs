@@ -238,7 +238,6 @@ services:
   b: {type: process, binary: ~/bin/b, working_dir: /tmp}
   c: {type: docker, build: ctx, volumes: [\"./data:/data\", \"named:/x\", \"~/y:/y:ro\", \"/abs:/z\"]}
   d: {type: remote, network: lan, binary: ~/bin/d, working_dir: w}
-  e: {type: compose, file: sub/compose.yml, service: web}
 ",
     );
     let loaded = good(&folder.options());
@@ -272,10 +271,6 @@ services:
         "from the home of the node"
     );
     assert_eq!(dir("d"), "w");
-    let ServiceKind::Compose(compose) = &services["e"].kind else {
-        panic!()
-    };
-    assert_eq!(compose.services, ["web"]);
     assert_eq!(
         loaded.project.networks["lan"].nodes[0]
             .ssh_key

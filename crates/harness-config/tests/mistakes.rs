@@ -18,7 +18,8 @@ fn docker(more: &str) -> String {
 /// `line:column message (help)` of each mistake of a text.
 fn said(text: &str) -> Vec<String> {
     let variables = [("A_PASSWORD", "hunter2"), ("A_EMPTY", ""), ("A_FLAG", "maybe")];
-    let mistakes = mistakes(&Folder::new(text).options_with(&variables));
+    let folder = Folder::new(text);
+    let mistakes = mistakes(&folder.options_with(&variables));
     assert!(!mistakes.to_string().contains("hunter2"));
     mistakes
         .iter()
@@ -28,7 +29,8 @@ fn said(text: &str) -> Vec<String> {
                 .as_ref()
                 .map(|help| format!(" ({help})"))
                 .unwrap_or_default();
-            format!("{}:{} {}{help}", d.line, d.column, d.message)
+            let said = format!("{}:{} {}{help}", d.line, d.column, d.message);
+            said.replace(&folder.path().display().to_string(), "FOLDER")
         })
         .collect()
 }
@@ -52,7 +54,7 @@ fn keys() {
     );
     assert_eq!(
         said(&process("    image: x\n")),
-        ["5:5 a process service has no `image` (only for type `docker`)",]
+        ["5:5 a process service has no `image` (only for type `docker`, `compose`)",]
     );
     assert_eq!(
         said(&process("    health_check: {tcp: 80, retires: 3}\n")),
@@ -69,6 +71,7 @@ fn keys() {
     assert_eq!(
         said("services:\n  a: {type: compose, file: x, binary: y, package: z}\n"),
         [
+            "2:28 cannot read the compose file FOLDER/x: No such file or directory (os error 2)",
             "2:31 a compose service has no `binary` (only for type `process`, `remote`, `package`)",
             "2:42 a compose service has no `package` (only for type `package`)",
         ]

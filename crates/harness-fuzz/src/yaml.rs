@@ -191,7 +191,6 @@ fn secrets(project: &ProjectSpec, service: &ServiceSpec, text: &str) {
         ServiceKind::Process(p) | ServiceKind::Remote(p) => p.args.iter().collect(),
         ServiceKind::Docker(d) => d.command.iter().chain(&d.entrypoint).flatten().collect(),
         ServiceKind::Package(p) => p.args.iter().collect(),
-        ServiceKind::Compose(_) => Vec::new(),
     };
     assert!(!words.iter().any(|word| word.has_secret()));
 }

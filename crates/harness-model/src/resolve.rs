@@ -72,7 +72,6 @@ impl ServiceSpec {
                 out.extend(&d.extra_hosts);
                 out.extend(d.labels.values());
             }
-            ServiceKind::Compose(_) => {}
             ServiceKind::Package(p) => {
                 out.push(&p.package);
                 out.extend(&p.version);
@@ -142,7 +141,6 @@ impl ServiceSpec {
                 map_all(&mut d.extra_hosts, &mut one)?;
                 map_values(&mut d.labels, &mut one)?;
             }
-            ServiceKind::Compose(_) => {}
             ServiceKind::Package(p) => {
                 p.package = one(&p.package)?;
                 map_all(&mut p.version, &mut one)?;

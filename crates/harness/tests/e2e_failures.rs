@@ -386,15 +386,15 @@ fn a_missing_env_file_is_fine_to_validate_and_not_to_start() {
 #[test]
 fn a_type_that_cannot_be_run_yet_is_refused_before_anything_starts() {
     let sandbox = Sandbox::with_file(
-        "compose_refused",
-        "name: mixed\nservices:\n  web:\n    type: compose\n    file: compose.yaml\n  plain:\n    type: process\n    binary: sleep\n    args: [1000]\n",
+        "package_refused",
+        "name: mixed\nnetworks: {lan: {type: lan, nodes: [{host: far}]}}\nservices:\n  web:\n    type: package\n    network: lan\n    package: web.tar.gz\n  plain:\n    type: process\n    binary: sleep\n    args: [1000]\n",
     );
     sandbox.ok(&["validate"]);
     let start = sandbox.harness(&["start"]).code(2);
     assert!(
         start
             .stderr
-            .contains("web: services of type `compose` cannot be run yet"),
+            .contains("web: services of type `package` cannot be run yet"),
         "{start}"
     );
     assert!(start.stderr.contains("nothing was started"), "{start}");

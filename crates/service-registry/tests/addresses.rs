@@ -14,8 +14,8 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 
 use common::{addresses, named_port, port, project, project_spec, service, spec};
-use harness_model::spec::{ComposeSpec, NetworkKind, NetworkSpec, Protocol, ServiceKind};
-use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName};
+use harness_model::spec::{NetworkAttachment, NetworkKind, NetworkSpec, PackageSpec, Protocol, ServiceKind};
+use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName, ServiceSpec};
 use service_registry::address::{
     AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
 };
@@ -250,9 +250,13 @@ fn other_types_of_service_are_left_out() {
         "p",
         vec![("a", spec(vec![port(80)])), ("b", spec(vec![port(80)]))],
     );
-    mixed.services.get_mut(&service("b")).unwrap().kind = ServiceKind::Compose(ComposeSpec {
-        file: "compose.yaml".into(),
-        services: Vec::new(),
+    mixed.services.get_mut(&service("b")).unwrap().kind = ServiceKind::Package(PackageSpec {
+        package: "x.tar.gz".into(),
+        version: None,
+        install_path: None,
+        binary: None,
+        args: Vec::new(),
+        requires: Vec::new(),
     });
     let plan = plan(&mixed, &Plan::new()).unwrap();
     assert_eq!(plan.keys().map(ServiceName::as_str).collect::<Vec<_>>(), ["a"]);
@@ -447,4 +451,98 @@ fn references_are_answered_for_the_place_they_stand_in() {
     let variables = environment(&plan[&service("other")].place, &plan);
     assert_eq!(variables["HARNESS_WEB_PORT"], "80");
     assert_eq!(variables["HARNESS_APP_IP"], gateway.to_string());
+}
+
+/// A container on these networks, the addresses written where there are any.
+fn attached(networks: &[(&str, Option<&str>)]) -> ServiceSpec {
+    let mut spec = container(vec![]);
+    let ServiceKind::Docker(docker) = &mut spec.kind else {
+        panic!("{spec:?}");
+    };
+    docker.networks = networks
+        .iter()
+        .map(|(network, address)| NetworkAttachment {
+            ipv4_address: address.map(|address| address.parse().unwrap()),
+            ..NetworkAttachment::plain(NetworkName::new(network).unwrap())
+        })
+        .collect();
+    spec.network = docker.networks[0].network.clone();
+    spec
+}
+
+fn with_networks(mut project: ProjectSpec) -> ProjectSpec {
+    for (name, subnet) in [("front", None), ("back", Some("10.9.8.0/24")), ("side", None)] {
+        let network = NetworkSpec {
+            kind: NetworkKind::Local,
+            subnet: subnet.map(str::to_owned),
+            config_path: None,
+            nodes: Vec::new(),
+        };
+        project.networks.insert(NetworkName::new(name).unwrap(), network);
+    }
+    project
+}
+
+#[test]
+fn containers_on_several_networks_meet_where_both_are() {
+    let project = with_networks(project_spec(
+        "p",
+        vec![
+            ("a", attached(&[("front", None), ("back", Some("10.9.8.2"))])),
+            ("b", attached(&[("back", None)])),
+            ("c", attached(&[("side", None)])),
+            ("app", spec(vec![])),
+        ],
+    ));
+    let plan_1 = plan(&project, &Plan::new()).unwrap();
+    let ask = |from: &str, to: &str| {
+        let reference = Reference {
+            service: service(to),
+            field: AddressField::Ip,
+        };
+        lookup(&reference, &plan_1, &service(from)).map_err(|error| error.to_string())
+    };
+    // A written address is kept free for whom it is written.
+    assert_eq!(ask("b", "a").unwrap(), "10.9.8.2");
+    assert_eq!(ask("a", "b").unwrap(), "10.9.8.3");
+    let networks: Vec<_> = plan_1[&service("a")].networks().collect();
+    assert_eq!(networks.len(), 2);
+    assert!(networks.iter().all(|network| network.subnet.contains(network.ip)));
+    assert!(!networks[0].subnet.overlaps(&networks[1].subnet));
+    assert_eq!(ask("app", "a").unwrap(), networks[0].ip.to_string(), "its first");
+    assert!(ask("a", "c").unwrap_err().contains("cannot be reached"));
+    assert_eq!(plan(&project, &plan_1).unwrap(), plan_1, "all of it is kept");
+    // Another project keeps away from every network of it.
+    let taken = taken(true, plan_1[&service("a")].clone());
+    let other = assign(
+        &project_spec("q", vec![("x", container(vec![]))]),
+        &Plan::new(),
+        &taken,
+        &mut counting(),
+    );
+    let other: Vec<_> = other.unwrap()[&service("x")].networks().collect();
+    assert!(
+        networks
+            .iter()
+            .all(|network| !network.subnet.overlaps(&other[0].subnet))
+    );
+}
+
+#[test]
+fn written_addresses_that_cannot_be_are_refused() {
+    for (first, second, why) in [
+        ("10.9.8.2", "10.9.8.2", "a has it"),
+        ("10.9.8.1", "10.9.8.2", "this machine's"),
+        ("10.9.9.2", "10.9.8.2", "not in the subnet"),
+    ] {
+        let project = with_networks(project_spec(
+            "p",
+            vec![
+                ("a", attached(&[("back", Some(first))])),
+                ("b", attached(&[("back", Some(second))])),
+            ],
+        ));
+        let error = plan(&project, &Plan::new()).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
 }

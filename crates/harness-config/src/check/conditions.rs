@@ -99,7 +99,7 @@ fn explicit(
         return None;
     }
     if !target.active {
-        if dependency.required {
+        if dependency.required && !dependency.of_group {
             context.report(
                 Finding::error(
                     dependency.span,

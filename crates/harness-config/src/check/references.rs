@@ -26,6 +26,10 @@ fn unknown(context: &Context<'_>, project: &DraftProject, mention: &Mention) {
     let name = &mention.reference.service;
     let names = || project.services.keys().map(ServiceName::as_str);
     let help = context.advice(|| {
+        if let Some(group) = project.groups.get(name) {
+            let members = listed(group.members.iter().map(ServiceName::as_str), "none");
+            return format!("it is several services: {members}");
+        }
         did_you_mean(name.as_str(), names())
             .unwrap_or_else(|| format!("the services are {}", listed(names(), "none")))
     });
@@ -77,7 +81,8 @@ fn known(context: &Context<'_>, mention: &Mention, target: &DraftService) {
         let declared = target
             .ports
             .iter()
-            .any(|p| p.spec.port == port || p.spec.target == Some(port));
+            .any(|p| p.spec.port == port || p.spec.target == Some(port))
+            || target.exposed.contains(&port);
         if !declared {
             context.report(
                 Finding::warning(mention.span, format!("`{name}` does not declare the port {port}"))

@@ -17,6 +17,7 @@ pub(super) fn networks(context: &Context<'_>, project: &DraftProject) {
             .values()
             .any(|draft| draft.network.as_ref() == Some(name));
         if let Some(span) = network.span
+            && network.compose.is_none()
             && !used
             && *name != NetworkName::local()
         {

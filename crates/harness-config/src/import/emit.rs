@@ -34,12 +34,6 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// A list in one line.
-pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(|item| scalar(item.as_ref())).collect();
-    format!("[{}]", items.join(", "))
-}
-
 /// The text of a scalar node, whatever its type.
 pub(super) fn text_of(node: &Node) -> Option<String> {
     match &node.kind {
@@ -49,11 +43,33 @@ pub(super) fn text_of(node: &Node) -> Option<String> {
     }
 }
 
-/// The texts of a list, or of a single scalar.
-pub(super) fn texts_of(node: &Node) -> Vec<String> {
+/// `key: value`, a map in lines of its own.
+pub(super) fn entry(lines: &mut Lines, depth: usize, key: &str, node: &Node) {
     match &node.kind {
-        Kind::List(items) => items.iter().filter_map(text_of).collect(),
-        _ => text_of(node).into_iter().collect(),
+        Kind::Map(entries) if !entries.is_empty() => {
+            lines.put(depth, key, "");
+            for (key, value) in entries {
+                entry(lines, depth + 1, &key.name, value);
+            }
+        }
+        _ => lines.put(depth, key, &inline(node)),
+    }
+}
+
+/// A value in one line.
+fn inline(node: &Node) -> String {
+    match &node.kind {
+        Kind::Null => "null".to_owned(),
+        Kind::Bool(value) => value.to_string(),
+        Kind::Number(text) => text.clone(),
+        Kind::String(text) => scalar(text),
+        Kind::List(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Kind::Map(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", scalar(&key.name), inline(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -68,11 +84,6 @@ impl Lines {
         let gap = if value.is_empty() { "" } else { " " };
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{blanks}{}:{gap}{value}", scalar(key));
-    }
-
-    /// `- value`
-    pub(super) fn item(&mut self, depth: usize, value: &str) {
-        let _ = writeln!(self.0, "{}- {value}", "  ".repeat(depth));
     }
 
     /// `# text`, kept in one line.

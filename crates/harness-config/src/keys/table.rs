@@ -24,8 +24,9 @@ pub(crate) const CONDITIONS: [&str; 5] = ["started", "healthy", "completed", "lo
 
 const PROGRAMS: &[&str] = &["process", "remote"];
 const WITH_BINARY: &[&str] = &["process", "remote", "package"];
-const WITH_FOLDER: &[&str] = &["process", "remote", "docker"];
-const DOCKER: &[&str] = &["docker"];
+const WITH_FOLDER: &[&str] = &["process", "remote", "docker", "compose"];
+/// What stands beside `service` of a compose file lies over what that says.
+const DOCKER: &[&str] = &["docker", "compose"];
 const COMPOSE: &[&str] = &["compose"];
 const PACKAGE: &[&str] = &["package"];
 
@@ -185,9 +186,13 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("cap_add", STRINGS, "Capabilities to add.").of(DOCKER),
         Key::new("cap_drop", STRINGS, "Capabilities to drop.").of(DOCKER),
         Key::new("resources", Shape::Section(&RESOURCES), "What it may use at most.").of(DOCKER),
+        Key::new("container_name", Shape::Text, "Its name in the engine.").or("`<project>-<service>`").of(DOCKER),
+        Key::new("hostname", Shape::Text, "Its own host name.").or("the container's id").of(DOCKER),
+        Key::new("read_only", Shape::Bool, "Whether its root file system can only be read.").or("false").of(DOCKER),
+        Key::new("expose", SCALARS, "Ports that it listens on and does not publish: `8080`, `\"5353/udp\"`.").of(DOCKER),
         Key::new("file", Shape::Text, "The compose file.").of(COMPOSE),
-        Key::new("service", Shape::Text, "The one service of the compose file to run.").or("all of them").of(COMPOSE),
-        Key::new("services", STRINGS, "The services of the compose file to run.").or("all of them").of(COMPOSE),
+        Key::new("service", Shape::Text, "The one service of the compose file to run, which is called as this entry is. Other keys beside it lie over those of the compose file.").or("all of them").of(COMPOSE),
+        Key::new("services", STRINGS, "The services of the compose file to run, each called as it is there; this entry's name stands for all of them in `dependencies`.").or("all of them").of(COMPOSE),
         Key::new("package", Shape::Text, "The package archive, on this machine.").of(PACKAGE),
         Key::new("version", Shape::Scalar, "The package's version.").of(PACKAGE),
         Key::new("install_path", Shape::Text, "Where it is unpacked on the node.").of(PACKAGE),

@@ -46,6 +46,7 @@ fn one(reader: Reader<'_>, node: &Node) -> Option<DraftDependency> {
             condition: None,
             restart: false,
             required: true,
+            of_group: false,
         });
     }
     let fields = Fields::open(reader, &DEPENDENCY, node)?;
@@ -83,5 +84,6 @@ fn one(reader: Reader<'_>, node: &Node) -> Option<DraftDependency> {
         condition,
         restart,
         required,
+        of_group: false,
     })
 }

@@ -1,8 +1,6 @@
 //! The keys that only one type of service has.
 
-use harness_model::spec::{
-    BuildSpec, ComposeSpec, DockerSpec, Limits, PackageSpec, ProcessSpec, ServiceKind,
-};
+use harness_model::spec::{BuildSpec, DockerSpec, Limits, PackageSpec, ProcessSpec, ServiceKind};
 use harness_model::{Part, Template};
 
 use super::place::Place;
@@ -32,7 +30,6 @@ pub(super) fn lower(
             })
         }
         "docker" => docker(fields, at).map(|spec| ServiceKind::Docker(Box::new(spec))),
-        "compose" => compose(fields, at).map(ServiceKind::Compose),
         _ => package(fields, at).map(ServiceKind::Package),
     }
 }
@@ -137,7 +134,52 @@ fn docker(fields: &Fields<'_>, at: Span) -> Option<DockerSpec> {
         privileged: fields.flag("privileged"),
         cap_add: fields.strings("cap_add"),
         cap_drop: fields.strings("cap_drop"),
+        container_name: container_name(fields),
+        hostname: fields.text("hostname").map(|text| text.value),
+        read_only: fields.flag("read_only"),
+        expose: expose(fields),
+        networks: Vec::new(),
+        volume_names: Default::default(),
+        no_image_health_check: false,
     })
+}
+
+fn container_name(fields: &Fields<'_>) -> Option<String> {
+    let name = fields.text("container_name")?;
+    let good = name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.value.len() > 1
+        && name
+            .value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if !good {
+        fields.reader.report(
+            Finding::error(
+                name.span,
+                format!("`{}` cannot be the name of a container", name.value),
+            )
+            .help("letters, digits, `_`, `.` and `-` may stand in it"),
+        );
+    }
+    good.then_some(name.value)
+}
+
+/// `expose`: `PORT[/PROTOCOL]` entries.
+fn expose(fields: &Fields<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    for text in fields.texts("expose") {
+        let (port, protocol) = text.value.split_once('/').unwrap_or((&text.value, "tcp"));
+        let good = port.parse::<u16>().is_ok_and(|port| port > 0) && matches!(protocol, "tcp" | "udp");
+        if good {
+            out.push(format!("{port}/{protocol}"));
+        } else {
+            fields.reader.report(
+                Finding::error(text.span, format!("`{}` is not a port", text.value))
+                    .help("write `8080`, or `\"5353/udp\"`"),
+            );
+        }
+    }
+    out
 }
 
 fn labels(fields: &Fields<'_>) -> std::collections::BTreeMap<String, Template> {
@@ -196,26 +238,6 @@ fn build(fields: &Fields<'_>) -> Option<BuildSpec> {
         dockerfile: build.text("dockerfile").map(|text| text.value),
         args: build.variables("args"),
         target: build.text("target").map(|text| text.value),
-    })
-}
-
-fn compose(fields: &Fields<'_>, at: Span) -> Option<ComposeSpec> {
-    fields.require("file", &owner(fields, "compose"), at);
-    let one = fields.text("service").map(|text| text.value);
-    let mut services = fields.strings("services");
-    if fields.has("service") && fields.has("services") {
-        fields.reader.report(
-            Finding::error(
-                fields.key_span("services"),
-                "write `service` or `services`, not both",
-            )
-            .related(fields.key_span("service"), "the other one"),
-        );
-    }
-    services.extend(one);
-    Some(ComposeSpec {
-        file: paths::local(&fields.reader, &fields.text("file")?),
-        services,
     })
 }
 

@@ -1,6 +1,7 @@
 //! From the merged tree to specifications, one room per part of the file. Rooms report what is wrong and go on with
 //! what is left, so that one mistake never hides another.
 
+mod compose;
 mod dependencies;
 mod health;
 mod kinds;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use harness_model::spec::{Condition, PortSpec};
 use harness_model::{NetworkName, ProjectName, ServiceName, ServiceSpec};
 
+pub(crate) use compose::Group;
 pub(crate) use network::DraftNetwork;
 pub(crate) use project::lower_project;
 
@@ -29,6 +31,8 @@ pub(crate) struct DraftProject {
     pub description: Option<String>,
     pub networks: BTreeMap<NetworkName, DraftNetwork>,
     pub services: BTreeMap<ServiceName, DraftService>,
+    /// Names that stand for several of the services.
+    pub groups: BTreeMap<ServiceName, Group>,
 }
 
 /// A service as far as it can be told without looking at others.
@@ -42,6 +46,8 @@ pub(crate) struct DraftService {
     pub network: Option<NetworkName>,
     pub host: Option<String>,
     pub ports: Vec<DraftPort>,
+    /// Ports that a container has and does not publish.
+    pub exposed: Vec<u16>,
     pub dependencies: Vec<DraftDependency>,
     /// `None` when something in it is wrong.
     pub spec: Option<ServiceSpec>,
@@ -63,6 +69,27 @@ pub(crate) struct DraftDependency {
     pub condition: Option<Condition>,
     pub restart: bool,
     pub required: bool,
+    /// Whether a group is written, which its members of other profiles are left out of.
+    pub of_group: bool,
+}
+
+impl DraftService {
+    /// Nothing is known of it yet.
+    pub(crate) fn unknown(name_span: Span) -> Self {
+        Self {
+            name_span,
+            active: true,
+            profiles: Vec::new(),
+            checked: Checked::No,
+            oneshot: false,
+            network: None,
+            host: None,
+            ports: Vec::new(),
+            exposed: Vec::new(),
+            dependencies: Vec::new(),
+            spec: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use harness_model::spec::{NetworkKind, NetworkSpec, NodeSpec};
 
 use super::paths;
+use crate::compose::NetworkDefinition;
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::{NETWORK, NODE};
@@ -18,6 +19,8 @@ use crate::tree::Node;
 pub(crate) struct DraftNetwork {
     pub spec: NetworkSpec,
     pub span: Option<Span>,
+    /// The definition of a compose file that it comes from.
+    pub compose: Option<NetworkDefinition>,
 }
 
 impl DraftNetwork {
@@ -31,7 +34,25 @@ impl DraftNetwork {
                 nodes: Vec::new(),
             },
             span: None,
+            compose: None,
         }
+    }
+
+    /// A network of a compose file.
+    pub(super) fn of_compose(definition: &NetworkDefinition) -> Self {
+        let mut draft = Self::implied();
+        draft.spec.subnet.clone_from(&definition.subnet);
+        draft.span = definition.span;
+        draft.compose = Some(definition.clone());
+        draft
+    }
+
+    /// Whether it is what a compose file says it is: two files may have the same network.
+    pub(super) fn is_of_compose(&self, definition: &NetworkDefinition) -> bool {
+        let same = |mine: &NetworkDefinition| {
+            mine.subnet == definition.subnet && mine.engine_name == definition.engine_name
+        };
+        self.compose.as_ref().is_some_and(same)
     }
 }
 

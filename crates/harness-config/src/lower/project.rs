@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::{NetworkName, ProjectName, ServiceName};
 
+use super::compose::{self, Entry, Group};
 use super::service::Surroundings;
-use super::{DraftNetwork, DraftProject, network, policy, service};
+use super::{DraftDependency, DraftNetwork, DraftProject, DraftService, network, policy, service};
+use crate::check::Checked;
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::PROJECT;
@@ -36,29 +38,89 @@ pub(crate) fn lower_project(
         }
     }
     let settings = policy::settings(reader, fields.get("settings"));
-    let networks = networks(&fields);
+    let mut networks = networks(&fields);
+    let mut named = Vec::new();
+    for (key, node) in fields.pairs("services") {
+        match ServiceName::new(&key.name) {
+            Ok(name) => named.push(Entry {
+                name,
+                span: key.span,
+                node,
+            }),
+            Err(error) => reader.report(Finding::error(key.span, error.to_string())),
+        }
+    }
+    let (composed, own): (Vec<_>, Vec<_>) = named
+        .into_iter()
+        .partition(|entry| compose::is_compose(entry.node));
+    let expanded = compose::expand(reader, profiles, &composed, &mut networks);
     let around = Surroundings {
         context,
         profiles,
         settings: &settings,
         networks: &networks,
     };
-    let mut services = BTreeMap::new();
-    for (key, node) in fields.pairs("services") {
-        match ServiceName::new(&key.name) {
-            Ok(name) => {
-                let draft = service::lower(&around, &name, key.span, node);
-                services.insert(name, draft);
-            }
-            Err(error) => reader.report(Finding::error(key.span, error.to_string())),
+    let mut services: BTreeMap<ServiceName, DraftService> = BTreeMap::new();
+    for entry in own {
+        let draft = service::lower(&around, &entry.name, entry.span, entry.node, None);
+        services.insert(entry.name, draft);
+    }
+    for instance in expanded.instances {
+        if let Some(other) = services.get(&instance.name) {
+            compose::refuse_clash(reader, &instance, other.name_span);
+            continue;
         }
+        let draft = service::lower(
+            &around,
+            &instance.name,
+            instance.span,
+            &instance.node,
+            Some(instance.extras),
+        );
+        services.insert(instance.name, draft);
+    }
+    for (name, span) in expanded.lost {
+        services.entry(name).or_insert_with(|| DraftService {
+            // What can be waited for is not known.
+            checked: Checked::Written,
+            oneshot: true,
+            ..DraftService::unknown(span)
+        });
+    }
+    for draft in services.values_mut() {
+        name_members(draft, &expanded.groups);
     }
     Some(DraftProject {
         name: name(&fields),
         description: fields.text("description").map(|text| text.value),
         networks,
         services,
+        groups: expanded.groups,
     })
+}
+
+/// Puts the members of groups in the place of their names. A member that has a dependency of its own keeps it.
+fn name_members(draft: &mut DraftService, groups: &BTreeMap<ServiceName, Group>) {
+    let written = std::mem::take(&mut draft.dependencies);
+    let mut named: BTreeSet<String> = written
+        .iter()
+        .map(|dependency| dependency.service.clone())
+        .collect();
+    for dependency in written {
+        let Some(group) = groups.get(dependency.service.as_str()) else {
+            draft.dependencies.push(dependency);
+            continue;
+        };
+        for member in &group.members {
+            if named.insert(member.to_string()) {
+                draft.dependencies.push(DraftDependency {
+                    service: member.to_string(),
+                    of_group: true,
+                    ..dependency.clone()
+                });
+            }
+        }
+    }
 }
 
 fn version(fields: &Fields<'_>) {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use harness_model::spec::{FileSpec, ServiceKind};
+use harness_model::spec::{DockerSpec, FileSpec, NetworkAttachment, ServiceKind};
 use harness_model::{NetworkName, Part, ServiceName, ServiceSpec, Template};
 
+use super::compose::Extras;
 use super::place::{self, Place};
 use super::policy::{self, Settings};
 use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, ports};
@@ -34,24 +35,14 @@ pub(super) fn lower(
     name: &ServiceName,
     name_span: Span,
     node: &Node,
+    extras: Option<Extras>,
 ) -> DraftService {
     let mut reader = Reader {
         context: around.context,
         service: Some(name),
         active: true,
     };
-    let mut draft = DraftService {
-        name_span,
-        active: true,
-        profiles: Vec::new(),
-        checked: Checked::No,
-        oneshot: false,
-        network: None,
-        host: None,
-        ports: Vec::new(),
-        dependencies: Vec::new(),
-        spec: None,
-    };
+    let mut draft = DraftService::unknown(name_span);
     let Some(fields) = Fields::open(reader, &SERVICE, node) else {
         return draft;
     };
@@ -81,12 +72,38 @@ pub(super) fn lower(
     if let Some(Place::Node(host)) = &place {
         draft.host = Some(host.clone());
     }
-    let kind = service_type.and_then(|word| kinds::lower(&fields, word, place.as_ref(), name_span));
+    let mut kind = service_type.and_then(|word| kinds::lower(&fields, word, place.as_ref(), name_span));
+    if let (Some(ServiceKind::Docker(docker)), Some(network)) = (&mut kind, &network) {
+        let ports = docker.expose.iter().filter_map(|port| port.split('/').next());
+        draft.exposed = ports.filter_map(|port| port.parse().ok()).collect();
+        if let Some(extras) = extras {
+            extras.apply(docker, network);
+            if docker.no_image_health_check && draft.checked == Checked::ByImage {
+                draft.checked = Checked::No;
+            }
+        } else {
+            name_network(docker, network, around.networks);
+        }
+    }
     let common = common(&fields, around.settings, &draft, place.as_ref());
     if let (Some(kind), Some(network), true) = (kind, network, draft.active && place.is_some()) {
         draft.spec = Some(assemble(common, kind, network, &draft));
     }
     draft
+}
+
+/// A network of a compose file may have a name of its own in the engine, for whoever joins it.
+fn name_network(
+    docker: &mut DockerSpec,
+    network: &NetworkName,
+    networks: &BTreeMap<NetworkName, DraftNetwork>,
+) {
+    let definition = networks.get(network).and_then(|draft| draft.compose.as_ref());
+    if let Some(engine_name) = definition.and_then(|definition| definition.engine_name.clone()) {
+        let mut attachment = NetworkAttachment::plain(network.clone());
+        attachment.engine_name = Some(engine_name);
+        docker.networks.push(attachment);
+    }
 }
 
 /// The common keys of a service, read.

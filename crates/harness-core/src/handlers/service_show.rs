@@ -29,7 +29,6 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
             words(docker.image.iter().chain(docker.command.iter().flatten())),
             docker.working_dir.as_ref(),
         ),
-        ServiceKind::Compose(compose) => (compose.file.display().to_string(), None),
         ServiceKind::Package(package) => (
             words(std::iter::once(&package.package).chain(&package.args)),
             package.install_path.as_ref(),

@@ -1,11 +1,13 @@
-//! Containers: services of `type: docker` and `type: compose`.
+//! Containers: services of `type: docker`, and those of a compose file, which become the same.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names::NetworkName;
 use crate::template::Template;
 
 /// A container.
@@ -45,6 +47,64 @@ pub struct DockerSpec {
     pub cap_add: Vec<String>,
     /// Capabilities to drop.
     pub cap_drop: Vec<String>,
+    /// Its name in the engine; `None`: `<project>-<service>`.
+    #[serde(default)]
+    pub container_name: Option<String>,
+    /// Its own host name; `None`: as the engine decides.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Whether its root file system can only be read.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Ports that it listens on and does not publish: `8080`, `5353/udp`.
+    #[serde(default)]
+    pub expose: Vec<String>,
+    /// What it is on each of its networks, the one of the service first; empty: only that one, and nothing special.
+    #[serde(default)]
+    pub networks: Vec<NetworkAttachment>,
+    /// What its named volumes are called in the engine, where that is not `<project>_<name>`.
+    #[serde(default)]
+    pub volume_names: BTreeMap<String, VolumeName>,
+    /// Whether the health check of the image is turned off.
+    #[serde(default)]
+    pub no_image_health_check: bool,
+}
+
+/// A network that a container is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkAttachment {
+    /// The network.
+    pub network: NetworkName,
+    /// Its name in the engine; `None`: `<project>_<network>`.
+    pub engine_name: Option<String>,
+    /// Whether it is somebody else's: neither made nor removed, and its addresses are the engine's choice.
+    pub external: bool,
+    /// The address of the container there; `None`: one that is chosen.
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// Names by which it is found there besides its service's.
+    pub aliases: Vec<String>,
+}
+
+impl NetworkAttachment {
+    /// To a network of the project, with nothing special.
+    pub fn plain(network: NetworkName) -> Self {
+        Self {
+            network,
+            engine_name: None,
+            external: false,
+            ipv4_address: None,
+            aliases: Vec::new(),
+        }
+    }
+}
+
+/// What a named volume is called in the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VolumeName {
+    /// Its name there.
+    pub name: String,
+    /// Whether it is somebody else's, and must be there.
+    pub external: bool,
 }
 
 /// How an image is built.
@@ -58,13 +118,4 @@ pub struct BuildSpec {
     pub args: BTreeMap<String, Template>,
     /// The stage to build.
     pub target: Option<String>,
-}
-
-/// Services of an existing compose file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ComposeSpec {
-    /// The compose file.
-    pub file: PathBuf,
-    /// Which of its services; empty: all.
-    pub services: Vec<String>,
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::{NetworkName, PortName, ProjectName, ServiceName};
 use crate::template::Template;
 
-pub use container::{BuildSpec, ComposeSpec, DockerSpec};
+pub use container::{BuildSpec, DockerSpec, NetworkAttachment, VolumeName};
 pub use inherit::InheritEnv;
 
 /// A whole project: what one file (or several merged ones) describes.
@@ -135,10 +135,8 @@ pub struct ServiceSpec {
 pub enum ServiceKind {
     /// A process on this machine (on a node, once lowered, it is [`ServiceKind::Remote`]).
     Process(ProcessSpec),
-    /// A container.
+    /// A container. A service of a compose file is one too, once lowered.
     Docker(Box<DockerSpec>),
-    /// Services of an existing compose file.
-    Compose(ComposeSpec),
     /// A process on a node.
     Remote(ProcessSpec),
     /// A package deployed to a node.
@@ -151,7 +149,6 @@ impl ServiceKind {
         match self {
             Self::Process(_) => "process",
             Self::Docker(_) => "docker",
-            Self::Compose(_) => "compose",
             Self::Remote(_) => "remote",
             Self::Package(_) => "package",
         }

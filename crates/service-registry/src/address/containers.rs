@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use harness_model::spec::{NetworkSpec, ServiceKind, ServiceSpec};
+use harness_model::spec::{NetworkAttachment, NetworkSpec, ServiceKind, ServiceSpec};
 use harness_model::{NetworkName, ProjectSpec, ServiceName};
 
-use super::{AddressError, Place, ServiceAddresses, Taken};
+use super::{AddressError, Attached, Place, ServiceAddresses, Taken};
 use crate::network::Cidr;
 
 /// Where subnets are chosen: the last sixteenth of 10.0.0.0/8, which engines do not choose from and few others use.
@@ -36,37 +36,53 @@ impl Containers {
     ) -> Result<Self, AddressError> {
         let mut subnets: BTreeMap<NetworkName, Cidr> = BTreeMap::new();
         for (name, spec) in containers(project) {
-            if !subnets.contains_key(&spec.network) {
-                let chosen: Vec<Cidr> = subnets.values().copied().collect();
-                let subnet = subnet(project, name, spec, previous, taken, &chosen)?;
-                subnets.insert(spec.network.clone(), subnet);
+            for wish in wishes(spec) {
+                if !subnets.contains_key(&wish.network) {
+                    let chosen: Vec<Cidr> = subnets.values().copied().collect();
+                    let subnet = subnet(project, name, &wish.network, previous, taken, &chosen)?;
+                    subnets.insert(wish.network, subnet);
+                }
+            }
+        }
+        let mut pool = Pool {
+            taken,
+            used: BTreeMap::new(),
+        };
+        // Written addresses first, then kept ones: what is chosen anew must keep away from all of them.
+        for (name, spec) in containers(project) {
+            for wish in wishes(spec) {
+                if let Some(ip) = wish.ip {
+                    pool.written(name, &wish.network, subnets[&wish.network], ip.into())?;
+                }
+            }
+        }
+        for (name, spec) in containers(project) {
+            for wish in wishes(spec).into_iter().filter(|wish| wish.ip.is_none()) {
+                pool.keep(name, &wish.network, subnets[&wish.network], previous.get(name));
             }
         }
         let mut out = BTreeMap::new();
-        let mut wanting = Vec::new();
         for (name, spec) in containers(project) {
-            let subnet = subnets[&spec.network];
-            let place = place(&spec.network, subnet);
-            let kept = previous.get(name).filter(|before| before.place == place);
-            match kept.filter(|before| !taken.has_ip(before.ip)) {
-                Some(before) => {
-                    let ip = before.ip;
-                    out.insert(name.clone(), Container { place, ip });
-                }
-                None => wanting.push((name, subnet, place)),
+            let mut attached = Vec::new();
+            for Wish { network, .. } in wishes(spec) {
+                let subnet = subnets[&network];
+                attached.push(Attached {
+                    ip: pool.address(name, &network, subnet)?,
+                    gateway: gateway(subnet),
+                    network,
+                    subnet,
+                });
             }
-        }
-        for (name, subnet, place) in wanting {
-            let used =
-                |ip: &IpAddr| taken.has_ip(*ip) || out.values().any(|other: &Container| other.ip == *ip);
-            // The first address is this machine's.
-            let ip = subnet.hosts().skip(1).find(|ip| !used(ip));
-            let ip = ip.ok_or_else(|| AddressError::PoolExhausted {
-                service: name.clone(),
-                network: project.services[name].network.clone(),
-                subnet,
-            })?;
-            out.insert(name.clone(), Container { place, ip });
+            let mut attached = attached.into_iter();
+            if let Some(first) = attached.next() {
+                let place = Place::Container {
+                    network: first.network,
+                    subnet: first.subnet,
+                    gateway: first.gateway,
+                    also: attached.collect(),
+                };
+                out.insert(name.clone(), Container { place, ip: first.ip });
+            }
         }
         Ok(Self(out))
     }
@@ -85,11 +101,120 @@ fn containers(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &Ser
     project.services.iter().filter(is_container)
 }
 
-fn place(network: &NetworkName, subnet: Cidr) -> Place {
-    Place::Container {
-        network: network.clone(),
-        subnet,
-        gateway: subnet.hosts().next().unwrap_or(subnet.address()),
+/// A network of the project that a container is to be on.
+struct Wish {
+    network: NetworkName,
+    ip: Option<Ipv4Addr>,
+}
+
+/// The networks of a container whose addresses are given here, the first one first.
+fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
+    let attachments = match &spec.kind {
+        ServiceKind::Docker(docker) => docker.networks.as_slice(),
+        _ => &[],
+    };
+    let own = |attachment: &&NetworkAttachment| !attachment.external;
+    let mut out: Vec<Wish> = attachments
+        .iter()
+        .filter(own)
+        .map(|attachment| Wish {
+            network: attachment.network.clone(),
+            ip: attachment.ipv4_address,
+        })
+        .collect();
+    // Whoever is only on networks of others is known by an address on the project's own.
+    if out.is_empty() {
+        out.push(Wish {
+            network: spec.network.clone(),
+            ip: None,
+        });
+    }
+    out
+}
+
+/// This machine, as containers of a subnet see it.
+fn gateway(subnet: Cidr) -> IpAddr {
+    subnet.hosts().next().unwrap_or(subnet.address())
+}
+
+/// Who has which address on which network.
+struct Pool<'a> {
+    taken: &'a Taken,
+    used: BTreeMap<(NetworkName, IpAddr), ServiceName>,
+}
+
+impl Pool<'_> {
+    fn is_free(&self, network: &NetworkName, ip: IpAddr) -> bool {
+        !self.taken.has_ip(ip) && !self.used.contains_key(&(network.clone(), ip))
+    }
+
+    fn written(
+        &mut self,
+        service: &ServiceName,
+        network: &NetworkName,
+        subnet: Cidr,
+        ip: IpAddr,
+    ) -> Result<(), AddressError> {
+        let bad = |why: String| AddressError::BadAddress {
+            service: service.clone(),
+            network: network.clone(),
+            subnet,
+            ip,
+            why,
+        };
+        if !subnet.contains(ip) {
+            return Err(bad("it is not in the subnet".to_owned()));
+        }
+        if ip == gateway(subnet) {
+            return Err(bad("it is this machine's there".to_owned()));
+        }
+        if let Some(other) = self.used.get(&(network.clone(), ip)) {
+            return Err(bad(format!("{other} has it")));
+        }
+        self.used.insert((network.clone(), ip), service.clone());
+        Ok(())
+    }
+
+    /// Gives a container the address that it had, if that is free.
+    fn keep(
+        &mut self,
+        service: &ServiceName,
+        network: &NetworkName,
+        subnet: Cidr,
+        previous: Option<&ServiceAddresses>,
+    ) {
+        let same = |before: &Attached| {
+            before.network == *network && before.subnet == subnet && before.gateway == gateway(subnet)
+        };
+        let before = previous.and_then(|previous| previous.networks().find(same));
+        if let Some(before) = before.filter(|before| self.is_free(network, before.ip)) {
+            self.used.insert((network.clone(), before.ip), service.clone());
+        }
+    }
+
+    /// The address that a container has by now, else a free one.
+    fn address(
+        &mut self,
+        service: &ServiceName,
+        network: &NetworkName,
+        subnet: Cidr,
+    ) -> Result<IpAddr, AddressError> {
+        let has = self
+            .used
+            .iter()
+            .find(|((on, _), by)| on == network && *by == service);
+        if let Some(((_, ip), _)) = has {
+            return Ok(*ip);
+        }
+        // The first address is this machine's.
+        let free = subnet.hosts().skip(1).find(|ip| self.is_free(network, *ip));
+        let ip = free.ok_or_else(|| AddressError::PoolExhausted {
+            service: service.clone(),
+            network: network.clone(),
+            subnet,
+        })?;
+        self.used.insert((network.clone(), ip), service.clone());
+        Ok(ip)
     }
 }
 
@@ -97,12 +222,11 @@ fn place(network: &NetworkName, subnet: Cidr) -> Place {
 fn subnet(
     project: &ProjectSpec,
     service: &ServiceName,
-    spec: &ServiceSpec,
+    name: &NetworkName,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
     taken: &Taken,
     chosen: &[Cidr],
 ) -> Result<Cidr, AddressError> {
-    let name = &spec.network;
     let network = project
         .networks
         .get(name)
@@ -120,10 +244,10 @@ fn subnet(
         }
         return Ok(written);
     }
-    let before = previous.values().find_map(|addresses| match &addresses.place {
-        Place::Container { network, subnet, .. } if network == name => Some(*subnet),
-        _ => None,
-    });
+    let mut before = previous.values().flat_map(ServiceAddresses::networks);
+    let before = before
+        .find(|before| before.network == *name)
+        .map(|before| before.subnet);
     let free =
         |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
     // Another project of the same name, under another home, chooses another one.

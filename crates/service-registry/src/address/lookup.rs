@@ -40,7 +40,7 @@ pub fn lookup(
 /// | from | to a process here | to a container |
 /// |---|---|---|
 /// | a process here | its own address | where it is published; its own address if it publishes nothing |
-/// | a container | this machine, as its network sees it | its own address and ports, on the same network |
+/// | a container | this machine, as its network sees it | its own address and ports, on a network of both |
 pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddresses> {
     let mut seen = target.clone();
     match (from, &target.place) {
@@ -55,21 +55,21 @@ pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddre
             }
             seen.host = seen.ip.to_string();
         }
-        (Place::Container { network, .. }, Place::Container { network: other, .. }) if network == other => {
+        (Place::Container { network, also, .. }, Place::Container { .. }) => {
+            let mut shared = std::iter::once(network).chain(also.iter().map(|other| &other.network));
+            let met =
+                shared.find_map(|network| target.networks().find(|theirs| theirs.network == *network))?;
+            seen.ip = met.ip;
             for port in &mut seen.ports {
                 port.port = port.target.unwrap_or(port.port);
-                port.host_ip = target.ip;
+                port.host_ip = met.ip;
             }
         }
         (Place::Container { gateway, .. }, Place::Local) => {
             seen.ip = *gateway;
             seen.host = gateway.to_string();
         }
-        (Place::Container { .. }, Place::Container { .. })
-        | (Place::Node { .. }, _)
-        | (_, Place::Node { .. }) => {
-            return None;
-        }
+        (Place::Node { .. }, _) | (_, Place::Node { .. }) => return None,
     }
     Some(seen)
 }

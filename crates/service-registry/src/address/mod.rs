@@ -29,18 +29,34 @@ pub enum Place {
     Local,
     /// In a container.
     Container {
-        /// The network it is attached to.
+        /// The network it is attached to; the first, if it is on several.
         network: NetworkName,
         /// The addresses of that network.
         subnet: Cidr,
         /// This machine, as containers on it see it.
         gateway: IpAddr,
+        /// The other networks it is attached to.
+        #[serde(default)]
+        also: Vec<Attached>,
     },
     /// On another host.
     Node {
         /// Its address or DNS name.
         host: String,
     },
+}
+
+/// A network that a container is attached to besides its first one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Attached {
+    /// The network.
+    pub network: NetworkName,
+    /// The addresses of that network.
+    pub subnet: Cidr,
+    /// This machine, as containers on it see it.
+    pub gateway: IpAddr,
+    /// The container's address there.
+    pub ip: IpAddr,
 }
 
 /// Where a service is reached.
@@ -55,6 +71,30 @@ pub struct ServiceAddresses {
     pub host: String,
     /// Its ports, in the order of its specification.
     pub ports: Vec<PortAssignment>,
+}
+
+impl ServiceAddresses {
+    /// The networks of a container, each with its address there, the first one first.
+    pub fn networks(&self) -> impl Iterator<Item = Attached> + '_ {
+        let (first, also) = match &self.place {
+            Place::Container {
+                network,
+                subnet,
+                gateway,
+                also,
+            } => {
+                let first = Attached {
+                    network: network.clone(),
+                    subnet: *subnet,
+                    gateway: *gateway,
+                    ip: self.ip,
+                };
+                (Some(first), also.as_slice())
+            }
+            Place::Local | Place::Node { .. } => (None, [].as_slice()),
+        };
+        first.into_iter().chain(also.iter().cloned())
+    }
 }
 
 /// A port of a service with its number.
@@ -176,14 +216,13 @@ impl Taken {
 
     /// Whether a network of containers has one of these addresses.
     fn has_subnet(&self, subnet: &Cidr) -> bool {
-        self.entries.iter().any(|t| match &t.addresses.place {
-            Place::Container { subnet: theirs, .. } => theirs.overlaps(subnet),
-            Place::Local | Place::Node { .. } => false,
-        })
+        let mut theirs = self.entries.iter().flat_map(|t| t.addresses.networks());
+        theirs.any(|theirs| theirs.subnet.overlaps(subnet))
     }
 
     fn has_ip(&self, ip: IpAddr) -> bool {
-        self.entries.iter().any(|t| t.addresses.ip == ip)
+        let has = |t: &TakenBy| t.addresses.ip == ip || t.addresses.networks().any(|n| n.ip == ip);
+        self.entries.iter().any(has)
     }
 }
 
@@ -252,6 +291,20 @@ pub enum AddressError {
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
+    },
+    /// An address that is written out is not one of its network's, or somebody else's.
+    #[error("{service}: {ip} cannot be its address on network `{network}` ({subnet}): {why}")]
+    BadAddress {
+        /// The service.
+        service: ServiceName,
+        /// The network.
+        network: NetworkName,
+        /// Its subnet.
+        subnet: crate::network::Cidr,
+        /// The address.
+        ip: IpAddr,
+        /// Why not.
+        why: String,
     },
     /// Its network's subnet has no address left.
     #[error("{service}: no address is left in {subnet} of network `{network}`")]

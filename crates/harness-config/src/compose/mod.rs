@@ -1,0 +1,34 @@
+//! Compose files: what their services mean as services of `type: docker`.
+//!
+//! ```text
+//! compose file ─ file ─▶ services, networks, volumes (nodes)
+//!                             │ translate: one room per group of keys
+//!                             ▼
+//!        the keys of `type: docker`, each at the place where the compose file has it
+//!            │                                      │
+//!            ▼ `type: compose`                      ▼ `init --from compose`
+//!     lowered as if they stood in services.yaml     written as YAML
+//! ```
+//!
+//! There is one reading for both. A key without a counterpart is refused at its place, with what to do; nothing is
+//! passed over in silence. What a docker service cannot say (several networks, names in the engine) comes beside the
+//! keys, typed.
+
+mod build;
+mod deploy;
+mod environment;
+mod file;
+mod health;
+mod keys;
+mod networks;
+mod nodes;
+mod ports;
+mod strings;
+mod translate;
+mod volumes;
+
+pub(crate) use file::ComposeFile;
+pub(crate) use networks::{Join, NetworkDefinition};
+pub(crate) use nodes::{entries_of, key, string};
+pub(crate) use strings::Strings;
+pub(crate) use translate::{Need, Translated, needs, translate};

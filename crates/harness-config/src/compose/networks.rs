@@ -1,0 +1,239 @@
+//! `networks` of a service, and their definitions.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::diagnostics::Finding;
+use crate::scalars;
+use crate::source::Span;
+use crate::tree::{Key, Kind, Node};
+
+use super::file::ComposeFile;
+use super::keys::unsupported;
+use super::nodes::{self, entries_of};
+use super::strings::Strings;
+
+/// A network that a service is on.
+pub(crate) struct Join {
+    /// As the compose file calls it.
+    pub name: String,
+    pub ipv4_address: Option<Ipv4Addr>,
+    pub aliases: Vec<String>,
+    pub definition: NetworkDefinition,
+}
+
+/// What a compose file says of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NetworkDefinition {
+    /// Where it stands; `None`: it is implied.
+    pub span: Option<Span>,
+    /// What the engine calls it.
+    pub engine_name: Option<String>,
+    /// Whether it is somebody else's.
+    pub external: bool,
+    /// Its addresses, in CIDR notation.
+    pub subnet: Option<String>,
+}
+
+/// The network of services that name none.
+pub(crate) const DEFAULT: &str = "default";
+
+/// Reads `networks` of a service.
+pub(super) fn joins(
+    strings: Strings<'_>,
+    file: &ComposeFile,
+    node: Option<&Node>,
+    at: Span,
+    said: &mut Vec<Finding>,
+) -> Vec<Join> {
+    let mut out = Vec::new();
+    match node.map(|node| &node.kind) {
+        Some(Kind::List(items)) => {
+            for item in items {
+                if let Some(name) = strings.plain(item, said) {
+                    out.extend(join(strings, file, &name, item.span, None, said));
+                }
+            }
+        }
+        Some(Kind::Map(entries)) => {
+            for (key, value) in entries {
+                out.extend(join(strings, file, &key.name, key.span, Some(value), said));
+            }
+        }
+        _ => {}
+    }
+    if out.is_empty() {
+        out.extend(join(strings, file, DEFAULT, at, None, said));
+    }
+    out
+}
+
+fn join(
+    strings: Strings<'_>,
+    file: &ComposeFile,
+    name: &str,
+    span: Span,
+    keys: Option<&Node>,
+    said: &mut Vec<Finding>,
+) -> Option<Join> {
+    let definition = match file.network(name) {
+        Some((key, node)) => definition(strings, key, node, said),
+        None if name == DEFAULT => NetworkDefinition::default(),
+        None => {
+            said.push(
+                Finding::error(span, format!("the compose file has no network `{name}`"))
+                    .help(format!("write `{name}:` under its `networks`")),
+            );
+            return None;
+        }
+    };
+    let mut join = Join {
+        name: name.to_owned(),
+        ipv4_address: None,
+        aliases: Vec::new(),
+        definition,
+    };
+    for (key, value) in keys.map_or(&[][..], entries_of) {
+        match key.name.as_str() {
+            "ipv4_address" => {
+                let text = strings.plain(value, said)?;
+                join.ipv4_address = text.parse().ok();
+                if let Err(finding) = check_address(&join, &text, value.span) {
+                    said.push(finding);
+                }
+            }
+            "aliases" => match &value.kind {
+                Kind::List(items) => {
+                    join.aliases
+                        .extend(items.iter().filter_map(|item| strings.plain(item, said)));
+                }
+                _ => said.push(Finding::error(value.span, "`aliases` must be a list")),
+            },
+            other if other.starts_with("x-") => {}
+            _ => said.push(unsupported(key, "a network", "")),
+        }
+    }
+    Some(join)
+}
+
+fn check_address(join: &Join, text: &str, span: Span) -> Result<(), Finding> {
+    let Some(address) = join.ipv4_address else {
+        return Err(Finding::error(span, format!("`{text}` is not an IPv4 address")));
+    };
+    let name = &join.name;
+    let subnet = join.definition.subnet.as_deref();
+    match subnet.and_then(scalars::subnet) {
+        _ if join.definition.external => Ok(()),
+        None => Err(Finding::error(
+            span,
+            format!("an address on `{name}` needs the subnet of that network"),
+        )
+        .help(format!("write `ipam: {{config: [{{subnet: …}}]}}` for `{name}`"))),
+        Some(subnet) if scalars::subnet_contains(subnet, IpAddr::V4(address)) => Ok(()),
+        Some((net, prefix)) => Err(Finding::error(
+            span,
+            format!("`{address}` is not in the subnet {net}/{prefix} of `{name}`"),
+        )),
+    }
+}
+
+fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Finding>) -> NetworkDefinition {
+    let mut out = NetworkDefinition {
+        span: Some(key.span),
+        ..NetworkDefinition::default()
+    };
+    for (name, value) in entries_of(node) {
+        match name.name.as_str() {
+            "name" => out.engine_name = strings.plain(value, said),
+            "external" => match &value.kind {
+                Kind::Map(_) => {
+                    out.external = true;
+                    out.engine_name = value.get("name").and_then(|name| strings.plain(name, said));
+                }
+                _ => out.external = strings.plain(value, said).as_deref() == Some("true"),
+            },
+            "driver" if matches!(strings.plain(value, said).as_deref(), Some("bridge" | "default")) => {}
+            "driver" => said.push(
+                Finding::error(value.span, "this network driver is not supported")
+                    .help("`bridge` is; make another network yourself and write `external: true`"),
+            ),
+            "ipam" => out.subnet = ipam(strings, value, said),
+            "attachable" | "internal" | "enable_ipv6" if matches!(value.kind, Kind::Bool(false)) => {}
+            other if other.starts_with("x-") => {}
+            _ => said.push(
+                Finding::error(
+                    name.span,
+                    format!("`{}` of a network is not supported", name.name),
+                )
+                .help("take it out, or make the network yourself and write `external: true`"),
+            ),
+        }
+    }
+    if out.external && out.engine_name.is_none() {
+        out.engine_name = Some(key.name.clone());
+    }
+    out
+}
+
+/// The subnet of `ipam`.
+fn ipam(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
+    let mut subnet = None;
+    for (name, value) in entries_of(node) {
+        match (name.name.as_str(), &value.kind) {
+            ("driver", _) if strings.plain(value, said).as_deref() == Some("default") => {}
+            ("config", Kind::List(configs)) => {
+                for config in configs {
+                    if let Some(other) = address_range(strings, config, said) {
+                        if subnet.is_some() {
+                            said.push(Finding::error(
+                                config.span,
+                                "several subnets of a network are not supported",
+                            ));
+                        }
+                        subnet = Some(other);
+                    }
+                }
+            }
+            _ => said.push(unsupported(name, "`ipam`", "")),
+        }
+    }
+    subnet
+}
+
+fn address_range(strings: Strings<'_>, config: &Node, said: &mut Vec<Finding>) -> Option<String> {
+    let written = config.get("subnet")?;
+    let text = strings.plain(written, said)?;
+    let Some((IpAddr::V4(net), prefix)) = scalars::subnet(&text) else {
+        said.push(
+            Finding::error(written.span, format!("`{text}` is not an IPv4 subnet"))
+                .help("write an address and a prefix length, as in `192.168.1.0/24`"),
+        );
+        return None;
+    };
+    let first = Ipv4Addr::from_bits(mask(net, prefix).saturating_add(1));
+    for (name, value) in entries_of(config) {
+        let text = strings.plain(value, said);
+        match name.name.as_str() {
+            "subnet" => {}
+            "gateway" if text.as_deref() == Some(&first.to_string()) => {}
+            "gateway" => said.push(unsupported(
+                name,
+                "`ipam`",
+                &format!("leave it out: it is the first address, {first}"),
+            )),
+            _ => said.push(unsupported(name, "`ipam`", "")),
+        }
+    }
+    Some(text)
+}
+
+fn mask(net: Ipv4Addr, prefix: u8) -> u32 {
+    let bits = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+    net.to_bits() & bits
+}
+
+/// Whether a service says which networks it is on.
+pub(super) fn is_written(service: &Node) -> bool {
+    service
+        .get("networks")
+        .is_some_and(|node| nodes::scalar(node).is_none() && !matches!(node.kind, Kind::Null))
+}

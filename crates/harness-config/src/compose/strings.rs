@@ -1,0 +1,143 @@
+//! Variables in the strings of a compose file: its spelling made that of services.yaml, which the readers know.
+//!
+//! | compose | means |
+//! |---|---|
+//! | `$VAR`, `${VAR}` | the variable; empty, with a warning, if it is unset |
+//! | `${VAR:-x}`, `${VAR-x}` | `x` if it is unset (or empty, with the colon) |
+//! | `${VAR:?x}`, `${VAR?x}` | an error if it is unset (or empty, with the colon) |
+//! | `${VAR:+x}`, `${VAR+x}` | `x` if it is set (and not empty, with the colon), else nothing |
+//! | `$$` | a plain `$` |
+
+use crate::diagnostics::Finding;
+use crate::interpolate::closing_brace;
+use crate::read::{Allow, Reader};
+use crate::source::Span;
+use crate::tree::Node;
+
+use super::nodes;
+
+/// How the strings of a compose file are read.
+#[derive(Clone, Copy)]
+pub(crate) enum Strings<'a> {
+    /// Variables have values.
+    Known(Reader<'a>),
+    /// Variables stay, for a file that is written now and read later.
+    Kept,
+}
+
+impl Strings<'_> {
+    /// A text in the spelling of services.yaml.
+    pub(super) fn respelled(&self, text: &str, span: Span, said: &mut Vec<Finding>) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            if let Some(tail) = after.strip_prefix('$') {
+                out.push_str("$$");
+                rest = tail;
+            } else if let Some(inner) = after.strip_prefix('{') {
+                let Some(end) = closing_brace(inner) else {
+                    said.push(Finding::error(span, "this `${` has no `}`").help("`$${` is a plain `${`"));
+                    return out;
+                };
+                out.push_str(&self.expression(&inner[..end], span, said));
+                rest = &inner[end + 1..];
+            } else {
+                let len = name_len(after);
+                if len == 0 {
+                    out.push('$');
+                } else {
+                    out.push_str(&self.expression(&after[..len], span, said));
+                }
+                rest = &after[len..];
+            }
+        }
+        out.push_str(rest);
+        out
+    }
+
+    fn expression(&self, body: &str, span: Span, said: &mut Vec<Finding>) -> String {
+        let (name, rest) = body.split_at(name_len(body));
+        let (colon, operator) = match rest.strip_prefix(':') {
+            Some(operator) => (true, operator),
+            None => (false, rest),
+        };
+        let value = match self {
+            Self::Known(reader) => reader.context.variable(name, span.file),
+            Self::Kept => None,
+        };
+        let there = value.as_ref().is_some_and(|value| !(colon && value.is_empty()));
+        let kept = matches!(self, Self::Kept);
+        match operator.chars().next() {
+            None if !colon && !name.is_empty() => {
+                if value.is_none() && !kept {
+                    said.push(
+                        Finding::warning(span, format!("variable `{name}` is not set: it is empty here"))
+                            .help(format!("set it, or write `${{{name}:-default}}`")),
+                    );
+                    return String::new();
+                }
+                format!("${{{name}}}")
+            }
+            // A default stays beside its variable, since a secret's is secret too.
+            Some('-') if there && value.as_deref() == Some("") => String::new(),
+            Some('-') => {
+                let default = self.respelled(&operator[1..], span, said);
+                format!("${{{name}:-{default}}}")
+            }
+            Some('?') if there => format!("${{{name}}}"),
+            Some('?') => format!("${{{name}:?{}}}", &operator[1..]),
+            Some('+') if !kept && there => self.respelled(&operator[1..], span, said),
+            Some('+') if !kept => String::new(),
+            _ => {
+                said.push(
+                    Finding::error(span, format!("`${{{name}…}}` is not understood after the name"))
+                        .help("a compose file has `${VAR}`, `${VAR:-default}`, `${VAR:?message}`; `$$` is a plain `$`"),
+                );
+                String::new()
+            }
+        }
+    }
+
+    /// A scalar as a string in the spelling of services.yaml.
+    pub(super) fn template(&self, node: &Node, said: &mut Vec<Finding>) -> Option<Node> {
+        let text = nodes::scalar(node)?;
+        Some(nodes::string(node.span, self.respelled(&text, node.span, said)))
+    }
+
+    /// The text of a scalar whose form is looked at, its variables replaced where they are known.
+    pub(super) fn plain(&self, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
+        let text = self.respelled(&nodes::scalar(node)?, node.span, said);
+        match self {
+            Self::Known(reader) => reader
+                .template_text(node.span, &text, Allow::Everything)?
+                .expose(),
+            Self::Kept => Some(text),
+        }
+    }
+
+    /// A string of what `plain` gave.
+    pub(super) fn literal(&self, span: Span, text: &str) -> Node {
+        match self {
+            Self::Known(_) => nodes::string(span, text.replace('$', "$$")),
+            Self::Kept => nodes::string(span, text),
+        }
+    }
+
+    /// Whether a variable that is only named (`- NAME`) has a value to pass on; `None`: that is told later.
+    pub(super) fn has(&self, name: &str, span: Span) -> Option<bool> {
+        match self {
+            Self::Known(reader) => Some(reader.context.variable(name, span.file).is_some()),
+            Self::Kept => None,
+        }
+    }
+}
+
+fn name_len(text: &str) -> usize {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return 0;
+    }
+    text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(text.len())
+}

@@ -1,0 +1,148 @@
+//! `type: compose`: the chosen services of a compose file become docker services, before anything else is read of them.
+//!
+//! - `service: db` is one service, called as its entry is. `services: [a, b]`, or neither, is a group: each of its
+//!   services is called as the compose file calls it, and the entry's name stands for all of them in `dependencies`.
+//! - What a chosen service needs by `depends_on` comes along under its own name, unless an entry has it already.
+//! - The keys of an entry for one service lie over those of the compose file, as those of a second `-c` do over the
+//!   first's: maps are merged, everything else is replaced. A group has `dependencies` and `profiles` for all of it.
+
+mod choose;
+mod extras;
+mod overlay;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness_model::{NetworkName, ServiceName};
+
+use super::DraftNetwork;
+use crate::compose::{self, ComposeFile, Strings};
+use crate::diagnostics::Finding;
+use crate::read::Reader;
+use crate::source::Span;
+use crate::tree::{Kind, Node};
+
+pub(super) use choose::Entry;
+pub(super) use extras::Extras;
+
+use choose::{Choice, Chosen};
+
+/// A service of a compose file, in the keys of a docker service.
+pub(super) struct Instance {
+    pub name: ServiceName,
+    pub span: Span,
+    pub node: Node,
+    pub extras: Extras,
+    /// Whose `depends_on` brought it, if no entry names it.
+    pub brought_by: Option<ServiceName>,
+}
+
+/// The entry of a whole compose file, or of several of its services.
+pub(crate) struct Group {
+    pub members: Vec<ServiceName>,
+}
+
+/// What became of the entries of `type: compose`.
+pub(super) struct Expanded {
+    pub instances: Vec<Instance>,
+    pub groups: BTreeMap<ServiceName, Group>,
+    /// Entries of which nothing is known: something in them is wrong.
+    pub lost: Vec<(ServiceName, Span)>,
+}
+
+/// Whether an entry is for here.
+pub(super) fn is_compose(node: &Node) -> bool {
+    matches!(node.get("type").map(|node| &node.kind), Some(Kind::String(word)) if word == "compose")
+}
+
+/// Expands the entries, and adds the networks of their compose files.
+pub(super) fn expand(
+    reader: Reader<'_>,
+    profiles: &BTreeSet<String>,
+    entries: &[Entry<'_>],
+    networks: &mut BTreeMap<NetworkName, DraftNetwork>,
+) -> Expanded {
+    let Choice {
+        files,
+        chosen,
+        groups,
+        lost,
+    } = choose::choose(reader, entries);
+    let oneshots = oneshots(&files, &chosen);
+    let mut instances = Vec::new();
+    for one in &chosen {
+        let file = &files[one.file];
+        let Some(entry) = file.service(&one.service) else {
+            continue;
+        };
+        let profile_list = one.profiles(&chosen, &files);
+        let active = is_active(reader, profiles, profile_list.as_ref());
+        let reader = Reader { active, ..reader };
+        let called = |service: &str| {
+            let found = choose::called(&chosen, one.file, service);
+            found.map(|found| found.name.to_string())
+        };
+        let mut translated = compose::translate(Strings::Known(reader), file, entry, &called);
+        for finding in std::mem::take(&mut translated.said) {
+            reader.report(finding);
+        }
+        let oneshot = oneshots.contains(&(one.file, one.service.as_str()));
+        let (extras, network) = Extras::of(reader, one, &translated, networks);
+        let node = overlay::node(one, entry, translated, oneshot, network, profile_list);
+        instances.push(Instance {
+            name: one.name.clone(),
+            span: one.span,
+            node,
+            extras,
+            brought_by: one.brought_by.first().map(|by| chosen[*by].name.clone()),
+        });
+    }
+    Expanded {
+        instances,
+        groups,
+        lost,
+    }
+}
+
+/// The services that others wait for to be done.
+fn oneshots<'a>(files: &'a [ComposeFile], chosen: &'a [Chosen<'_>]) -> BTreeSet<(usize, &'a str)> {
+    let mut out = BTreeSet::new();
+    for one in chosen {
+        for need in one.needs(files) {
+            if need.condition == "completed"
+                && let Some((key, _)) = files[one.file].service(&need.service.name)
+            {
+                out.insert((one.file, key.name.as_str()));
+            }
+        }
+    }
+    out
+}
+
+fn is_active(reader: Reader<'_>, profiles: &BTreeSet<String>, written: Option<&Node>) -> bool {
+    let Some(Kind::List(items)) = written.map(|node| &node.kind) else {
+        return true;
+    };
+    let mut names = items.iter().filter_map(|item| reader.text(item, false));
+    items.is_empty() || names.any(|name| profiles.contains(&name.value))
+}
+
+/// Refuses an instance whose name another service has.
+pub(super) fn refuse_clash(reader: Reader<'_>, instance: &Instance, other: Span) {
+    let name = &instance.name;
+    let finding = match &instance.brought_by {
+        None => Finding::error(
+            instance.span,
+            format!("two services are called `{name}`: this one of a compose file, and another one"),
+        )
+        .help("name one of them otherwise: `NAME: {type: compose, file: …, service: …}` is one service of a compose file"),
+        Some(by) => Finding::error(
+            instance.span,
+            format!("two services are called `{name}`: this one, which `{by}` needs, and another one"),
+        )
+        .help(format!(
+            "write the `dependencies` of `{by}` out, or give this one an entry with another name: `{{type: compose, file: …, service: {}}}`",
+            name
+        )),
+    };
+    reader.report(finding.related(other, "the other one"));
+}

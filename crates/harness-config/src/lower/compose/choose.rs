@@ -1,0 +1,411 @@
+//! Which services of which compose files, and by which names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use harness_model::ServiceName;
+
+use super::Group;
+use crate::compose::{ComposeFile, needs};
+use crate::diagnostics::Finding;
+use crate::fields::Fields;
+use crate::keys::SERVICE;
+use crate::lower::paths;
+use crate::mask::mask_literals;
+use crate::merge::refuse_duplicates;
+use crate::read::{Reader, Text};
+use crate::source::Span;
+use crate::suggest::{did_you_mean, listed};
+use crate::tree::{self, Key, Kind, MAX_FILE_SIZE, Node};
+
+/// An entry of `type: compose`.
+pub(in crate::lower) struct Entry<'a> {
+    pub name: ServiceName,
+    pub span: Span,
+    pub node: &'a Node,
+}
+
+/// A service of a compose file that is to run.
+pub(super) struct Chosen<'a> {
+    /// Index of the file.
+    pub file: usize,
+    /// As the compose file calls it.
+    pub service: String,
+    /// As it is called here.
+    pub name: ServiceName,
+    pub span: Span,
+    /// The entry that is its alone.
+    pub own: Option<&'a Node>,
+    /// The entry that it shares with others.
+    pub shared: Option<&'a Node>,
+    /// Those whose `depends_on` brought it, by index; empty if an entry names it.
+    pub brought_by: Vec<usize>,
+}
+
+/// What the entries choose.
+pub(super) struct Choice<'a> {
+    pub files: Vec<ComposeFile>,
+    pub chosen: Vec<Chosen<'a>>,
+    pub groups: BTreeMap<ServiceName, Group>,
+    pub lost: Vec<(ServiceName, Span)>,
+}
+
+impl Chosen<'_> {
+    /// What it needs of its file; nothing if its entry says what it depends on.
+    pub(super) fn needs(&self, files: &[ComposeFile]) -> Vec<crate::compose::Need> {
+        if self.own.is_some_and(|own| own.get("dependencies").is_some()) {
+            return Vec::new();
+        }
+        let service = files[self.file].service(&self.service);
+        service.map_or_else(Vec::new, |(_, node)| needs(node, &mut Vec::new()))
+    }
+
+    /// Its profiles: of its own entry, else of the compose file, else of its group, else of all those that need it.
+    pub(super) fn profiles(&self, chosen: &[Self], files: &[ComposeFile]) -> Option<Node> {
+        let of_file = || files[self.file].service(&self.service)?.1.get("profiles");
+        let written = self
+            .own
+            .and_then(|own| own.get("profiles"))
+            .or_else(of_file)
+            .or_else(|| self.shared?.get("profiles"));
+        if written.is_some() || self.brought_by.is_empty() {
+            return written.cloned();
+        }
+        let mut all = Vec::new();
+        for by in &self.brought_by {
+            // Those that were brought come after those that bring them, so that this ends.
+            match chosen[*by].profiles(&chosen[..=*by], files)?.kind {
+                Kind::List(items) => all.extend(items),
+                _ => return None,
+            }
+        }
+        Some(Node {
+            span: self.span,
+            kind: Kind::List(all),
+        })
+    }
+}
+
+/// The one by whose name a service of a file is known here.
+pub(super) fn called<'c, 'a>(chosen: &'c [Chosen<'a>], file: usize, service: &str) -> Option<&'c Chosen<'a>> {
+    let mut all = chosen
+        .iter()
+        .filter(|one| one.file == file && one.service == service);
+    let first = all.next()?;
+    let more = all.find(|one| one.name.as_str() == service);
+    Some(match more {
+        Some(same) if first.name.as_str() != service => same,
+        _ => first,
+    })
+}
+
+/// An entry whose keys have been read.
+struct Read<'a> {
+    name: ServiceName,
+    span: Span,
+    node: &'a Node,
+    file: usize,
+    one: Option<Text>,
+    several: Option<Vec<Text>>,
+}
+
+/// Reads the entries and their files.
+pub(super) fn choose<'a>(reader: Reader<'_>, entries: &[Entry<'a>]) -> Choice<'a> {
+    let mut files = Files::default();
+    let mut lost = Vec::new();
+    let mut read = Vec::new();
+    for entry in entries {
+        match one_entry(reader, entry, &mut files) {
+            Some(entry) => read.push(entry),
+            None => lost.push((entry.name.clone(), entry.span)),
+        }
+    }
+    let files = files.trees;
+    let mut out = Choice {
+        files: Vec::new(),
+        chosen: Vec::new(),
+        groups: BTreeMap::new(),
+        lost,
+    };
+    // Those with an entry of their own first: a group takes them as they are called there.
+    for entry in &read {
+        let Some(one) = &entry.one else { continue };
+        if !exists(reader, &files[entry.file], one) {
+            out.lost.push((entry.name.clone(), entry.span));
+            continue;
+        }
+        out.chosen.push(Chosen {
+            file: entry.file,
+            service: one.value.clone(),
+            name: entry.name.clone(),
+            span: entry.span,
+            own: Some(entry.node),
+            shared: None,
+            brought_by: Vec::new(),
+        });
+    }
+    for entry in read.iter().filter(|entry| entry.one.is_none()) {
+        group(reader, entry, &files[entry.file], &mut out);
+    }
+    bring(reader, &files, &mut out.chosen);
+    out.files = files;
+    out
+}
+
+fn one_entry<'a>(reader: Reader<'_>, entry: &Entry<'a>, files: &mut Files) -> Option<Read<'a>> {
+    let reader = Reader {
+        service: Some(&entry.name),
+        ..reader
+    };
+    let fields = Fields::open(reader, &SERVICE, entry.node)?;
+    let owner = format!("the compose service `{}`", entry.name);
+    fields.check_keys(&format!("service `{}`", entry.name), entry.span, Some("compose"));
+    fields.require("file", &owner, entry.span);
+    let one = fields.text("service");
+    let several = fields.texts("services");
+    if fields.has("service") && fields.has("services") {
+        reader.report(
+            Finding::error(
+                fields.key_span("services"),
+                "write `service` or `services`, not both",
+            )
+            .related(fields.key_span("service"), "the other one"),
+        );
+    }
+    if !fields.has("service") {
+        refuse_keys_of_one(reader, entry);
+    }
+    let file = fields.text("file")?;
+    let path = paths::local(&reader, &file);
+    Some(Read {
+        name: entry.name.clone(),
+        span: entry.span,
+        node: entry.node,
+        file: files.read(reader, &path, file.span)?,
+        // An entry whose `service` is wrong is not one for the whole file.
+        one: if fields.has("service") { Some(one?) } else { None },
+        several: fields.has("services").then_some(several),
+    })
+}
+
+/// The keys that an entry may have that is for several services.
+const OF_ALL: [&str; 5] = ["type", "file", "services", "dependencies", "profiles"];
+
+fn refuse_keys_of_one(reader: Reader<'_>, entry: &Entry<'_>) {
+    for (key, _) in crate::compose::entries_of(entry.node) {
+        let known = SERVICE
+            .key(&key.name)
+            .is_some_and(|known| known.types.is_empty() || known.types.contains(&"compose"));
+        if known && !OF_ALL.contains(&key.name.as_str()) {
+            reader.report(
+                Finding::error(
+                    key.span,
+                    format!(
+                        "`{}` is for one service, and `{}` may be several",
+                        key.name, entry.name
+                    ),
+                )
+                .help("give that one an entry of its own, with `service: NAME`"),
+            );
+        }
+    }
+}
+
+fn exists(reader: Reader<'_>, file: &ComposeFile, name: &Text) -> bool {
+    if file.service(&name.value).is_some() {
+        return true;
+    }
+    let names = || file.services().iter().map(|(key, _)| key.name.as_str());
+    let help = did_you_mean(&name.value, names())
+        .unwrap_or_else(|| format!("its services are {}", listed(names(), "none")));
+    let message = format!("the compose file has no service `{}`", name.value);
+    reader.report(Finding::error(name.span, message).help(help));
+    false
+}
+
+fn group<'a>(reader: Reader<'_>, entry: &Read<'a>, file: &ComposeFile, out: &mut Choice<'a>) {
+    let all = || file.services().iter().map(|(key, _)| key.clone()).collect();
+    let wanted: Vec<Key> = match &entry.several {
+        None => all(),
+        Some(names) => names
+            .iter()
+            .filter(|name| exists(reader, file, name))
+            .filter_map(|name| Some(file.service(&name.value)?.0.clone()))
+            .collect(),
+    };
+    if wanted.is_empty() && entry.several.is_none() {
+        reader.report(Finding::error(entry.span, "the compose file has no services"));
+    }
+    let mut members = Vec::new();
+    for key in wanted {
+        let before = out.chosen.len();
+        let already = out.chosen[..before]
+            .iter()
+            .filter(|one| one.file == entry.file && one.service == key.name);
+        let already: Vec<ServiceName> = already.map(|one| one.name.clone()).collect();
+        if !already.is_empty() {
+            members.extend(already);
+            continue;
+        }
+        let Some(name) = name_of(reader, &key) else {
+            continue;
+        };
+        members.push(name.clone());
+        out.chosen.push(Chosen {
+            file: entry.file,
+            service: key.name.clone(),
+            name,
+            span: key.span,
+            own: None,
+            shared: Some(entry.node),
+            brought_by: Vec::new(),
+        });
+    }
+    if members.as_slice() == std::slice::from_ref(&entry.name) {
+        return;
+    }
+    if members.contains(&entry.name) {
+        reader.report(
+            Finding::error(
+                entry.span,
+                format!(
+                    "`{}` is all of these services, and one of them is called so too",
+                    entry.name
+                ),
+            )
+            .help("name the entry otherwise, or write `service` for that one alone"),
+        );
+    }
+    out.groups.insert(entry.name.clone(), Group { members });
+}
+
+fn name_of(reader: Reader<'_>, key: &Key) -> Option<ServiceName> {
+    match ServiceName::new(&key.name) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            reader.report(Finding::error(key.span, error.to_string()).help(format!(
+                "give it a name here: `NAME: {{type: compose, file: …, service: {}}}`",
+                key.name
+            )));
+            None
+        }
+    }
+}
+
+/// Adds what the chosen ones need of their files, and what that needs.
+fn bring<'a>(reader: Reader<'_>, files: &[ComposeFile], chosen: &mut Vec<Chosen<'a>>) {
+    let mut at = 0;
+    while at < chosen.len() {
+        let file = chosen[at].file;
+        for need in chosen[at].needs(files) {
+            let service = need.service.name;
+            let Some((key, _)) = files[file].service(&service) else {
+                continue;
+            };
+            let same: Vec<usize> = (0..chosen.len())
+                .filter(|other| chosen[*other].file == file && chosen[*other].service == service)
+                .collect();
+            match same.as_slice() {
+                [] => {
+                    if let Some(name) = name_of(reader, key) {
+                        chosen.push(Chosen {
+                            file,
+                            service,
+                            name,
+                            span: key.span,
+                            own: None,
+                            shared: None,
+                            brought_by: vec![at],
+                        });
+                    }
+                }
+                [one] => {
+                    let one = *one;
+                    if !chosen[one].brought_by.is_empty() && one > at {
+                        chosen[one].brought_by.push(at);
+                    }
+                }
+                several if several.iter().any(|one| chosen[*one].name.as_str() == service) => {}
+                several => {
+                    let names = several.iter().map(|one| chosen[*one].name.as_str());
+                    let message = format!(
+                        "`{service}` is here {}: which of them is needed?",
+                        listed(names, "nothing")
+                    );
+                    reader.report(
+                        Finding::error(need.service.span, message)
+                            .help(format!("write the `dependencies` of `{}` out", chosen[at].name)),
+                    );
+                }
+            }
+        }
+        at += 1;
+    }
+}
+
+/// The compose files, each read once.
+#[derive(Default)]
+struct Files {
+    paths: Vec<(PathBuf, Option<usize>)>,
+    trees: Vec<ComposeFile>,
+}
+
+impl Files {
+    /// The file at a path, as written at a place; `None` and a mistake if it cannot be read.
+    fn read(&mut self, reader: Reader<'_>, path: &Path, span: Span) -> Option<usize> {
+        let known = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if let Some((_, index)) = self.paths.iter().find(|(path, _)| *path == known) {
+            return *index;
+        }
+        let index = tree_of(reader, &known, path, span).map(|tree| {
+            self.trees.push(tree);
+            self.trees.len() - 1
+        });
+        self.paths.push((known, index));
+        index
+    }
+}
+
+fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Option<ComposeFile> {
+    let context = reader.context;
+    let text = match crate::load::read_limited(path, MAX_FILE_SIZE) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("cannot read the compose file {}: {error}", written.display());
+            reader.report(Finding::error(span, message));
+            return None;
+        }
+    };
+    let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let file = context
+        .sources
+        .add(shown(reader, written, span), dir.clone(), text);
+    let mut said = Vec::new();
+    let parsed = tree::parse(context.sources, file, &mut said);
+    let tree = parsed.map(|mut tree| {
+        mask_literals(context.sources, &tree, &context.variables.secrets);
+        refuse_duplicates(&mut tree, &mut said);
+        ComposeFile::read(tree, &mut said)
+    });
+    context.findings.borrow_mut().extend(said);
+    match crate::load::read_dotenv(context.sources, &dir, &dir) {
+        Ok((variables, said)) => {
+            context.findings.borrow_mut().extend(said);
+            context.dotenvs.borrow_mut().insert(file, variables);
+        }
+        Err(error) => reader.report(Finding::error(span, error.to_string())),
+    }
+    tree
+}
+
+/// How a compose file is called in messages: as the file that names it is, which may be from another folder.
+fn shown(reader: Reader<'_>, path: &Path, span: Span) -> String {
+    let source = reader.context.sources.get(span.file);
+    match path.strip_prefix(&source.dir) {
+        Ok(rest) => {
+            let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
+            folder.join(rest).display().to_string()
+        }
+        Err(_) => path.display().to_string(),
+    }
+}

@@ -1,0 +1,409 @@
+//! `type: compose`: services of a compose file as docker services.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test program, which fails by panicking"
+)]
+
+mod common;
+
+use common::{Folder, good, mistakes};
+use harness_config::{LoadOptions, Loaded};
+use harness_model::spec::{Condition, DockerSpec, Probe, RestartMode, ServiceKind};
+use harness_model::{NetworkName, ServiceSpec, Template};
+
+/// A folder with this services.yaml and this compose file.
+fn folder(services: &str, compose: &str) -> Folder {
+    let folder = Folder::new(services);
+    folder.write("stack/compose.yml", compose);
+    folder
+}
+
+fn options(folder: &Folder) -> LoadOptions {
+    folder.options_with(&[("DB_PASSWORD", "hunter2"), ("EMPTY", ""), ("WORDS", "a b")])
+}
+
+fn loaded(services: &str, compose: &str) -> Loaded {
+    good(&options(&folder(services, compose)))
+}
+
+/// One service `a` of a compose file with these keys.
+fn one(keys: &str) -> (ServiceSpec, Folder) {
+    let folder = folder(
+        "services:\n  a: {type: compose, file: stack/compose.yml, service: a}\n",
+        &format!(
+            "services:\n  a:\n    image: x\n{keys}volumes:\n  data:\n  named: {{name: elsewhere}}\n  theirs: {{external: true}}\n"
+        ),
+    );
+    let loaded = good(&options(&folder));
+    (loaded.project.services["a"].clone(), folder)
+}
+
+fn docker(spec: &ServiceSpec) -> &DockerSpec {
+    match &spec.kind {
+        ServiceKind::Docker(docker) => docker,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn texts(templates: &[Template]) -> Vec<String> {
+    templates.iter().map(|text| text.expose().unwrap()).collect()
+}
+
+fn env(spec: &ServiceSpec) -> Vec<String> {
+    spec.env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
+}
+
+fn needs(spec: &ServiceSpec) -> Vec<String> {
+    let needs = spec.dependencies.iter();
+    needs
+        .map(|need| {
+            format!(
+                "{} {:?}{}{}",
+                need.service,
+                need.condition,
+                if need.restart { " restart" } else { "" },
+                if need.required { "" } else { " optional" }
+            )
+        })
+        .collect()
+}
+
+/// `file:line:column message (help)` of each mistake.
+fn said(services: &str, compose: &str) -> Vec<String> {
+    let folder = folder(services, compose);
+    let mistakes = mistakes(&options(&folder));
+    assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+    mistakes
+        .iter()
+        .map(|d| {
+            let help = d
+                .help
+                .as_ref()
+                .map_or_else(String::new, |help| format!(" ({help})"));
+            format!("{}:{}:{} {}{help}", d.file, d.line, d.column, d.message)
+        })
+        .collect()
+}
+
+const ALL: &str = "services:\n  stack: {type: compose, file: stack/compose.yml}\n";
+
+#[test]
+fn the_seeds_file_has_two_networks_with_written_addresses() {
+    let loaded = loaded(ALL, include_str!("fixtures/seeds/docker-compose.test.yml"));
+    let project = &loaded.project;
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let names: Vec<&str> = project.services.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["lan_node", "wg_node"]);
+    for (service, network, subnet, address) in [
+        ("lan_node", "lan_network", "192.168.100.0/24", "192.168.100.10"),
+        ("wg_node", "wan_network", "10.0.0.0/24", "10.0.0.10"),
+    ] {
+        let spec = &project.services[service];
+        assert_eq!(spec.network.as_str(), network);
+        assert_eq!(project.networks[network].subnet.as_deref(), Some(subnet));
+        let [attachment] = docker(spec).networks.as_slice() else {
+            panic!("{spec:?}");
+        };
+        assert_eq!(attachment.network.as_str(), network);
+        assert_eq!(attachment.ipv4_address.unwrap().to_string(), address);
+    }
+    assert_eq!(
+        texts(&docker(&project.services["lan_node"]).volumes),
+        ["/var/run/docker.sock:/var/run/docker.sock"]
+    );
+}
+
+#[test]
+fn each_key_means_what_it_means_to_compose() {
+    let (a, folder) = one(r#"    command: run --words $WORDS "c d"
+    entrypoint: ["/bin/tool", "${EMPTY:-e}", "$$x"]
+    environment: [LIST=1, "DB_PASSWORD", UNSET, "URL=http://u:$DB_PASSWORD@h"]
+    ports: ["80", "8080:81", "127.0.0.1:1000-1001:2000-2001/udp", {target: 90, published: "9090", name: web}]
+    expose: [5000, "5001-5002/udp"]
+    volumes: ["./conf:/conf:ro", "data:/data", ".cache:/cache", "named:/n", {type: volume, source: theirs, target: /t, read_only: true}, {type: tmpfs, target: /run, tmpfs: {size: 1m}}]
+    tmpfs: /tmp
+    user: "1000:1000"
+    working_dir: /w
+    hostname: host-a
+    container_name: box
+    labels: {a: 1, b: true}
+    init: true
+    read_only: true
+    cap_drop: [ALL]
+    extra_hosts: ["x=1.2.3.4", "y:1.2.3.5"]
+    deploy: {resources: {limits: {cpus: "0.5", pids: 10}}, replicas: 1}
+    mem_limit: 512mb
+    restart: on-failure:4
+    stop_signal: SIGINT
+    stop_grace_period: 1m30s
+    stdin_open: true
+    healthcheck: {test: "curl -f localhost", interval: 3s, retries: 2}
+    logging: {driver: json-file, options: {max-size: 10m, max-file: "3"}}
+    x-ours: {}
+"#);
+    let spec = docker(&a);
+    let under = |path: &str| folder.path().join(path).display().to_string();
+    assert_eq!(
+        texts(spec.command.as_ref().unwrap()),
+        ["run", "--words", "a", "b", "c d"]
+    );
+    assert_eq!(texts(spec.entrypoint.as_ref().unwrap()), ["/bin/tool", "e", "$x"]);
+    assert_eq!(env(&a), ["DB_PASSWORD=•••", "LIST=1", "URL=http://u:•••@h"]);
+    let ports: Vec<String> = a
+        .ports
+        .iter()
+        .map(|p| {
+            format!(
+                "{}:{}:{}/{}",
+                p.host_ip.as_deref().unwrap_or(""),
+                p.port,
+                p.target.unwrap_or(p.port),
+                p.protocol.as_str()
+            )
+        })
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            ":0:80/tcp",
+            ":8080:81/tcp",
+            "127.0.0.1:1000:2000/udp",
+            "127.0.0.1:1001:2001/udp",
+            ":9090:90/tcp"
+        ]
+    );
+    assert_eq!(a.ports[4].name.as_ref().unwrap().as_str(), "web");
+    assert_eq!(a.ports[1].origin.as_ref().unwrap().file, "stack/compose.yml");
+    assert_eq!(spec.expose, ["5000/tcp", "5001/udp", "5002/udp"]);
+    assert_eq!(
+        texts(&spec.volumes),
+        [
+            under("stack/conf:/conf:ro"),
+            "data:/data".into(),
+            under("stack/.cache:/cache"),
+            "named:/n".into(),
+            "theirs:/t:ro".into()
+        ]
+    );
+    let volume = |name: &str| spec.volume_names.get(name).map(|v| (v.name.as_str(), v.external));
+    assert_eq!(volume("data"), None);
+    assert_eq!(volume("named"), Some(("elsewhere", false)));
+    assert_eq!(volume("theirs"), Some(("theirs", true)));
+    assert_eq!(spec.tmpfs, ["/run:size=1m", "/tmp"]);
+    assert_eq!(
+        (spec.hostname.as_deref(), spec.container_name.as_deref()),
+        (Some("host-a"), Some("box"))
+    );
+    let labels: Vec<String> = spec.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(labels, ["a=1", "b=true"]);
+    assert!(spec.init && spec.read_only && !spec.privileged && a.stdin);
+    assert_eq!(spec.cap_drop, ["ALL"]);
+    assert_eq!(texts(&spec.extra_hosts), ["x:1.2.3.4", "y:1.2.3.5"]);
+    assert_eq!(
+        (spec.cpus.as_deref(), spec.memory, spec.pids),
+        (Some("0.5"), Some(512 << 20), Some(10))
+    );
+    assert_eq!(
+        (a.restart.mode, a.restart.max_restarts),
+        (RestartMode::OnFailure, Some(4))
+    );
+    assert_eq!((a.stop_signal.0, a.shutdown_timeout.as_secs()), (2, 90));
+    assert_eq!((a.logs.max_size, a.logs.max_files), (10 << 20, 3));
+    let check = a.health_check.as_ref().unwrap();
+    let Probe::Command(words) = &check.probe else {
+        panic!()
+    };
+    assert_eq!(texts(words), ["sh", "-c", "curl -f localhost"]);
+    assert_eq!((check.interval.as_secs(), check.retries), (3, 2));
+    assert!(spec.networks.is_empty());
+}
+
+#[test]
+fn anchors_and_the_files_own_variables_are_taken() {
+    let folder = folder(
+        ALL,
+        "x-base: &base\n  image: x\n  restart: always\nservices:\n  a:\n    <<: *base\n    image: y:$TAG\n  b: {<<: *base}\n",
+    );
+    folder
+        .write(".env", "TAG=outer\n")
+        .write("stack/.env", "TAG=inner\n");
+    let project = good(&options(&folder)).project;
+    let image = |name: &str| {
+        docker(&project.services[name])
+            .image
+            .as_ref()
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!((image("a"), image("b")), ("y:inner".to_owned(), "x".to_owned()));
+    assert_eq!(project.services["a"].restart.mode, RestartMode::Always);
+}
+
+#[test]
+fn an_unset_variable_is_empty_and_told() {
+    let loaded = loaded(ALL, "services:\n  a: {image: \"x${NOPE}\"}\n");
+    let warnings: Vec<String> = loaded
+        .warnings
+        .iter()
+        .map(|w| format!("{}:{} {}", w.file, w.line, w.message))
+        .collect();
+    assert_eq!(
+        warnings,
+        ["stack/compose.yml:2 variable `NOPE` is not set: it is empty here"]
+    );
+}
+
+const SHOP: &str = "\
+services:
+  web:
+    image: web
+    depends_on: {db: {condition: service_healthy, restart: true}, migrate: {condition: service_completed_successfully}, cache: {condition: service_started, required: false}}
+  migrate: {image: web, depends_on: [db]}
+  db: {image: pg, healthcheck: {test: [CMD, pg_isready]}, environment: {A: 1, B: 2}, ports: [\"5432:5432\"], restart: on-failure:3}
+  cache: {image: redis}
+  debug: {image: x, profiles: [debug]}
+";
+
+#[test]
+fn one_service_is_called_as_its_entry_and_brings_what_it_needs() {
+    let project = loaded(
+        "services:\n  front: {type: compose, file: stack/compose.yml, service: web}\n  database:\n    type: compose\n    file: stack/compose.yml\n    service: db\n    env: [B=3, C=4]\n    ports: [\"0:5432\"]\n    health_check: {tcp: 5432}\n    restart: always\n",
+        SHOP,
+    )
+    .project;
+    let names: Vec<&str> = project.services.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["cache", "database", "front", "migrate"]);
+    assert_eq!(
+        needs(&project.services["front"]),
+        [
+            "database Healthy restart",
+            "migrate Completed",
+            "cache Started optional"
+        ]
+    );
+    assert!(project.services["migrate"].oneshot);
+    let db = &project.services["database"];
+    assert_eq!(env(db), ["A=1", "B=3", "C=4"]);
+    assert_eq!((db.ports.len(), db.ports[0].port), (1, 0));
+    assert!(matches!(db.health_check.as_ref().unwrap().probe, Probe::Tcp(_)));
+    assert_eq!(
+        (db.restart.mode, db.restart.max_restarts),
+        (RestartMode::Always, None)
+    );
+    let [attachment] = docker(db).networks.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (attachment.network.clone(), attachment.aliases.as_slice()),
+        (NetworkName::local(), &["db".to_owned()][..])
+    );
+}
+
+#[test]
+fn a_group_stands_for_all_of_its_services() {
+    let project = loaded(
+        "services:\n  shop: {type: compose, file: stack/compose.yml, dependencies: [first]}\n  first: {type: process, binary: x, oneshot: true}\n  app: {type: process, binary: x, dependencies: [shop]}\n",
+        SHOP,
+    )
+    .project;
+    assert_eq!(
+        needs(&project.services["app"]),
+        ["web Ready", "migrate Completed", "db Healthy", "cache Ready"]
+    );
+    assert!(!project.services.contains_key("debug"));
+    assert_eq!(needs(&project.services["cache"]), ["first Completed"]);
+    assert_eq!(
+        project.services["app"].dependencies[1].condition,
+        Condition::Completed
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_refused_at_its_place() {
+    let compose = "\
+include: [x]
+services:
+  a:
+    image: x
+    devices: [/dev/x]
+    imagee: y
+    network_mode: host
+    volumes: [/anonymous, nowhere:/n]
+    networks: {lan: {ipv4_address: 10.9.9.9}, none: }
+    depends_on: [ghost]
+    deploy: {replicas: 2}
+    healthcheck: {tset: x}
+    user: ${service.ip}
+  b: {image: x, privileged: maybe, ports: [a:b], mem_limit: lots}
+networks:
+  lan: {driver: macvlan, ipam: {config: [{subnet: 10.1.0.0/24, gateway: 10.1.0.9}]}}
+";
+    assert_eq!(
+        said(ALL, compose),
+        [
+            "stack/compose.yml:1:1 `include` of a compose file is not supported (give each of those files a service of `type: compose`)",
+            "stack/compose.yml:5:5 `devices` of a compose service is not supported (take it out, or leave this service to Docker Compose)",
+            "stack/compose.yml:6:5 unknown key `imagee` (did you mean `image`?)",
+            "stack/compose.yml:7:5 `network_mode` of a compose service is not supported (leave it out: services are on the project's network, and `networks` names others)",
+            "stack/compose.yml:8:15 the unnamed volume /anonymous is not supported (give it a name: `NAME:/anonymous`, and `NAME` under the `volumes` of the file)",
+            "stack/compose.yml:8:27 the compose file has no volume `nowhere` (write `nowhere:` under its `volumes`, or `./nowhere` for a folder)",
+            "stack/compose.yml:9:36 `10.9.9.9` is not in the subnet 10.1.0.0/24 of `lan`",
+            "stack/compose.yml:9:47 the compose file has no network `none` (write `none:` under its `networks`)",
+            "stack/compose.yml:10:18 the compose file has no service `ghost`",
+            "stack/compose.yml:11:14 `replicas` of `deploy` is not supported (leave it out: a service is one container)",
+            "stack/compose.yml:12:19 `tset` of `healthcheck` is not supported (take it out, or leave this service to Docker Compose)",
+            "stack/compose.yml:13:11 `${service…}` is not understood after the name (a compose file has `${VAR}`, `${VAR:-default}`, `${VAR:?message}`; `$$` is a plain `$`)",
+            "stack/compose.yml:14:29 expected `true` or `false`, found `maybe`",
+            "stack/compose.yml:14:44 `a:b` is not a port that can be published (write `8080:80`, `127.0.0.1:8080:80/udp`, or ranges of the same length)",
+            "stack/compose.yml:14:61 `lots` is not a size (write bytes (`1048576`), or `64MiB`, `512k`, `1GiB`)",
+            "stack/compose.yml:16:17 this network driver is not supported (`bridge` is; make another network yourself and write `external: true`)",
+            "stack/compose.yml:16:64 `gateway` of `ipam` is not supported (leave it out: it is the first address, 10.1.0.1)",
+        ]
+    );
+}
+
+#[test]
+fn entries_that_do_not_fit_are_refused() {
+    let compose = "services: {a: {image: x, depends_on: [b]}, b: {image: x}, c.d: {image: x}}\n";
+    let refused = |services: &str| said(services, compose);
+    assert_eq!(
+        refused("services:\n  s: {type: compose, file: nowhere.yml}\n").len(),
+        1
+    );
+    assert_eq!(
+        refused("services:\n  s: {type: compose, file: stack/compose.yml, service: aa}\n"),
+        ["services.yaml:2:56 the compose file has no service `aa` (its services are `a`, `b`, `c.d`)"]
+    );
+    assert_eq!(
+        refused("services:\n  s: {type: compose, file: stack/compose.yml, services: [b], env: {A: 1}}\n"),
+        [
+            "services.yaml:2:62 `env` is for one service, and `s` may be several (give that one an entry of its own, with `service: NAME`)"
+        ]
+    );
+    let clash = refused(
+        "services:\n  s: {type: compose, file: stack/compose.yml, service: a}\n  b: {type: process, binary: x}\n",
+    );
+    assert!(
+        clash[0].starts_with(
+            "stack/compose.yml:1:44 two services are called `b`: this one, which `s` needs, and another one"
+        ),
+        "{clash:?}"
+    );
+    let dotted = refused("services:\n  s: {type: compose, file: stack/compose.yml}\n");
+    assert!(
+        dotted[0].contains("`c.d` is not a valid service name") && dotted[0].contains("service: c.d"),
+        "{dotted:?}"
+    );
+    let group = refused(
+        "services:\n  s: {type: compose, file: stack/compose.yml, services: [a, b]}\n  p: {type: process, binary: x, args: [\"${s.ip}\"]}\n",
+    );
+    assert_eq!(
+        group,
+        ["services.yaml:3:41 there is no service `s` (it is several services: `a`, `b`)"]
+    );
+}
