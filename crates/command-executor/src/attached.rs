@@ -40,7 +40,8 @@ pub enum AttachError {
 #[derive(Debug, Clone)]
 pub struct AttachedHandle {
     process: ProcessId,
-    pidfd: Arc<Async<OwnedFd>>,
+    /// `None`: it had ended before it could be watched.
+    pidfd: Option<Arc<Async<OwnedFd>>>,
 }
 
 impl AttachedHandle {
@@ -82,8 +83,13 @@ impl AttachedHandle {
 
     /// A process whose pidfd is known to be its own.
     pub(crate) fn from_pidfd(process: ProcessId, pidfd: OwnedFd) -> io::Result<Self> {
-        let pidfd = Arc::new(Async::new(pidfd)?);
+        let pidfd = Some(Arc::new(Async::new(pidfd)?));
         Ok(Self { process, pidfd })
+    }
+
+    /// A process that is known to have ended, and to be no child of this one.
+    pub(crate) fn ended(process: ProcessId) -> Self {
+        Self { process, pidfd: None }
     }
 
     /// Which process it is.
@@ -97,15 +103,19 @@ impl AttachedHandle {
     /// When the pidfd cannot be waited for.
     pub async fn wait(&self) -> io::Result<()> {
         // Asked first: an event that came before anybody waited is not told again.
-        while !self.has_ended() {
-            self.pidfd.readable().await?;
+        while let Some(pidfd) = &self.pidfd
+            && !self.has_ended()
+        {
+            pidfd.readable().await?;
         }
         Ok(())
     }
 
     /// Reaps it, if it has ended and is a child of this process.
     pub(crate) fn reap(&self) {
-        reaper::try_reap(&*self.pidfd);
+        if let Some(pidfd) = &self.pidfd {
+            reaper::try_reap(&**pidfd);
+        }
     }
 
     /// Whether it still runs. A zombie has ended.
@@ -118,7 +128,11 @@ impl AttachedHandle {
     /// # Errors
     /// When there is no such signal, or the process belongs to another user.
     pub fn signal(&self, number: i32) -> io::Result<bool> {
-        match pidfd_send_signal(&*self.pidfd, signal_from_number(number)?) {
+        let signal = signal_from_number(number)?;
+        let Some(pidfd) = &self.pidfd else {
+            return Ok(false);
+        };
+        match pidfd_send_signal(&**pidfd, signal) {
             Ok(()) => Ok(self.is_alive()),
             Err(rustix::io::Errno::SRCH) => Ok(false),
             Err(error) => Err(error.into()),
@@ -127,19 +141,23 @@ impl AttachedHandle {
 
     /// If it is a child of this process, has it reaped whenever it ends.
     pub(crate) fn leave_to_reaper(&self) {
-        if !reaper::try_reap(&*self.pidfd)
-            && let Ok(pidfd) = self.pidfd.as_fd().try_clone_to_owned()
+        if let Some(pidfd) = &self.pidfd
+            && !reaper::try_reap(&**pidfd)
+            && let Ok(pidfd) = pidfd.as_fd().try_clone_to_owned()
         {
             reaper::abandon(pidfd);
         }
     }
 
     fn has_ended(&self) -> bool {
+        let Some(pidfd) = &self.pidfd else {
+            return true;
+        };
         let now = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        let mut fds = [PollFd::new(&*self.pidfd, PollFlags::IN)];
+        let mut fds = [PollFd::new(&**pidfd, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
     }
 }

@@ -14,6 +14,8 @@
 mod adopt;
 mod control;
 mod launch;
+mod spawn;
+mod zygote;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ use harness_shim::tree;
 
 use crate::attached::AttachedHandle;
 use crate::logs::{FollowError, LogFollower, LogFrom};
+use zygote::Zygote;
 
 pub use adopt::{AdoptError, Adopted};
 pub use control::ControlError;
@@ -42,20 +45,24 @@ pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, kill_all};
 pub use launch::LaunchError;
 
 /// Launches services under one shim binary.
+///
+/// It keeps a process of that binary waiting, from the first launch on, of which the supervisors are forked; it ends
+/// with the last clone of this.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    shim: PathBuf,
+    zygote: Arc<Zygote>,
 }
 
 impl Supervisor {
     /// Launches with this shim; see [`crate::shim_binary::install`].
     pub fn new(shim: impl Into<PathBuf>) -> Self {
-        Self { shim: shim.into() }
+        let zygote = Arc::new(Zygote::new(shim.into()));
+        Self { zygote }
     }
 
     /// The shim binary.
     pub fn shim(&self) -> &Path {
-        &self.shim
+        self.zygote.shim()
     }
 }
 

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::{exec, supervise};
+use crate::{exec, supervise, zygote};
 
 const USAGE: &str = "\
 usage: harness-shim supervise RUNDIR
+       harness-shim zygote PADDING
        harness-shim exec [--user USER] [--cwd DIR] [--tty] [--limit NAME=N]... -- PROGRAM [ARGS]...
        harness-shim --version
 ";
@@ -20,6 +21,7 @@ pub fn main() -> ExitCode {
         (Some("supervise"), 1) => args
             .next()
             .map_or(ExitCode::FAILURE, |path| supervise::run(&path)),
+        (Some(zygote::VERB), 1) => zygote::run(),
         (Some("exec"), _) => match exec::Options::parse(args) {
             Ok(options) => exec::run(&options),
             Err(mistake) => usage(&mistake),

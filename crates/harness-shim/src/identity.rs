@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -105,17 +106,25 @@ fn open_verified(pid: u32, is_it: impl FnOnce() -> bool) -> io::Result<Option<Ow
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = BOOT_ID.get() {
+        return Ok(id.clone());
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT_ID.get_or_init(|| id.trim().to_owned()).clone())
 }
 
-/// The inode that names the pid namespace of the calling process.
+/// The inode that names the pid namespace of the calling process, which never changes.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn pid_namespace() -> io::Result<u64> {
-    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+    static NAMESPACE: OnceLock<u64> = OnceLock::new();
+    if let Some(namespace) = NAMESPACE.get() {
+        return Ok(*namespace);
+    }
+    let namespace = fs::metadata("/proc/self/ns/pid")?.ino();
+    Ok(*NAMESPACE.get_or_init(|| namespace))
 }
 
 /// One process, for all time.

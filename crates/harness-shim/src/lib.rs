@@ -11,6 +11,7 @@
 //! | [`exit_watch`] | how a process ended whose shim died before it could say so |
 //! | [`tree`] | finding and killing what a dead shim left behind |
 //! | [`cgroup`] | whether cgroups may be used here, and killing with them |
+//! | [`zygote`] | asking a waiting shim for supervisors, which start faster that way |
 //! | [`main`] | the `harness-shim` program itself |
 //!
 //! The life of a shim:
@@ -39,5 +40,6 @@ mod supervise;
 mod sys;
 mod text;
 pub mod tree;
+pub mod zygote;
 
 pub use cli::main;

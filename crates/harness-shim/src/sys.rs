@@ -158,6 +158,12 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Has children vanish when they end: nobody asks how.
+pub(crate) fn forget_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Becomes this user, with these groups, for good.
 pub(crate) fn switch_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let check = |result| {
@@ -211,5 +217,48 @@ impl Drop for Pages {
         // It fails for arguments that were never mapped only.
         // SAFETY: it was mapped with this length, and no reference outlives `self`.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Where the kernel laid down this program's arguments, and looks when somebody asks for them.
+#[derive(Debug)]
+pub(crate) struct ArgumentArea {
+    /// Behind the first argument, the program's own name.
+    rest: NonNull<u8>,
+    len: usize,
+}
+
+impl ArgumentArea {
+    /// Finds it. The arguments must not be asked of the standard library afterwards: they are going to change.
+    pub(crate) fn find() -> io::Result<Self> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let after_name = stat.rsplit_once(')').ok_or_else(invalid)?.1;
+        // Fields 48 and 49 of proc_pid_stat(5); the first one here is 3.
+        let mut fields = after_name.split_ascii_whitespace().skip(45);
+        let mut address = || fields.next()?.parse::<usize>().ok();
+        let (start, end) = address().zip(address()).ok_or_else(invalid)?;
+        let name = std::fs::read("/proc/self/cmdline")?
+            .iter()
+            .position(|&b| b == 0)
+            .ok_or_else(invalid)?;
+        let rest = start + name + 1;
+        let len = end.checked_sub(rest).ok_or_else(invalid)?;
+        let rest = NonNull::new(ptr::with_exposed_provenance_mut(rest)).ok_or_else(invalid)?;
+        Ok(Self { rest, len })
+    }
+
+    /// Puts these arguments behind the first; what does not fit is cut off.
+    pub(crate) fn set(&mut self, arguments: &[&[u8]]) {
+        let Some(room) = self.len.checked_sub(1) else {
+            return;
+        };
+        let mut text: Vec<u8> = arguments.join(&0);
+        text.truncate(room);
+        // The kernel looks at the last byte: while it is 0, all of the area are arguments.
+        text.resize(self.len, 0);
+        // SAFETY: the kernel mapped these bytes writable for the life of the program, and nobody else looks at them:
+        // references into them exist only while the standard library is asked for arguments.
+        unsafe { ptr::copy_nonoverlapping(text.as_ptr(), self.rest.as_ptr(), text.len()) };
     }
 }

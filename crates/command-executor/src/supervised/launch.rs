@@ -1,30 +1,31 @@
 //! Starting a shim and hearing from it.
 
-use std::fs::File;
 use std::io::{self, PipeReader};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
 use blocking::unblock;
 use futures_lite::{AsyncReadExt, future};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::process::Signal;
 
 use harness_shim::handshake::Handshake;
-use harness_shim::identity::ProcessId;
+use harness_shim::identity::Identity;
 use harness_shim::run_dir::{LaunchSpec, RunDir, RunDirError};
 
-use super::{Supervised, Supervisor, WaitError};
-use crate::attached::AttachedHandle;
+use super::spawn::{Instead, Launching, Origin, start, start_instead};
+use super::{Supervised, Supervisor, WaitError, spawn};
+use crate::attached::{AttachError, AttachedHandle};
 
 /// How long a shim may take until its process runs.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The longest handshake line, in bytes; a longer one is no handshake.
-const MAX_LINE: usize = 256;
+/// How long a shim may take that the zygote is to fork, before the zygote is given up.
+const FORK: Duration = Duration::from_secs(5);
+
+/// How much of what comes in place of a handshake line is kept, in bytes.
+const MAX_LINE: usize = 4096;
 
 /// A service that could not be launched. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
@@ -82,17 +83,14 @@ pub enum LaunchError {
     },
 }
 
-/// A shim that was spawned: reaped whatever becomes of the launch.
-struct Launching {
-    /// `None` once the launched service's handle has taken over.
-    shim: Option<AttachedHandle>,
-    handshake: PipeReader,
-}
-
-impl Drop for Launching {
-    fn drop(&mut self) {
-        if let Some(shim) = &self.shim {
-            shim.leave_to_reaper();
+impl LaunchError {
+    /// For `map_err`.
+    pub(super) fn shim(shim: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
+        let shim = shim.to_path_buf();
+        move |source| Self::Shim {
+            shim,
+            operation,
+            source,
         }
     }
 }
@@ -110,50 +108,46 @@ impl Supervisor {
         run_dir: impl Into<PathBuf>,
         spec: &LaunchSpec,
     ) -> Result<Supervised, LaunchError> {
-        let (path, shim) = (run_dir.into(), self.shim.clone());
+        let path = run_dir.into();
         let program = spec.program.clone();
-        let spec = spec.clone();
+        let (spec, zygote) = (spec.clone(), Arc::clone(&self.zygote));
         // A dropped future cannot stop the thread that works for it, which therefore looks whether it is
         // still wanted once it holds the lock: from there on `adopt` sees it and waits for it.
         let wanted = Arc::new(());
         let still_wanted = Arc::downgrade(&wanted);
-        let (run_dir, mut launching, handle) = unblock(move || {
-            let path = std::path::absolute(&path).map_err(shim_error(&shim, "finding the run directory"))?;
+        let (run_dir, mut launching) = unblock(move || {
+            let shim = zygote.shim();
+            let path =
+                std::path::absolute(&path).map_err(LaunchError::shim(shim, "finding the run directory"))?;
             let run_dir = RunDir::create(path)?;
             let lock = run_dir.take_lock()?;
             if still_wanted.strong_count() == 0 {
-                return Err(shim_error(&shim, "waiting for it")(
+                return Err(LaunchError::shim(shim, "waiting for it")(
                     io::ErrorKind::Interrupted.into(),
                 ));
             }
             run_dir.write_spec(&spec)?;
-            let (launching, handle) = start(&shim, &run_dir, lock)?;
-            Ok::<_, LaunchError>((run_dir, launching, handle))
+            let launching = start(&zygote, &run_dir, lock)?;
+            Ok::<_, LaunchError>((run_dir, launching))
         })
         .await?;
         drop(wanted);
 
-        let watch = |source| shim_error(&self.shim, "watching it")(source);
-        let line = future::or(read_line(&launching.handshake), async {
-            Timer::after(HANDSHAKE).await;
-            Ok(None)
-        })
-        .await
-        .map_err(watch)?;
-
+        let line = self.hear(&run_dir, &mut launching).await?;
         match line.as_deref().map(Handshake::parse) {
             Some(Some(Handshake::Started { .. })) => {
                 let dir = run_dir.clone();
-                let identity = unblock(move || dir.read_identity()).await?;
-                let Some(identity) = identity else {
-                    return Err(give_up(run_dir, handle, program, None).await);
-                };
-                // From here on the handle sees to the reaping.
-                launching.shim = None;
-                Ok(Supervised::new(run_dir, identity, handle))
+                let found = unblock(move || watch(&dir, &mut launching.from)).await;
+                match found.map_err(|source| self.fail("watching it")(source))? {
+                    Some((identity, shim)) => Ok(Supervised::new(run_dir, identity, shim)),
+                    None => Err(LaunchError::SupervisorDied {
+                        program,
+                        messages: run_dir.shim_messages(),
+                    }),
+                }
             }
             Some(Some(Handshake::Failed { operation, errno })) => {
-                handle.wait().await.map_err(watch)?;
+                launching.ended().await.map_err(self.fail("watching it"))?;
                 let source = match errno {
                     0 => io::Error::other(run_dir.shim_messages()),
                     errno => io::Error::from_raw_os_error(errno),
@@ -164,109 +158,144 @@ impl Supervisor {
                     source,
                 })
             }
-            Some(None) => Err(give_up(run_dir, handle, program, None).await),
-            None => Err(give_up(run_dir, handle, program, Some(HANDSHAKE)).await),
+            Some(None) => {
+                let said = String::from_utf8_lossy(&line.unwrap_or_default()).into_owned();
+                Err(give_up(run_dir, launching, program, Silent::Died { said }).await)
+            }
+            None => Err(give_up(run_dir, launching, program, Silent::TimedOut(HANDSHAKE)).await),
+        }
+    }
+
+    fn fail(&self, operation: &'static str) -> impl FnOnce(io::Error) -> LaunchError + use<> {
+        LaunchError::shim(self.shim(), operation)
+    }
+
+    /// What the shim says; `None` when it says nothing in time. Where the zygote brings none forth, one is spawned.
+    async fn hear(
+        &self,
+        run_dir: &RunDir,
+        launching: &mut Launching,
+    ) -> Result<Option<Vec<u8>>, LaunchError> {
+        let Origin::Forked(number) = launching.from else {
+            return launching.line(HANDSHAKE).await.map_err(self.fail("watching it"));
+        };
+        let line = launching.line(FORK).await.map_err(self.fail("watching it"))?;
+        let overdue = match &line {
+            Some(line) if !line.is_empty() => return Ok(Some(line.clone())),
+            line => line.is_none(),
+        };
+        let (zygote, dir) = (Arc::clone(&self.zygote), run_dir.clone());
+        match unblock(move || start_instead(&zygote, number, &dir, overdue)).await? {
+            Instead::Died => return Ok(line),
+            Instead::Wait => {}
+            Instead::Spawned(spawned) => *launching = spawned,
+        }
+        launching.line(HANDSHAKE).await.map_err(self.fail("watching it"))
+    }
+}
+
+impl Launching {
+    /// Up to a newline or the end; `None` when neither comes in time.
+    async fn line(&self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
+        let read = async { read_line(&self.handshake).await.map(Some) };
+        future::or(read, async {
+            Timer::after(patience).await;
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Waits until the shim is gone that has said its last word.
+    async fn ended(&self) -> io::Result<()> {
+        match &self.from {
+            Origin::Spawned(spawned) => match &spawned.0 {
+                Some(shim) => shim.wait().await,
+                None => Ok(()),
+            },
+            // It keeps its end of the pipe to its own end.
+            Origin::Forked(_) => {
+                while self.line(HANDSHAKE).await?.is_some_and(|line| !line.is_empty()) {}
+                Ok(())
+            }
         }
     }
 }
 
+/// Who runs, and a handle of its shim. From here on the handle sees to the reaping. `None`: it does not say so.
+fn watch(run_dir: &RunDir, from: &mut Origin) -> io::Result<Option<(Identity, AttachedHandle)>> {
+    let Some(identity) = run_dir.read_identity().map_err(io::Error::other)? else {
+        return Ok(None);
+    };
+    let shim = match from {
+        Origin::Spawned(spawned) => spawned.0.take(),
+        Origin::Forked(_) => None,
+    };
+    let shim = match shim.map_or_else(|| AttachedHandle::open(identity.shim.clone()), Ok) {
+        Ok(shim) => shim,
+        // The program may have been a short one: all is written down.
+        Err(AttachError::Gone { .. }) => AttachedHandle::ended(identity.shim.clone()),
+        Err(error) => {
+            // What cannot be watched must not run. It may have ended by itself.
+            let _ = identity.shim.signal(Signal::KILL.as_raw());
+            let _ = super::ended(run_dir, None);
+            return Err(io::Error::other(error));
+        }
+    };
+    Ok(Some((identity, shim)))
+}
+
+/// Why nothing more is expected of a shim.
+enum Silent {
+    /// It ended, or talks nonsense; perhaps it or the loader said why.
+    Died { said: String },
+    /// It was given so long.
+    TimedOut(Duration),
+}
+
 /// Kills a shim that did not come so far as to run its process.
-async fn give_up(
-    run_dir: RunDir,
-    shim: AttachedHandle,
-    program: PathBuf,
-    timeout: Option<Duration>,
-) -> LaunchError {
-    // It may have ended by itself.
-    let _ = shim.signal(Signal::KILL.as_raw());
-    let cleared = match shim.wait().await {
+async fn give_up(run_dir: RunDir, launching: Launching, program: PathBuf, why: Silent) -> LaunchError {
+    let shim = match &launching.from {
+        Origin::Spawned(spawned) => spawned.0.clone(),
+        Origin::Forked(_) => None,
+    };
+    let gone = match shim {
+        Some(shim) => {
+            // It may have ended by itself.
+            let _ = shim.signal(Signal::KILL.as_raw());
+            shim.wait().await
+        }
+        None => {
+            let dir = run_dir.clone();
+            unblock(move || spawn::kill_holders(&dir)).await
+        }
+    };
+    let cleared = match gone {
         Ok(()) => {
             let dir = run_dir.clone();
             unblock(move || super::ended(&dir, None)).await.map(drop)
         }
         Err(source) => Err(WaitError::Watch(source)),
     };
-    match (cleared, timeout) {
+    match (cleared, why) {
         (Err(source), _) => LaunchError::Cleanup { program, source },
-        (Ok(()), Some(after)) => LaunchError::Timeout { program, after },
-        (Ok(()), None) => LaunchError::SupervisorDied {
+        (Ok(()), Silent::TimedOut(after)) => LaunchError::Timeout { program, after },
+        (Ok(()), Silent::Died { said }) => LaunchError::SupervisorDied {
             program,
-            messages: run_dir.shim_messages(),
+            messages: said + &run_dir.shim_messages(),
         },
     }
 }
 
 /// Reads up to a newline or the end.
-async fn read_line(pipe: &PipeReader) -> io::Result<Option<Vec<u8>>> {
+async fn read_line(pipe: &PipeReader) -> io::Result<Vec<u8>> {
     let mut pipe = Async::new(pipe)?;
     let mut line = Vec::new();
-    let mut chunk = [0; MAX_LINE];
+    let mut chunk = [0; 256];
     while !line.ends_with(b"\n") && line.len() < MAX_LINE {
         match pipe.read(&mut chunk).await? {
             0 => break,
             count => line.extend_from_slice(&chunk[..count]),
         }
     }
-    Ok(Some(line))
-}
-
-/// Spawns the shim with the lock as fd 0, the handshake pipe as fd 1 and its messages' file as fd 2.
-fn start(shim: &Path, run_dir: &RunDir, lock: File) -> Result<(Launching, AttachedHandle), LaunchError> {
-    let fail = |operation| shim_error(shim, operation);
-    let messages = run_dir.open_shim_err()?;
-    let (handshake, theirs) = io::pipe().map_err(fail("pipe"))?;
-    let child = spawn(shim, run_dir.path(), lock, theirs.into(), messages).map_err(fail("exec"))?;
-    let watched = ProcessId::of(child.id())
-        .and_then(|process| AttachedHandle::from_pidfd(process, open_pidfd(&child)?));
-    match watched {
-        Ok(handle) => {
-            let launching = Launching {
-                shim: Some(handle.clone()),
-                handshake,
-            };
-            Ok((launching, handle))
-        }
-        Err(source) => {
-            abort(child);
-            // Had it come so far as to run something, nobody would look after it.
-            let _ = super::ended(run_dir, None);
-            Err(fail("watching it")(source))
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the place that spawns shims")]
-fn spawn(shim: &Path, run_dir: &Path, lock: File, handshake: OwnedFd, messages: File) -> io::Result<Child> {
-    // Its environment is the service's business, and its directory must not keep a mount busy.
-    std::process::Command::new(shim)
-        .arg("supervise")
-        .arg(run_dir)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(lock))
-        .stdout(Stdio::from(handshake))
-        .stderr(Stdio::from(messages))
-        .spawn()
-}
-
-fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-    Ok(pidfd_open(pid, PidfdFlags::empty())?)
-}
-
-/// A shim that cannot be watched must not run.
-fn abort(mut child: Child) {
-    // Both fail only when it has ended already.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-fn shim_error(shim: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> LaunchError + use<> {
-    let shim = shim.to_path_buf();
-    move |source| LaunchError::Shim {
-        shim,
-        operation,
-        source,
-    }
+    Ok(line)
 }

@@ -11,7 +11,7 @@
 //! | [`CONTROL_SOCKET`] | shim | [`crate::control`]; there before the handshake, gone with the shim |
 //! | [`LOG_DIR`] | shim | segments, [`crate::log`] |
 //! | [`EXIT`] | shim | how it ended, [`ExitRecord`]; the last thing written |
-//! | [`SHIM_ERR`] | shim | its own complaints, for people |
+//! | [`SHIM_ERR`] | shim | its own complaints, for people; there if it has any |
 
 mod exit;
 mod spec;
@@ -156,20 +156,6 @@ impl RunDir {
     /// The directory of the log segments.
     pub fn log_dir(&self) -> PathBuf {
         self.path.join(LOG_DIR)
-    }
-
-    /// Opens the file for the shim's own messages, to be its fd 2.
-    ///
-    /// # Errors
-    /// When it cannot be created or opened.
-    pub fn open_shim_err(&self) -> Result<File, RunDirError> {
-        let path = self.path.join(SHIM_ERR);
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io_error("open", &path))
     }
 
     /// What the shim has complained about, at most the last 4 KiB; empty if nothing.

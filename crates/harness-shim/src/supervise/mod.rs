@@ -22,7 +22,9 @@ mod stopping;
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -30,15 +32,27 @@ use std::time::SystemTime;
 use crate::atomic_file::Reserved;
 use crate::handshake::Handshake;
 use crate::launch::{Failure, Step};
-use crate::run_dir::{CONTROL_SOCKET, EXIT, ExitRecord, Outcome};
+use crate::run_dir::{CONTROL_SOCKET, EXIT, ExitRecord, Outcome, SHIM_ERR};
 
-/// Supervises what the spec of this run directory says, to its end.
+/// Supervises what the spec of this run directory says, to its end. Lock and handshake pipe are fd 0 and 1.
 pub(crate) fn run(run_dir: &OsStr) -> ExitCode {
+    begin(run_dir, start::Inherited::take())
+}
+
+/// The same with a lock and a handshake pipe that were passed on otherwise.
+pub(crate) fn run_with(run_dir: &OsStr, lock: File, handshake: File) -> ExitCode {
+    begin(run_dir, Ok(start::Inherited { lock, handshake }))
+}
+
+fn begin(run_dir: &OsStr, inherited: io::Result<start::Inherited>) -> ExitCode {
     let begun_ns = now_ns();
-    let inherited = match start::Inherited::take(Path::new(run_dir)) {
+    // Its stderr is nobody's.
+    std::panic::set_hook(Box::new(|panic| complain(format_args!("{panic}"))));
+    let inherited = inherited.and_then(|inherited| inherited.enter(Path::new(run_dir)));
+    let inherited = match inherited {
         Ok(inherited) => inherited,
         Err(error) => {
-            complain(format_args!("{}: {error}", Path::new(run_dir).display()));
+            complain_in(Path::new(run_dir), format_args!("{error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -108,10 +122,19 @@ fn shake(to: &mut impl Write, handshake: &Handshake) {
     let _ = to.write_all(format!("{handshake}\n").as_bytes());
 }
 
-/// Says something to whoever reads `shim.err`.
+/// Says something to whoever reads `shim.err`, which is made for it.
 fn complain(message: fmt::Arguments<'_>) {
+    // The working directory is the run directory.
+    complain_in(Path::new("."), message);
+}
+
+fn complain_in(run_dir: &Path, message: fmt::Arguments<'_>) {
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o600);
     // There is nobody to tell when that fails.
-    let _ = writeln!(io::stderr(), "harness-shim: {message}");
+    if let Ok(mut file) = file.open(run_dir.join(SHIM_ERR)) {
+        let _ = file.write_all(format!("harness-shim: {message}\n").as_bytes());
+    }
 }
 
 /// Nanoseconds since the Unix epoch.

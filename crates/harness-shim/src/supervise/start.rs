@@ -29,8 +29,8 @@ pub(super) struct Inherited {
 }
 
 impl Inherited {
-    /// Takes fd 0 and 1, closes all others but fd 2, and makes the run directory the working directory.
-    pub(super) fn take(run_dir: &Path) -> io::Result<Self> {
+    /// Takes fd 0 and 1, and closes all others. What it says from now on goes to `shim.err`.
+    pub(super) fn take() -> io::Result<Self> {
         sys::close_from(3);
         let above = |fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).map(File::from);
         let lock = above(rustix::stdio::stdin())?;
@@ -38,14 +38,20 @@ impl Inherited {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(&null)?;
+        Ok(Self { lock, handshake })
+    }
+
+    /// Makes the run directory the working directory, if this is its lock.
+    pub(super) fn enter(self, run_dir: &Path) -> io::Result<Self> {
         rustix::process::chdir(run_dir)?;
-        let (passed, expected) = (lock.metadata()?, fs::metadata(LOCK)?);
+        let (passed, expected) = (self.lock.metadata()?, fs::metadata(LOCK)?);
         if (passed.dev(), passed.ino()) != (expected.dev(), expected.ino()) {
             return Err(io::Error::other("fd 0 is not the lock of this run directory"));
         }
         // It is held already through the same open file; this only makes sure of it.
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { lock, handshake })
+        flock(&self.lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(self)
     }
 }
 

@@ -94,7 +94,7 @@ impl Run {
             .arg(dir.path())
             .stdin(lock)
             .stdout(Stdio::piped())
-            .stderr(dir.open_shim_err().unwrap())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = Vec::new();

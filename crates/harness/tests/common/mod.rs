@@ -224,11 +224,11 @@ impl Sandbox {
         u16::try_from(self.daemon_json()?["port"].as_u64()?).ok()
     }
 
-    /// Every process of this sandbox but the daemon: shims, services and whatever came of them.
+    /// Every process of this sandbox but the daemon and its zygote: shims, services and whatever came of them.
     pub(crate) fn processes(&self) -> Vec<proc::Process> {
         let daemon = self.daemon_pid();
         let mut found = proc::mentioning(self.root());
-        found.retain(|process| Some(process.pid) != daemon);
+        found.retain(|process| Some(process.pid) != daemon && !process.is_zygote());
         found
     }
 

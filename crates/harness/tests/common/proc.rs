@@ -14,6 +14,13 @@ pub(crate) struct Process {
     pub(crate) command: String,
 }
 
+impl Process {
+    /// Whether supervisors are forked from it: it belongs to its daemon, and ends with it.
+    pub(crate) fn is_zygote(&self) -> bool {
+        self.command.trim_end().ends_with(" zygote")
+    }
+}
+
 /// Whether a process lives; a zombie does not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {

@@ -1,0 +1,269 @@
+//! The process that supervisors are forked from: that they are as if they had been executed, and that nothing is lost,
+//! doubled or left behind when it is killed, held, or not needed any more.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use command_executor::supervised::{Adopted, Ended, LaunchSpec, Outcome, StopPolicy};
+use command_executor::{Supervised, Supervisor};
+use rustix::process::{Pid, Signal, kill_process};
+use smol::future::zip;
+
+mod support;
+use support::*;
+
+fn launch(supervisor: &Supervisor, run_dir: &Path, script: &str) -> Supervised {
+    block_on(supervisor.launch(run_dir, &sh_spec(run_dir, script))).unwrap()
+}
+
+fn words(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    line.trim_end_matches('\0')
+        .split('\0')
+        .map(str::to_owned)
+        .collect()
+}
+
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn parent(pid: u32) -> u32 {
+    stat(pid).unwrap().1
+}
+
+/// The zygote of a service's shim; `None` when the shim was spawned by this test.
+fn zygote(service: &Supervised) -> Option<u32> {
+    let parent = parent(service.identity().shim.pid);
+    (parent != std::process::id()).then_some(parent)
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+}
+
+fn stop(service: &Supervised) {
+    block_on(async {
+        service.stop(StopPolicy::default()).await.unwrap();
+        service.wait().await.unwrap();
+    });
+}
+
+/// A script that writes down each of its starts before it waits.
+fn counted(dir: &Path) -> (PathBuf, String) {
+    let file = dir.join("starts");
+    let script = format!("echo x >> {}; exec sleep 1000", file.display());
+    (file, script)
+}
+
+#[test]
+fn a_forked_supervisor_is_as_one_that_was_executed() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = supervisor();
+    let services: Vec<Supervised> = (0..3)
+        .map(|number| {
+            launch(
+                &supervisor,
+                &dir.path().join(number.to_string()),
+                "exec sleep 1000",
+            )
+        })
+        .collect();
+    let zygotes: Vec<_> = services.iter().map(zygote).collect();
+    assert!(zygotes[0].is_some() && zygotes.iter().all(|zygote| *zygote == zygotes[0]));
+    let zygote = zygotes[0].unwrap();
+    assert_eq!(words(zygote), [shim().to_str().unwrap(), "zygote"]);
+
+    // An executed one is what happens without a zygote.
+    signal(zygote, Signal::STOP);
+    let executed = launch(&supervisor, &dir.path().join("executed"), "exec sleep 1000");
+    assert_eq!(self::zygote(&executed), None);
+    let expected = executed.identity().shim.pid;
+    for service in &services {
+        let pid = service.identity().shim.pid;
+        let run_dir = service.run_dir().to_str().unwrap();
+        assert_eq!(words(pid), [shim().to_str().unwrap(), "supervise", run_dir]);
+        for file in ["comm", "environ", "limits"] {
+            let read = |pid| fs::read(format!("/proc/{pid}/{file}")).unwrap();
+            assert_eq!(read(pid), read(expected), "{file}");
+        }
+        let of = |pid: u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let kept = |line: &&str| {
+                let names = [
+                    "Umask",
+                    "Uid",
+                    "Gid",
+                    "Groups",
+                    "SigBlk",
+                    "SigIgn",
+                    "SigCgt",
+                    "CapEff",
+                    "NoNewPrivs",
+                ];
+                names.iter().any(|name| line.starts_with(name))
+            };
+            status.lines().filter(kept).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(of(pid), of(expected));
+        let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).unwrap();
+        assert_eq!(link("cwd").to_str().unwrap(), run_dir);
+        for stream in 0..3 {
+            assert_eq!(link(&format!("fd/{stream}")), Path::new("/dev/null"));
+        }
+        let descriptors = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        assert_eq!(descriptors(pid), descriptors(expected), "none but its own");
+        let session = |pid: u32| rustix::process::getsid(Pid::from_raw(pid.cast_signed())).unwrap();
+        assert_eq!(session(pid).as_raw_pid().unsigned_abs(), pid);
+    }
+    services.iter().chain([&executed]).for_each(stop);
+}
+
+#[test]
+fn the_zygote_ends_with_its_last_user_and_the_services_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = supervisor();
+    let other = supervisor.clone();
+    let service = launch(&supervisor, &dir.path().join("r"), "exec sleep 1000");
+    let zygote = zygote(&service).unwrap();
+    drop(supervisor);
+    assert!(runs(zygote));
+    drop(other);
+    eventually("the zygote ends", || !runs(zygote));
+    assert!(service.is_alive() && runs(service.identity().main.pid));
+    let Adopted::Running(adopted) = block_on(Supervisor::adopt(service.run_dir())).unwrap() else {
+        panic!("it runs")
+    };
+    stop(&adopted);
+    assert!(!service.is_alive());
+}
+
+#[test]
+fn short_programs_are_heard_of_and_leave_no_zombies() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = supervisor();
+    let kept = launch(&supervisor, &dir.path().join("kept"), "exec sleep 1000");
+    let zygote = zygote(&kept).unwrap();
+    for number in 0..60 {
+        let run_dir = dir.path().join(number.to_string());
+        let spec = LaunchSpec::new(
+            "/bin/true",
+            "/",
+            format!("test-short-{}-{number}", std::process::id()),
+        );
+        let service = block_on(supervisor.launch(&run_dir, &spec)).unwrap();
+        let Ended::Exited(record) = block_on(service.wait()).unwrap() else {
+            panic!("it died")
+        };
+        assert_eq!(record.outcome, Outcome::Exited(0));
+    }
+    let of_zygote = || {
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        pids.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
+            .filter(|(_, parent)| *parent == zygote)
+            .count()
+    };
+    eventually("only the one that runs is left", || of_zygote() == 1);
+    stop(&kept);
+}
+
+#[test]
+fn a_killed_zygote_is_replaced_and_takes_nobody_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = supervisor();
+    let first = launch(&supervisor, &dir.path().join("1"), "exec sleep 1000");
+    let zygote = zygote(&first).unwrap();
+    signal(zygote, Signal::KILL);
+    let second = launch(&supervisor, &dir.path().join("2"), "exec sleep 1000");
+    assert_ne!(self::zygote(&second), Some(zygote));
+    let third = launch(&supervisor, &dir.path().join("3"), "exec sleep 1000");
+    assert!(self::zygote(&third).is_some_and(|successor| successor != zygote));
+    for service in [&first, &second, &third] {
+        assert!(runs(service.identity().main.pid));
+        stop(service);
+    }
+}
+
+/// It holds the request, and with it the lock, but nobody waits for it for ever.
+#[test]
+fn a_held_zygote_is_given_up_and_the_service_starts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = supervisor();
+    let first = launch(&supervisor, &dir.path().join("1"), "exec sleep 1000");
+    let zygote = zygote(&first).unwrap();
+    signal(zygote, Signal::STOP);
+    let (starts, script) = counted(dir.path());
+    let second = launch(&supervisor, &dir.path().join("2"), &script);
+    eventually("it started", || fs::read_to_string(&starts).is_ok());
+    assert!(!runs(zygote));
+    assert_eq!(fs::read_to_string(&starts).unwrap(), "x\n");
+    stop(&first);
+    stop(&second);
+}
+
+/// Requests are on their way, taken, and half carried out when it dies.
+#[test]
+fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
+    for round in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        // Zygotes of its own, so that other tests keep theirs.
+        let own_shim = dir.path().join("shim");
+        fs::copy(shim(), &own_shim).unwrap();
+        let supervisor = Supervisor::new(&own_shim);
+        let zygotes = || {
+            let begins = format!("{}\0zygote\0", own_shim.display());
+            let pids = fs::read_dir("/proc").unwrap().flatten();
+            let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+            pids.filter(|pid| {
+                fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(begins.as_bytes()))
+            })
+            .collect::<Vec<u32>>()
+        };
+        let services: Vec<(PathBuf, Supervised)> = block_on(async {
+            let executor = smol::LocalExecutor::new();
+            let launches: Vec<_> = (0..24)
+                .map(|number| {
+                    let (supervisor, of) = (supervisor.clone(), dir.path().join(number.to_string()));
+                    executor.spawn(async move {
+                        fs::create_dir(&of).unwrap();
+                        let (starts, script) = counted(&of);
+                        let run_dir = of.join("r");
+                        let spec = sh_spec(&run_dir, &script);
+                        (starts, supervisor.launch(&run_dir, &spec).await.unwrap())
+                    })
+                })
+                .collect();
+            let killer = async {
+                for kill in 0..4 {
+                    smol::Timer::after(Duration::from_millis(1 + 3 * kill + round)).await;
+                    for pid in zygotes() {
+                        // It may have gone since.
+                        let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
+                    }
+                }
+            };
+            let all = async {
+                let mut all = Vec::new();
+                for launch in launches {
+                    all.push(launch.await);
+                }
+                all
+            };
+            executor.run(zip(all, killer)).await.0
+        });
+        for (starts, service) in &services {
+            eventually("it started", || {
+                fs::read_to_string(starts).is_ok_and(|text| !text.is_empty())
+            });
+            assert_eq!(fs::read_to_string(starts).unwrap(), "x\n");
+            stop(service);
+        }
+    }
+}

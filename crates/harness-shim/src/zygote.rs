@@ -1,0 +1,217 @@
+//! The zygote: a shim that waits with everything a program needs to begin done, and forks a supervisor whenever it
+//! is asked for one.
+//!
+//! ```text
+//! starter                               zygote                         supervisor
+//!   run dir, lock, handshake ------------> fork ------------------------> as if it had been executed
+//!   (one message for each)                 closes its copies, waits on
+//!   socket closed --------------------> ends; its supervisors go on
+//! ```
+//!
+//! Of what a shim takes to start, more than half is the C library asking the processor what it can do, which is
+//! slow in a virtual machine; that is done once. The zygote answers nothing: the supervisor does, over its handshake
+//! pipe, which also ends if none comes to be. Supervisors of a zygote are not the starter's children. Nobody asks
+//! for their exit status, so they leave none.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use crate::supervise;
+use crate::sys::{self, ArgumentArea, Forked};
+
+/// The word of the command line.
+pub(crate) const VERB: &str = "zygote";
+
+/// The longest path of a run directory. Sockets in it must be reached, so it is shorter by far.
+const MAX_PATH: usize = 4096;
+
+/// How long the command line is, so that a supervisor can write its own in its place.
+const ROOM: usize = 256;
+
+/// What passes over the socket with each path: the lock and the handshake pipe.
+const DESCRIPTORS: usize = 2;
+
+/// The arguments of a zygote. Its fd 0 is one end of [`socket`].
+pub fn arguments() -> [OsString; 2] {
+    [VERB.into(), " ".repeat(ROOM).into()]
+}
+
+/// The two ends of a socket to ask over, both closed on exec.
+///
+/// # Errors
+/// When the system gives none.
+pub fn socket() -> io::Result<(OwnedFd, OwnedFd)> {
+    let pair = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok(pair)
+}
+
+/// Asks for a supervisor of this run directory (an absolute path), with the lock that the starter holds and the pipe
+/// for the handshake. It may be there when this returns, or later, or never: then the pipe ends. Does not wait.
+///
+/// # Errors
+/// When the zygote is gone, or has not taken many earlier requests. Then there will be no supervisor.
+pub fn ask(
+    socket: BorrowedFd<'_>,
+    run_dir: &Path,
+    lock: BorrowedFd<'_>,
+    handshake: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let path = run_dir.as_os_str().as_bytes();
+    if path.len() > MAX_PATH {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let descriptors = [lock, handshake];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    rustix::io::retry_on_intr(|| sendmsg(socket, &[IoSlice::new(path)], &mut control, flags))?;
+    Ok(())
+}
+
+/// A supervisor that somebody asks for.
+struct Request {
+    run_dir: OsString,
+    lock: OwnedFd,
+    handshake: OwnedFd,
+}
+
+/// Forks supervisors until the other end of fd 0 is closed; in a supervisor, is one to its end.
+pub(crate) fn run() -> ExitCode {
+    match prepare() {
+        Ok((socket, title)) => serve(socket, title),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn prepare() -> io::Result<(OwnedFd, Option<ArgumentArea>)> {
+    sys::close_from(3);
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    // What a terminal sends to the starter is not meant for this. It fails for who leads one already.
+    let _ = rustix::process::setsid();
+    sys::forget_children();
+    // Remembered, and inherited by all that are forked.
+    crate::identity::boot_id()?;
+    crate::identity::pid_namespace()?;
+    // Without one, supervisors are called as this is.
+    let mut title = ArgumentArea::find().ok();
+    if let Some(title) = &mut title {
+        title.set(&[VERB.as_bytes()]);
+    }
+    Ok((socket, title))
+}
+
+fn serve(socket: OwnedFd, mut title: Option<ArgumentArea>) -> ExitCode {
+    let mut buffer = vec![0; MAX_PATH];
+    loop {
+        let request = match receive(socket.as_fd(), &mut buffer) {
+            Ok(Some(request)) => request,
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(_) => return ExitCode::FAILURE,
+        };
+        // Without a fork the pipe ends, which tells.
+        if let Ok(Forked::Child) = sys::fork() {
+            drop((socket, buffer));
+            if let Some(title) = &mut title {
+                title.set(&[b"supervise", request.run_dir.as_bytes()]);
+            }
+            let Request {
+                run_dir,
+                lock,
+                handshake,
+            } = request;
+            return supervise::run_with(&run_dir, lock.into(), handshake.into());
+        }
+    }
+}
+
+/// The next request; `None` when nobody can ask any more.
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Request>> {
+    loop {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(buffer)];
+        let received =
+            rustix::io::retry_on_intr(|| recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC))?;
+        let mut descriptors: Vec<OwnedFd> = Vec::with_capacity(DESCRIPTORS);
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                descriptors.extend(received);
+            }
+        }
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let path = buffer.get(..received.bytes).unwrap_or_default();
+        let handshake = descriptors.pop();
+        // Descriptors are missing when this process has too many: the pipe ends, which tells.
+        if let (Some(lock), Some(handshake)) = (descriptors.pop(), handshake) {
+            let run_dir = OsStr::from_bytes(path).to_owned();
+            return Ok(Some(Request {
+                run_dir,
+                lock,
+                handshake,
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_request_arrives_with_its_descriptors() {
+        let (starter, zygote) = socket().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let path = OsString::from_vec(b"/run/\xff".to_vec());
+        ask(starter.as_fd(), Path::new(&path), reader.as_fd(), writer.as_fd()).unwrap();
+        drop(writer);
+        let mut buffer = vec![0; MAX_PATH];
+        let request = receive(zygote.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(request.run_dir, path);
+        rustix::io::write(&request.handshake, b"x").unwrap();
+        let mut byte = [0];
+        assert_eq!(rustix::io::read(&request.lock, &mut byte), Ok(1));
+        drop(starter);
+        assert!(receive(zygote.as_fd(), &mut buffer).unwrap().is_none());
+    }
+
+    #[test]
+    fn who_does_not_take_requests_does_not_hold_the_starter_up() {
+        let (starter, zygote) = socket().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let mut asked = 0;
+        while ask(starter.as_fd(), Path::new("/run"), null.as_fd(), null.as_fd()).is_ok() {
+            asked += 1;
+            assert!(asked < 100_000);
+        }
+        assert!(asked > 32);
+        drop(zygote);
+        assert!(ask(starter.as_fd(), Path::new("/run"), null.as_fd(), null.as_fd()).is_err());
+    }
+}
