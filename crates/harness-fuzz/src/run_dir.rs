@@ -1,11 +1,11 @@
-//! The text files of a run directory: `spec`, `identity`, `exit`.
+//! The text files of a run directory: the spec in `lock`, `identity`, `exit`.
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use harness_shim::run_dir::{EXIT, IDENTITY, LaunchSpec, ParseError, RunDir, RunDirError, SPEC};
+use harness_shim::run_dir::{EXIT, IDENTITY, LOCK, LaunchSpec, ParseError, RunDir, RunDirError};
 
 use crate::folder;
 
@@ -51,7 +51,7 @@ pub(crate) fn check(data: &[u8]) {
         let dir = RunDir::open(folder).unwrap();
         file(
             folder,
-            SPEC,
+            LOCK,
             data,
             || dir.read_spec(),
             |spec| dir.write_spec(spec),

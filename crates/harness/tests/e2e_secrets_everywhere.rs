@@ -400,7 +400,7 @@ fn only_where_promised(sandbox: &Sandbox) {
             ["state"] => "state",
             ["projects", _, "project.json"] => "project.json",
             ["projects", _, _, "record.json"] => "record.json",
-            ["projects", _, _, _, "spec"] => "spec",
+            ["projects", _, _, _, "lock"] => "lock",
             ["projects", _, _, _, "log", segment] if segment.ends_with(".seg") => "log segment",
             _ => panic!("a secret stands in {}", name.display()),
         };
@@ -408,7 +408,7 @@ fn only_where_promised(sandbox: &Sandbox) {
         assert_eq!(mode & 0o077, 0, "{}", name.display());
         *carriers.entry(kind.to_owned()).or_default() += 1;
     }
-    for kind in ["state", "record.json", "spec", "log segment"] {
+    for kind in ["state", "record.json", "lock", "log segment"] {
         assert!(
             carriers.contains_key(kind),
             "the search finds nothing: {carriers:?}"

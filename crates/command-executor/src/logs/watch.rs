@@ -6,20 +6,27 @@ use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
+use futures_lite::future;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use harness_shim::run_dir::{LOCK, LOG_DIR};
 
+use crate::patience::pass;
+
 /// Segments are begun and grow.
 const LOG_CHANGES: WatchFlags = WatchFlags::CREATE.union(WatchFlags::MODIFY);
 
-/// The lock is closed when its holder ends, however it ends.
-const RUN_CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE;
+/// The lock is closed when its holder ends, however it ends; the log's directory is made for the first output.
+const RUN_CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE.union(WatchFlags::CREATE);
+
+/// How often a log is looked at that cannot be watched.
+const BLIND: Duration = Duration::from_millis(200);
 
 /// Who waits for changes of a directory, by watch descriptor. The kernel gives the same one for the same
 /// directory, and never gives one again.
@@ -42,7 +49,11 @@ struct Shared {
 pub(super) struct Watch {
     shared: Arc<Shared>,
     woken: Receiver<()>,
-    watched: Vec<i32>,
+    run_dir: i32,
+    /// The log's directory: where it will be, until it is watched.
+    log: Mutex<Result<i32, PathBuf>>,
+    /// The log is there, and the system lets nobody watch it.
+    blind: AtomicBool,
 }
 
 /// What has changed.
@@ -59,42 +70,48 @@ impl Watch {
     pub(super) fn new(run_dir: &Path) -> io::Result<Self> {
         let notifier = notifier()?;
         let (wake, woken) = async_channel::bounded(1);
-        let mut watch = Self {
-            shared: Arc::new(Shared {
-                wake,
-                closing: AtomicBool::new(false),
-            }),
+        let shared = Arc::new(Shared {
+            wake,
+            closing: AtomicBool::new(false),
+        });
+        // Before the log is looked for: then its making is told.
+        let watch = Self {
+            run_dir: notifier.add(run_dir, RUN_CHANGES, &shared)?,
+            log: Mutex::new(Err(run_dir.join(LOG_DIR))),
+            blind: AtomicBool::new(false),
+            shared,
             woken,
-            watched: Vec::new(),
         };
-        // On an error, dropping the watch takes back what was added.
-        let mut watchers = notifier.watchers();
-        for (dir, changes) in [
-            (run_dir.join(LOG_DIR), LOG_CHANGES),
-            (run_dir.to_path_buf(), RUN_CHANGES),
-        ] {
-            match inotify::add_watch(&notifier.fd, dir, changes) {
-                Ok(descriptor) => {
-                    watch.watched.push(descriptor);
-                    watchers
-                        .entry(descriptor)
-                        .or_default()
-                        .push(Arc::downgrade(&watch.shared));
-                }
-                Err(error) => {
-                    drop(watchers);
-                    return Err(error.into());
-                }
-            }
-        }
-        drop(watchers);
+        watch.watch_log(notifier)?;
         Ok(watch)
+    }
+
+    /// Watches the log once it is there.
+    fn watch_log(&self, notifier: &Notifier) -> io::Result<()> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Err(path) = &*log else { return Ok(()) };
+        match notifier.add(path, LOG_CHANGES, &self.shared) {
+            Ok(descriptor) => *log = Ok(descriptor),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Waits for a change since the last call, or since the beginning.
     pub(super) async fn changed(&self) -> Change {
         // The sender is held by `self.shared`, so the channel is never closed.
-        let _ = self.woken.recv().await;
+        let woken = async {
+            let _ = self.woken.recv().await;
+        };
+        if self.blind.load(Ordering::Relaxed) {
+            future::or(woken, pass(BLIND)).await;
+        } else {
+            woken.await;
+        }
+        // Watches may be used up by now.
+        let watched = notifier().and_then(|notifier| self.watch_log(notifier));
+        self.blind.store(watched.is_err(), Ordering::Relaxed);
         if self.shared.closing.swap(false, Ordering::Relaxed) {
             Change::LockClosing
         } else {
@@ -107,7 +124,8 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let Ok(notifier) = notifier() else { return };
         let mut watchers = notifier.watchers();
-        for descriptor in &self.watched {
+        let log = self.log.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for descriptor in log.iter().chain([&self.run_dir]) {
             let Some(waiting) = watchers.get_mut(descriptor) else {
                 continue;
             };
@@ -141,6 +159,17 @@ fn notifier() -> io::Result<&'static Notifier> {
 }
 
 impl Notifier {
+    fn add(&self, dir: &Path, changes: WatchFlags, shared: &Arc<Shared>) -> io::Result<i32> {
+        // Held already here, or an event might come before anybody is known to wait for it.
+        let mut watchers = self.watchers();
+        let descriptor = inotify::add_watch(&self.fd, dir, changes)?;
+        watchers
+            .entry(descriptor)
+            .or_default()
+            .push(Arc::downgrade(shared));
+        Ok(descriptor)
+    }
+
     fn watchers(&self) -> MutexGuard<'_, Watchers> {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,9 +180,10 @@ impl Notifier {
         loop {
             // Reading a valid inotify descriptor fails only when a signal interrupts it.
             let Ok(event) = reader.next() else { continue };
-            let closing = event
-                .file_name()
-                .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
+            let closing = event.events().contains(ReadFlags::CLOSE_WRITE)
+                && event
+                    .file_name()
+                    .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
             let mut watchers = self.watchers();
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                 // What was lost may have been anybody's, and a closed lock.

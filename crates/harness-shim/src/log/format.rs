@@ -248,10 +248,14 @@ fn segment_name(number: u64) -> String {
 }
 
 /// The numbers of all segments, ascending. What has no name of a segment is not one, and after the last number
-/// there is no next one: nothing is ever written under it.
+/// there is no next one: nothing is ever written under it. Before anything is written, there is no directory.
 pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_parent(dir) => return Ok(numbers),
+        entries => entries?,
+    };
+    for entry in entries {
         let name = entry?.file_name();
         let digits = name.to_str().and_then(|name| name.strip_suffix(".seg"));
         let number = digits.and_then(|digits| digits.parse::<u64>().ok());
@@ -259,6 +263,14 @@ pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Whether what it would be in is there.
+fn has_parent(dir: &Path) -> bool {
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.is_dir(),
+        _ => true,
+    }
 }
 
 #[cfg(test)]

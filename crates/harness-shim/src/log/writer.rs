@@ -1,8 +1,8 @@
 //! Appending to a log.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::LogError;
@@ -27,7 +27,9 @@ pub struct Dropped {
 pub struct Writer {
     dir: PathBuf,
     limits: LogLimits,
-    segment: File,
+    /// `None` before the first record.
+    segment: Option<File>,
+    /// That of the segment, or of the last one of an earlier writer.
     number: u64,
     /// Bytes in the segment: where the next record goes.
     len: u64,
@@ -45,24 +47,27 @@ impl Writer {
     /// # Errors
     /// When the directory cannot be read or the segment cannot be created.
     pub fn open(dir: impl Into<PathBuf>, limits: LogLimits, now_ns: u64) -> Result<Self, LogError> {
+        let mut writer = Self::waiting(dir, limits)?;
+        let path = segment_path(&writer.dir, writer.number + 1);
+        writer.begin(now_ns).map_err(LogError::new("create", &path))?;
+        Ok(writer)
+    }
+
+    /// The same, but nothing is made before the first record is written: many services never say anything.
+    ///
+    /// # Errors
+    /// When the directory is there and cannot be read.
+    pub fn waiting(dir: impl Into<PathBuf>, limits: LogLimits) -> Result<Self, LogError> {
         let dir = dir.into();
         let numbers = segment_numbers(&dir).map_err(LogError::new("list", &dir))?;
         let last = numbers.last().copied().unwrap_or(0);
         let (seq, lines) = if last == 0 { (0, 0) } else { end_of(&dir)? };
-        let number = last + 1;
-        let header = SegmentHeader {
-            first_seq: seq,
-            lines_before: lines,
-            created_ns: now_ns,
-        };
-        let segment =
-            create(&dir, number, &header).map_err(LogError::new("create", &segment_path(&dir, number)))?;
         Ok(Self {
             dir,
             limits,
-            segment,
-            number,
-            len: SegmentHeader::LEN as u64,
+            segment: None,
+            number: last,
+            len: 0,
             seq,
             lines,
             dropped: Dropped::default(),
@@ -122,16 +127,22 @@ impl Writer {
         if has_records && self.len + size > self.limits.max_size {
             self.rotate(now_ns)?;
         }
+        if self.segment.is_none() {
+            self.begin(now_ns)?;
+        }
         let header = RecordHeader {
             seq: self.seq,
             time_ns: now_ns,
             len: u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
             kind,
         };
-        if let Err(error) = write_all(&mut self.segment, &header.encode(), bytes) {
+        let len = self.len;
+        if let Some(segment) = &mut self.segment
+            && let Err(error) = write_all(segment, &header.encode(), bytes)
+        {
             // Leave no half record: take back what was written of it. The descriptor appends, so the next
             // record goes where this one began.
-            let _ = self.segment.set_len(self.len);
+            let _ = segment.set_len(len);
             return Err(error);
         }
         self.len += size;
@@ -139,15 +150,22 @@ impl Writer {
         Ok(())
     }
 
-    fn rotate(&mut self, now_ns: u64) -> io::Result<()> {
+    /// Begins the next segment. While that cannot be done, the one before it stays.
+    fn begin(&mut self, now_ns: u64) -> io::Result<()> {
         let header = SegmentHeader {
             first_seq: self.seq,
             lines_before: self.lines,
             created_ns: now_ns,
         };
-        self.segment = create(&self.dir, self.number + 1, &header)?;
+        let segment = create(&self.dir, self.number + 1, &header)?;
         self.number += 1;
         self.len = SegmentHeader::LEN as u64;
+        self.segment = Some(segment);
+        Ok(())
+    }
+
+    fn rotate(&mut self, now_ns: u64) -> io::Result<()> {
+        self.begin(now_ns)?;
         // What cannot be removed now is tried again at the next rotation.
         let keep_from = (self.number + 1).saturating_sub(u64::from(self.limits.max_files.max(1)));
         for number in segment_numbers(&self.dir).unwrap_or_default() {
@@ -161,11 +179,15 @@ impl Writer {
 
 fn create(dir: &Path, number: u64, header: &SegmentHeader) -> io::Result<File> {
     let path = segment_path(dir, number);
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true).mode(0o600);
+    let mut file = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().mode(0o700).create(dir)?;
+            options.open(&path)?
+        }
+        opened => opened?,
+    };
     if let Err(error) = file.write_all(&header.encode()) {
         let _ = fs::remove_file(&path);
         return Err(error);

@@ -1,15 +1,14 @@
 //! The run directory: where a starter and a shim meet, and what survives both.
 //!
 //! One directory (0700) for each generation of a service. Every file begins with its format number and is there
-//! whole or not at all.
+//! whole or not at all, or is read only by who knows that it is whole.
 //!
 //! | name | written by | what it says |
 //! |---|---|---|
-//! | [`LOCK`] | starter | empty; held (flock) exactly while the shim lives, through an inherited descriptor |
-//! | [`SPEC`] | starter | what to run, [`LaunchSpec`]; holds secrets, 0600 |
+//! | [`LOCK`] | starter | what to run, [`LaunchSpec`]; holds secrets, 0600. Held (flock) exactly while the shim lives, through an inherited descriptor |
 //! | [`IDENTITY`] | shim | who runs, [`Identity`]; there before the program is executed |
 //! | [`CONTROL_SOCKET`] | shim | [`crate::control`]; there before the handshake, gone with the shim |
-//! | [`LOG_DIR`] | shim | segments, [`crate::log`] |
+//! | [`LOG_DIR`] | shim | segments, [`crate::log`]; made for the first output |
 //! | [`EXIT`] | shim | how it ended, [`ExitRecord`]; the last thing written |
 //! | [`SHIM_ERR`] | shim | its own complaints, for people; there if it has any |
 
@@ -18,7 +17,7 @@ mod spec;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -32,13 +31,13 @@ use crate::atomic_file;
 use crate::identity::Identity;
 use crate::text::MAX_FILE;
 
-/// What to run.
+/// What to run, in directories of versions that had a file of its own for it beside an empty lock.
 pub const SPEC: &str = "spec";
 /// Who runs.
 pub const IDENTITY: &str = "identity";
 /// How it ended.
 pub const EXIT: &str = "exit";
-/// Held exactly while the shim lives.
+/// What to run; held exactly while the shim lives.
 pub const LOCK: &str = "lock";
 /// Where the shim listens.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -113,7 +112,7 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Creates the directory (0700) and its log directory; parents must exist or are created 0700 too.
+    /// Creates the directory (0700); parents must exist or are created 0700 too.
     ///
     /// # Errors
     /// When it exists already or cannot be created.
@@ -130,7 +129,6 @@ impl RunDir {
             builder(parent, true)?;
         }
         builder(&dir.path, false)?;
-        builder(&dir.log_dir(), false)?;
         Ok(dir)
     }
 
@@ -153,7 +151,7 @@ impl RunDir {
         &self.path
     }
 
-    /// The directory of the log segments.
+    /// The directory of the log segments, which is made for the first of them.
     pub fn log_dir(&self) -> PathBuf {
         self.path.join(LOG_DIR)
     }
@@ -165,6 +163,7 @@ impl RunDir {
         String::from_utf8_lossy(&bytes[tail..]).into_owned()
     }
 
+    /// The file of the lock, made if need be.
     fn open_lock(&self) -> Result<File, RunDirError> {
         let path = self.path.join(LOCK);
         OpenOptions::new()
@@ -207,12 +206,23 @@ impl RunDir {
         }
     }
 
-    /// Writes what to run (0600).
+    /// Writes what to run (0600), into the file of the lock: each file costs time to make, and this one is read by
+    /// nobody before the lock is handed to the shim.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write_spec(&self, spec: &LaunchSpec) -> Result<(), RunDirError> {
-        self.write(SPEC, &spec.to_text())
+        let path = self.path.join(LOCK);
+        let write = |mut file: &File| {
+            if file.metadata()?.len() > 0 {
+                file.set_len(0)?;
+            }
+            file.write_all(&spec.to_text()).inspect_err(|_| {
+                // On a full disk every page counts.
+                let _ = file.set_len(0);
+            })
+        };
+        write(&self.open_lock()?).map_err(io_error("write", &path))
     }
 
     /// What to run.
@@ -220,8 +230,11 @@ impl RunDir {
     /// # Errors
     /// When it is missing, cannot be read, or is damaged.
     pub fn read_spec(&self) -> Result<LaunchSpec, RunDirError> {
-        self.read(SPEC, LaunchSpec::from_text)?
-            .ok_or_else(|| io_error("read", &self.path.join(SPEC))(io::ErrorKind::NotFound.into()))
+        let spec = match self.read(SPEC, LaunchSpec::from_text)? {
+            None => self.read(LOCK, LaunchSpec::from_text)?,
+            found => found,
+        };
+        spec.ok_or_else(|| io_error("read", &self.path.join(LOCK))(io::ErrorKind::NotFound.into()))
     }
 
     /// Writes who runs.

@@ -11,9 +11,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use super::buffer::ReadBuffer;
 use super::clients::Clients;
+use super::complain;
 use super::event_loop::Supervisor;
 use super::spawn;
-use super::{complain, now_ns};
 use crate::handshake::Handshake;
 use crate::launch::{Failure, Step};
 use crate::log;
@@ -65,8 +65,8 @@ pub(super) fn start() -> Result<(Supervisor, Handshake), Failure> {
     let spec = dir
         .read_spec()
         .map_err(|error| run_dir_failure(Step::Spec, &error))?;
-    let log = log::Writer::open(LOG_DIR, spec.log, now_ns())
-        .map_err(|error| Failure::at(Step::Log)(error.source))?;
+    let log =
+        log::Writer::waiting(LOG_DIR, spec.log).map_err(|error| Failure::at(Step::Log)(error.source))?;
     let clients = Clients::new(listen().map_err(Failure::at(Step::Control))?);
     let buffer = ReadBuffer::new().map_err(Failure::at(Step::Pipe))?;
     let spawned = spawn::spawn(&dir, &spec)?;

@@ -14,8 +14,14 @@ use crate::support::{Run, lines};
 const SCRIPT: &str = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo \"out $i\"; echo \"err $i\" >&2; sleep 0.01; done; printf end; exit 3";
 const BOOT: &str = "00000000-1111-4222-8333-444444444444";
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/run-dir-v1")
+/// Every layout there ever was, and the file of it that says what to run.
+const LAYOUTS: [(&str, &str); 2] = [("run-dir-v1", "spec"), NEWEST];
+const NEWEST: (&str, &str) = ("run-dir-v2", "lock");
+
+fn fixture(layout: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(layout)
 }
 
 /// What the fixture was launched by.
@@ -40,16 +46,16 @@ fn spec() -> LaunchSpec {
     spec
 }
 
-/// The fixture at a place where it may be changed.
-fn copy() -> (tempfile::TempDir, RunDir) {
+/// A fixture at a place where it may be changed.
+fn copy((layout, spec): (&str, &str)) -> (tempfile::TempDir, RunDir) {
     let home = tempfile::tempdir().unwrap();
     let dir = RunDir::create(home.path().join("r")).unwrap();
-    copy_files(&fixture(), dir.path());
+    copy_files(&fixture(layout), dir.path(), spec);
     (home, dir)
 }
 
-fn copy_files(from: &Path, to: &Path) {
-    for name in ["spec", "identity", "exit"] {
+fn copy_files(from: &Path, to: &Path, spec: &str) {
+    for name in [spec, "identity", "exit"] {
         fs::copy(from.join(name), to.join(name)).unwrap();
     }
     fs::create_dir_all(to.join("log")).unwrap();
@@ -59,10 +65,16 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// Written by `write_the_fixture` when format 1 was the newest. Later versions must read it for ever.
+/// Each was written by `write_the_fixture` when it was the newest. Later versions must read it for ever.
 #[test]
-fn the_first_format_can_still_be_read() {
-    let (_home, dir) = copy();
+fn every_layout_can_still_be_read() {
+    for layout in LAYOUTS {
+        can_be_read(layout);
+    }
+}
+
+fn can_be_read(layout: (&str, &str)) {
+    let (_home, dir) = copy(layout);
     assert_eq!(dir.read_spec().unwrap(), spec());
     let identity = dir.read_identity().unwrap().unwrap();
     assert_eq!(identity.run_id, spec().run_id);
@@ -94,14 +106,20 @@ fn the_first_format_can_still_be_read() {
 
 #[test]
 fn a_format_to_come_is_refused_by_name_and_left_alone() {
-    let (_home, dir) = copy();
-    for name in ["spec", "identity", "exit"] {
+    for layout in LAYOUTS {
+        is_refused(layout);
+    }
+}
+
+fn is_refused(layout: (&str, &str)) {
+    let (_home, dir) = copy(layout);
+    for (name, title) in [(layout.1, "spec"), ("identity", "identity"), ("exit", "exit")] {
         let path = dir.path().join(name);
         let whole = fs::read_to_string(&path).unwrap();
-        let newer = whole.replacen(&format!("harness-{name} 1"), &format!("harness-{name} 2"), 1);
+        let newer = whole.replacen(&format!("harness-{title} 1"), &format!("harness-{title} 2"), 1);
         assert_ne!(whole, newer);
         fs::write(&path, &newer).unwrap();
-        let error = match name {
+        let error = match title {
             "spec" => dir.read_spec().unwrap_err(),
             "identity" => dir.read_identity().unwrap_err(),
             _ => dir.read_exit().unwrap_err(),
@@ -137,20 +155,20 @@ fn a_format_to_come_is_refused_by_name_and_left_alone() {
 /// Whichever file can still be read leads to what a dead shim left.
 #[test]
 fn a_dead_shim_s_tree_is_found_by_its_spec_or_its_identity() {
-    for unreadable in ["spec", "identity"] {
+    for (unreadable, title) in [("lock", "spec"), ("identity", "identity")] {
         let mut run = Run::start(&crate::support::sh("sleep 1000"));
         let main = run.pid();
         run.shim.kill().unwrap();
         run.shim.wait().unwrap();
         let path = run.dir.path().join(unreadable);
-        fs::write(&path, format!("harness-{unreadable} 2\nwhat is this\n")).unwrap();
+        fs::write(&path, format!("harness-{title} 2\nwhat is this\n")).unwrap();
         assert!(tree::kill_leftovers(&run.dir).unwrap() >= 1, "{unreadable}");
         assert_eq!(tree::find_by_run_id(&run.run_id).unwrap(), []);
         crate::support::until("main is gone", || !Path::new(&format!("/proc/{main}")).exists());
         assert!(path.exists());
     }
-    let (_home, dir) = copy();
-    for name in ["spec", "identity"] {
+    let (_home, dir) = copy(NEWEST);
+    for name in ["lock", "identity"] {
         fs::write(dir.path().join(name), "harness 2\n").unwrap();
     }
     assert!(
@@ -170,6 +188,7 @@ fn write_the_fixture() {
         process.boot_id = BOOT.to_owned();
     }
     run.dir.write_identity(&identity).unwrap();
-    fs::create_dir_all(fixture()).unwrap();
-    copy_files(run.dir.path(), &fixture());
+    let (layout, spec) = NEWEST;
+    fs::create_dir_all(fixture(layout)).unwrap();
+    copy_files(run.dir.path(), &fixture(layout), spec);
 }

@@ -50,14 +50,14 @@ fn damaged_text_files_are_refused_or_read() {
     let dir = RunDir::create(home.path().join("r")).unwrap();
     let mut random = Random(7);
     let mut refused = 0;
-    for name in ["spec", "identity", "exit"] {
+    for name in ["lock", "identity", "exit"] {
         let whole = std::fs::read(run.dir.path().join(name)).unwrap();
         for _ in 0..1500 {
             let mut bytes = whole.clone();
             random.damage(&mut bytes);
             std::fs::write(dir.path().join(name), &bytes).unwrap();
             let error = match name {
-                "spec" => dir.read_spec().err(),
+                "lock" => dir.read_spec().err(),
                 "identity" => dir.read_identity().err(),
                 _ => dir.read_exit().err(),
             };

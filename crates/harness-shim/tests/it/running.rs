@@ -203,7 +203,7 @@ fn identity_and_lock_hold_while_it_runs() {
             & 0o777
     };
     assert_eq!(
-        [mode(""), mode("spec"), mode("control.sock")],
+        [mode(""), mode("lock"), mode("control.sock")],
         [0o700, 0o600, 0o600]
     );
     assert_eq!(
