@@ -11,7 +11,6 @@ use harness_model::{SecretString, Template};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
-use crate::files;
 use crate::image_config;
 use crate::labels;
 use crate::membership::Membership;
@@ -51,26 +50,6 @@ pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
         return refused(
             "stop_mode",
             "`group` is not supported for containers: an engine signals the main process",
-        );
-    }
-    if spec.inherit_env == InheritEnv::All {
-        return refused(
-            "inherit_env",
-            "`true` is not supported for containers, whose programs are not this machine's: list the names",
-        );
-    }
-    files::check(&spec.files)?;
-    let hooks = &spec.hooks;
-    let hook = [
-        &hooks.before_start,
-        &hooks.after_healthy,
-        &hooks.before_stop,
-        &hooks.after_stop,
-    ];
-    if hook.into_iter().any(Option::is_some) {
-        return refused(
-            "hooks",
-            "are not supported for containers: use a process service with `oneshot`",
         );
     }
     if docker.labels.values().any(Template::has_secret) {
@@ -129,10 +108,14 @@ pub(crate) fn environment(order: &Order) -> Result<BTreeMap<String, SecretString
     let mut env = BTreeMap::new();
     let addresses = order.addresses.iter();
     env.extend(addresses.map(|(name, value)| (name.clone(), SecretString::new(value.as_str()))));
-    if let InheritEnv::Only(names) = &order.spec.inherit_env {
-        let inherited = order.inherited.iter().filter(|(name, _)| names.contains(*name));
-        env.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
-    }
+    let takes = |name: &String| match &order.spec.inherit_env {
+        InheritEnv::Minimal => false,
+        InheritEnv::Only(names) => names.contains(name),
+        // PATH, HOME and the like are the image's own: those of this machine lead nowhere in there.
+        InheritEnv::All => !InheritEnv::Minimal.takes(name),
+    };
+    let inherited = order.inherited.iter().filter(|(name, _)| takes(name));
+    env.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
     for (name, value) in &order.spec.env {
         env.insert(name.clone(), SecretString::new(text(value)?));
     }

@@ -10,12 +10,12 @@ use harness_model::WallTime;
 use harness_model::spec::BuildSpec;
 use harness_shim::log::{Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
-use service_orchestration::executor::Order;
 
 use crate::body::text;
 use crate::bridge;
 use crate::context;
 use crate::engine::{Engine, EngineError};
+use crate::image::Wanted;
 
 const DOCKERFILE: &str = "Dockerfile";
 
@@ -45,10 +45,10 @@ pub(crate) enum BuildError {
 /// Builds an image and names it. What the builder says is kept in the log of the run if it fails.
 pub(crate) async fn build(
     engine: &Engine,
-    order: &Order,
+    wanted: Wanted<'_>,
     spec: &BuildSpec,
     name: &str,
-) -> Result<String, BuildError> {
+) -> Result<(), BuildError> {
     let dockerfile = spec.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned());
     let (folder, file) = (spec.context.clone(), dockerfile.clone());
     unblock(move || is_there(&folder, &file)).await?;
@@ -93,10 +93,10 @@ pub(crate) async fn build(
     })
     .await;
     if let Err(error) = built {
-        keep(order, said.into_iter().collect()).await;
+        keep(wanted, said.into_iter().collect()).await;
         return Err(error);
     }
-    Ok(name.to_owned())
+    Ok(())
 }
 
 fn is_there(context: &Path, dockerfile: &str) -> Result<(), BuildError> {
@@ -116,11 +116,12 @@ fn is_there(context: &Path, dockerfile: &str) -> Result<(), BuildError> {
 }
 
 /// Puts the output of a build that failed where the failure report looks for the last lines.
-async fn keep(order: &Order, said: String) {
-    let dir = order.run_dir.join(LOG_DIR);
+async fn keep(wanted: Wanted<'_>, said: String) {
+    let Some(run_dir) = wanted.run_dir else { return };
+    let dir = run_dir.join(LOG_DIR);
     let limits = LogLimits {
-        max_size: order.spec.logs.max_size,
-        max_files: order.spec.logs.max_files,
+        max_size: wanted.spec.logs.max_size,
+        max_files: wanted.spec.logs.max_files,
     };
     let kept = unblock(move || {
         let now = WallTime::now().0;
@@ -130,6 +131,6 @@ async fn keep(order: &Order, said: String) {
         Ok::<_, harness_shim::log::LogError>(())
     });
     if let Err(error) = kept.await {
-        tracing::warn!(service = %order.service, %error, "cannot keep the output of a build");
+        tracing::warn!(service = %wanted.service, %error, "cannot keep the output of a build");
     }
 }

@@ -1,10 +1,8 @@
 //! Commands inside a container: `exec`, and the commands that health checks run.
 //!
-//! The engine cannot end a command. It is killed by its pid on this machine, after its cgroup has shown that it
-//! belongs to the container: an engine elsewhere tells pids that are somebody else's here.
+//! The engine cannot end a command: see `processes`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,16 +15,14 @@ use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{ExecConfig, ExecInspectResponse};
 use futures_lite::{AsyncWriteExt, StreamExt};
 use harness_model::SecretString;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use service_orchestration::executor::{PlaceCommand, Session, SessionError, SessionEvent, SessionStdin};
 
 use crate::body::assignments;
 use crate::bridge::{self, Task};
 use crate::engine::{Engine, EngineError};
 use crate::follow::exit_status;
-
-/// Marks our commands, so that the next daemon finds what a killed one left.
-const MARK: &str = "HARNESS_COMMAND_OF";
+use crate::processes;
 
 /// What Ctrl-C is on a terminal.
 const INTERRUPT: u8 = 3;
@@ -52,6 +48,8 @@ struct Command {
     engine: Arc<Engine>,
     container: String,
     id: String,
+    /// What all of its processes have in their environment.
+    mark: String,
     terminal: bool,
     /// To its stdin, where a terminal is told of a Ctrl-C.
     input: Sender<Vec<u8>>,
@@ -71,7 +69,8 @@ pub(crate) async fn start(
             .iter()
             .map(|(name, value)| (name.clone(), value.clone())),
     );
-    env.insert(MARK.to_owned(), SecretString::new(container));
+    let mark = processes::mark(container);
+    env.insert(processes::MARK.to_owned(), SecretString::new(mark.as_str()));
     let terminal = command.terminal.is_some();
     let config = ExecConfig {
         attach_stdin: Some(command.stdin || terminal),
@@ -107,6 +106,7 @@ pub(crate) async fn start(
         engine: Arc::clone(engine),
         container: container.to_owned(),
         id,
+        mark,
         terminal,
         input: input.clone(),
     });
@@ -234,63 +234,18 @@ impl Command {
             Ok(state) if state.running == Some(true) => {
                 let pid = state.pid.and_then(|pid| i32::try_from(pid).ok());
                 let container = self.container.clone();
-                unblock(move || signal_process(pid, &container, signal)).await;
+                unblock(move || processes::signal(pid, &container, signal)).await;
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "cannot signal a command in a container"),
         }
     }
-}
 
-/// Signals a process of a container on this machine. Blocks on `/proc`.
-fn signal_process(pid: Option<i32>, container: &str, signal: Signal) {
-    let Some(pid) = pid.and_then(Pid::from_raw) else {
-        return;
-    };
-    if !is_of(pid, container) {
-        tracing::warn!(%container, "a command cannot be signalled: the engine's processes are not this machine's");
-        return;
-    }
-    if let Err(error) = rustix::process::kill_process(pid, signal) {
-        tracing::warn!(%container, %error, "a command in a container cannot be signalled");
-    }
-}
-
-fn is_of(pid: Pid, container: &str) -> bool {
-    let cgroup = Path::new("/proc")
-        .join(pid.as_raw_nonzero().to_string())
-        .join("cgroup");
-    std::fs::read_to_string(cgroup).is_ok_and(|cgroup| cgroup.contains(container))
-}
-
-/// Ends the commands that a former daemon left in a container.
-pub(crate) async fn end_leftovers(engine: &Engine, container: &str, commands: Vec<String>) {
-    for id in commands {
-        let inspected = engine.ask("inspect", "a command", |docker| async move {
-            docker.inspect_exec(&id).await
-        });
-        let Ok(state) = inspected.await else { continue };
-        let pid = state
-            .pid
-            .and_then(|pid| i32::try_from(pid).ok())
-            .filter(|_| state.running == Some(true));
-        let Some(pid) = pid.and_then(Pid::from_raw) else {
-            continue;
-        };
-        let (container, mark) = (container.to_owned(), format!("{MARK}={container}"));
-        unblock(move || {
-            let environ = Path::new("/proc")
-                .join(pid.as_raw_nonzero().to_string())
-                .join("environ");
-            let environ = std::fs::read(environ).unwrap_or_default();
-            if environ
-                .split(|byte| *byte == 0)
-                .any(|entry| entry == mark.as_bytes())
-            {
-                signal_process(Some(pid.as_raw_nonzero().get()), &container, Signal::KILL);
-            }
-        })
-        .await;
+    /// Ends it, and what it started.
+    async fn kill(&self) {
+        self.signal(Signal::KILL).await;
+        let (container, mark) = (self.container.clone(), self.mark.clone());
+        unblock(move || processes::kill_marked(&container, &mark)).await;
     }
 }
 
@@ -341,7 +296,7 @@ impl Drop for ContainerSession {
         if !self.ended {
             self.reading.abort();
             let command = Arc::clone(&self.command);
-            Task::spawn(async move { command.signal(Signal::KILL).await });
+            Task::spawn(async move { command.kill().await });
         }
         self.command.input.close();
     }

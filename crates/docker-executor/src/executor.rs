@@ -1,6 +1,5 @@
 //! Launching, finding again and entering containers.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,24 +10,25 @@ use async_io::Timer;
 use async_lock::OnceCell;
 use async_trait::async_trait;
 use blocking::unblock;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
-use bollard::query_parameters::{CreateContainerOptions, ListContainersOptions, StartContainerOptions};
+use bollard::models::{ContainerInspectResponse, ImageConfig};
+use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 use futures_lite::FutureExt;
-use harness_model::WallTime;
-use harness_model::spec::HealthCheck;
+use harness_model::{ProjectName, Redactor, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, SessionEvent,
+    CommandAnswer, Executor, Found, HookPlace, Instance, LaunchError, Order, PlaceCommand, Session,
+    SessionEvent,
 };
-use service_orchestration::machine::Ended;
+use service_orchestration::machine::Hook;
 
+use crate::adopt::lost;
 use crate::body;
 use crate::bridge::Task;
 use crate::engine::{Engine, EngineError};
 use crate::exec;
 use crate::files;
-use crate::follow::{follow, is_created, is_running};
-use crate::image;
+use crate::follow::follow;
+use crate::image::{self, Wanted};
 use crate::image_config;
 use crate::instance::{self, Contact, Container, ContainerInstance, StopPolicy};
 use crate::labels::{self, Owner};
@@ -44,17 +44,11 @@ const TAIL_BYTES: usize = 16 << 10;
 /// Lines of it.
 const TAIL_LINES: usize = 20;
 
-/// How long the rest of the output of a container that ended without a daemon may take.
-const FOUND: Duration = Duration::from_secs(30);
-
-/// The pause before an engine that is away is asked again.
-const AGAIN: Duration = Duration::from_millis(300);
-
 /// Runs `type: docker`.
 pub struct DockerExecutor {
-    engine: Arc<Engine>,
-    networks: Arc<Networks>,
-    owner: Owner,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) networks: Arc<Networks>,
+    pub(crate) owner: Owner,
 }
 
 /// Why a container could not be launched.
@@ -174,12 +168,13 @@ impl DockerExecutor {
         order: &Order,
         id: &str,
         name: &str,
-        health: Option<HealthCheck>,
+        image: &ImageConfig,
         lock: File,
     ) -> Result<Arc<dyn Instance>, LaunchError> {
         let mut record = ContainerRecord::new(id.to_owned(), name.to_owned());
-        record.image_health = health;
-        let (kept, record) = (record.clone(), record);
+        record.image_health = image_config::health(image).filter(|_| body::may_have_health(order));
+        let kept = record.clone();
+        let folder = files::folder(order, image)?;
         let run_dir = order.run_dir.clone();
         unblock(move || record.write(&run_dir))
             .await
@@ -187,7 +182,7 @@ impl DockerExecutor {
                 name: name.to_owned(),
                 source,
             })?;
-        files::put(&self.engine, order, id, name).await?;
+        files::put(&self.engine, order, &kept, &folder).await?;
         self.engine
             .ask("start", &format!("container {name}"), |docker| async move {
                 docker.start_container(id, None::<StartContainerOptions>).await
@@ -198,7 +193,7 @@ impl DockerExecutor {
     }
 
     /// What runs, followed from now on.
-    fn managed(
+    pub(crate) fn managed(
         &self,
         order: &Order,
         record: &ContainerRecord,
@@ -216,7 +211,7 @@ impl DockerExecutor {
         Arc::new(ContainerInstance::new(container, pid, started_at))
     }
 
-    fn container(&self, order: &Order, record: &ContainerRecord) -> Arc<Container> {
+    pub(crate) fn container(&self, order: &Order, record: &ContainerRecord) -> Arc<Container> {
         Arc::new(Container {
             engine: Arc::clone(&self.engine),
             networks: Arc::clone(&self.networks),
@@ -236,109 +231,6 @@ impl DockerExecutor {
         })
     }
 
-    /// The containers of a service, of all generations.
-    async fn containers_of(&self, order: &Order) -> Result<Vec<ContainerSummary>, EngineError> {
-        list(
-            &self.engine,
-            &self.owner.of_service(&order.project, &order.service),
-        )
-        .await
-    }
-
-    /// Removes what is left of a service.
-    async fn remove_leftovers(&self, order: &Order, but: Option<&str>) {
-        let left = match self.containers_of(order).await {
-            Ok(left) => left,
-            Err(error) => {
-                tracing::warn!(service = %order.service, %error, "cannot look for what is left of a service");
-                return;
-            }
-        };
-        for container in left {
-            let Some(id) = container.id.filter(|id| Some(id.as_str()) != but) else {
-                continue;
-            };
-            tracing::warn!(service = %order.service, container = id, "removing a container that was left");
-            if let Err(error) = instance::remove(&self.engine, &id, &id).await {
-                tracing::warn!(container = id, %error, "cannot remove a container that was left");
-            }
-        }
-        if but.is_none() {
-            self.networks
-                .remove_unused(&self.engine, &self.owner, &order.project)
-                .await;
-        }
-    }
-
-    /// Takes back what a failed launch may have made, by its labels: the engine may have done what it could not answer
-    /// any more. While it is away this goes on in the background.
-    async fn undo(&self, order: &Order) {
-        let mut labels = self.owner.of_service(&order.project, &order.service);
-        labels.insert(labels::GENERATION.to_owned(), order.generation.to_string());
-        if self::undo(&self.engine, &labels).await.is_ok() {
-            self.networks
-                .remove_unused(&self.engine, &self.owner, &order.project)
-                .await;
-            return;
-        }
-        let (engine, networks) = (Arc::clone(&self.engine), Arc::clone(&self.networks));
-        let (owner, project) = (self.owner.clone(), order.project.clone());
-        Task::spawn(async move {
-            while let Err(error) = self::undo(&engine, &labels).await {
-                tracing::debug!(%error, "cannot take back a launch that failed");
-                Timer::after(AGAIN).await;
-            }
-            networks.remove_unused(&engine, &owner, &project).await;
-        });
-    }
-
-    /// What has become of a container that a former daemon launched.
-    async fn find(&self, order: &Order, record: &ContainerRecord) -> Found {
-        let (id, name) = (record.id.as_str(), record.name.as_str());
-        let lock = match locked(&order.run_dir).await {
-            Ok(lock) => lock,
-            Err(error) => {
-                let why = error.to_string();
-                return lost(why);
-            }
-        };
-        let found = match instance::inspect(&self.engine, id, name).await {
-            Ok(found) => found,
-            Err(error) if error.is_not_found() => {
-                return lost("its container was removed while no daemon ran".to_owned());
-            }
-            // It may run: following it finds out as soon as the engine answers.
-            Err(error) => {
-                tracing::error!(container = name, %error, "cannot tell whether a container runs");
-                let unknown = ContainerInspectResponse::default();
-                return Found::Running(self.managed(order, record, &unknown, lock));
-            }
-        };
-        let state = found.state.clone().unwrap_or_default();
-        if is_created(&state) {
-            return Found::NeverStarted;
-        }
-        if is_running(&state) {
-            let commands = found.exec_ids.clone().unwrap_or_default();
-            exec::end_leftovers(&self.engine, id, commands).await;
-            return Found::Running(self.managed(order, record, &found, lock));
-        }
-        let container = self.container(order, record);
-        let following = Arc::clone(&container);
-        Task::spawn(follow(following, lock));
-        let told = async { container.ended.wait().await.clone() };
-        let late = async {
-            Timer::after(FOUND).await;
-            Ended::Lost("the engine does not tell how its container ended".to_owned())
-        };
-        let ended = told.or(late).await;
-        if record.is_of_former_boot() {
-            return Found::Rebooted;
-        }
-        let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
-        Found::Ended { ended, at }
-    }
-
     /// The id of the container that runs for an order.
     async fn running(&self, order: &Order) -> Result<String, LaunchError> {
         let run_dir = order.run_dir.clone();
@@ -350,50 +242,11 @@ impl DockerExecutor {
     }
 }
 
-/// Removes every container with these labels.
-async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), EngineError> {
-    for container in list(engine, labels).await? {
-        if let Some(id) = container.id {
-            instance::remove(engine, &id, &id).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn list(
-    engine: &Engine,
-    labels: &HashMap<String, String>,
-) -> Result<Vec<ContainerSummary>, EngineError> {
-    let options = ListContainersOptions {
-        all: true,
-        filters: Some(labels::filter(labels)),
-        ..ListContainersOptions::default()
-    };
-    engine
-        .ask("list", "containers", |docker| async move {
-            docker.list_containers(Some(options)).await
-        })
-        .await
-}
-
-fn lost(why: String) -> Found {
-    Found::Ended {
-        ended: Ended::Lost(why),
-        at: None,
-    }
-}
-
 /// Something no other launch has.
 fn run_id() -> String {
     static LAUNCHES: AtomicU64 = AtomicU64::new(0);
     let (time, number) = (WallTime::now().0, LAUNCHES.fetch_add(1, Ordering::Relaxed));
     format!("{time:x}-{}-{number}", std::process::id())
-}
-
-/// Takes the lock of a run directory that exists: its output is being written.
-async fn locked(run_dir: &Path) -> Result<File, RunDirError> {
-    let run_dir = run_dir.to_owned();
-    unblock(move || RunDir::open(run_dir)?.take_lock()).await
 }
 
 /// Makes the run directory.
@@ -406,9 +259,9 @@ fn prepare(order: &Order) -> Result<File, LaunchError> {
 }
 
 /// What an engine says may repeat what it was told, secrets included.
-fn redacted(order: &Order, error: LaunchError) -> LaunchError {
+fn redacted(redactor: &Redactor, error: LaunchError) -> LaunchError {
     let words = service_orchestration::words::chain(&error);
-    let shown = order.redactor.redact(&words);
+    let shown = redactor.redact(&words);
     if shown == words {
         return error;
     }
@@ -421,8 +274,35 @@ impl Executor for DockerExecutor {
         &["docker"]
     }
 
-    fn check(&self, spec: &harness_model::ServiceSpec) -> Result<(), LaunchError> {
+    fn check(&self, spec: &ServiceSpec) -> Result<(), LaunchError> {
         body::check(spec)
+    }
+
+    async fn exposed_ports(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+        fetch: bool,
+    ) -> Result<Vec<u16>, LaunchError> {
+        let written = &body::docker(spec)?.expose;
+        if !written.is_empty() {
+            return Ok(image_config::numbers(written));
+        }
+        let wanted = Wanted {
+            project,
+            service,
+            spec,
+            run_dir: None,
+        };
+        let found = match fetch {
+            true => image::ensure(&self.engine, wanted)
+                .await
+                .map(|image| image.config),
+            false => image::find(&self.engine, wanted).await,
+        };
+        let config = found.map_err(|error| redacted(&Redactor::new(&spec.secrets()), error))?;
+        Ok(image_config::exposed(&config))
     }
 
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
@@ -431,20 +311,19 @@ impl Executor for DockerExecutor {
         let owned = order.clone();
         let lock = unblock(move || prepare(&owned)).await?;
         let launched = async {
-            let image = image::ensure(&self.engine, order).await?;
-            let health = image_config::health(&image.config).filter(|_| body::may_have_health(order));
+            let image = image::ensure(&self.engine, Wanted::by(order)).await?;
             let networks = self.networks.ensure(&self.engine, &self.owner, order).await?;
             let name = body::name(order)?;
             let memberships = &networks.memberships;
             let id = self.create(order, &name, &memberships[0], image.name).await?;
             membership::join_others(&self.engine, &id, memberships).await?;
-            self.start(order, &id, &name, health, lock).await
+            self.start(order, &id, &name, &image.config, lock).await
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
         if launched.is_err() {
             self.undo(order).await;
         }
-        launched.map_err(|error| redacted(order, error))
+        launched.map_err(|error| redacted(&order.redactor, error))
     }
 
     async fn adopt(&self, order: &Order) -> Found {
@@ -467,6 +346,13 @@ impl Executor for DockerExecutor {
         self.remove_leftovers(order, runs.then_some(record.id.as_str()))
             .await;
         found
+    }
+
+    fn hook_place(&self, hook: Hook) -> HookPlace {
+        match hook {
+            Hook::BeforeStart | Hook::AfterStop => HookPlace::Host,
+            Hook::AfterHealthy | Hook::BeforeStop => HookPlace::Service,
+        }
     }
 
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {

@@ -1,12 +1,15 @@
 //! The rendered `files` of a service, put into its container before it starts.
 
+use std::path::{Path, PathBuf};
+
+use bollard::models::ImageConfig;
 use bollard::query_parameters::UploadToContainerOptions;
-use harness_model::spec::FileSpec;
-use harness_model::{Template, WallTime};
+use harness_model::WallTime;
 use service_orchestration::executor::{LaunchError, Order};
 
 use crate::body::{docker, text};
 use crate::engine::{Engine, EngineError};
+use crate::record::ContainerRecord;
 
 /// Readable by everybody in the container.
 const PLAIN: u32 = 0o644;
@@ -14,26 +17,26 @@ const PLAIN: u32 = 0o644;
 /// Readable by its owner alone.
 const SECRET: u32 = 0o600;
 
-/// Refuses a target that is not an absolute path: where else it would be is the image's business.
-pub(crate) fn check(files: &[FileSpec]) -> Result<(), LaunchError> {
-    let relative = |target: &Template| target.expose().is_some_and(|target| !target.starts_with('/'));
-    match files.iter().find(|file| relative(&file.target)) {
-        Some(file) => Err(LaunchError::NotForType {
-            key: "files",
-            why: format!("needs an absolute `target` in a container, not `{}`", file.target),
-        }),
-        None => Ok(()),
-    }
+/// The folder that a container's program begins in: that of its specification, else of its image.
+pub(crate) fn folder(order: &Order, image: &ImageConfig) -> Result<PathBuf, LaunchError> {
+    let written = docker(&order.spec)?.working_dir.as_ref().map(text).transpose()?;
+    let folder = written.or_else(|| image.working_dir.clone());
+    Ok(Path::new("/").join(folder.unwrap_or_default()))
 }
 
-/// Puts the files of an order into its container.
-pub(crate) async fn put(engine: &Engine, order: &Order, id: &str, name: &str) -> Result<(), LaunchError> {
+/// Puts the files of an order into its container; their targets are relative to `folder`.
+pub(crate) async fn put(
+    engine: &Engine,
+    order: &Order,
+    container: &ContainerRecord,
+    folder: &Path,
+) -> Result<(), LaunchError> {
     let files = &order.spec.files;
     if files.iter().all(|file| file.content.is_none()) {
         return Ok(());
     }
-    check(files)?;
-    let archive = archive(order)?;
+    let archive = archive(order, folder)?;
+    let (id, name) = (&container.id, &container.name);
     let options = UploadToContainerOptions {
         path: "/".to_owned(),
         ..UploadToContainerOptions::default()
@@ -48,7 +51,7 @@ pub(crate) async fn put(engine: &Engine, order: &Order, id: &str, name: &str) ->
     put.map_err(LaunchError::from)
 }
 
-fn archive(order: &Order) -> Result<Vec<u8>, LaunchError> {
+fn archive(order: &Order, folder: &Path) -> Result<Vec<u8>, LaunchError> {
     // A user by name is known to the image alone.
     let user = docker(&order.spec)?.user.as_ref().map(text).transpose()?;
     let owner = user
@@ -57,7 +60,9 @@ fn archive(order: &Order) -> Result<Vec<u8>, LaunchError> {
     let mut tar = tar::Builder::new(Vec::new());
     for file in &order.spec.files {
         let Some(content) = &file.content else { continue };
-        let target = text(&file.target)?;
+        let target = folder.join(text(&file.target)?);
+        // An archive is unpacked at the root.
+        let target = target.strip_prefix("/").unwrap_or(&target);
         let bytes = text(content)?;
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
@@ -69,7 +74,7 @@ fn archive(order: &Order) -> Result<Vec<u8>, LaunchError> {
         } else {
             PLAIN
         });
-        tar.append_data(&mut header, target.trim_start_matches('/'), bytes.as_bytes())
+        tar.append_data(&mut header, target, bytes.as_bytes())
             .map_err(|source| LaunchError::Path {
                 what: "file target",
                 path: file.target.to_string().into(),

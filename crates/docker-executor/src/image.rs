@@ -1,8 +1,11 @@
 //! The image of a service: the one that is there, else pulled, or built.
 
+use std::path::Path;
+
 use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_lite::StreamExt;
+use harness_model::{ProjectName, ServiceName, ServiceSpec};
 use service_orchestration::executor::{LaunchError, Order};
 
 use crate::body::{docker, text};
@@ -16,6 +19,9 @@ pub(crate) enum ImageError {
     /// It is not here, and no registry gave it.
     #[error("image `{image}` is not on this machine and could not be pulled: {message}")]
     NotPulled { image: String, message: String },
+    /// It is not here.
+    #[error("image `{image}` is not on this machine yet")]
+    NotHere { image: String },
     /// It could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -38,30 +44,66 @@ pub(crate) struct Image {
     pub(crate) config: ImageConfig,
 }
 
-/// The image of an order: the one that is there, else pulled, or built.
-pub(crate) async fn ensure(engine: &Engine, order: &Order) -> Result<Image, LaunchError> {
-    let name = named(engine, order).await?;
-    let found = look(engine, &name).await.map_err(ImageError::from)?;
-    let config = found.and_then(|image| image.config).unwrap_or_default();
-    Ok(Image { name, config })
+/// Whose image is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) project: &'a ProjectName,
+    pub(crate) service: &'a ServiceName,
+    pub(crate) spec: &'a ServiceSpec,
+    /// Keeps what a failing build says, if there is a run directory.
+    pub(crate) run_dir: Option<&'a Path>,
 }
 
-async fn named(engine: &Engine, order: &Order) -> Result<String, LaunchError> {
-    let spec = docker(&order.spec)?;
-    let name = spec.image.as_ref().map(text).transpose()?;
-    if let Some(build) = &spec.build {
+impl<'a> Wanted<'a> {
+    pub(crate) fn by(order: &'a Order) -> Self {
+        Self {
+            project: &order.project,
+            service: &order.service,
+            spec: &order.spec,
+            run_dir: Some(&order.run_dir),
+        }
+    }
+
+    fn name(&self) -> Result<String, LaunchError> {
+        let spec = docker(self.spec)?;
         // Names of images have no capitals.
-        let name = name.unwrap_or_else(|| format!("{}-{}", order.project, order.service).to_lowercase());
-        return Ok(build::build(engine, order, build, &name)
+        let built = || format!("{}-{}", self.project, self.service).to_lowercase();
+        Ok(spec.image.as_ref().map(text).transpose()?.unwrap_or_else(built))
+    }
+}
+
+/// The image that is wanted: the one that is there, else pulled, or built.
+pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image, LaunchError> {
+    fetch(engine, wanted).await?;
+    let config = find(engine, wanted).await?;
+    Ok(Image {
+        name: wanted.name()?,
+        config,
+    })
+}
+
+/// What an image says that must be there already.
+pub(crate) async fn find(engine: &Engine, wanted: Wanted<'_>) -> Result<ImageConfig, LaunchError> {
+    let image = wanted.name()?;
+    match look(engine, &image).await.map_err(ImageError::from)? {
+        Some(found) => Ok(found.config.unwrap_or_default()),
+        None => Err(ImageError::NotHere { image }.into()),
+    }
+}
+
+async fn fetch(engine: &Engine, wanted: Wanted<'_>) -> Result<(), LaunchError> {
+    let spec = docker(wanted.spec)?;
+    let name = wanted.name()?;
+    if let Some(build) = &spec.build {
+        return Ok(build::build(engine, wanted, build, &name)
             .await
             .map_err(ImageError::from)?);
     }
-    let name = name.unwrap_or_default();
     if look(engine, &name).await.map_err(ImageError::from)?.is_none() {
-        tracing::info!(service = %order.service, image = name, "pulling an image");
+        tracing::info!(service = %wanted.service, image = name, "pulling an image");
         pull(engine, &name).await?;
     }
-    Ok(name)
+    Ok(())
 }
 
 /// An image of this machine; `None`: it is not there.

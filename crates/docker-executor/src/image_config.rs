@@ -1,5 +1,6 @@
 //! What an image says of the containers made from it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bollard::models::{HealthConfig, ImageConfig};
@@ -38,6 +39,20 @@ pub(crate) fn health(image: &ImageConfig) -> Option<HealthCheck> {
         retries: retries.filter(|retries| *retries > 0).unwrap_or(RETRIES),
         start_period: figure(check.start_period).unwrap_or_default(),
     })
+}
+
+/// The numbers of its EXPOSE, in order, each once.
+pub(crate) fn exposed(image: &ImageConfig) -> Vec<u16> {
+    numbers(image.exposed_ports.as_deref().unwrap_or_default())
+}
+
+/// The numbers of `PORT[/PROTOCOL]` entries, in order, each once.
+pub(crate) fn numbers(entries: &[String]) -> Vec<u16> {
+    let ports: BTreeSet<u16> = entries
+        .iter()
+        .filter_map(|entry| entry.split('/').next()?.parse().ok())
+        .collect();
+    ports.into_iter().collect()
 }
 
 /// The engine itself runs no health check: ours does, and twice would be one too many.
@@ -98,6 +113,17 @@ mod tests {
                 .unwrap()
                 .starts_with("command /bin/bash -lc curl")
         );
+    }
+
+    #[test]
+    fn a_port_is_exposed_once() {
+        let entries = ["5432/tcp", "53/udp", "53/tcp"].map(str::to_owned);
+        let image = ImageConfig {
+            exposed_ports: Some(entries.to_vec()),
+            ..ImageConfig::default()
+        };
+        assert_eq!(exposed(&image), [53, 5432]);
+        assert!(exposed(&ImageConfig::default()).is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //!
 //! Tokio and bollard stay inside: the module `bridge` is the one way to the former, and no public signature has either.
 
+mod adopt;
 mod body;
 mod bridge;
 mod build;
@@ -30,6 +31,7 @@ mod instance;
 mod labels;
 mod membership;
 mod network;
+mod processes;
 mod pump;
 mod record;
 mod stamp;

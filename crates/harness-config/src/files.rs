@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::spec::{Dependency, FileSpec};
+use harness_model::spec::{Dependency, FileSpec, ServiceKind};
 use harness_model::{AddressField, ProjectSpec, ServiceName, Template};
 
 use crate::check::{Checked, default_condition, find_cycle, ordering_edges};
@@ -86,7 +86,7 @@ fn check_mention(context: &Context<'_>, project: &ProjectSpec, mention: &Mention
         return false;
     };
     let found = match &mention.reference.field {
-        AddressField::Port(None) => !target.ports.is_empty(),
+        AddressField::Port(None) => !target.ports.is_empty() || matches!(target.kind, ServiceKind::Docker(_)),
         AddressField::Port(Some(port)) => target.ports.iter().any(|p| p.name.as_ref() == Some(port)),
         AddressField::Ip | AddressField::Host => true,
     };

@@ -66,9 +66,16 @@ A container is named `<project>-<service>` and is removed when it ends; its outp
 - A volume whose source is a path is made as a folder by the user if it is not there; a named one is called
   `<project>_<name>` and stays when the project is stopped.
 - The environment is `env`, the addresses of its dependencies, and what `inherit_env` lists; nothing else of this machine's.
-- `files` are put into it before it starts; their targets are absolute paths.
+  `inherit_env: true` takes everything but PATH, HOME and what else every program needs, which are the image's own.
+- `files` are put into it before it starts; a relative target is relative to its `working_dir`, else to the image's.
+- `expose`, else what the image EXPOSEs, counts as declared where the file lists no `ports`: `${x.port}` is the one port that
+  it tells, at the container's own address. Such an image is fetched or built before anything starts.
+- Hooks: `before_start` and `after_stop` run on this machine, in the file's folder, for there is no container then;
+  `after_healthy` and `before_stop` run inside it. All have the service's environment; on this machine with its own PATH,
+  HOME and what else every program needs.
 - `image` is pulled when it is not there; with `build` it is built at each start, unchanged steps from the engine's cache.
-- Refused: `tty`, `hooks`, `stop_mode: group`, `inherit_env: true`, secrets in `labels`, `command` and `build.args`.
+- Refused: `tty`, `stop_mode: group`, and secrets in `labels`, `command`, `entrypoint` and `build.args`: whoever may ask the
+  engine reads those, and the last stay in the image. `env` and `files` are the places for secrets.
 - A line shows in `logs` when it is complete. The end of `attach`'s input is not passed on.
 
 ## Services of a compose file

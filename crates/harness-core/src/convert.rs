@@ -229,6 +229,10 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
             ErrorCode::Unsupported,
             Some("nothing was started; name the services that can be: harness start SERVICE…".to_owned()),
         ),
+        OrderError::Images(_) => (
+            ErrorCode::Invalid,
+            Some("nothing was started; list the port under `ports`, or see to the image".to_owned()),
+        ),
         OrderError::Address(_) => (
             ErrorCode::Invalid,
             Some("nothing was started; change the file and start again".to_owned()),

@@ -200,6 +200,12 @@ fn commands_run_inside() {
     running.signal(Signal::INT);
     running.wait(common::PATIENCE);
     eventually("it has ended inside", || (!runs()).then_some(()));
+    // And what the command itself started, when whoever wanted it is gone.
+    let running = sandbox.spawn(&["exec", "app", "--", "sh", "-c", "sleep 4321 & sleep 4321; true"]);
+    eventually("it runs inside", || runs().then_some(()));
+    running.signal(Signal::KILL);
+    running.wait(common::PATIENCE);
+    eventually("all of it has ended inside", || (!runs()).then_some(()));
 }
 
 #[test]

@@ -141,14 +141,8 @@ fn a_foreign_container_of_the_name_is_left_alone() {
 #[test]
 fn what_containers_do_not_have_is_refused_by_name() {
     for (key, said) in [
-        (
-            "files: [{template: x, target: here}]",
-            "`files` needs an absolute `target` in a container, not `here`",
-        ),
         ("tty: true", "`tty` is not supported for containers"),
         ("stop_mode: group", "`stop_mode` `group` is not supported"),
-        ("inherit_env: true", "`inherit_env` `true` is not supported"),
-        ("hooks: {before_start: [\"true\"]}", "`hooks` are not supported"),
         ("labels: {harness.home: x}", "`labels` beginning with `harness.`"),
     ] {
         let services =

@@ -16,7 +16,7 @@ pub(super) fn check(context: &Context<'_>, project: &DraftProject) {
             .is_some_and(|draft| draft.active);
         match project.services.get(&mention.reference.service) {
             None => unknown(context, project, mention),
-            Some(target) if from_active => known(context, mention, target),
+            Some(target) if from_active => known(context, project, mention, target),
             Some(_) => {}
         }
     }
@@ -36,7 +36,7 @@ fn unknown(context: &Context<'_>, project: &DraftProject, mention: &Mention) {
     context.report(Finding::error(mention.span, format!("there is no service `{name}`")).maybe_help(help));
 }
 
-fn known(context: &Context<'_>, mention: &Mention, target: &DraftService) {
+fn known(context: &Context<'_>, project: &DraftProject, mention: &Mention, target: &DraftService) {
     let name = &mention.reference.service;
     if !target.active {
         context.report(
@@ -49,6 +49,8 @@ fn known(context: &Context<'_>, mention: &Mention, target: &DraftService) {
         return;
     }
     match &mention.reference.field {
+        // Its image may declare one, which the daemon asks.
+        AddressField::Port(None) if target.ports.is_empty() && target.is_container => {}
         AddressField::Port(None) if target.ports.is_empty() => context.report(
             Finding::error(mention.span, format!("the service `{name}` has no ports"))
                 .help(format!("list its port under `ports` of `{name}`")),
@@ -78,10 +80,18 @@ fn known(context: &Context<'_>, mention: &Mention, target: &DraftService) {
     if let (AddressField::Ip | AddressField::Host, Some(port)) =
         (&mention.reference.field, mention.literal_port)
     {
-        let declared = target
-            .ports
-            .iter()
-            .any(|p| p.spec.port == port || p.spec.target == Some(port))
+        // A container is reached at its own address, where its image may declare the port, except by a process if it
+        // publishes any.
+        let from_container = project
+            .services
+            .get(&mention.from)
+            .is_some_and(|from| from.is_container);
+        let own = target.is_container && (from_container || target.ports.is_empty());
+        let declared = own
+            || target
+                .ports
+                .iter()
+                .any(|p| p.spec.port == port || p.spec.target == Some(port))
             || target.exposed.contains(&port);
         if !declared {
             context.report(

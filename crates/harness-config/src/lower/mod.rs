@@ -42,6 +42,8 @@ pub(crate) struct DraftService {
     pub active: bool,
     pub profiles: Vec<String>,
     pub checked: Checked,
+    /// Whether its image may declare ports that the file does not.
+    pub is_container: bool,
     pub oneshot: bool,
     pub network: Option<NetworkName>,
     pub host: Option<String>,
@@ -81,6 +83,7 @@ impl DraftService {
             active: true,
             profiles: Vec::new(),
             checked: Checked::No,
+            is_container: false,
             oneshot: false,
             network: None,
             host: None,

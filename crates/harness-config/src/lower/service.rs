@@ -62,6 +62,7 @@ pub(super) fn lower(
         fields.get("health_check").is_some(),
         service_type.unwrap_or_default(),
     );
+    draft.is_container = service_type == Some("docker");
     let (network, place) = place::lower(
         &fields,
         service_type.unwrap_or("process"),

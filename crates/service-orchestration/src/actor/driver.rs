@@ -173,7 +173,12 @@ impl Driver {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Start { order, reply } => self.order_came(Waiting::Start(order, reply)),
+            Message::Start { order, reply } => self.start_came(order, reply),
+            Message::ImagesAsked {
+                order,
+                exposed,
+                reply,
+            } => self.images_asked(order, exposed, reply),
             Message::Stop { order, reply } => self.order_came(Waiting::Stop(order, reply)),
             Message::PortsAsked {
                 planned,

@@ -13,6 +13,7 @@
 
 mod clock;
 mod driver;
+mod images;
 mod order_queue;
 mod orders;
 mod perform;
@@ -58,6 +59,11 @@ enum Message {
     },
     Stop {
         order: StopOrder,
+        reply: Sender<Result<Operation, OrderError>>,
+    },
+    ImagesAsked {
+        order: Box<StartOrder>,
+        exposed: Result<images::Exposed, OrderError>,
         reply: Sender<Result<Operation, OrderError>>,
     },
     PortsAsked {

@@ -16,6 +16,7 @@ use service_registry::address::{Endpoint, Place, PortAssignment};
 
 use super::Message;
 use super::driver::Driver;
+use super::images::Exposed;
 use super::orders::{Operation, OrderError, PortConflict, StartOrder, StopOrder};
 use super::start::{PlannedStart, begins};
 use crate::ports;
@@ -25,7 +26,7 @@ pub(super) type Reply = Sender<Result<Operation, OrderError>>;
 
 /// An order whose turn has not come.
 pub(super) enum Waiting {
-    Start(Box<StartOrder>, Reply),
+    Start(Box<StartOrder>, Exposed, Reply),
     Stop(StopOrder, Reply),
 }
 
@@ -55,14 +56,14 @@ impl Driver {
     }
 
     fn carry_out(&mut self, order: Waiting) {
-        let (order, reply) = match order {
-            Waiting::Start(order, reply) => (order, reply),
+        let (order, exposed, reply) = match order {
+            Waiting::Start(order, exposed, reply) => (order, exposed, reply),
             Waiting::Stop(order, reply) => {
                 let answer = self.stop(order);
                 return self.answer(answer, reply);
             }
         };
-        let planned = match self.plan_start(*order) {
+        let planned = match self.plan_start(*order, &exposed) {
             Ok(planned) => planned,
             Err(error) => return self.answer(Err(error), reply),
         };

@@ -160,6 +160,9 @@ pub enum OrderError {
     /// An address could not be given or found.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Services whose images cannot be asked which port they declare.
+    #[error("which port it declares is its image's to say: {}", join(.0))]
+    Images(Vec<(ServiceName, LaunchError)>),
     /// Ports are held by others.
     #[error("{} held by others", count(.0.len()))]
     PortsTaken(Vec<PortConflict>),

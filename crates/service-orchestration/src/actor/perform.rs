@@ -384,12 +384,16 @@ impl Driver {
             };
             words.iter().map(text).collect()
         });
-        let executor = self.executors.of(&order.spec).map(Arc::clone);
+        let folder = self
+            .registry
+            .project(project)
+            .map(|known| known.spec.base_dir.clone());
+        let place = self.executors.of_hook(&order, hook, &folder.unwrap_or_default());
         let project = project.clone();
         self.spawn_message(async move {
-            let result = match (executor, words) {
+            let result = match (place, words) {
                 (Ok(_), Some(Err(unresolved))) => Err(unresolved),
-                (Ok(executor), Some(Ok(words))) => {
+                (Ok((executor, order)), Some(Ok(words))) => {
                     let limit = limit.min(HOOK_LIMIT);
                     match executor.run(&order, &PlaceCommand::new(words), limit).await {
                         Ok(answer) => match answer.exit {

@@ -11,6 +11,7 @@ use service_registry::record::ProjectRecord;
 
 use super::OperationEvent;
 use super::driver::{Driver, Last, Prepared, Project, Service};
+use super::images::Exposed;
 use super::orders::{Operation, OrderError, PlannedChange, StartOrder};
 use crate::machine::{
     Change, Definition, Event, HealthPolicy, Hook, Machine, OperationId, OperationRequest, PlannedStep,
@@ -35,12 +36,16 @@ pub(super) struct PlannedStart {
 
 impl Driver {
     /// What an order comes to, before anything changes.
-    pub(super) fn plan_start(&self, order: StartOrder) -> Result<PlannedStart, OrderError> {
+    pub(super) fn plan_start(
+        &self,
+        order: StartOrder,
+        exposed: &Exposed,
+    ) -> Result<PlannedStart, OrderError> {
         let name = order.project.name.clone();
         self.check_name(&order)?;
         let closure = closure(&order)?;
         self.check_types(&order.project, &closure)?;
-        let prepared = self.prepare(&order, &closure)?;
+        let prepared = self.prepare(&order, &closure, exposed)?;
         let definitions: BTreeMap<ServiceName, Definition> = prepared
             .iter()
             .map(|(service, prepared)| (service.clone(), definition(prepared)))
@@ -197,13 +202,19 @@ impl Driver {
         &self,
         order: &StartOrder,
         closure: &BTreeSet<ServiceName>,
+        exposed: &Exposed,
     ) -> Result<BTreeMap<ServiceName, Prepared>, OrderError> {
         let project = &order.project;
-        let addresses = if order.prune {
+        let mut addresses = if order.prune {
             self.registry.assign_addresses_pruning(project)?
         } else {
             self.registry.assign_addresses(project)?
         };
+        for (name, ports) in exposed {
+            if let Some(addresses) = addresses.get_mut(name) {
+                addresses.exposed.clone_from(ports);
+            }
+        }
         let mut out = BTreeMap::new();
         for (name, spec) in &project.services {
             let spec = match spec.resolve(|reference| address::lookup(reference, &addresses, name)) {
@@ -333,7 +344,7 @@ pub(super) fn new_project(name: &ProjectName) -> Project {
 }
 
 /// The targets and what they depend on.
-fn closure(order: &StartOrder) -> Result<BTreeSet<ServiceName>, OrderError> {
+pub(super) fn closure(order: &StartOrder) -> Result<BTreeSet<ServiceName>, OrderError> {
     let services = &order.project.services;
     let Some(targets) = &order.targets else {
         return Ok(services.keys().cloned().collect());

@@ -11,21 +11,23 @@ mod session;
 mod unreached;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness_model::spec::HealthCheck;
-use harness_model::{ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
+use harness_model::spec::{HealthCheck, InheritEnv, Limits, ProcessSpec, ServiceKind};
+use harness_model::{
+    ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, Template, WallTime,
+};
 use service_registry::address::ServiceAddresses;
 
 pub use environment::compose as compose_environment;
 pub use process::ProcessExecutor;
 pub use session::CommandSession;
 
-use crate::machine::Ended;
+use crate::machine::{Ended, Hook};
 
 /// Everything needed to launch one generation of a service, or to run a command in its place.
 #[derive(Debug, Clone)]
@@ -48,6 +50,26 @@ pub struct Order {
     pub run_dir: PathBuf,
     /// Hides its secrets in what its commands say.
     pub redactor: Arc<Redactor>,
+}
+
+impl Order {
+    /// The same for commands on this machine. What every program needs (PATH, HOME, …) is this machine's there, whatever
+    /// the service has.
+    fn on_host(&self, folder: &Path) -> Self {
+        let mut spec = ServiceSpec::clone(&self.spec);
+        spec.env.retain(|name, _| !InheritEnv::Minimal.takes(name));
+        spec.kind = ServiceKind::Process(ProcessSpec {
+            binary: Template::from(""),
+            args: Vec::new(),
+            working_dir: Some(Template::from(folder.display().to_string())),
+            user: None,
+            limits: Limits::default(),
+        });
+        Self {
+            spec: Arc::new(spec),
+            ..self.clone()
+        }
+    }
 }
 
 /// Why a service could not be launched.
@@ -303,6 +325,15 @@ pub enum Found {
     NeverStarted,
 }
 
+/// Where a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookPlace {
+    /// In the place of its service, as probes and `exec` do.
+    Service,
+    /// On this machine, in the folder of the project's file: the service's own place is not there then.
+    Host,
+}
+
 /// Runs services of some types.
 #[async_trait]
 pub trait Executor: Send + Sync {
@@ -318,6 +349,20 @@ pub trait Executor: Send + Sync {
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
     /// adopted or launched: a hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
+    /// The ports that what a service runs in (its image) declares, each once. An image that is not there is fetched or
+    /// built if `fetch` says so.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    async fn exposed_ports(
+        &self,
+        _project: &ProjectName,
+        _service: &ServiceName,
+        _spec: &ServiceSpec,
+        _fetch: bool,
+    ) -> Result<Vec<u16>, LaunchError> {
+        Ok(Vec::new())
+    }
     /// Launches a generation.
     ///
     /// # Errors
@@ -325,6 +370,10 @@ pub trait Executor: Send + Sync {
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError>;
     /// Finds what a former daemon left of a generation.
     async fn adopt(&self, order: &Order) -> Found;
+    /// Where a hook of its services runs.
+    fn hook_place(&self, _hook: Hook) -> HookPlace {
+        HookPlace::Service
+    }
     /// Opens a session with a command in the service's place.
     ///
     /// # Errors
@@ -367,6 +416,24 @@ impl Executors {
     /// When there is no executor for its type, or that one refuses it.
     pub fn check(&self, spec: &ServiceSpec) -> Result<(), LaunchError> {
         self.of(spec)?.check(spec)
+    }
+
+    /// Where a hook is run, and the order to run it by. `folder` is that of the project's file.
+    ///
+    /// # Errors
+    /// When there is no executor for that place.
+    pub(crate) fn of_hook(
+        &self,
+        order: &Arc<Order>,
+        hook: Hook,
+        folder: &Path,
+    ) -> Result<(Arc<dyn Executor>, Arc<Order>), LaunchError> {
+        let executor = self.of(&order.spec)?;
+        if executor.hook_place(hook) == HookPlace::Service {
+            return Ok((Arc::clone(executor), Arc::clone(order)));
+        }
+        let order = Arc::new(order.on_host(folder));
+        Ok((Arc::clone(self.of(&order.spec)?), order))
     }
 
     /// The executor of a service.

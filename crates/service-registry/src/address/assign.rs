@@ -53,6 +53,7 @@ pub fn assign(
             ip: container.ip,
             host: name.as_str().to_owned(),
             ports: published.ports,
+            exposed: Vec::new(),
         };
         out.insert(name.clone(), addresses);
     }
@@ -202,6 +203,7 @@ impl Plan<'_> {
             ip,
             host: ip.to_string(),
             ports,
+            exposed: Vec::new(),
         })
     }
 

@@ -80,9 +80,15 @@ fn port(
     name: Option<&PortName>,
 ) -> Result<u16, AddressError> {
     let Some(first) = view.ports.first() else {
-        return Err(AddressError::NoPorts {
-            reference: reference.clone(),
-        });
+        let reference = reference.clone();
+        return match (&view.place, view.exposed.as_slice()) {
+            (_, [only]) if name.is_none() => Ok(*only),
+            (Place::Container { .. }, _) if name.is_none() => Err(AddressError::NotOneExposed {
+                reference,
+                known: view.exposed.clone(),
+            }),
+            _ => Err(AddressError::NoPorts { reference }),
+        };
     };
     let Some(name) = name else {
         return Ok(first.port);
@@ -98,7 +104,7 @@ fn port(
 }
 
 /// The addresses as variables for a service at a place: `HARNESS_<SERVICE>_IP`, `HARNESS_<SERVICE>_PORT`
-/// (the first port), `HARNESS_<SERVICE>_PORT_<NAME>`. Names are in capitals, with `_` for everything that may
+/// (the first port, else the only one that its image is known to declare), `HARNESS_<SERVICE>_PORT_<NAME>`. Names are in capitals, with `_` for everything that may
 /// not stand in a variable's name. What cannot be reached from there is left out.
 pub fn environment(
     from: &Place,
@@ -113,6 +119,8 @@ pub fn environment(
         out.insert(format!("{prefix}_IP"), target.ip.to_string());
         if let Some(first) = target.ports.first() {
             out.insert(format!("{prefix}_PORT"), first.port.to_string());
+        } else if let [only] = target.exposed.as_slice() {
+            out.insert(format!("{prefix}_PORT"), only.to_string());
         }
         for port in &target.ports {
             if let Some(name) = &port.name {

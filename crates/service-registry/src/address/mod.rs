@@ -71,6 +71,10 @@ pub struct ServiceAddresses {
     pub host: String,
     /// Its ports, in the order of its specification.
     pub ports: Vec<PortAssignment>,
+    /// The ports that its image declares, where that was asked because it has none itself: they are those of its own
+    /// address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<u16>,
 }
 
 impl ServiceAddresses {
@@ -343,6 +347,14 @@ pub enum AddressError {
         /// The reference.
         reference: Reference,
     },
+    /// A reference asks for the port of a container that has none, and its image does not say which.
+    #[error("{reference}: {} has no `ports`, and its image {}", reference.service, exposes(known))]
+    NotOneExposed {
+        /// The reference.
+        reference: Reference,
+        /// What its image declares.
+        known: Vec<u16>,
+    },
     /// A reference asks for a port by a name that no port has.
     #[error("{reference}: {} has no port of that name (it has: {})", reference.service, names(known))]
     UnknownPort {
@@ -366,4 +378,15 @@ fn names(known: &[PortName]) -> String {
         return "none with a name".to_owned();
     }
     known.iter().map(PortName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn exposes(known: &[u16]) -> String {
+    if known.is_empty() {
+        return "declares none (EXPOSE): list its port under `ports`".to_owned();
+    }
+    let ports: Vec<String> = known.iter().map(u16::to_string).collect();
+    format!(
+        "declares several ({}): list the one that is meant under `ports`",
+        ports.join(", ")
+    )
 }

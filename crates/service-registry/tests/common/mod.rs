@@ -122,6 +122,7 @@ pub(crate) fn addresses(ports: &[(u16, bool)]) -> ServiceAddresses {
         ip,
         host: ip.to_string(),
         ports,
+        exposed: Vec::new(),
     }
 }
 

@@ -1,0 +1,174 @@
+//! What became of containers that this daemon or a former one launched, and taking away what is left of them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use blocking::unblock;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::ListContainersOptions;
+use futures_lite::FutureExt;
+use harness_model::WallTime;
+use harness_shim::run_dir::{RunDir, RunDirError};
+use service_orchestration::executor::{Found, Order};
+use service_orchestration::machine::Ended;
+
+use crate::bridge::Task;
+use crate::engine::{Engine, EngineError};
+use crate::executor::DockerExecutor;
+use crate::follow::{follow, is_created, is_running};
+use crate::record::ContainerRecord;
+use crate::{instance, labels, processes, stamp};
+
+/// How long the rest of the output of a container that ended without a daemon may take.
+const FOUND: Duration = Duration::from_secs(30);
+
+/// The pause before an engine that is away is asked again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+impl DockerExecutor {
+    /// The containers of a service, of all generations.
+    async fn containers_of(&self, order: &Order) -> Result<Vec<ContainerSummary>, EngineError> {
+        list(
+            &self.engine,
+            &self.owner.of_service(&order.project, &order.service),
+        )
+        .await
+    }
+
+    /// Removes what is left of a service.
+    pub(crate) async fn remove_leftovers(&self, order: &Order, but: Option<&str>) {
+        let left = match self.containers_of(order).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(service = %order.service, %error, "cannot look for what is left of a service");
+                return;
+            }
+        };
+        for container in left {
+            let Some(id) = container.id.filter(|id| Some(id.as_str()) != but) else {
+                continue;
+            };
+            tracing::warn!(service = %order.service, container = id, "removing a container that was left");
+            if let Err(error) = instance::remove(&self.engine, &id, &id).await {
+                tracing::warn!(container = id, %error, "cannot remove a container that was left");
+            }
+        }
+        if but.is_none() {
+            self.networks
+                .remove_unused(&self.engine, &self.owner, &order.project)
+                .await;
+        }
+    }
+
+    /// Takes back what a failed launch may have made, by its labels: the engine may have done what it could not answer
+    /// any more. While it is away this goes on in the background.
+    pub(crate) async fn undo(&self, order: &Order) {
+        let mut labels = self.owner.of_service(&order.project, &order.service);
+        labels.insert(labels::GENERATION.to_owned(), order.generation.to_string());
+        if self::undo(&self.engine, &labels).await.is_ok() {
+            self.networks
+                .remove_unused(&self.engine, &self.owner, &order.project)
+                .await;
+            return;
+        }
+        let (engine, networks) = (Arc::clone(&self.engine), Arc::clone(&self.networks));
+        let (owner, project) = (self.owner.clone(), order.project.clone());
+        Task::spawn(async move {
+            while let Err(error) = self::undo(&engine, &labels).await {
+                tracing::debug!(%error, "cannot take back a launch that failed");
+                Timer::after(AGAIN).await;
+            }
+            networks.remove_unused(&engine, &owner, &project).await;
+        });
+    }
+
+    /// What has become of a container that a former daemon launched.
+    pub(crate) async fn find(&self, order: &Order, record: &ContainerRecord) -> Found {
+        let (id, name) = (record.id.as_str(), record.name.as_str());
+        let lock = match locked(&order.run_dir).await {
+            Ok(lock) => lock,
+            Err(error) => {
+                let why = error.to_string();
+                return lost(why);
+            }
+        };
+        let found = match instance::inspect(&self.engine, id, name).await {
+            Ok(found) => found,
+            Err(error) if error.is_not_found() => {
+                return lost("its container was removed while no daemon ran".to_owned());
+            }
+            // It may run: following it finds out as soon as the engine answers.
+            Err(error) => {
+                tracing::error!(container = name, %error, "cannot tell whether a container runs");
+                let unknown = ContainerInspectResponse::default();
+                return Found::Running(self.managed(order, record, &unknown, lock));
+            }
+        };
+        let state = found.state.clone().unwrap_or_default();
+        if is_created(&state) {
+            return Found::NeverStarted;
+        }
+        if is_running(&state) {
+            let of = id.to_owned();
+            unblock(move || processes::kill_commands(&of)).await;
+            return Found::Running(self.managed(order, record, &found, lock));
+        }
+        let container = self.container(order, record);
+        let following = Arc::clone(&container);
+        Task::spawn(follow(following, lock));
+        let told = async { container.ended.wait().await.clone() };
+        let late = async {
+            Timer::after(FOUND).await;
+            Ended::Lost("the engine does not tell how its container ended".to_owned())
+        };
+        let ended = told.or(late).await;
+        if record.is_of_former_boot() {
+            return Found::Rebooted;
+        }
+        let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
+        Found::Ended { ended, at }
+    }
+}
+
+/// Removes every container with these labels.
+async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), EngineError> {
+    for container in list(engine, labels).await? {
+        if let Some(id) = container.id {
+            instance::remove(engine, &id, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(
+    engine: &Engine,
+    labels: &HashMap<String, String>,
+) -> Result<Vec<ContainerSummary>, EngineError> {
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(labels::filter(labels)),
+        ..ListContainersOptions::default()
+    };
+    engine
+        .ask("list", "containers", |docker| async move {
+            docker.list_containers(Some(options)).await
+        })
+        .await
+}
+
+pub(crate) fn lost(why: String) -> Found {
+    Found::Ended {
+        ended: Ended::Lost(why),
+        at: None,
+    }
+}
+
+/// Takes the lock of a run directory that exists: its output is being written.
+async fn locked(run_dir: &Path) -> Result<File, RunDirError> {
+    let run_dir = run_dir.to_owned();
+    unblock(move || RunDir::open(run_dir)?.take_lock()).await
+}
