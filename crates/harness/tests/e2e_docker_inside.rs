@@ -17,7 +17,8 @@ use rustix::process::Signal;
 
 #[test]
 fn addresses_are_right_from_every_place() {
-    // The process listens on every address: a container reaches it at the gateway.
+    // The process listens on every address: a container reaches it at the gateway. Where a container is published, the
+    // engine accepts connections before its program does: what is asked is a line.
     let sandbox = DockerSandbox::new(
         "places",
         r#"services:
@@ -34,7 +35,7 @@ fn addresses_are_right_from_every_place() {
     type: process
     oneshot: true
     binary: perl
-    args: [-MIO::Socket::INET, -e, 'for ([$ENV{A}, $ENV{AP}], [$ENV{B}, 7001], [$ENV{HARNESS_INSIDE_IP}, $ENV{HARNESS_INSIDE_PORT}]) { my $s; my $t = $_; for (1..100) { $s = IO::Socket::INET->new(PeerAddr => $t->[0], PeerPort => $t->[1]) and last; select undef, undef, undef, 0.05 } print scalar <$s> }']
+    args: [-MIO::Socket::INET, -e, 'for ([$ENV{A}, $ENV{AP}], [$ENV{B}, 7001], [$ENV{HARNESS_INSIDE_IP}, $ENV{HARNESS_INSIDE_PORT}]) { my $l; my $t = $_; for (1..200) { my $s = IO::Socket::INET->new(PeerAddr => $t->[0], PeerPort => $t->[1]); $l = <$s> if $s; last if defined $l; select undef, undef, undef, 0.05 } print $l }']
     env: {A: "${inside.ip}", AP: "${inside.port}", B: "${hidden.ip}"}
   from-container:
     type: docker
