@@ -407,3 +407,72 @@ fn entries_that_do_not_fit_are_refused() {
         ["services.yaml:3:41 there is no service `s` (it is several services: `a`, `b`)"]
     );
 }
+
+#[test]
+fn what_is_brought_is_in_the_profiles_of_those_that_need_it() {
+    let compose = "services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [c]}, c: {image: x}, d: {image: x, depends_on: [c]}}\n";
+    let active = |services: &str, profiles: &[&str]| {
+        let folder = folder(services, compose);
+        let mut options = options(&folder);
+        options.profiles = profiles.iter().map(|profile| (*profile).to_owned()).collect();
+        let project = good(&options).project;
+        project
+            .services
+            .keys()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let a = "services:\n  a: {type: compose, file: stack/compose.yml, service: a, profiles: [one]}\n";
+    assert_eq!(active(a, &[]), [""; 0]);
+    assert_eq!(active(a, &["one"]), ["a", "b", "c"]);
+    let with_d = format!("{a}  d: {{type: compose, file: stack/compose.yml, service: d}}\n");
+    assert_eq!(active(&with_d, &[]), ["c", "d"]);
+}
+
+#[test]
+fn what_is_of_the_wrong_kind_is_told_and_never_dropped() {
+    let compose = "\
+services:
+  a:
+    image: [x]
+    cap_add: [{A: 1}]
+    extra_hosts: {h: [1.1.1.1]}
+    deploy: 3
+    networks: lan
+    depends_on: [[b]]
+    healthcheck: {disable: maybe}
+    mem_limit: 1m
+    x-more: 1
+  b: {image: x, deploy: {resources: {limits: {memory: 1m}}}, mem_limit: 2m}
+volumes: [v]
+";
+    let lines: Vec<String> = said(ALL, compose)
+        .iter()
+        .map(|line| line.split(" (").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "stack/compose.yml:2:3 the docker service `a` needs `image` or `build`",
+            "stack/compose.yml:3:12 expected a string, found a list",
+            "stack/compose.yml:4:15 expected a string, found a map",
+            "stack/compose.yml:5:22 expected a string, found a list",
+            "stack/compose.yml:6:13 expected a map, found the number `3`",
+            "stack/compose.yml:7:15 `networks` must be a list or a map, found a string",
+            "stack/compose.yml:8:18 expected the name of a service, found a list",
+            "stack/compose.yml:9:28 expected `true` or `false`, found `maybe`",
+            "stack/compose.yml:12:62 this limit is written twice",
+            "stack/compose.yml:13:10 expected a map, found a list",
+        ]
+    );
+}
+
+#[test]
+fn a_name_that_leads_to_two_services_is_told() {
+    let loaded = loaded(
+        "services:\n  one: {type: compose, file: stack/compose.yml, service: db}\n  two: {type: compose, file: stack/compose.yml, service: db}\n",
+        "services: {db: {image: x}}\n",
+    );
+    let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
+    assert_eq!(warnings, ["`two` and `one` are both found as `db` on `local`"]);
+}

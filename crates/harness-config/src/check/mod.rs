@@ -3,6 +3,7 @@
 
 mod conditions;
 mod cycles;
+mod names;
 mod references;
 mod unused;
 
@@ -28,6 +29,7 @@ pub(crate) fn check(context: &Context<'_>, project: &DraftProject) -> Dependenci
     cycles::check(context, &dependencies);
     unused::networks(context, project);
     unused::ports(context, project);
+    names::check(context, project);
     dependencies
 }
 

@@ -4,25 +4,24 @@ use crate::diagnostics::Finding;
 use crate::tree::{Key, Node};
 
 use super::keys::unsupported;
-use super::nodes::{entries_of, key};
+use super::nodes::{key, scalar, section};
 use super::strings::Strings;
 
 /// Reads `deploy` into `resources`.
 pub(super) fn deploy(strings: Strings<'_>, node: &Node, out: &mut Vec<(Key, Node)>, said: &mut Vec<Finding>) {
     const OF: &str = "`deploy`";
-    for (name, value) in entries_of(node) {
-        let text = strings.plain(value, said);
-        match (name.name.as_str(), text.as_deref()) {
+    for (name, value) in section(node, said) {
+        match (name.name.as_str(), scalar(value).as_deref()) {
             ("replicas", Some("1")) | ("mode", Some("replicated")) => {}
             ("replicas", _) => said.push(unsupported(name, OF, "leave it out: a service is one container")),
             ("restart_policy", _) => said.push(unsupported(name, OF, "write `restart`")),
             ("resources", _) => {
-                for (name, value) in entries_of(value) {
+                for (name, value) in section(value, said) {
                     if name.name != "limits" {
                         said.push(unsupported(name, "`deploy.resources`", "write `limits`"));
                         continue;
                     }
-                    for (name, value) in entries_of(value) {
+                    for (name, value) in section(value, said) {
                         match name.name.as_str() {
                             "cpus" | "memory" | "pids" => limit(strings, name, &name.name, value, out, said),
                             _ => said.push(unsupported(name, "`deploy.resources.limits`", "")),

@@ -4,7 +4,7 @@ use crate::diagnostics::Finding;
 use crate::suggest::did_you_mean;
 use crate::tree::{Key, Kind, Node};
 
-use super::nodes::entries_of;
+use super::nodes::{entries_of, section};
 
 /// The keys of the top level that mean something here, or nothing.
 const KEYS: [&str; 7] = [
@@ -26,8 +26,11 @@ impl ComposeFile {
                 format!("expected a compose file, found {}", root.describe()),
             ));
         }
-        for (key, _) in entries_of(&root) {
+        for (key, value) in entries_of(&root) {
             let name = key.name.as_str();
+            if matches!(name, "services" | "networks" | "volumes") {
+                section(value, said);
+            }
             if KEYS.contains(&name) || name.starts_with("x-") {
                 continue;
             }

@@ -5,7 +5,7 @@ use crate::source::Span;
 use crate::tree::{Key, Kind, Node};
 
 use super::keys::unsupported;
-use super::nodes::{self, entries_of, key};
+use super::nodes::{self, key, section};
 use super::strings::Strings;
 
 /// What a compose file says about health.
@@ -22,13 +22,13 @@ pub(super) enum Health {
 pub(super) fn health(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Health {
     let mut out = Vec::new();
     let mut off = false;
-    for (name, value) in entries_of(node) {
+    for (name, value) in section(node, said) {
         match name.name.as_str() {
             "test" => match test(strings, value, said) {
                 Some(command) => out.push((key("command", name.span), command)),
                 None => off |= is_none(value),
             },
-            "disable" => off |= matches!(value.kind, Kind::Bool(true)),
+            "disable" => off |= strings.flag(value, said),
             "interval" | "timeout" | "retries" | "start_period" => {
                 let value = strings.template(value, said);
                 out.extend(value.map(|value| (name.clone(), value)));
@@ -106,7 +106,7 @@ fn shell(span: Span, command: Node) -> Vec<Node> {
 pub(super) fn logging(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Vec<(Key, Node)> {
     const REMEDY: &str = "take it out: harness keeps the output, and `logs` in services.yaml says how much";
     let mut out = Vec::new();
-    for (name, value) in entries_of(node) {
+    for (name, value) in section(node, said) {
         match name.name.as_str() {
             "driver" => {
                 let driver = strings.plain(value, said);
@@ -117,7 +117,7 @@ pub(super) fn logging(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>
                 }
             }
             "options" => {
-                for (option, value) in entries_of(value) {
+                for (option, value) in section(value, said) {
                     let ours = match option.name.as_str() {
                         "max-size" => "max_size",
                         "max-file" => "max_files",

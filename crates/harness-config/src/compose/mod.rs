@@ -20,6 +20,7 @@ mod environment;
 mod file;
 mod health;
 mod keys;
+mod needs;
 mod networks;
 mod nodes;
 mod ports;
@@ -28,7 +29,8 @@ mod translate;
 mod volumes;
 
 pub(crate) use file::ComposeFile;
+pub(crate) use needs::{Need, needs};
 pub(crate) use networks::{Join, NetworkDefinition};
 pub(crate) use nodes::{entries_of, key, string};
 pub(crate) use strings::Strings;
-pub(crate) use translate::{Need, Translated, needs, translate};
+pub(crate) use translate::{Translated, translate};

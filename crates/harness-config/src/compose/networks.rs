@@ -9,7 +9,7 @@ use crate::tree::{Key, Kind, Node};
 
 use super::file::ComposeFile;
 use super::keys::unsupported;
-use super::nodes::{self, entries_of};
+use super::nodes::{self, entries_of, section};
 use super::strings::Strings;
 
 /// A network that a service is on.
@@ -59,7 +59,13 @@ pub(super) fn joins(
                 out.extend(join(strings, file, &key.name, key.span, Some(value), said));
             }
         }
-        _ => {}
+        Some(Kind::Null) | None => {}
+        Some(_) => said.extend(node.map(|node| {
+            Finding::error(
+                node.span,
+                format!("`networks` must be a list or a map, found {}", node.describe()),
+            )
+        })),
     }
     if out.is_empty() {
         out.extend(join(strings, file, DEFAULT, at, None, said));
@@ -92,7 +98,7 @@ fn join(
         aliases: Vec::new(),
         definition,
     };
-    for (key, value) in keys.map_or(&[][..], entries_of) {
+    for (key, value) in keys.map_or(&[][..], |keys| section(keys, said)) {
         match key.name.as_str() {
             "ipv4_address" => {
                 let text = strings.plain(value, said)?;
@@ -141,7 +147,7 @@ fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Findi
         span: Some(key.span),
         ..NetworkDefinition::default()
     };
-    for (name, value) in entries_of(node) {
+    for (name, value) in section(node, said) {
         match name.name.as_str() {
             "name" => out.engine_name = strings.plain(value, said),
             "external" => match &value.kind {
@@ -149,7 +155,7 @@ fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Findi
                     out.external = true;
                     out.engine_name = value.get("name").and_then(|name| strings.plain(name, said));
                 }
-                _ => out.external = strings.plain(value, said).as_deref() == Some("true"),
+                _ => out.external = strings.flag(value, said),
             },
             "driver" if matches!(strings.plain(value, said).as_deref(), Some("bridge" | "default")) => {}
             "driver" => said.push(
@@ -177,7 +183,7 @@ fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Findi
 /// The subnet of `ipam`.
 fn ipam(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
     let mut subnet = None;
-    for (name, value) in entries_of(node) {
+    for (name, value) in section(node, said) {
         match (name.name.as_str(), &value.kind) {
             ("driver", _) if strings.plain(value, said).as_deref() == Some("default") => {}
             ("config", Kind::List(configs)) => {
@@ -211,7 +217,7 @@ fn address_range(strings: Strings<'_>, config: &Node, said: &mut Vec<Finding>) -
     };
     let first = Ipv4Addr::from_bits(mask(net, prefix).saturating_add(1));
     for (name, value) in entries_of(config) {
-        let text = strings.plain(value, said);
+        let text = nodes::scalar(value);
         match name.name.as_str() {
             "subnet" => {}
             "gateway" if text.as_deref() == Some(&first.to_string()) => {}

@@ -1,5 +1,6 @@
 //! Nodes made of nodes: a translated value stands where the original does.
 
+use crate::diagnostics::Finding;
 use crate::source::Span;
 use crate::tree::{Key, Kind, Node};
 
@@ -50,6 +51,17 @@ pub(crate) fn entries_of(node: &Node) -> &[(Key, Node)] {
         Kind::Map(entries) => entries,
         _ => &[],
     }
+}
+
+/// The entries of what must be a map, or nothing; a mistake if it is something else.
+pub(super) fn section<'n>(node: &'n Node, said: &mut Vec<Finding>) -> &'n [(Key, Node)] {
+    if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
+        said.push(Finding::error(
+            node.span,
+            format!("expected a map, found {}", node.describe()),
+        ));
+    }
+    entries_of(node)
 }
 
 /// The parts of a text between colons, those within `${…}` and `[…]` left alone.

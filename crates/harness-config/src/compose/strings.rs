@@ -102,19 +102,33 @@ impl Strings<'_> {
 
     /// A scalar as a string in the spelling of services.yaml.
     pub(super) fn template(&self, node: &Node, said: &mut Vec<Finding>) -> Option<Node> {
-        let text = nodes::scalar(node)?;
+        let text = scalar(node, said)?;
         Some(nodes::string(node.span, self.respelled(&text, node.span, said)))
     }
 
     /// The text of a scalar whose form is looked at, its variables replaced where they are known.
     pub(super) fn plain(&self, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
-        let text = self.respelled(&nodes::scalar(node)?, node.span, said);
+        let text = self.respelled(&scalar(node, said)?, node.span, said);
         match self {
             Self::Known(reader) => reader
                 .template_text(node.span, &text, Allow::Everything)?
                 .expose(),
             Self::Kept => Some(text),
         }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, node: &Node, said: &mut Vec<Finding>) -> bool {
+        let text = self.plain(node, said);
+        if let Some(text) = &text
+            && !matches!(text.as_str(), "true" | "false")
+        {
+            said.push(Finding::error(
+                node.span,
+                format!("expected `true` or `false`, found `{text}`"),
+            ));
+        }
+        text.as_deref() == Some("true")
     }
 
     /// A string of what `plain` gave.
@@ -132,6 +146,17 @@ impl Strings<'_> {
             Self::Kept => None,
         }
     }
+}
+
+fn scalar(node: &Node, said: &mut Vec<Finding>) -> Option<String> {
+    let text = nodes::scalar(node);
+    if text.is_none() {
+        said.push(Finding::error(
+            node.span,
+            format!("expected a string, found {}", node.describe()),
+        ));
+    }
+    text
 }
 
 fn name_len(text: &str) -> usize {

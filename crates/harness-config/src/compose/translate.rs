@@ -9,6 +9,7 @@ use crate::tree::{Key, Kind, Node};
 
 use super::file::ComposeFile;
 use super::health::{self, Health};
+use super::needs::needs;
 use super::networks::{self, Join};
 use super::nodes::{self, entries_of, key};
 use super::strings::Strings;
@@ -28,16 +29,6 @@ pub(crate) struct Translated {
     pub no_health_check: bool,
     /// What is wrong with it, or has no counterpart.
     pub said: Vec<Finding>,
-}
-
-/// A service that another one needs.
-pub(crate) struct Need {
-    /// As the compose file calls it.
-    pub service: Key,
-    /// In the words of services.yaml.
-    pub condition: &'static str,
-    restart: bool,
-    required: bool,
 }
 
 struct Translation<'a> {
@@ -184,13 +175,8 @@ impl Translation<'_> {
     }
 
     fn text(&mut self, ours: &str, name: &Key, value: &Node) {
-        match self.strings.template(value, &mut self.said) {
-            Some(value) => self.out.push((key(ours, name.span), value)),
-            None => self.said.push(Finding::error(
-                value.span,
-                format!("expected a string, found {}", value.describe()),
-            )),
-        }
+        let value = self.strings.template(value, &mut self.said);
+        self.out.extend(value.map(|value| (key(ours, name.span), value)));
     }
 
     fn flag(&mut self, ours: &str, name: &Key, value: &Node) {
@@ -222,9 +208,8 @@ impl Translation<'_> {
                 &["path", "required"],
                 &mut self.said,
             );
-            let optional = item
-                .get("required")
-                .is_some_and(|node| matches!(node.kind, Kind::Bool(false)));
+            let required = item.get("required");
+            let optional = required.is_some_and(|node| !self.strings.flag(node, &mut self.said));
             if optional && let Strings::Known(reader) = self.strings {
                 let folder = reader.context.sources.get(path.span.file).dir.clone();
                 let file = self.strings.plain(path, &mut self.said);
@@ -308,6 +293,13 @@ impl Translation<'_> {
     /// What several keys add to.
     fn collect(&mut self, service: &Node) {
         let resources = std::mem::take(&mut self.resources);
+        for (at, (key, _)) in resources.iter().enumerate() {
+            if let Some((first, _)) = resources[..at].iter().find(|(before, _)| before.name == key.name) {
+                self.said.push(
+                    Finding::error(key.span, "this limit is written twice").related(first.span, "first here"),
+                );
+            }
+        }
         if let Some((first, _)) = resources.first() {
             let at = first.span;
             self.out.push((key("resources", at), nodes::map(at, resources)));
@@ -317,62 +309,6 @@ impl Translation<'_> {
             let at = first.span;
             self.out
                 .push((key("tmpfs", at), nodes::list(service.span, tmpfs)));
-        }
-    }
-}
-
-/// Reads `depends_on`.
-pub(crate) fn needs(service: &Node, said: &mut Vec<Finding>) -> Vec<Need> {
-    let Some(node) = service.get("depends_on") else {
-        return Vec::new();
-    };
-    let plain = |service: Key| Need {
-        service,
-        condition: "started",
-        restart: false,
-        required: true,
-    };
-    match &node.kind {
-        Kind::List(items) => {
-            let names = items
-                .iter()
-                .filter_map(|item| Some((nodes::scalar(item)?, item.span)));
-            names.map(|(name, span)| plain(key(&name, span))).collect()
-        }
-        Kind::Map(entries) => {
-            let mut out = Vec::new();
-            for (name, value) in entries {
-                keys::refuse_others(
-                    entries_of(value),
-                    "`depends_on`",
-                    &["condition", "restart", "required"],
-                    said,
-                );
-                let mut need = plain(name.clone());
-                if let Some(condition) = value.get("condition") {
-                    need.condition = match nodes::scalar(condition).as_deref() {
-                        Some("service_started") => "started",
-                        Some("service_healthy") => "healthy",
-                        Some("service_completed_successfully") => "completed",
-                        _ => {
-                            said.push(Finding::error(condition.span, "unknown condition of a dependency").help(
-                                "it is one of `service_started`, `service_healthy`, `service_completed_successfully`",
-                            ));
-                            continue;
-                        }
-                    };
-                }
-                let flag = |name: &str| value.get(name).map(|node| matches!(node.kind, Kind::Bool(true)));
-                need.restart = flag("restart").unwrap_or(false);
-                need.required = flag("required").unwrap_or(true);
-                out.push(need);
-            }
-            out
-        }
-        Kind::Null => Vec::new(),
-        _ => {
-            said.push(Finding::error(node.span, "`depends_on` must be a list or a map"));
-            Vec::new()
         }
     }
 }

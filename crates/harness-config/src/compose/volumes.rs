@@ -8,7 +8,7 @@ use crate::tree::{Key, Kind, Node};
 
 use super::file::ComposeFile;
 use super::keys::{refuse_others, unsupported};
-use super::nodes::{self, entries_of, split_at_colons};
+use super::nodes::{self, entries_of, section, split_at_colons};
 use super::strings::Strings;
 
 /// What a service mounts.
@@ -128,13 +128,13 @@ fn long(
     );
     let mut part = |name: &str| item.get(name).and_then(|node| strings.plain(node, said));
     let (kind, source, target) = (part("type"), part("source"), part("target"));
-    let read_only = part("read_only").as_deref() == Some("true");
+    let read_only = item.get("read_only").is_some_and(|node| strings.flag(node, said));
     let Some(target) = target else {
         said.push(Finding::error(item.span, "a volume needs `target`"));
         return;
     };
     if let Some(bind) = item.get("bind") {
-        for (key, value) in entries_of(bind) {
+        for (key, value) in section(bind, said) {
             if !(key.name == "create_host_path" && matches!(value.kind, Kind::Bool(true))) {
                 said.push(unsupported(key, "`bind`", ""));
             }
@@ -185,7 +185,7 @@ pub(super) fn name_of(
     };
     let mut name = None;
     let mut external = false;
-    for (key, value) in entries_of(definition) {
+    for (key, value) in section(definition, said) {
         match key.name.as_str() {
             "name" => name = strings.plain(value, said),
             "external" => match &value.kind {
@@ -193,7 +193,7 @@ pub(super) fn name_of(
                     external = true;
                     name = value.get("name").and_then(|name| strings.plain(name, said));
                 }
-                _ => external = strings.plain(value, said).as_deref() == Some("true"),
+                _ => external = strings.flag(value, said),
             },
             "driver" if strings.plain(value, said).as_deref() == Some("local") => {}
             other if other.starts_with("x-") => {}

@@ -8,6 +8,7 @@
 
 mod choose;
 mod extras;
+mod files;
 mod overlay;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,13 +69,13 @@ pub(super) fn expand(
         lost,
     } = choose::choose(reader, entries);
     let oneshots = oneshots(&files, &chosen);
+    let written = choose::profiles(&chosen, &files);
     let mut instances = Vec::new();
-    for one in &chosen {
+    for (one, profile_list) in chosen.iter().zip(written) {
         let file = &files[one.file];
         let Some(entry) = file.service(&one.service) else {
             continue;
         };
-        let profile_list = one.profiles(&chosen, &files);
         let active = is_active(reader, profiles, profile_list.as_ref());
         let reader = Reader { active, ..reader };
         let called = |service: &str| {

@@ -1,22 +1,20 @@
 //! Which services of which compose files, and by which names.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use harness_model::ServiceName;
 
 use super::Group;
+use super::files::Files;
 use crate::compose::{ComposeFile, needs};
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::SERVICE;
 use crate::lower::paths;
-use crate::mask::mask_literals;
-use crate::merge::refuse_duplicates;
 use crate::read::{Reader, Text};
 use crate::source::Span;
 use crate::suggest::{did_you_mean, listed};
-use crate::tree::{self, Key, Kind, MAX_FILE_SIZE, Node};
+use crate::tree::{Key, Kind, Node};
 
 /// An entry of `type: compose`.
 pub(in crate::lower) struct Entry<'a> {
@@ -60,30 +58,47 @@ impl Chosen<'_> {
         service.map_or_else(Vec::new, |(_, node)| needs(node, &mut Vec::new()))
     }
 
-    /// Its profiles: of its own entry, else of the compose file, else of its group, else of all those that need it.
-    pub(super) fn profiles(&self, chosen: &[Self], files: &[ComposeFile]) -> Option<Node> {
+    /// The profiles that are written for it: in its own entry, else in the compose file, else in that of its group.
+    fn written_profiles(&self, files: &[ComposeFile]) -> Option<Node> {
         let of_file = || files[self.file].service(&self.service)?.1.get("profiles");
         let written = self
             .own
             .and_then(|own| own.get("profiles"))
             .or_else(of_file)
             .or_else(|| self.shared?.get("profiles"));
-        if written.is_some() || self.brought_by.is_empty() {
-            return written.cloned();
-        }
-        let mut all = Vec::new();
-        for by in &self.brought_by {
-            // Those that were brought come after those that bring them, so that this ends.
-            match chosen[*by].profiles(&chosen[..=*by], files)?.kind {
-                Kind::List(items) => all.extend(items),
-                _ => return None,
+        written.cloned()
+    }
+}
+
+/// The profiles of each that is chosen; of one that others brought, those of all of them.
+pub(super) fn profiles(chosen: &[Chosen<'_>], files: &[ComposeFile]) -> Vec<Option<Node>> {
+    let mut out: Vec<Option<Node>> = Vec::new();
+    for one in chosen {
+        // Those that were brought come after those that bring them.
+        let profiles = one.written_profiles(files).or_else(|| union(one, &out));
+        out.push(profiles);
+    }
+    out
+}
+
+/// The profiles of those that brought one; `None` if one of them has none, which is always there.
+fn union(one: &Chosen<'_>, profiles: &[Option<Node>]) -> Option<Node> {
+    let mut all: Vec<Node> = Vec::new();
+    for by in &one.brought_by {
+        let Kind::List(items) = &profiles.get(*by)?.as_ref()?.kind else {
+            return None;
+        };
+        for item in items {
+            let same = |other: &Node| matches!((&other.kind, &item.kind), (Kind::String(a), Kind::String(b)) if a == b);
+            if !all.iter().any(same) {
+                all.push(item.clone());
             }
         }
-        Some(Node {
-            span: self.span,
-            kind: Kind::List(all),
-        })
     }
+    (!all.is_empty()).then_some(Node {
+        span: one.span,
+        kind: Kind::List(all),
+    })
 }
 
 /// The one by whose name a service of a file is known here.
@@ -340,72 +355,5 @@ fn bring<'a>(reader: Reader<'_>, files: &[ComposeFile], chosen: &mut Vec<Chosen<
             }
         }
         at += 1;
-    }
-}
-
-/// The compose files, each read once.
-#[derive(Default)]
-struct Files {
-    paths: Vec<(PathBuf, Option<usize>)>,
-    trees: Vec<ComposeFile>,
-}
-
-impl Files {
-    /// The file at a path, as written at a place; `None` and a mistake if it cannot be read.
-    fn read(&mut self, reader: Reader<'_>, path: &Path, span: Span) -> Option<usize> {
-        let known = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if let Some((_, index)) = self.paths.iter().find(|(path, _)| *path == known) {
-            return *index;
-        }
-        let index = tree_of(reader, &known, path, span).map(|tree| {
-            self.trees.push(tree);
-            self.trees.len() - 1
-        });
-        self.paths.push((known, index));
-        index
-    }
-}
-
-fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Option<ComposeFile> {
-    let context = reader.context;
-    let text = match crate::load::read_limited(path, MAX_FILE_SIZE) {
-        Ok(text) => text,
-        Err(error) => {
-            let message = format!("cannot read the compose file {}: {error}", written.display());
-            reader.report(Finding::error(span, message));
-            return None;
-        }
-    };
-    let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let file = context
-        .sources
-        .add(shown(reader, written, span), dir.clone(), text);
-    let mut said = Vec::new();
-    let parsed = tree::parse(context.sources, file, &mut said);
-    let tree = parsed.map(|mut tree| {
-        mask_literals(context.sources, &tree, &context.variables.secrets);
-        refuse_duplicates(&mut tree, &mut said);
-        ComposeFile::read(tree, &mut said)
-    });
-    context.findings.borrow_mut().extend(said);
-    match crate::load::read_dotenv(context.sources, &dir, &dir) {
-        Ok((variables, said)) => {
-            context.findings.borrow_mut().extend(said);
-            context.dotenvs.borrow_mut().insert(file, variables);
-        }
-        Err(error) => reader.report(Finding::error(span, error.to_string())),
-    }
-    tree
-}
-
-/// How a compose file is called in messages: as the file that names it is, which may be from another folder.
-fn shown(reader: Reader<'_>, path: &Path, span: Span) -> String {
-    let source = reader.context.sources.get(span.file);
-    match path.strip_prefix(&source.dir) {
-        Ok(rest) => {
-            let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
-            folder.join(rest).display().to_string()
-        }
-        Err(_) => path.display().to_string(),
     }
 }
