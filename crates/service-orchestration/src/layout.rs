@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use harness_model::{ProjectName, ServiceName};
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, IFlags, Mode, OFlags, fallocate, ioctl_getflags, ioctl_setflags};
 use rustix::io::Errno;
 
 /// What a run directory takes before its service has written anything, in bytes: spec, identity, the room of the
@@ -26,8 +26,22 @@ pub struct NoRoom {
     pub source: io::Error,
 }
 
+/// Asks ext4 to put each folder in this one where few others are: what is removed next to the home lately would
+/// have to be passed over each time that a file is made. Other file systems do not know of this, or need not.
+fn set_apart(folder: &Path) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty())?;
+    let flags = ioctl_getflags(&folder)?;
+    if flags.contains(IFlags::TOPDIR) {
+        return Ok(());
+    }
+    ioctl_setflags(&folder, flags | IFlags::TOPDIR)
+}
+
 fn take_room(folder: &Path, file: &Path, bytes: u64) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // It only makes things faster.
+    let _ = set_apart(folder);
     let mut room = OpenOptions::new()
         .write(true)
         .create(true)
@@ -165,5 +179,24 @@ pub fn remove_discarded(path: &Path) {
             tracing::warn!(path = %path.display(), %error, "cannot remove a service's folder");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXT4: i64 = 0xef53;
+
+    #[test]
+    fn on_ext4_projects_are_set_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new(home.path());
+        layout.check_room(1).unwrap();
+        layout.check_room(1).unwrap();
+        let projects = std::fs::File::open(layout.projects()).unwrap();
+        if rustix::fs::fstatfs(&projects).unwrap().f_type == EXT4 {
+            assert!(ioctl_getflags(&projects).unwrap().contains(IFlags::TOPDIR));
+        }
     }
 }
