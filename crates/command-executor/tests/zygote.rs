@@ -119,7 +119,10 @@ fn a_forked_supervisor_is_as_one_that_was_executed() {
             assert_eq!(link(&format!("fd/{stream}")), Path::new("/dev/null"));
         }
         let descriptors = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        assert_eq!(descriptors(pid), descriptors(expected), "none but its own");
+        // They close the handshake just after it.
+        eventually("it has none but its own", || {
+            descriptors(pid) == descriptors(expected)
+        });
         let session = |pid: u32| rustix::process::getsid(Pid::from_raw(pid.cast_signed())).unwrap();
         assert_eq!(session(pid).as_raw_pid().unsigned_abs(), pid);
     }
@@ -221,8 +224,11 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
             let begins = format!("{}\0zygote\0", own_shim.display());
             let pids = fs::read_dir("/proc").unwrap().flatten();
             let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+            // What was just forked has the same name for a moment, but another parent.
             pids.filter(|pid| {
-                fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(begins.as_bytes()))
+                stat(*pid).is_some_and(|(_, parent)| parent == std::process::id())
+                    && fs::read(format!("/proc/{pid}/cmdline"))
+                        .is_ok_and(|line| line.starts_with(begins.as_bytes()))
             })
             .collect::<Vec<u32>>()
         };
