@@ -10,7 +10,7 @@
 //! ```
 
 use std::fs::File;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
@@ -25,17 +25,18 @@ use service_orchestration::words::chain;
 
 use crate::bridge;
 use crate::instance::Container;
-use crate::pump::{Pump, copy, locked};
+use crate::output::Output;
+use crate::pump::Pump;
 use crate::record::ContainerRecord;
 use crate::stamp;
 
 /// The pause before an engine that is away is asked again.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// How long the output of a container that has ended may take to come to its end.
+/// How long the engine may pause in telling the output of a container that has ended, before it is asked for the rest.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The same where the engine keeps the stream open.
+/// How long it may pause in telling the rest, and how long cleaning up may take.
 const REST: Duration = Duration::from_secs(60);
 
 /// Follows a container to its end and tells it. `lock` says that its output is being written, for as long as it is
@@ -43,16 +44,16 @@ const REST: Duration = Duration::from_secs(60);
 pub(crate) async fn follow(container: Arc<Container>, lock: File) {
     let (run_dir, limits) = (container.run_dir.clone(), container.log_limits);
     let pump = unblock(move || Pump::open(&run_dir, limits)).await;
-    let pump = match pump {
-        Ok(pump) => Some(Arc::new(Mutex::new(pump))),
+    let output = match pump {
+        Ok(pump) => Some(Arc::new(Output::new(pump))),
         Err(error) => {
             tracing::error!(container = container.name, %error, "cannot keep the output of a container");
             None
         }
     };
-    let (ended, at) = until_ended(&container, pump.as_ref()).await;
-    if let Some(pump) = pump {
-        unblock(move || locked(&pump, Pump::finish)).await;
+    let (ended, at) = until_ended(&container, output.as_ref()).await;
+    if let Some(output) = output {
+        unblock(move || output.finish()).await;
     }
     clean_up(&container, &ended, at).await;
     drop(lock);
@@ -60,11 +61,11 @@ pub(crate) async fn follow(container: Arc<Container>, lock: File) {
     let _ = container.ended.set(ended).await;
 }
 
-async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> (Ended, Option<WallTime>) {
+async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (Ended, Option<WallTime>) {
     let mut away = false;
     loop {
         // What came of it meanwhile is asked first: following it may take for ever.
-        let drained = !away && attend(container, pump).await;
+        let drained = !away && attend(container, output).await;
         match container.inspect().await {
             Ok(state) if is_running(&state) => {
                 if std::mem::take(&mut away) {
@@ -78,8 +79,8 @@ async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> 
                 Timer::after(Duration::from_millis(20)).await;
             }
             Ok(state) => {
-                if !drained && let Some(pump) = pump {
-                    rest(container, pump).await;
+                if !drained && let Some(output) = output {
+                    rest(container, output).await;
                 }
                 let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
                 return (ended(&state, away), at);
@@ -100,13 +101,13 @@ async fn until_ended(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> 
 }
 
 /// Copies output until there is a reason to look at the container; whether all of it was copied.
-async fn attend(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> bool {
+async fn attend(container: &Container, output: Option<&Arc<Output>>) -> bool {
     let Ok(docker) = container.engine.docker().await else {
         return false;
     };
-    let output = async {
-        match pump {
-            Some(pump) => copy(pump, &docker, &container.id, true).await.is_ok(),
+    let copied = async {
+        match output {
+            Some(output) => output.copy(&docker, &container.id, true).await.is_ok(),
             None => futures_lite::future::pending().await,
         }
     };
@@ -120,31 +121,45 @@ async fn attend(container: &Container, pump: Option<&Arc<Mutex<Pump>>>) -> bool 
             answer.next().await,
             Some(Ok(_) | Err(Error::DockerContainerWaitError { .. }))
         ) {
-            Timer::after(DRAIN).await;
+            match output {
+                Some(output) => output.is_quiet_for(DRAIN).await,
+                None => return false,
+            }
         }
         false
     };
-    bridge::within(output.or(exit)).await
+    bridge::within(copied.or(exit)).await
 }
 
-/// Copies what is left of the output of a container that has ended.
-async fn rest(container: &Container, pump: &Arc<Mutex<Pump>>) {
-    let Ok(docker) = container.engine.docker().await else {
-        return;
-    };
-    let output = async {
-        if let Err(error) = bridge::within(copy(pump, &docker, &container.id, false)).await {
-            tracing::error!(container = container.name, %error, "the end of a container's output is lost");
+/// Copies what is left of the output of a container that has ended, for as long as the engine tells any.
+async fn rest(container: &Container, output: &Arc<Output>) {
+    let copied = async {
+        let Ok(docker) = container.engine.docker().await else {
+            return;
+        };
+        while let Err(error) = bridge::within(output.copy(&docker, &container.id, false)).await {
+            tracing::warn!(container = container.name, %error, "cannot copy the end of a container's output");
+            if matches!(error, Error::DockerResponseServerError { .. }) {
+                return;
+            }
+            Timer::after(AGAIN).await;
         }
     };
-    output.or(late(container, REST)).await;
+    let stuck = async {
+        output.is_quiet_for(REST).await;
+        tracing::error!(
+            container = container.name,
+            "the end of a container's output is lost: the engine does not tell it"
+        );
+    };
+    copied.or(stuck).await;
 }
 
 async fn late(container: &Container, limit: Duration) {
     Timer::after(limit).await;
     tracing::error!(
         container = container.name,
-        "the engine does not end the output of a container"
+        "the engine does not remove a container and what belongs to it"
     );
 }
 

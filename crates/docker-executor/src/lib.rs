@@ -31,6 +31,7 @@ mod instance;
 mod labels;
 mod membership;
 mod network;
+mod output;
 mod processes;
 mod pump;
 mod record;

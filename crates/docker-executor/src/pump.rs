@@ -8,23 +8,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use blocking::unblock;
-use bollard::Docker;
 use bollard::container::LogOutput;
-use bollard::errors::Error;
-use bollard::query_parameters::LogsOptions;
-use futures_lite::StreamExt;
-use futures_util::StreamExt as _;
 use harness_model::WallTime;
 use harness_shim::log::{LogError, ReadItem, Reader, Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
 use crate::stamp;
-
-/// Messages written in one go.
-const BATCH: usize = 128;
 
 /// How far back it is asked, in seconds: streams are stamped separately, so that times are not quite in order.
 const BACK: u64 = 2;
@@ -41,6 +31,8 @@ pub(crate) struct Pump {
     seen: HashMap<u64, u32>,
     /// Before that everything was rotated away.
     floor: u64,
+    /// Which copy is going on: of an earlier one nothing is taken any more.
+    turn: u64,
 }
 
 impl Pump {
@@ -55,21 +47,24 @@ impl Pump {
             last,
             seen: HashMap::new(),
             floor: 0,
+            turn: 0,
         })
     }
 
-    /// From when on the engine is to be asked, in seconds since the Unix epoch; remembers what is there since then.
-    fn resume(&mut self) -> u64 {
+    /// Begins a copy. From when on the engine is to be asked, in seconds since the Unix epoch, and the copy's turn;
+    /// remembers what is there since then.
+    pub(crate) fn resume(&mut self) -> (u64, u64) {
         self.seen.clear();
         self.floor = 0;
+        self.turn += 1;
         if self.last == 0 {
-            return 0;
+            return (0, self.turn);
         }
         let since = (self.last / SECOND).saturating_sub(BACK);
         if let Err(error) = self.remember(since * SECOND) {
             tracing::error!(%error, "cannot read a log, lines of it may be doubled");
         }
-        since
+        (since, self.turn)
     }
 
     fn remember(&mut self, since: u64) -> Result<(), LogError> {
@@ -94,7 +89,12 @@ impl Pump {
         }
     }
 
-    fn write(&mut self, messages: &[LogOutput]) {
+    /// Writes what a copy was told, unless another one has begun since.
+    pub(crate) fn write(&mut self, turn: u64, messages: &[LogOutput]) {
+        if turn != self.turn {
+            return;
+        }
+        let mut pieces = Vec::with_capacity(messages.len());
         for message in messages {
             let (stream, bytes) = match message {
                 LogOutput::StdErr { message } => (Stream::Stderr, message),
@@ -103,10 +103,11 @@ impl Pump {
             };
             let (time, bytes) = split(bytes);
             if !self.is_known(time, stream, bytes) {
-                self.writer.append(stream, bytes, time);
                 self.last = self.last.max(time);
+                pieces.push((stream, bytes, time));
             }
         }
+        self.writer.append_all(&pieces);
     }
 
     fn is_known(&mut self, time: u64, stream: Stream, bytes: &[u8]) -> bool {
@@ -160,47 +161,4 @@ fn last_time(dir: &Path) -> Result<u64, LogError> {
             ReadItem::End => return Ok(last),
         }
     }
-}
-
-/// Copies until the engine ends the stream: when the container has ended and everything was told, if it `follow`s;
-/// otherwise what there is now. Cancelling it loses nothing that the next copy would not find.
-pub(crate) async fn copy(
-    pump: &Arc<Mutex<Pump>>,
-    docker: &Docker,
-    id: &str,
-    follow: bool,
-) -> Result<(), Error> {
-    let opened = Arc::clone(pump);
-    let since = unblock(move || locked(&opened, Pump::resume)).await;
-    let options = LogsOptions {
-        follow,
-        stdout: true,
-        stderr: true,
-        since: i32::try_from(since).unwrap_or(i32::MAX),
-        timestamps: true,
-        tail: "all".to_owned(),
-        ..LogsOptions::default()
-    };
-    let mut batches = std::pin::pin!(docker.logs(id, Some(options)).ready_chunks(BATCH));
-    while let Some(batch) = StreamExt::next(&mut batches).await {
-        let mut failure = None;
-        let mut messages = Vec::with_capacity(batch.len());
-        for message in batch {
-            match message {
-                Ok(message) => messages.push(message),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let to = Arc::clone(pump);
-        unblock(move || locked(&to, |pump| pump.write(&messages))).await;
-        if let Some(error) = failure {
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Does something with the pump. Blocks on the disk.
-pub(crate) fn locked<T>(pump: &Mutex<Pump>, with: impl FnOnce(&mut Pump) -> T) -> T {
-    with(&mut pump.lock().unwrap_or_else(PoisonError::into_inner))
 }

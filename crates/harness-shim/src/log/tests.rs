@@ -72,3 +72,48 @@ fn what_is_not_named_as_a_segment_is_none() {
         assert_eq!(reader.next().unwrap(), ReadItem::End);
     }
 }
+
+#[test]
+fn many_at_once_are_as_good_as_one_by_one() {
+    let limits = LogLimits {
+        max_size: 4096,
+        max_files: 1000,
+    };
+    let texts: Vec<String> = (0..500_usize)
+        .map(|number| format!("{}\n", "x".repeat(number * 7 % 900)))
+        .collect();
+    let long = "y".repeat(5000);
+    let mut pieces: Vec<(Stream, &[u8], u64)> = Vec::new();
+    for (time, text) in texts.iter().enumerate() {
+        let stream = if time % 3 == 0 {
+            Stream::Stderr
+        } else {
+            Stream::Stdout
+        };
+        pieces.push((stream, text.as_bytes(), time as u64));
+    }
+    pieces.insert(100, (Stream::Stdout, long.as_bytes(), 100));
+    let (one_by_one, at_once) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut writer = Writer::open(one_by_one.path(), limits, 0).unwrap();
+    for (stream, bytes, time) in &pieces {
+        writer.append(*stream, bytes, *time);
+    }
+    let mut writer = Writer::open(at_once.path(), limits, 0).unwrap();
+    for some in pieces.chunks(130) {
+        writer.append_all(some);
+    }
+    writer.append_all(&[]);
+    let segments = |dir: &Path| {
+        let mut names: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        names.sort();
+        names
+            .iter()
+            .map(|path| std::fs::read(path).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert!(segments(one_by_one.path()).len() > 20);
+    assert!(segments(one_by_one.path()) == segments(at_once.path()));
+}

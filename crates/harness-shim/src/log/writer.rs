@@ -13,6 +13,9 @@ use super::format::{
 use super::reader::{ReadItem, Reader};
 use crate::run_dir::LogLimits;
 
+/// The most bytes that [`Writer::append_all`] writes at once; less than [`MAX_RECORD`], so that no piece is longer.
+const TOGETHER: u64 = 256 << 10;
+
 /// Output that is missing from the log because it could not be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
@@ -22,7 +25,7 @@ pub struct Dropped {
     pub lines: u64,
 }
 
-/// Appends records, one `writev(2)` each, and rotates segments.
+/// Appends records, one `writev(2)` each unless many are given at once, and rotates segments.
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
@@ -81,6 +84,70 @@ impl Writer {
         for piece in bytes.chunks(MAX_RECORD as usize) {
             self.append_piece(stream, piece, now_ns);
         }
+    }
+
+    /// Appends many pieces of output, each a record with its own time, by as few writes as may be.
+    pub fn append_all(&mut self, pieces: &[(Stream, &[u8], u64)]) {
+        let mut rest = pieces;
+        while let Some((_, _, now_ns)) = rest.first() {
+            let together = self.together(rest);
+            if together < 2 || self.note_dropped(*now_ns).is_err() {
+                let (stream, bytes, now_ns) = rest[0];
+                self.append(stream, bytes, now_ns);
+                rest = &rest[1..];
+                continue;
+            }
+            let (now, later) = rest.split_at(together);
+            if self.write_together(now).is_err() {
+                // One by one: some of it may have room.
+                for (stream, bytes, now_ns) in now {
+                    self.append(*stream, bytes, *now_ns);
+                }
+            }
+            rest = later;
+        }
+    }
+
+    /// How many of these pieces, from the first on, fit into this segment and one write; none if it is not begun.
+    fn together(&self, pieces: &[(Stream, &[u8], u64)]) -> usize {
+        if self.segment.is_none() {
+            return 0;
+        }
+        let room = self.limits.max_size.saturating_sub(self.len).min(TOGETHER);
+        let mut size = 0;
+        let fits = |(_, bytes, _): &&(Stream, &[u8], u64)| {
+            size += (RecordHeader::LEN + bytes.len()) as u64;
+            size <= room
+        };
+        pieces.iter().take_while(fits).count()
+    }
+
+    fn write_together(&mut self, pieces: &[(Stream, &[u8], u64)]) -> io::Result<()> {
+        let mut records = Vec::new();
+        let mut lines = 0_u64;
+        for (seq, (stream, bytes, now_ns)) in (self.seq..).zip(pieces) {
+            let header = RecordHeader {
+                seq,
+                time_ns: *now_ns,
+                len: u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+                kind: Kind::Data(*stream),
+            };
+            records.extend_from_slice(&header.encode());
+            records.extend_from_slice(bytes);
+            lines = lines.saturating_add(newlines(bytes));
+        }
+        let Some(segment) = &mut self.segment else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if let Err(error) = segment.write_all(&records) {
+            // As for a single one.
+            let _ = segment.set_len(self.len);
+            return Err(error);
+        }
+        self.len += records.len() as u64;
+        self.seq = self.seq.saturating_add(pieces.len() as u64);
+        self.lines = self.lines.saturating_add(lines);
+        Ok(())
     }
 
     fn append_piece(&mut self, stream: Stream, bytes: &[u8], now_ns: u64) {
