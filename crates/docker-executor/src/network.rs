@@ -1,16 +1,18 @@
 //! The networks of a project's containers: made with the first, removed with the last.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_io::Timer;
 use async_lock::{Mutex, RwLock, RwLockReadGuardArc};
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
-use harness_model::ProjectName;
+use harness_model::{NetworkName, ProjectName};
 use service_orchestration::executor::Order;
 use service_registry::address::Attached;
+use service_registry::network::Cidr;
 
 use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
@@ -61,17 +63,38 @@ pub(crate) enum NetworkError {
 /// The networks of a daemon's projects. A network is not removed while a container is on its way onto it.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
-    /// Shared by launches, held alone by a removal.
-    used: Arc<RwLock<()>>,
-    /// Containers of a project are started at once; one of them makes the network.
-    making: Mutex<()>,
+    /// Of each project: shared by its launches, held alone by a removal.
+    used: Mutex<HashMap<ProjectName, Arc<RwLock<()>>>>,
+    /// What launches that go on now have made or found: of containers that are started at once, one asks for all.
+    made: Mutex<HashMap<String, Weak<Made>>>,
+    /// Of containers that end at once, the last one to look finds none.
+    removing: Mutex<()>,
 }
 
 /// Networks that stay while a container is being started.
 pub(crate) struct Held {
     /// What the container is on each of them, the first one first.
     pub(crate) memberships: Vec<Membership>,
+    // Forgotten before a removal may begin, so before the guard.
+    _there: Vec<Arc<Made>>,
     _guard: RwLockReadGuardArc<()>,
+}
+
+/// A network as a launch needs it.
+#[derive(Debug, PartialEq, Eq)]
+struct Made {
+    project: ProjectName,
+    own: Option<(NetworkName, Cidr, IpAddr)>,
+}
+
+impl Made {
+    fn of(order: &Order, membership: &Membership) -> Self {
+        let own = membership.own.as_ref();
+        Self {
+            project: order.project.clone(),
+            own: own.map(|own| (own.network.clone(), own.subnet, own.gateway)),
+        }
+    }
 }
 
 impl Networks {
@@ -86,27 +109,46 @@ impl Networks {
         if memberships.is_empty() {
             return Err(NetworkError::NoAddress);
         }
-        let guard = self.used.read_arc().await;
-        let _turn = self.making.lock().await;
+        let guard = self.used(&order.project).await.read_arc().await;
+        let mut made = self.made.lock().await;
+        let mut there = Vec::with_capacity(memberships.len());
         for membership in &memberships {
             let name = &membership.engine_name;
+            let wanted = Made::of(order, membership);
+            let known = made.get(name).and_then(Weak::upgrade);
+            if let Some(known) = known.filter(|known| **known == wanted) {
+                there.push(known);
+                continue;
+            }
             match &membership.own {
                 Some(own) => make(engine, owner, order, name, own).await?,
                 None if find(engine, name).await?.is_some() => {}
                 None => return Err(NetworkError::NotThere { name: name.clone() }),
             }
+            let wanted = Arc::new(wanted);
+            made.insert(name.clone(), Arc::downgrade(&wanted));
+            there.push(wanted);
         }
+        made.retain(|_, made| made.strong_count() > 0);
         Ok(Held {
             memberships,
+            _there: there,
             _guard: guard,
         })
+    }
+
+    async fn used(&self, project: &ProjectName) -> Arc<RwLock<()>> {
+        let mut used = self.used.lock().await;
+        Arc::clone(used.entry(project.clone()).or_default())
     }
 
     /// Removes the networks of a project that has no container any more. What cannot be removed stays for the next
     /// time.
     pub(crate) async fn remove_unused(&self, engine: &Engine, owner: &Owner, project: &ProjectName) {
-        // A container on its way needs it.
-        let Some(_alone) = self.used.try_write() else {
+        let _turn = self.removing.lock().await;
+        // A container on its way needs it, and looks again when it ends.
+        let used = self.used(project).await;
+        let Some(_alone) = used.try_write() else {
             return;
         };
         let owned = owner.of_project(project);
