@@ -1,4 +1,4 @@
-//! The text of a services.yaml, and of the files that `init` makes one from.
+//! The text of a services.yaml, of a compose file that one names, and of the files that `init` makes one from.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,17 @@ use crate::folder;
 
 pub(crate) const WORDS: &[&str] = &[
     "services:\n  a:\n    type: process\n    binary: sh\n",
+    "services:\n  a:\n    image: x\n",
+    "  c: {type: compose, file: services.yaml, service: a}\n",
+    "    environment: [A, B=$A_KEY, \"C=${EMPTY:-${A_KEY-x}}\"]\n",
+    "    depends_on: {b: {condition: service_completed_successfully, restart: true}}\n",
+    "    networks: {n: {ipv4_address: 10.1.1.2, aliases: [x]}}\n",
+    "networks: {n: {ipam: {config: [{subnet: 10.1.1.0/24}]}}, m: {external: true}}\n",
+    "    volumes: [v:/v, ./x:/x:ro, {type: tmpfs, target: /t}]\nvolumes: {v: {name: $A}}\n",
+    "    ports: [\"80-81:90-91/udp\", \"${A}:2\", {target: 3}]\n",
+    "    healthcheck: {test: [CMD-SHELL, x], interval: 1s}\n",
+    "    deploy: {resources: {limits: {cpus: 1, memory: 5mb}}}\n",
+    "    build: {context: ., args: [A]}\n    command: a \"b c\"\n",
     "  b: {type: docker, image: x}\n",
     "networks:\n  n: {type: lan, nodes: [{host: h}]}\n",
     "secrets: [A, B]\n",
@@ -75,6 +86,7 @@ const SECRET: &str = "c0rrect-h0rse-battery";
 pub(crate) fn check(data: &[u8]) {
     folder::with(|folder| {
         project(folder, data);
+        composed(folder, data);
         if let Ok(text) = std::str::from_utf8(data) {
             for made in [from_compose(text).ok(), from_procfile(text).ok()]
                 .into_iter()
@@ -126,6 +138,33 @@ fn project(folder: &Path, data: &[u8]) {
     }
 }
 
+/// A compose file is some services, or it is wrong at places that are in it; it is that each time it is read.
+fn composed(folder: &Path, data: &[u8]) {
+    const SERVICES: &str = "services: {all-of-it: {type: compose, file: stack.yml}}\n";
+    std::fs::write(folder.join("stack.yml"), data).unwrap();
+    std::fs::write(folder.join("services.yaml"), SERVICES).unwrap();
+    let options = options(folder);
+    let Ok(text) = std::str::from_utf8(data) else {
+        assert!(matches!(load(&options), Err(LoadError::Invalid(_))));
+        return;
+    };
+    match (load(&options), load(&options)) {
+        (Ok(first), Ok(second)) => {
+            assert_eq!(first.project, second.project);
+            assert_eq!(first.warnings, second.warnings);
+            specified(&first, text);
+        }
+        (Err(LoadError::Invalid(first)), Err(LoadError::Invalid(second))) => {
+            assert_eq!(first, second);
+            // Those of an empty file stand in the one that names it.
+            if first.iter().all(|diagnostic| diagnostic.file == "stack.yml") {
+                diagnostics(&first, "stack.yml", text);
+            }
+        }
+        (first, second) => panic!("{first:?}\n{second:?}"),
+    }
+}
+
 /// Every mistake has a place in the text, can be shown, and shows no secret.
 pub(crate) fn diagnostics(diagnostics: &Diagnostics, file: &str, text: &str) {
     let lines: Vec<&str> = text.split('\n').collect();
@@ -153,6 +192,10 @@ pub(crate) fn diagnostics(diagnostics: &Diagnostics, file: &str, text: &str) {
 
 fn loaded(loaded: &Loaded, text: &str) {
     diagnostics(&loaded.warnings, "services.yaml", text);
+    specified(loaded, text);
+}
+
+fn specified(loaded: &Loaded, text: &str) {
     loaded.missing_files.render(true);
     let project = &loaded.project;
     let json = serde_json::to_string(project).unwrap();
