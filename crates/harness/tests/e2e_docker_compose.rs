@@ -30,7 +30,14 @@ const STACK: &str = "services:\n  stack: {type: compose, file: compose.yml}\n";
 #[test]
 fn the_commissioned_file_has_its_two_networks_and_addresses() {
     let compose = include_str!("../../harness-config/tests/fixtures/seeds/docker-compose.test.yml");
-    let compose = compose.replace("/var/run/docker.sock:", &format!("{}:", socket().display()));
+    // Other runs on this engine must find their addresses free.
+    let own = std::process::id() % 256;
+    let (lan, wan) = (format!("10.86.{own}."), format!("10.87.{own}."));
+    let compose = compose
+        .replace("/var/run/docker.sock:", &format!("{}:", socket().display()))
+        .replace("192.168.100.", &lan)
+        .replace("10.0.0.", &wan);
+    let (lan, wan) = (format!("{lan}10"), format!("{wan}10"));
     let services = format!(
         "{STACK}  near:\n    type: process\n    binary: sh\n    args: [-c, \"echo lan ${{lan_node.ip}} wan ${{wg_node.ip}}; exec sleep 1000\"]\n"
     );
@@ -38,21 +45,21 @@ fn the_commissioned_file_has_its_two_networks_and_addresses() {
     sandbox.ok(&["validate"]);
     sandbox.ok(&["start"]);
     for (service, network, address) in [
-        ("lan_node", "lan_network", "192.168.100.10"),
-        ("wg_node", "wan_network", "10.0.0.10"),
+        ("lan_node", "lan_network", &lan),
+        ("wg_node", "wan_network", &wan),
     ] {
         let inspected = sandbox.inspect(service);
         let name = format!("{}_{network}", project("nets"));
         let networks = inspected["NetworkSettings"]["Networks"].as_object().unwrap();
         assert_eq!(networks.keys().collect::<Vec<_>>(), [&name]);
-        assert_eq!(networks[&name]["IPAddress"], address);
+        assert_eq!(networks[&name]["IPAddress"], address.as_str());
         assert_eq!(sandbox.service(service)["network"], network);
         assert_eq!(sandbox.service(service)["type"], "docker");
     }
     assert_eq!(sandbox.networks().len(), 2);
     sandbox
         .ok(&["logs", "near"])
-        .says("lan 192.168.100.10 wan 10.0.0.10");
+        .says(&format!("lan {lan} wan {wan}"));
     let mounted = sandbox.ok(&["exec", "lan_node", "--", "test", "-S", "/var/run/docker.sock"]);
     assert_eq!(mounted.stderr, "");
     sandbox
