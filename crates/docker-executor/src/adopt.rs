@@ -96,7 +96,8 @@ impl DockerExecutor {
                 return lost(why);
             }
         };
-        let found = match instance::inspect(&self.engine, id, name).await {
+        let engine = self.engine_of(record).await;
+        let found = match instance::inspect(&engine, id, name).await {
             Ok(found) => found,
             Err(error) if error.is_not_found() => {
                 return lost("its container was removed while no daemon ran".to_owned());
@@ -105,7 +106,7 @@ impl DockerExecutor {
             Err(error) => {
                 tracing::error!(container = name, %error, "cannot tell whether a container runs");
                 let unknown = ContainerInspectResponse::default();
-                return Found::Running(self.managed(order, record, &unknown, lock));
+                return Found::Running(self.managed(&engine, order, record, &unknown, lock));
             }
         };
         let state = found.state.clone().unwrap_or_default();
@@ -115,9 +116,9 @@ impl DockerExecutor {
         if is_running(&state) {
             let of = id.to_owned();
             unblock(move || processes::kill_commands(&of)).await;
-            return Found::Running(self.managed(order, record, &found, lock));
+            return Found::Running(self.managed(&engine, order, record, &found, lock));
         }
-        let container = self.container(order, record);
+        let container = self.container(&engine, order, record);
         let following = Arc::clone(&container);
         Task::spawn(follow(following, lock));
         let told = async { container.ended.wait().await.clone() };

@@ -16,6 +16,7 @@ use crate::bridge;
 use crate::context;
 use crate::engine::{Engine, EngineError};
 use crate::image::Wanted;
+use crate::progress::{Throttled, shortened};
 
 const DOCKERFILE: &str = "Dockerfile";
 
@@ -71,12 +72,24 @@ pub(crate) async fn build(
     let docker = engine.docker().await?;
     let body = bollard::body_try_stream(context::stream(spec.context.clone(), dockerfile));
     let mut said: VecDeque<String> = VecDeque::new();
+    let mut told = Throttled::new(wanted.link);
+    told.say(|| format!("building image {name}"));
     let built = bridge::within(async {
         let mut steps = std::pin::pin!(docker.build_image(options, None, Some(body)));
         while let Some(step) = steps.next().await {
             match step {
                 Ok(step) => {
-                    said.extend(step.stream.or(step.status));
+                    let line = step.stream.or(step.status);
+                    if let Some(line) = line.as_deref().map(str::trim).filter(|line| !line.is_empty()) {
+                        let doing = format!("building image {name}: {}", shortened(line));
+                        // There are few of them, and what one says may be all for a long time.
+                        if line.starts_with("Step ") {
+                            told.say_at_once(doing);
+                        } else {
+                            told.say(|| doing);
+                        }
+                    }
+                    said.extend(line);
                     if let Some(message) = step.error_detail.and_then(|error| error.message) {
                         return Err(BuildError::Failed { message });
                     }

@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_io::Timer;
-use async_lock::Mutex;
+use async_lock::{Mutex, OnceCell};
 use blocking::unblock;
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_lite::FutureExt;
 
+use crate::address::{Address, AddressError, Environment};
 use crate::bridge;
-
-/// Where the engine listens unless something else is said.
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// How long the engine may take to say its version.
 const HELLO: Duration = Duration::from_secs(10);
@@ -27,7 +25,11 @@ const ANSWER_SECONDS: u64 = 120;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
     /// There is no socket.
-    #[error("no Docker engine: there is no {} (install and start one, or set DOCKER_HOST for the daemon)", socket.display())]
+    #[error(
+        "no Docker engine: there is no {} (install or start one; for another one set DOCKER_HOST and `harness daemon \
+         restart`)",
+        socket.display()
+    )]
     NoSocket { socket: PathBuf },
     /// It belongs to others.
     #[error(
@@ -36,11 +38,11 @@ pub(crate) enum EngineError {
     )]
     NoPermission { socket: PathBuf },
     /// Nobody listens.
-    #[error("the Docker engine at {} is not running: {source}", socket.display())]
+    #[error("the Docker engine at {} is not running ({source}): start it (often `systemctl start docker`)", socket.display())]
     NotRunning { socket: PathBuf, source: io::Error },
-    /// A way to reach it that is not supported.
-    #[error("DOCKER_HOST `{host}` is not supported: unix:// and tcp:// are")]
-    UnknownHost { host: String },
+    /// It is not known where it is.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// It does not answer, or breaks off.
     #[error("the Docker engine at {address} does not answer ({operation})")]
     NoAnswer {
@@ -79,46 +81,50 @@ impl EngineError {
     }
 }
 
-/// The engine of this daemon.
+/// An engine. The one of this daemon, or another one on which a former daemon launched containers.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    address: Address,
+    environment: Environment,
+    /// Kept once it is known: what runs there must be found there.
+    address: OnceCell<Address>,
     connection: Mutex<Option<Docker>>,
 }
 
-#[derive(Debug)]
-enum Address {
-    Socket(PathBuf),
-    Tcp(String),
-    Unknown(String),
-}
-
 impl Engine {
-    /// The one of this process's environment (`DOCKER_HOST`), else the one of this machine.
-    pub(crate) fn of_environment() -> Self {
-        let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-        Self::at(&host)
-    }
-
-    fn at(host: &str) -> Self {
-        let address = match host.split_once("://") {
-            None if host.is_empty() => Address::Socket(DEFAULT_SOCKET.into()),
-            Some(("unix", path)) => Address::Socket(path.into()),
-            Some(("tcp" | "http", _)) => Address::Tcp(host.to_owned()),
-            _ => Address::Unknown(host.to_owned()),
-        };
+    /// The one of an environment; it is not read before the engine is needed.
+    pub(crate) fn of(environment: Environment) -> Self {
         Self {
-            address,
+            environment,
+            address: OnceCell::new(),
             connection: Mutex::new(None),
         }
     }
 
-    /// Where it is, for people.
-    fn shown(&self) -> String {
-        match &self.address {
-            Address::Socket(path) => path.display().to_string(),
-            Address::Tcp(host) | Address::Unknown(host) => host.clone(),
+    /// The one that is reached there.
+    pub(crate) fn at(address: Address) -> Self {
+        Self {
+            environment: Environment::default(),
+            address: OnceCell::from(address),
+            connection: Mutex::new(None),
         }
+    }
+
+    /// Where it is.
+    pub(crate) async fn address(&self) -> Result<&Address, EngineError> {
+        let environment = self.environment.clone();
+        let found = self
+            .address
+            .get_or_try_init(|| unblock(move || environment.address()));
+        Ok(found.await?)
+    }
+
+    /// The same in words, once it has been needed.
+    pub(crate) fn known_address(&self) -> Option<String> {
+        self.address.get().map(Address::to_string)
+    }
+
+    fn shown(&self) -> String {
+        self.known_address().unwrap_or_default()
     }
 
     /// What speaks to the engine. Each request connects anew, so that it outlives a restart of the engine.
@@ -132,13 +138,12 @@ impl Engine {
             operation: "connect",
             source: Box::new(source),
         };
-        let docker = match &self.address {
+        let docker = match self.address().await? {
             Address::Socket(path) => {
                 reachable(path).await?;
                 Docker::connect_with_unix(&path.to_string_lossy(), ANSWER_SECONDS, API_DEFAULT_VERSION)
             }
             Address::Tcp(host) => Docker::connect_with_http(host, ANSWER_SECONDS, API_DEFAULT_VERSION),
-            Address::Unknown(host) => return Err(EngineError::UnknownHost { host: host.clone() }),
         };
         let docker = docker.map_err(failed)?;
         let hello = async { bridge::within(docker.negotiate_version()).await.map_err(failed) };
@@ -151,6 +156,15 @@ impl Engine {
         let docker = hello.or(late).await?;
         *connection = Some(docker.clone());
         Ok(docker)
+    }
+
+    /// Whether its containers run on without it (`live-restore`).
+    pub(crate) async fn keeps_containers(&self) -> bool {
+        let info = self.ask("ask", "the engine how it is", |docker| async move {
+            docker.info().await
+        });
+        info.await
+            .is_ok_and(|info| info.live_restore_enabled == Some(true))
     }
 
     /// Asks the engine; `operation` and `what` tell it in words: "start", "container shop-db".
@@ -179,7 +193,7 @@ impl Engine {
             Error::DockerResponseServerError { status_code, message } => refused(status_code, message),
             Error::DockerStreamError { error } => refused(500, error),
             source => {
-                if let Address::Socket(path) = &self.address
+                if let Some(Address::Socket(path)) = self.address.get()
                     && let Err(error) = reachable(path).await
                 {
                     return error;
@@ -220,14 +234,13 @@ mod tests {
     fn an_engine_that_is_not_there_is_explained() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
-        let ask = |host: &str| {
-            let error = futures_lite::future::block_on(Engine::at(host).docker()).unwrap_err();
+        let ask = || {
+            let engine = Engine::at(Address::Socket(socket.clone()));
+            let error = futures_lite::future::block_on(engine.docker()).unwrap_err();
             error.to_string()
         };
-        let host = format!("unix://{}", socket.display());
-        assert!(ask(&host).contains("there is no "), "{}", ask(&host));
+        assert!(ask().contains("there is no "), "{}", ask());
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        assert!(ask(&host).contains("is not running"), "{}", ask(&host));
-        assert!(ask("ssh://host").contains("`ssh://host` is not supported"));
+        assert!(ask().contains("is not running"), "{}", ask());
     }
 }

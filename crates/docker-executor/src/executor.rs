@@ -21,6 +21,7 @@ use service_orchestration::executor::{
 };
 use service_orchestration::machine::Hook;
 
+use crate::address::{Address, Environment};
 use crate::adopt::lost;
 use crate::body;
 use crate::bridge::Task;
@@ -69,6 +70,9 @@ enum ContainerError {
     /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It was stopped before its image was there.
+    #[error("it was stopped before its image was there")]
+    GivenUp,
     /// It does not run, so nothing can run in it.
     #[error("its container does not run")]
     NotRunning,
@@ -97,7 +101,7 @@ impl DockerExecutor {
     /// Connects to nothing until there is a container to run or to find.
     pub fn new(home: &Path) -> Self {
         Self {
-            engine: Arc::new(Engine::of_environment()),
+            engine: Arc::new(Engine::of(Environment::of_process())),
             networks: Arc::default(),
             owner: Owner::new(home),
         }
@@ -171,7 +175,8 @@ impl DockerExecutor {
         image: &ImageConfig,
         lock: File,
     ) -> Result<Arc<dyn Instance>, LaunchError> {
-        let mut record = ContainerRecord::new(id.to_owned(), name.to_owned());
+        let engine = self.engine.known_address();
+        let mut record = ContainerRecord::new(id.to_owned(), name.to_owned(), engine);
         record.image_health = image_config::health(image).filter(|_| body::may_have_health(order));
         let kept = record.clone();
         let folder = files::folder(order, image)?;
@@ -189,12 +194,13 @@ impl DockerExecutor {
             })
             .await?;
         let found = instance::inspect(&self.engine, id, name).await?;
-        Ok(self.managed(order, &kept, &found, lock))
+        Ok(self.managed(&self.engine, order, &kept, &found, lock))
     }
 
     /// What runs, followed from now on.
     pub(crate) fn managed(
         &self,
+        engine: &Arc<Engine>,
         order: &Order,
         record: &ContainerRecord,
         found: &ContainerInspectResponse,
@@ -205,15 +211,20 @@ impl DockerExecutor {
             .and_then(|state| u32::try_from(state.pid?).ok())
             .filter(|pid| *pid != 0);
         let started = state.and_then(|state| stamp::parse(state.started_at.as_deref()?));
-        let container = self.container(order, record);
+        let container = self.container(engine, order, record);
         Task::spawn(follow(Arc::clone(&container), lock));
         let started_at = started.map_or_else(WallTime::now, WallTime);
         Arc::new(ContainerInstance::new(container, pid, started_at))
     }
 
-    pub(crate) fn container(&self, order: &Order, record: &ContainerRecord) -> Arc<Container> {
+    pub(crate) fn container(
+        &self,
+        engine: &Arc<Engine>,
+        order: &Order,
+        record: &ContainerRecord,
+    ) -> Arc<Container> {
         Arc::new(Container {
-            engine: Arc::clone(&self.engine),
+            engine: Arc::clone(engine),
             networks: Arc::clone(&self.networks),
             owner: self.owner.clone(),
             project: order.project.clone(),
@@ -231,12 +242,24 @@ impl DockerExecutor {
         })
     }
 
-    /// The id of the container that runs for an order.
-    async fn running(&self, order: &Order) -> Result<String, LaunchError> {
+    /// The engine that a container was launched on: the environment of that daemon may have named another one.
+    pub(crate) async fn engine_of(&self, record: &ContainerRecord) -> Arc<Engine> {
+        let own = self.engine.address().await.map(Address::to_string);
+        match &record.engine {
+            Some(at) if !own.is_ok_and(|own| own == *at) => match Address::parse(at, "its record", false) {
+                Ok(address) => Arc::new(Engine::at(address)),
+                Err(_) => Arc::clone(&self.engine),
+            },
+            _ => Arc::clone(&self.engine),
+        }
+    }
+
+    /// The container that runs for an order: its engine and its id.
+    async fn running(&self, order: &Order) -> Result<(Arc<Engine>, String), LaunchError> {
         let run_dir = order.run_dir.clone();
         let record = unblock(move || ContainerRecord::read(&run_dir)).await;
         match record {
-            Ok(Some(record)) if record.ended.is_none() => Ok(record.id),
+            Ok(Some(record)) if record.ended.is_none() => Ok((self.engine_of(&record).await, record.id)),
             _ => Err(ContainerError::NotRunning.into()),
         }
     }
@@ -294,6 +317,7 @@ impl Executor for DockerExecutor {
             service,
             spec,
             run_dir: None,
+            link: None,
         };
         let found = match fetch {
             true => image::ensure(&self.engine, wanted)
@@ -311,7 +335,14 @@ impl Executor for DockerExecutor {
         let owned = order.clone();
         let lock = unblock(move || prepare(&owned)).await?;
         let launched = async {
-            let image = image::ensure(&self.engine, Wanted::by(order)).await?;
+            // Dropping the request ends the pull or build in the engine, too.
+            let given_up = async {
+                order.link.given_up().await;
+                Err(ContainerError::GivenUp.into())
+            };
+            let image = image::ensure(&self.engine, Wanted::by(order))
+                .or(given_up)
+                .await?;
             let networks = self.networks.ensure(&self.engine, &self.owner, order).await?;
             let name = body::name(order)?;
             let memberships = &networks.memberships;
@@ -324,6 +355,10 @@ impl Executor for DockerExecutor {
             self.undo(order).await;
         }
         launched.map_err(|error| redacted(&order.redactor, error))
+    }
+
+    async fn remove_volumes(&self, project: &ProjectName) -> Result<Vec<String>, LaunchError> {
+        Ok(volumes::remove(&self.engine, &self.owner, project).await?)
     }
 
     async fn adopt(&self, order: &Order) -> Found {
@@ -356,9 +391,9 @@ impl Executor for DockerExecutor {
     }
 
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {
-        let id = self.running(order).await?;
+        let (engine, id) = self.running(order).await?;
         let env = body::environment(order)?;
-        let session = exec::start(&self.engine, &id, command, &env).await?;
+        let session = exec::start(&engine, &id, command, &env).await?;
         Ok(Box::new(session))
     }
 

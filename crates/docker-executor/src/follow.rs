@@ -83,7 +83,8 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
                     rest(container, output).await;
                 }
                 let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
-                return (ended(&state, away), at);
+                let with_it = away && !container.engine.keeps_containers().await;
+                return (ended(&state, with_it), at);
             }
             Err(error) if error.is_not_found() => {
                 let why = "its container was removed by somebody else".to_owned();
@@ -177,13 +178,14 @@ pub(crate) fn is_created(state: &ContainerState) -> bool {
     state.status == Some(ContainerStateStatusEnum::CREATED)
 }
 
-/// How it ended, in our words. `engine_went` tells that the engine was away when it did.
+/// How it ended, in our words. `engine_went` tells that the engine was away when it did, and takes containers with it:
+/// they get its stop signal and may well exit with 0, which then does not say that their work was done.
 fn ended(state: &ContainerState, engine_went: bool) -> Ended {
     let exit = exit_status(state.exit_code.unwrap_or(-1));
     if state.oom_killed == Some(true) {
         return Ended::OutOfMemory(exit);
     }
-    if engine_went && !exit.success() {
+    if engine_went {
         return Ended::Lost(format!("the Docker engine went away, and it with it ({exit})"));
     }
     Ended::Exit(exit)
@@ -198,7 +200,8 @@ pub(crate) fn exit_status(code: i64) -> ExitStatus {
 }
 
 async fn clean_up(container: &Container, ended: &Ended, at: Option<WallTime>) {
-    let mut record = ContainerRecord::new(container.id.clone(), container.name.clone());
+    let engine = container.engine.known_address();
+    let mut record = ContainerRecord::new(container.id.clone(), container.name.clone(), engine);
     record.image_health.clone_from(&container.image_health);
     record.ended = Some((ended.clone(), at));
     let run_dir = container.run_dir.clone();

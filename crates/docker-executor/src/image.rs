@@ -6,18 +6,22 @@ use bollard::models::{ImageConfig, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_lite::StreamExt;
 use harness_model::{ProjectName, ServiceName, ServiceSpec};
-use service_orchestration::executor::{LaunchError, Order};
+use service_orchestration::executor::{LaunchError, LaunchLink, Order};
 
 use crate::body::{docker, text};
 use crate::bridge;
 use crate::build::{self, BuildError};
 use crate::engine::{Engine, EngineError};
+use crate::progress::{Layers, Throttled};
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
     /// It is not here, and no registry gave it.
-    #[error("image `{image}` is not on this machine and could not be pulled: {message}")]
+    #[error(
+        "image `{image}` is not on this machine and could not be pulled: {message} (check its name, or bring it here: \
+         docker pull, build or load)"
+    )]
     NotPulled { image: String, message: String },
     /// It is not here.
     #[error("image `{image}` is not on this machine yet")]
@@ -52,6 +56,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) spec: &'a ServiceSpec,
     /// Keeps what a failing build says, if there is a run directory.
     pub(crate) run_dir: Option<&'a Path>,
+    /// Who hears of the progress.
+    pub(crate) link: Option<&'a LaunchLink>,
 }
 
 impl<'a> Wanted<'a> {
@@ -61,6 +67,7 @@ impl<'a> Wanted<'a> {
             service: &order.service,
             spec: &order.spec,
             run_dir: Some(&order.run_dir),
+            link: Some(&order.link),
         }
     }
 
@@ -101,7 +108,7 @@ async fn fetch(engine: &Engine, wanted: Wanted<'_>) -> Result<(), LaunchError> {
     }
     if look(engine, &name).await.map_err(ImageError::from)?.is_none() {
         tracing::info!(service = %wanted.service, image = name, "pulling an image");
-        pull(engine, &name).await?;
+        pull(engine, &name, wanted.link).await?;
     }
     Ok(())
 }
@@ -120,7 +127,7 @@ async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, Engin
     }
 }
 
-async fn pull(engine: &Engine, name: &str) -> Result<(), ImageError> {
+async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<(), ImageError> {
     let failed = |message: String| ImageError::NotPulled {
         image: name.to_owned(),
         message,
@@ -134,6 +141,9 @@ async fn pull(engine: &Engine, name: &str) -> Result<(), ImageError> {
         tag: Some(tag.to_owned()).filter(|tag| !tag.is_empty()),
         ..CreateImageOptions::default()
     };
+    let mut layers = Layers::default();
+    let mut said = Throttled::new(link);
+    said.say(|| format!("pulling image {name}"));
     bridge::within(async {
         let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
         while let Some(step) = progress.next().await {
@@ -142,6 +152,8 @@ async fn pull(engine: &Engine, name: &str) -> Result<(), ImageError> {
                     if let Some(message) = step.error_detail.and_then(|error| error.message) {
                         return Err(failed(message));
                     }
+                    layers.note(step.id, step.status.as_deref(), step.progress_detail);
+                    said.say(|| format!("pulling image {name}{layers}"));
                 }
                 Err(error) => match engine.error("pull", name, error).await {
                     EngineError::Refused { message, .. } => return Err(failed(message)),

@@ -14,6 +14,7 @@
 //!
 //! Tokio and bollard stay inside: the module `bridge` is the one way to the former, and no public signature has either.
 
+mod address;
 mod adopt;
 mod body;
 mod bridge;
@@ -33,6 +34,7 @@ mod membership;
 mod network;
 mod output;
 mod processes;
+mod progress;
 mod pump;
 mod record;
 mod stamp;

@@ -25,6 +25,9 @@ pub(crate) struct ContainerRecord {
     pub(crate) id: String,
     /// Its name when it was created.
     pub(crate) name: String,
+    /// Where its engine is reached; `None`: where this daemon's is.
+    #[serde(default)]
+    pub(crate) engine: Option<String>,
     /// The boot during which it was created.
     pub(crate) boot_id: String,
     /// The health check of its image.
@@ -35,12 +38,13 @@ pub(crate) struct ContainerRecord {
 }
 
 impl ContainerRecord {
-    /// One that is being started.
-    pub(crate) fn new(id: String, name: String) -> Self {
+    /// One that is being started on the engine at this address.
+    pub(crate) fn new(id: String, name: String, engine: Option<String>) -> Self {
         Self {
             format: FORMAT,
             id,
             name,
+            engine,
             boot_id: boot_id(),
             image_health: None,
             ended: None,

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use blocking::unblock;
 use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
+use harness_model::ProjectName;
 use harness_model::spec::VolumeName;
 use service_orchestration::executor::{LaunchError, Order};
 
 use crate::engine::{Engine, EngineError};
-use crate::labels::Owner;
+use crate::labels::{self, Owner};
 
 /// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +137,36 @@ pub(crate) async fn prepare(
         }
     }
     Ok(())
+}
+
+/// Removes the named volumes of a project: those that were made for it, not those that it was given. Their names.
+pub(crate) async fn remove(
+    engine: &Engine,
+    owner: &Owner,
+    project: &ProjectName,
+) -> Result<Vec<String>, EngineError> {
+    let options = ListVolumesOptions {
+        filters: Some(labels::filter(&owner.of_project(project))),
+    };
+    let found = engine
+        .ask("list", "volumes", |docker| async move {
+            docker.list_volumes(Some(options)).await
+        })
+        .await?;
+    let mut removed = Vec::new();
+    for volume in found.volumes.unwrap_or_default() {
+        let name = volume.name;
+        let what = format!("volume {name}");
+        let gone = engine.ask("remove", &what, |docker| {
+            let name = name.as_str();
+            async move { docker.remove_volume(name, None::<RemoveVolumeOptions>).await }
+        });
+        match gone.await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => removed.push(name),
+        }
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]

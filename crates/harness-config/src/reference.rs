@@ -50,8 +50,9 @@ services run on this machine only.
 
 ## Containers
 
-A container is named `<project>-<service>` and is removed when it ends; its output stays. The engine is the one of
-`DOCKER_HOST` in the environment of whoever starts the daemon, else this machine's.
+A container is named `<project>-<service>` and is removed when it ends; its output stays. The engine is the one that the
+docker program would use (`DOCKER_HOST`, else the context in use, else this machine's) in the environment of whoever
+starts the daemon. Named volumes stay, until `harness stop --all --volumes`.
 
 - Each network with containers has a subnet: the network's `subnet`, unless that is loopback, or one that is chosen once.
   Containers find each other there by the names of their services, and this machine as `host.docker.internal`.

@@ -29,7 +29,16 @@ const SHIM: &str = "harness-shim";
 /// Whether the daemon inherits this variable: what the starter's shell knows besides is none of its business. The
 /// engine that it works with is.
 fn is_inherited(name: &str) -> bool {
-    matches!(name, "HARNESS_PORT" | "HARNESS_LOG" | "DOCKER_HOST") || InheritEnv::Minimal.takes(name)
+    let of_docker = [
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
+        "DOCKER_CONFIG",
+        "DOCKER_TLS",
+        "DOCKER_TLS_VERIFY",
+    ];
+    matches!(name, "HARNESS_PORT" | "HARNESS_LOG")
+        || of_docker.contains(&name)
+        || InheritEnv::Minimal.takes(name)
 }
 
 /// What a daemon that was started in the background says of its start.

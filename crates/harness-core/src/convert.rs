@@ -90,6 +90,9 @@ pub fn progress(
                 })
                 .collect(),
         ),
+        ServiceState::Starting if record.doing.is_some() => ProgressPhase::Launching {
+            doing: redactor.redact(record.doing.as_deref().unwrap_or_default()),
+        },
         ServiceState::Starting | ServiceState::Running | ServiceState::Unknown => ProgressPhase::Starting {
             last_probe: probe_line(record).map(|line| redactor.redact(&line)),
             left_ms: left(record.startup_deadline),

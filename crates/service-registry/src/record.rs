@@ -81,6 +81,9 @@ pub struct ServiceRecord {
     pub retry_at: Option<WallTime>,
     /// When its `startup_timeout` passes, while it starts.
     pub startup_deadline: Option<WallTime>,
+    /// What its launch says that it is at: `pulling image nginx: 3 of 12 MB`.
+    #[serde(default)]
+    pub doing: Option<String>,
     /// What the last probe answered, if that was bad.
     pub last_probe: Option<String>,
     /// What it waits for.
@@ -137,6 +140,7 @@ impl ServiceRecord {
             ready: false,
             retry_at: None,
             startup_deadline: None,
+            doing: None,
             last_probe: None,
             waiting: Vec::new(),
             retired_secrets: Arc::default(),

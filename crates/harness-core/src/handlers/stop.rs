@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use harness_model::WallTime;
-use harness_wire::message::{Response, StopReport, StopRequest};
+use harness_wire::message::{ErrorBody, ErrorCode, Response, StopReport, StopRequest};
 use harness_wire::server::Responder;
 use service_orchestration::actor::StopOrder;
 use service_orchestration::machine::{Change, Outcome};
+use service_orchestration::words::chain;
 
 use super::stream::Followed;
 use super::{Answer, Context, failure, invalid};
@@ -16,7 +17,16 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     if request.services.is_empty() && !request.all {
         return Err(invalid("stop needs the names of services, or `all`"));
     }
+    if request.volumes && !request.all {
+        return Err(invalid("`volumes` needs `all`: they belong to the whole project"));
+    }
     let project = context.select(&request.project)?;
+    // Those of stopped services that are not in the file any more are forgotten with the stop.
+    let types = context.registry.services(&project.name);
+    let types: BTreeSet<_> = types
+        .iter()
+        .map(|service| service.spec.kind.type_name())
+        .collect();
     // Finds misspelt names, with a suggestion.
     context.services(&project.name, &request.services)?;
     let targets: Option<BTreeSet<_>> = (!request.all).then(|| request.services.iter().cloned().collect());
@@ -46,11 +56,25 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
         Outcome::Failed(roots) => failure::failures(context, &project.name, roots).await,
         Outcome::Superseded => return Err(super::stream::superseded("stop")),
     };
+    let volumes = if request.volumes && failures.is_empty() {
+        let removed = context.orchestrator.remove_volumes(&project.name, &types).await;
+        removed.map_err(|error| ErrorBody {
+            code: ErrorCode::Internal,
+            message: format!(
+                "everything is stopped, but not every volume is removed: {}",
+                chain(&error)
+            ),
+            hint: None,
+        })?
+    } else {
+        Vec::new()
+    };
     Ok(Response::Stop(StopReport {
         project: project.name.clone(),
         stopped,
         already,
         failures,
+        volumes,
         elapsed_ms: convert::millis(WallTime::now().since(began)),
     }))
 }

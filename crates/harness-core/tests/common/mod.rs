@@ -144,6 +144,7 @@ impl Daemon {
             project: selector(),
             services: Vec::new(),
             all: true,
+            volumes: false,
         };
         match self.ask(Request::Stop(request)).unwrap() {
             Response::Stop(report) => report,

@@ -49,6 +49,11 @@ pub struct Progress {
 pub enum ProgressPhase {
     /// Waits for others.
     Waiting(Vec<WaitingFor>),
+    /// Its launch is at something that takes long.
+    Launching {
+        /// What: `pulling image nginx: 3 of 12 MB`.
+        doing: String,
+    },
     /// Launched, not ready.
     Starting {
         /// What the last probe answered.

@@ -97,6 +97,9 @@ pub struct StopRequest {
     pub services: Vec<ServiceName>,
     /// The whole project.
     pub all: bool,
+    /// Remove its named volumes, too; only with `all`.
+    #[serde(default)]
+    pub volumes: bool,
 }
 
 /// Arguments of `status`.

@@ -138,6 +138,9 @@ pub struct StopReport {
     pub already: Vec<ServiceName>,
     /// Services that could not be stopped, and why.
     pub failures: Vec<Failure>,
+    /// Named volumes that were removed.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// Milliseconds it took.
     pub elapsed_ms: u64,
 }

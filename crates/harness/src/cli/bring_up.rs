@@ -203,6 +203,7 @@ pub(crate) async fn stop(
         project,
         services,
         all: false,
+        volumes: false,
     };
     match client.request(Request::Stop(request)).await? {
         Response::Stop(report) => Ok(report),

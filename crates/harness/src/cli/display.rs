@@ -224,5 +224,6 @@ fn turn(phase: &ProgressPhase) -> (u8, Option<&str>, Option<&Change>) {
         ProgressPhase::Failed { reason } => (4, Some(reason), None),
         ProgressPhase::Stopping => (5, None, None),
         ProgressPhase::Stopped => (6, None, None),
+        ProgressPhase::Launching { .. } => (7, None, None),
     }
 }

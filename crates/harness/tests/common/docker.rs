@@ -4,10 +4,11 @@
 use std::io::{Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::engine::PrivateEngine;
 use super::{Sandbox, eventually};
 
 /// The engine that the tests use: `DOCKER_HOST`, else this machine's.
@@ -20,27 +21,54 @@ pub(crate) fn socket() -> PathBuf {
 
 /// Asks the engine; the status, and what it answers.
 pub(crate) fn request(method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-    let mut stream = UnixStream::connect(socket()).expect("a Docker engine (DOCKER_HOST) for docker-tests");
+    request_at(&socket(), method, path, body)
+}
+
+/// Asks the engine of a socket.
+pub(crate) fn request_at(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
     let body = body.map(Value::to_string).unwrap_or_default();
+    let (status, answer) = transfer(socket, method, path, body.as_bytes());
+    (status, serde_json::from_slice(&answer).unwrap_or(Value::Null))
+}
+
+/// Gives an engine bytes and takes those that it answers.
+pub(crate) fn transfer(socket: &Path, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let stream = UnixStream::connect(socket);
+    let mut stream =
+        stream.unwrap_or_else(|error| panic!("a Docker engine at {}: {error}", socket.display()));
+    let kind = if path.starts_with("/images/load") {
+        "x-tar"
+    } else {
+        "json"
+    };
     // In 1.0 the end of the answer is the end of the connection.
     let head = format!(
-        "{method} /v1.41{path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "{method} /v1.41{path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/{kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let text = String::from_utf8_lossy(&answer);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    // One that is killed meanwhile breaks off.
+    let _ = stream.read_to_end(&mut answer);
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..end]);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    (status, answer.split_off((end + 4).min(answer.len())))
 }
 
 /// A home of its own, with projects that nobody else has.
 pub(crate) struct DockerSandbox {
     sandbox: Option<Sandbox>,
     home: String,
+    engine: PathBuf,
 }
 
 impl DockerSandbox {
@@ -49,9 +77,15 @@ impl DockerSandbox {
         Self::with_file(name, &format!("name: {}\n{services}", project(name)))
     }
 
+    /// The same on an engine of the test's own.
+    pub(crate) fn on(engine: &PrivateEngine, name: &str, services: &str) -> Self {
+        let services = format!("name: {}\n{services}", project(name));
+        Self::of(Sandbox::with_file(name, &services), engine.socket())
+    }
+
     /// With this services.yaml, which must name a project that nobody else has before anything is started.
     pub(crate) fn with_file(name: &str, services: &str) -> Self {
-        Self::of(Sandbox::with_file(name, services))
+        Self::of(Sandbox::with_file(name, services), socket())
     }
 
     /// With a copy of the files of `examples/<example>`, the project named after the test.
@@ -59,15 +93,16 @@ impl DockerSandbox {
         let sandbox = Sandbox::with_example(name, example);
         let called = |project: &str| format!("\nname: {project}\n");
         sandbox.replace("services.yaml", &called(example), &called(&project(name)));
-        Self::of(sandbox)
+        Self::of(sandbox, socket())
     }
 
-    fn of(mut sandbox: Sandbox) -> Self {
-        sandbox.set_env("DOCKER_HOST", format!("unix://{}", socket().display()));
+    fn of(mut sandbox: Sandbox, engine: PathBuf) -> Self {
+        sandbox.set_env("DOCKER_HOST", format!("unix://{}", engine.display()));
         let home = sandbox.home().to_str().unwrap().to_owned();
         Self {
             sandbox: Some(sandbox),
             home,
+            engine,
         }
     }
 
@@ -77,9 +112,19 @@ impl DockerSandbox {
         self.set_env("DOCKER_HOST", host);
     }
 
+    /// The socket of its engine.
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.engine.clone()
+    }
+
+    /// Asks the engine of this sandbox.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        request_at(&self.engine, method, path, body)
+    }
+
     fn of_home(&self, kind: &str, all: &str) -> Vec<Value> {
         let filter = format!("%7B%22label%22:%5B%22harness.home={}%22%5D%7D", self.home);
-        let (status, answer) = request("GET", &format!("/{kind}?{all}filters={filter}"), None);
+        let (status, answer) = self.request("GET", &format!("/{kind}?{all}filters={filter}"), None);
         assert_eq!(status, 200, "{answer}");
         answer.as_array().unwrap().clone()
     }
@@ -106,7 +151,7 @@ impl DockerSandbox {
         let id = self
             .id(service)
             .unwrap_or_else(|| panic!("{service} has no container"));
-        request("GET", &format!("/containers/{id}/json"), None).1
+        self.request("GET", &format!("/containers/{id}/json"), None).1
     }
 
     /// Kills the daemon, and waits until it is gone.
@@ -135,22 +180,26 @@ impl DerefMut for DockerSandbox {
 impl Drop for DockerSandbox {
     fn drop(&mut self) {
         drop(self.sandbox.take());
+        if std::thread::panicking() && UnixStream::connect(&self.engine).is_err() {
+            // The test has failed while its engine was away.
+            return;
+        }
         let mut left = Vec::new();
         for container in self.containers() {
             let id = container["Id"].as_str().unwrap();
-            request("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
+            self.request("DELETE", &format!("/containers/{id}?force=1&v=1"), None);
             left.push(container["Names"].to_string());
         }
         for network in self.networks() {
             let name = network["Name"].as_str().unwrap();
-            request("DELETE", &format!("/networks/{name}"), None);
+            self.request("DELETE", &format!("/networks/{name}"), None);
             left.push(format!("network {name}"));
         }
         let filter = format!("%7B%22label%22:%5B%22harness.home={}%22%5D%7D", self.home);
-        let (_, volumes) = request("GET", &format!("/volumes?filters={filter}"), None);
+        let (_, volumes) = self.request("GET", &format!("/volumes?filters={filter}"), None);
         // Named volumes are meant to stay.
         for volume in volumes["Volumes"].as_array().into_iter().flatten() {
-            request(
+            self.request(
                 "DELETE",
                 &format!("/volumes/{}", volume["Name"].as_str().unwrap()),
                 None,

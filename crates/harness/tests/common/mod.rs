@@ -16,6 +16,7 @@
 pub(crate) mod cable;
 pub(crate) mod disk;
 pub(crate) mod docker;
+pub(crate) mod engine;
 mod logs;
 pub(crate) mod proc;
 mod run;

@@ -17,7 +17,7 @@ use service_registry::address::ServiceAddresses;
 use super::clock::Clock;
 use super::order_queue::Waiting;
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
-use crate::executor::{Executors, Instance, Order};
+use crate::executor::{Executors, Instance, LaunchLink, Order};
 use crate::health::ProbeLimiter;
 use crate::layout::Layout;
 use crate::machine::{Effect, Event, Machine, OperationId, Time};
@@ -317,6 +317,7 @@ impl Driver {
             own: prepared.addresses.clone(),
             run_dir: self.layout.generation(project, service, generation),
             redactor: Arc::new(self.redactor(project, prepared)),
+            link: LaunchLink::default(),
         }
     }
 

@@ -24,6 +24,7 @@ mod recover;
 mod start;
 mod stop;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
@@ -45,6 +46,7 @@ use driver::Driver;
 #[derive(Clone, Debug)]
 pub struct Orchestrator {
     inbox: Sender<Message>,
+    executors: Executors,
 }
 
 /// What the actor is told. Orders carry the place for their answer.
@@ -107,8 +109,8 @@ impl Orchestrator {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (inbox, messages) = async_channel::unbounded();
         // The driver's own sender must not keep it alive once every handle is gone.
-        let driver = Driver::new(registry, executors, layout, inbox.downgrade());
-        (Self { inbox }, driver.run(messages))
+        let driver = Driver::new(registry, executors.clone(), layout, inbox.downgrade());
+        (Self { inbox, executors }, driver.run(messages))
     }
 
     /// Waits until what a former daemon left has been taken over.
@@ -135,6 +137,27 @@ impl Orchestrator {
     /// When a project or service is not known; nothing has changed then.
     pub async fn stop(&self, order: StopOrder) -> Result<Operation, OrderError> {
         self.ask(|reply| Message::Stop { order, reply }).await?
+    }
+
+    /// Removes what the services of these types keep beyond their ends; the names of what was removed. To be asked when
+    /// all of the project is stopped.
+    ///
+    /// # Errors
+    /// When something of it cannot be removed.
+    pub async fn remove_volumes(
+        &self,
+        project: &ProjectName,
+        types: &BTreeSet<&'static str>,
+    ) -> Result<Vec<String>, LaunchError> {
+        let mut removed = Vec::new();
+        let executors = self.executors.all();
+        for executor in executors.filter(|executor| executor.types().iter().any(|t| types.contains(t))) {
+            removed.extend(executor.remove_volumes(project).await?);
+        }
+        // An executor of several types stands for each of them.
+        removed.sort();
+        removed.dedup();
+        Ok(removed)
     }
 
     /// Tells that nobody waits for an operation any more; what it began goes on.

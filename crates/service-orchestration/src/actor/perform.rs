@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::{Receiver, WeakSender};
 use blocking::unblock;
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
@@ -16,7 +17,7 @@ use super::probes::{Prober, watch_log};
 use super::rebuild::keep_service;
 use super::start::health_policy;
 use super::{Launch, Message, OperationEvent};
-use crate::executor::{Instance, PlaceCommand};
+use crate::executor::{Instance, LaunchLink, Order, PlaceCommand};
 use crate::layout::remove_discarded;
 use crate::machine::{Effect, Event, Hook, LogPattern};
 use crate::words::chain;
@@ -75,7 +76,18 @@ impl Driver {
         let Some(entry) = self.projects.get(project).and_then(|p| p.services.get(&service)) else {
             return;
         };
-        let order = Arc::new(self.order(project, &service, &entry.prepared, generation));
+        let (link, said) = LaunchLink::new();
+        let order = Arc::new(Order {
+            link,
+            ..self.order(project, &service, &entry.prepared, generation)
+        });
+        let telling = tell_progress(
+            self.inbox.clone(),
+            said,
+            (project.clone(), service.clone()),
+            generation,
+        );
+        let telling = self.tasks.spawn(telling);
         let prober = Prober::new(&order, &self.executors, false).map(Arc::new);
         let executor = self.executors.of(&order.spec).map(Arc::clone);
         let live = Live {
@@ -122,6 +134,7 @@ impl Driver {
                 }
             };
             let ((), result) = zip(prune, launch).await;
+            drop(telling);
             Some(Message::Launched {
                 project,
                 service,
@@ -303,6 +316,7 @@ impl Driver {
             });
         } else if let Some(live) = self.live(project, service, generation) {
             live.stop_when_launched = true;
+            live.order.link.give_up();
         }
     }
 
@@ -454,6 +468,25 @@ impl Driver {
         if let Some(discarded) = self.layout.discard_service(project, service) {
             self.spawn(unblock(move || remove_discarded(&discarded)));
         }
+    }
+}
+
+/// Passes on what a launch says.
+async fn tell_progress(
+    inbox: WeakSender<Message>,
+    said: Receiver<String>,
+    (project, service): (ProjectName, ServiceName),
+    generation: u64,
+) {
+    while let (Ok(doing), Some(inbox)) = (said.recv().await, inbox.upgrade()) {
+        let (project, service) = (project.clone(), service.clone());
+        let event = Event::Progressed {
+            service,
+            generation,
+            doing,
+        };
+        // A closed inbox means that the daemon ends.
+        let _ = inbox.send(Message::Machine { project, event }).await;
     }
 }
 

@@ -54,6 +54,7 @@ impl Driver {
             restarts: snapshot.restarts,
             retry_at: snapshot.retry_at.map(|at| self.wall(at)),
             startup_deadline: snapshot.startup_deadline.map(|at| self.wall(at)),
+            doing: snapshot.doing,
             exit: match &snapshot.ended {
                 Some(Ended::Exit(exit) | Ended::OutOfMemory(exit) | Ended::Unsupervised(exit)) => Some(*exit),
                 _ => None,

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_channel::Receiver;
+use harness_model::resolve::SpecDigest;
 use harness_model::spec::{HealthCheck, InheritEnv, Probe, ServiceSpec};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
-use service_registry::address::{self, ServiceAddresses};
+use service_registry::address::{self, Place, ServiceAddresses};
 use service_registry::record::ProjectRecord;
 
 use super::OperationEvent;
@@ -228,11 +229,11 @@ impl Driver {
                 .iter()
                 .filter_map(|d| Some((d.service.clone(), addresses.get(&d.service)?.clone())))
                 .collect();
-            let digest = spec.digest();
             let inherited = Arc::new(inherited(&spec.inherit_env, &order.environment));
             let Some(own) = addresses.get(name).cloned() else {
                 continue;
             };
+            let digest = placed(spec.digest(), &own);
             let dependency_addresses = address::environment(&own.place, &dependencies);
             let retired_secrets = self.retired_secrets(&project.name, name, &spec);
             let spec = Arc::new(spec);
@@ -294,7 +295,11 @@ impl Driver {
                 return Vec::new();
             };
             match self.registry.service(project, &step.service) {
-                Some(old) if step.change == Change::Replace => new.spec.changes_since(&old.spec),
+                Some(old) if step.change == Change::Replace => {
+                    let mut differences = new.spec.changes_since(&old.spec);
+                    differences.extend(moved(&old.addresses, &new.addresses));
+                    differences
+                }
                 _ => Vec::new(),
             }
         };
@@ -417,5 +422,23 @@ pub(super) fn health_policy(check: &HealthCheck) -> HealthPolicy {
         } else {
             EAGER
         },
+    }
+}
+
+/// A container keeps its address for its life: with another one it is another container.
+fn placed(digest: SpecDigest, own: &ServiceAddresses) -> SpecDigest {
+    match &own.place {
+        Place::Container { subnet, .. } => SpecDigest::from_text(format!("{digest}@{} {subnet}", own.ip)),
+        Place::Local | Place::Node { .. } => digest,
+    }
+}
+
+/// That a container gets another address, for people.
+fn moved(before: &ServiceAddresses, now: &ServiceAddresses) -> Option<String> {
+    match (&before.place, &now.place) {
+        (Place::Container { subnet, .. }, Place::Container { subnet: other, .. }) if subnet != other => {
+            Some(format!("subnet changed from {subnet} to {other}"))
+        }
+        _ => None,
     }
 }

@@ -5,6 +5,7 @@
 mod capacity;
 mod environment;
 mod files;
+mod link;
 mod process;
 mod program;
 mod session;
@@ -24,6 +25,7 @@ use harness_model::{
 use service_registry::address::ServiceAddresses;
 
 pub use environment::compose as compose_environment;
+pub use link::LaunchLink;
 pub use process::ProcessExecutor;
 pub use session::CommandSession;
 
@@ -50,6 +52,8 @@ pub struct Order {
     pub run_dir: PathBuf,
     /// Hides its secrets in what its commands say.
     pub redactor: Arc<Redactor>,
+    /// What its launch says, and whether it is still wanted.
+    pub link: LaunchLink,
 }
 
 impl Order {
@@ -363,11 +367,20 @@ pub trait Executor: Send + Sync {
     ) -> Result<Vec<u16>, LaunchError> {
         Ok(Vec::new())
     }
-    /// Launches a generation.
+    /// Launches a generation. What takes long (an image is pulled, say) tells so on the order's link, and ends with an
+    /// error soon after that was given up.
     ///
     /// # Errors
     /// When nothing of it runs.
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError>;
+    /// Removes what the services of a project keep beyond their ends: the named volumes of containers. The names of what
+    /// was removed. Nothing of the project runs meanwhile.
+    ///
+    /// # Errors
+    /// When something of it cannot be removed.
+    async fn remove_volumes(&self, _project: &ProjectName) -> Result<Vec<String>, LaunchError> {
+        Ok(Vec::new())
+    }
     /// Finds what a former daemon left of a generation.
     async fn adopt(&self, order: &Order) -> Found;
     /// Where a hook of its services runs.
@@ -394,6 +407,12 @@ pub trait Executor: Send + Sync {
 /// The executors of a daemon, by type name.
 #[derive(Clone, Default)]
 pub struct Executors(BTreeMap<&'static str, Arc<dyn Executor>>);
+
+impl std::fmt::Debug for Executors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Executors {
     /// With this executor for each of its types.

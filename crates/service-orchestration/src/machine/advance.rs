@@ -124,7 +124,10 @@ impl Machine {
             return;
         };
         service.phase = Phase::Active(Active {
-            stage: Stage::Launching { since: now },
+            stage: Stage::Launching {
+                since: now,
+                doing: None,
+            },
             halt: None,
         });
         let window = now.after(service.definition.startup_timeout);
@@ -214,6 +217,8 @@ impl Machine {
             .and_then(Probing::last)
         {
             reason = format!("{reason}: {answer}");
+        } else if let Some(doing) = service.doing() {
+            reason = format!("{reason}: {doing}");
         }
         service.series.overdue = true;
         let failure = Failure {

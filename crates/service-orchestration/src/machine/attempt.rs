@@ -66,6 +66,23 @@ impl Machine {
         service.note(note);
     }
 
+    /// A launch says what it is at. As long as it does, it has time.
+    pub(super) fn progressed(&mut self, name: &ServiceName, generation: u64, said: String) {
+        let now = self.now;
+        let Some(service) = self.current(name, generation) else {
+            return;
+        };
+        if let Phase::Active(Active {
+            stage: Stage::Launching { doing, .. },
+            halt: None,
+        }) = &mut service.phase
+        {
+            *doing = Some(said.clone());
+            service.series.window = Some(now.after(service.definition.startup_timeout));
+            service.note(said);
+        }
+    }
+
     pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
         let Some(service) = self.current(name, generation) else {
             return;
@@ -118,7 +135,7 @@ impl Machine {
             return self.gone(name);
         }
         let (since, was_ready) = match &active.stage {
-            Stage::Launching { since } => (*since, service.health_policy().is_none()),
+            Stage::Launching { since, .. } => (*since, service.health_policy().is_none()),
             Stage::Up(up) => (up.launched_at, up.was_ready),
             Stage::Preparing { .. } => return,
         };

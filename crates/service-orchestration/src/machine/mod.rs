@@ -31,8 +31,8 @@
 //!   absent, stopped, failed, unhealthy for good, or past their `startup_timeout`. Their failure alone does not
 //!   fail an operation.
 //! - **`no_deps`** leaves dependencies alone, it does not waive them: what they do not hold fails the operation.
-//! - **Windows.** `startup_timeout` runs from the first launch of a row of attempts until it is ready. The
-//!   `before_start` hook has the same time for itself.
+//! - **Windows.** `startup_timeout` runs from the first launch of a row of attempts until it is ready, anew
+//!   whenever a launch tells of its progress. The `before_start` hook has the same time for itself.
 //! - **Completed.** A one-shot that exits 0 has completed, whatever its policy; so has a service whose policy
 //!   does not restart it. A one-shot's probe gives it health, only its exit makes it ready.
 //! - **Hooks.** `before_start` failing fails the attempt. `after_healthy` runs once per generation (a one-shot's
@@ -157,6 +157,11 @@ impl Machine {
             Event::Submit { operation, request } => self.submit(operation, request),
             Event::Abandon { operation } => self.abandon(operation),
             Event::Launched { service, generation } => self.launched(&service, generation),
+            Event::Progressed {
+                service,
+                generation,
+                doing,
+            } => self.progressed(&service, generation, doing),
             Event::LaunchFailed {
                 service,
                 generation,

@@ -87,7 +87,10 @@ impl Machine {
                 service.series.window = Some(now.after(service.definition.startup_timeout));
                 let halt = (changed || going || !wanted).then_some(Halt::Asked);
                 service.phase = Phase::Active(Active {
-                    stage: Stage::Launching { since: now },
+                    stage: Stage::Launching {
+                        since: now,
+                        doing: None,
+                    },
                     halt,
                 });
                 service.note("its supervisor has not said yet what runs");

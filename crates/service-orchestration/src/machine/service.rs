@@ -100,7 +100,11 @@ pub(super) enum Stage {
     /// The `before_start` hook runs; nothing of the service does.
     Preparing { until: Time },
     /// The launch is not answered yet.
-    Launching { since: Time },
+    Launching {
+        since: Time,
+        /// What it says that it is at.
+        doing: Option<String>,
+    },
     /// Its process runs.
     Up(Up),
 }
@@ -290,6 +294,17 @@ impl Service {
     /// How the health of the present generation is followed.
     pub(super) fn health_policy(&self) -> Option<&HealthPolicy> {
         self.definition.health.as_ref().or(self.found_health.as_ref())
+    }
+
+    /// What its launch says that it is at.
+    pub(super) fn doing(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Active(Active {
+                stage: Stage::Launching { doing, .. },
+                ..
+            }) => doing.as_deref(),
+            _ => None,
+        }
     }
 
     /// Up in the sense of a snapshot: healthy, completed, or running without a probe.

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub retry_at: Option<Time>,
     /// When `startup_timeout` passes, while it starts.
     pub startup_deadline: Option<Time>,
+    /// What its launch says that it is at.
+    pub doing: Option<String>,
     /// When its present process was launched.
     pub launched_at: Option<Time>,
     /// How its last process ended.
@@ -101,6 +103,7 @@ impl Machine {
                 Phase::Active(_) if up.is_none_or(|up| !up.was_ready) => service.series.window,
                 _ => None,
             },
+            doing: service.doing().map(str::to_owned),
             launched_at: match &service.phase {
                 Phase::Stopping(stopping) => stopping.launched_at,
                 _ => up.map(|up| up.launched_at),

@@ -129,6 +129,15 @@ pub enum Event {
         /// Which start of it.
         generation: u64,
     },
+    /// The launch of a generation goes on; it may come any number of times before its answer.
+    Progressed {
+        /// The service.
+        service: ServiceName,
+        /// Which start of it.
+        generation: u64,
+        /// What it is at, in one line: `pulling image nginx: 3 of 12 MB`.
+        doing: String,
+    },
     /// The process of a generation could not be launched; nothing of it runs.
     LaunchFailed {
         /// The service.

@@ -250,7 +250,10 @@ impl Machine {
                     (Some(before), _) if before.cause == cause => before.reason.clone(),
                     (Some(before), _) => format!("not ready within {within}: {}", before.reason),
                     (None, Some(answer)) => format!("not healthy within {within}: {answer}"),
-                    (None, None) => format!("not ready within {within}"),
+                    (None, None) => match service.doing() {
+                        Some(doing) => format!("not launched within {within}: {doing}"),
+                        None => format!("not ready within {within}"),
+                    },
                 };
                 Failure { cause, reason }
             }

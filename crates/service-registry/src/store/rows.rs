@@ -134,6 +134,8 @@ pub(super) fn join(
         ready: status.ready,
         retry_at: status.retry_at,
         startup_deadline: status.startup_deadline,
+        // Of a launch that nobody follows any more.
+        doing: None,
         last_probe: status.last_probe,
         waiting: status.waiting,
         failure: status.failure,

@@ -78,6 +78,9 @@ pub(crate) struct StopArgs {
     /// The whole project
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// With --all: remove the project's named volumes, too, with everything in them
+    #[arg(long, requires = "all")]
+    pub(crate) volumes: bool,
 }
 
 /// Arguments of `restart`.

@@ -102,7 +102,11 @@ pub(crate) fn not_in_file(report: &StartReport, ui: &Ui) -> String {
 /// `3 services stopped in 0.4s`.
 pub(crate) fn stopped(report: &StopReport, style: &Style) -> String {
     let took = seconds(Duration::from_millis(report.elapsed_ms));
-    match (report.stopped.len(), report.already.len()) {
+    let volumes = match report.volumes.as_slice() {
+        [] => String::new(),
+        volumes => format!("{} removed: {}\n", count(volumes.len(), "volume"), list(volumes)),
+    };
+    let services = match (report.stopped.len(), report.already.len()) {
         (0, 0) => "nothing to stop\n".to_owned(),
         (0, _) => format!("{} not running already\n", list(&report.already)),
         (stopped, _) => format!(
@@ -113,7 +117,8 @@ pub(crate) fn stopped(report: &StopReport, style: &Style) -> String {
                 already => style.dim(&format!("; not running already: {}", list(already))),
             }
         ),
-    }
+    };
+    services + &volumes
 }
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ impl Lines {
         };
         match &progress.phase {
             ProgressPhase::Waiting(for_whom) => row(style.dim(STILL), "waiting", &waiting(for_whom)),
+            ProgressPhase::Launching { doing } => {
+                row(style.middling(moving), "starting", &format!("{elapsed}  {doing}"))
+            }
             ProgressPhase::Starting { last_probe, left_ms } => {
                 let left = Duration::from_millis(*left_ms).saturating_sub(since);
                 let left = style.dim(&format!("({} left)", whole_seconds(left)));
@@ -104,6 +107,7 @@ pub(crate) fn brief(progress: &Progress) -> String {
             last_probe: Some(probe),
             ..
         } => format!("{name} (starting: {probe})"),
+        ProgressPhase::Launching { doing } => format!("{name} (starting: {doing})"),
         ProgressPhase::Retrying { reason, .. } => format!("{name} (restarting: {reason})"),
         ProgressPhase::Failed { reason } => format!("{name} (failed: {reason})"),
         _ => format!("{name} ({})", progress.view.status),
@@ -222,6 +226,13 @@ mod tests {
         assert_eq!(
             progress("worker", Pending, Health::None, waiting, 4_000),
             "· worker   waiting    for api to be healthy"
+        );
+        let launching = ProgressPhase::Launching {
+            doing: "pulling image nginx: 3 of 12 MB".into(),
+        };
+        assert_eq!(
+            progress("api", Starting, Health::None, launching, 4_000),
+            "⠙ api      starting   4.1s  pulling image nginx: 3 of 12 MB"
         );
         let retrying = ProgressPhase::Retrying {
             reason: "exited 3 after 0.2s".into(),

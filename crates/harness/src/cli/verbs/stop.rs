@@ -20,6 +20,7 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliEr
         project: project.clone(),
         services: args.services,
         all: args.all,
+        volumes: args.volumes,
     };
     let session = context.connect(Autostart::Yes).await?;
     let how = Follow {
@@ -68,7 +69,7 @@ fn nothing(context: &Context) -> Result<Exit, CliError> {
         .ui
         .say("nothing to stop: nothing was started from this file\n")?;
     if context.ui.json {
-        let empty = json!({ "project": null, "stopped": [], "already": [], "failures": [], "elapsed_ms": 0 });
+        let empty = json!({ "project": null, "stopped": [], "already": [], "failures": [], "volumes": [], "elapsed_ms": 0 });
         context.ui.out_json_pretty(&empty)?;
     }
     Ok(Exit::Ok)

@@ -1,0 +1,307 @@
+//! A Docker engine of a test's own, which may be killed, ended and started again. It has its own storage, socket,
+//! control groups and network namespace (so nothing that it publishes is reached from here), and the image
+//! `harness-test/program`, taken from the engine that the tests share. Needs root, as `dockerd` does.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::docker::{request_at, socket, transfer};
+use super::{proc, within};
+
+/// What the tests run on it.
+const IMAGE: &str = "harness-test/program";
+
+/// How long a `dockerd` may take to answer, or to end.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Its programs, as the kernel has their names.
+const PROGRAMS: [&str; 3] = ["dockerd", "containerd", "containerd-shim"];
+
+/// An engine. When it is dropped, it and everything on it are killed and removed, however it was left.
+pub(crate) struct PrivateEngine {
+    folder: tempfile::TempDir,
+    /// Keeps the network namespace.
+    holder: Child,
+    dockerd: Option<Child>,
+    /// Flags beyond the usual ones.
+    flags: Vec<String>,
+}
+
+impl PrivateEngine {
+    /// One that runs, started with these flags beyond the usual ones, and has the image.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut engine = Self::down(flags);
+        engine.up();
+        engine.load(IMAGE);
+        engine
+    }
+
+    /// One that is not started yet, and has no image.
+    pub(crate) fn down(flags: &[&str]) -> Self {
+        // In memory: an engine syncs much.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let folder = tempfile::Builder::new().prefix("hxe").tempdir_in(place).unwrap();
+        let holder = command("unshare")
+            .args(["--net", "setpriv", "--pdeathsig", "KILL", "sh", "-c"])
+            .arg("ip link set lo up; echo up; exec sleep 3600")
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut holder = holder.expect("unshare, of util-linux");
+        let mut word = [0; 3];
+        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut word).unwrap();
+        Self {
+            folder,
+            holder,
+            dockerd: None,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        }
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("docker.sock")
+    }
+
+    /// The pid of its `dockerd`.
+    pub(crate) fn pid(&self) -> u32 {
+        self.dockerd.as_ref().expect("dockerd runs").id()
+    }
+
+    /// Asks it.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        request_at(&self.socket(), method, path, body)
+    }
+
+    /// Starts it, and waits until it answers.
+    pub(crate) fn up(&mut self) {
+        self.launch();
+        within(PATIENCE, "dockerd answers", || {
+            if let Some(status) = self.dockerd.as_mut().unwrap().try_wait().unwrap() {
+                panic!("dockerd ended with {status}:\n{}", self.log());
+            }
+            UnixStream::connect(self.socket()).ok()?;
+            (self.request("GET", "/_ping", None).0 == 200).then_some(())
+        });
+    }
+
+    /// Starts it, without waiting.
+    pub(crate) fn launch(&mut self) {
+        assert!(self.dockerd.is_none(), "dockerd runs");
+        self.clear_after_a_kill();
+        let flag = |name: &str, path: &str| format!("--{name}={}", self.path(path).display());
+        fs::write(self.path("daemon.json"), "{}").unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("dockerd.log"));
+        let log = log.unwrap();
+        let mut dockerd = command("nsenter");
+        dockerd
+            .arg(format!("--net=/proc/{}/ns/net", self.holder.id()))
+            // With the test it ends, too, whatever ends that.
+            .args(["setpriv", "--pdeathsig", "KILL", "dockerd"])
+            .args([flag("config-file", "daemon.json"), flag("pidfile", "docker.pid")])
+            .args([flag("exec-root", "exec"), flag("data-root", "data")])
+            .arg(format!("--host=unix://{}", self.socket().display()))
+            .args(["--bridge=none", "--iptables=false", "--ip-masq=false"])
+            .args([
+                "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
+                format!("--cgroup-parent=/{}", self.group()),
+            ])
+            // Where the machine's containerd is used, apart from what else it runs.
+            .arg(format!("--containerd-namespace={}", self.group()))
+            .arg(format!("--containerd-plugins-namespace={}-plugins", self.group()))
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.dockerd = Some(dockerd.spawn().expect("dockerd"));
+    }
+
+    /// Kills it as a crash would, and waits until it is gone. Containers run on without it.
+    pub(crate) fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Asks it to end, and waits until it is gone.
+    pub(crate) fn terminate(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let mut dockerd = self.dockerd.take().expect("dockerd runs");
+        proc::signal(dockerd.id(), signal);
+        within(PATIENCE, "dockerd ends", || dockerd.try_wait().unwrap());
+    }
+
+    /// Gives it an image of the shared engine.
+    pub(crate) fn load(&self, image: &str) {
+        static SAVED: OnceLock<Vec<u8>> = OnceLock::new();
+        let name = image.replace('/', "%2F");
+        let get = || {
+            let (status, bytes) = transfer(&socket(), "GET", &format!("/images/{name}/get"), &[]);
+            assert_eq!(status, 200, "{image} cannot be had");
+            bytes
+        };
+        let other;
+        let bytes = if image == IMAGE {
+            SAVED.get_or_init(get)
+        } else {
+            other = get();
+            &other
+        };
+        let (status, answer) = transfer(&self.socket(), "POST", "/images/load?quiet=1", bytes);
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    }
+
+    /// The end of what it said.
+    pub(crate) fn log(&self) -> String {
+        let text = fs::read(self.path("dockerd.log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The name of its control group, which nobody else has.
+    fn group(&self) -> String {
+        self.folder
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('.', "")
+    }
+
+    /// A new dockerd takes the containerd that is dying with a killed one for one that it can use.
+    fn clear_after_a_kill(&self) {
+        within(PATIENCE, "dockerd and containerd are gone", || {
+            let left = self.programs(&PROGRAMS[..2]);
+            left.iter().for_each(|pid| proc::kill(*pid));
+            left.is_empty().then_some(())
+        });
+        for file in ["docker.pid", "exec/containerd/containerd.pid"] {
+            let _ = fs::remove_file(self.path(file));
+        }
+    }
+
+    /// Its processes of these names.
+    fn programs(&self, names: &[&str]) -> Vec<u32> {
+        let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let mut found: Vec<u32> = proc::mentioning(self.folder.path())
+            .iter()
+            .map(|process| process.pid)
+            .collect();
+        found.retain(|pid| names.contains(&name(*pid).trim()));
+        found
+    }
+
+    /// Its control groups: one in each hierarchy of version 1, or the one of version 2.
+    fn groups(&self) -> Vec<PathBuf> {
+        let root = Path::new("/sys/fs/cgroup");
+        let hierarchies = std::iter::once(root.to_owned()).chain(folders_in(root));
+        let groups = hierarchies.map(|hierarchy| hierarchy.join(self.group()));
+        groups.filter(|group| group.is_dir()).collect()
+    }
+
+    fn kill_contained(&self) {
+        let mut folders = self.groups();
+        while let Some(folder) = folders.pop() {
+            let members = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            members
+                .lines()
+                .filter_map(|pid| pid.parse().ok())
+                .for_each(proc::kill);
+            folders.extend(folders_in(&folder));
+        }
+    }
+
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        let mut points: Vec<&str> = points
+            .filter(|point| Path::new(point).starts_with(self.folder.path()))
+            .collect();
+        points.reverse();
+        for point in points {
+            let _ = command("umount")
+                .args(["--lazy", point])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the private engine said last:\n{}", self.log());
+        }
+        if let Some(mut dockerd) = self.dockerd.take() {
+            let _ = dockerd.kill();
+            let _ = dockerd.wait();
+        }
+        // What is in containers dies first: whoever watches it could still start something.
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            self.kill_contained();
+            let left = self.programs(&PROGRAMS);
+            left.iter().for_each(|pid| proc::kill(*pid));
+            if left.is_empty() || std::time::Instant::now() > deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.unmount();
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+        for group in self.groups() {
+            remove_groups(&group);
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts an engine as a machine would"
+)]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.map(|entry| entry.path());
+    folders
+        .filter(|path| path.is_dir() && !path.is_symlink())
+        .collect()
+}
+
+/// Inner ones first. One that a dying process is in is tried again for a moment.
+fn remove_groups(group: &Path) {
+    for inner in folders_in(group) {
+        remove_groups(&inner);
+    }
+    for _ in 0..50 {
+        if fs::remove_dir(group).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,203 @@
+//! What a Docker engine may do in the middle of a run: crash, end, come back, with its containers or without. Each
+//! test has an engine of its own.
+
+#![cfg(feature = "docker-tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "this is test code, which fails by panicking"
+)]
+
+mod common;
+
+use common::docker::{DockerSandbox, transfer};
+use common::engine::PrivateEngine;
+use common::{eventually, proc};
+
+/// The numbers behind `line ` in what `logs` prints, as they come.
+fn numbers(logs: &str) -> Vec<u32> {
+    logs.lines()
+        .filter_map(|line| line.rsplit_once("line ")?.1.trim().parse().ok())
+        .collect()
+}
+
+/// What a service is said to suffer from.
+fn error(sandbox: &DockerSandbox, service: &str) -> String {
+    sandbox.service(service)["error"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Nothing is there twice, and what is there is as told.
+fn is_as_told(sandbox: &DockerSandbox) {
+    for (name, service) in sandbox.status() {
+        let of = |container: &&serde_json::Value| container["Labels"]["harness.service"] == *name;
+        let containers = sandbox.containers();
+        let found: Vec<_> = containers.iter().filter(of).collect();
+        let runs = service["status"] == "running" || service["status"] == "starting";
+        assert_eq!(found.len(), usize::from(runs), "{service} {found:?}");
+        assert!(
+            found.iter().all(|container| container["State"] == "running"),
+            "{found:?}"
+        );
+    }
+}
+
+/// What was said in so many rounds was kept, each line once: the first ones of each, or all of them.
+fn is_whole(sandbox: &DockerSandbox, rounds: usize, all: Option<u32>) {
+    let told = numbers(&sandbox.ok(&["logs", "chat", "-n", "100000"]).stdout);
+    let count = |line: u32| told.iter().filter(|told| **told == line).count();
+    let last = *told.iter().max().unwrap();
+    let odd: Vec<(u32, usize)> = (1..=all.unwrap_or(last))
+        .map(|line| (line, count(line)))
+        .filter(|(_, found)| match all {
+            Some(_) => *found != rounds,
+            None => !(1..=rounds).contains(found),
+        })
+        .collect();
+    assert!(
+        odd.is_empty(),
+        "{} lines in {rounds} rounds, wrong: {odd:?}",
+        told.len()
+    );
+}
+
+/// Waits until this round's container talks.
+fn chats(sandbox: &DockerSandbox) {
+    eventually("it chats", || {
+        let id = sandbox.id("chat")?;
+        let logs = format!("/containers/{id}/logs?stdout=1");
+        let (status, said) = transfer(&sandbox.engine(), "GET", &logs, &[]);
+        (status == 200 && said.len() > 100).then_some(())
+    });
+}
+
+const SERVICES: &str = r#"services:
+  stays: {type: docker, image: harness-test/program}
+  again: {type: docker, image: harness-test/program, restart: on-failure}
+  chat: {type: docker, image: harness-test/program, command: [chat, "1500", "10"], oneshot: true}
+  ends: {type: docker, image: harness-test/program, command: [crash, "7", "4000"]}
+"#;
+
+#[test]
+fn containers_that_end_with_their_engine_are_explained_and_restarted_by_policy() {
+    let mut engine = PrivateEngine::start(&[]);
+    let sandbox = DockerSandbox::on(&engine, "restarted", SERVICES);
+    for (rounds, killed) in [(1, true), (2, false)] {
+        sandbox.ok(&["start", "-d"]);
+        sandbox.ok(&["wait", "stays", "again"]);
+        chats(&sandbox);
+        let again = sandbox.id("again").unwrap();
+        if killed {
+            engine.kill();
+        } else {
+            engine.terminate();
+        }
+        sandbox
+            .harness(&["exec", "again", "--", "true"])
+            .tells("Docker engine");
+        engine.up();
+        for gone in ["stays", "chat"] {
+            sandbox.await_state(gone, "failed/none");
+            let why = error(&sandbox, gone);
+            assert!(
+                why.contains("the Docker engine went away"),
+                "{gone}, killed: {killed}: {why}"
+            );
+            sandbox.ok(&["why", gone]).says("the Docker engine went away");
+        }
+        eventually("it is started again", || {
+            let now = sandbox.id("again")?;
+            (now != again && sandbox.state("again") == "running/none").then_some(())
+        });
+        sandbox.await_state("ends", "failed/none");
+        is_as_told(&sandbox);
+        is_whole(&sandbox, rounds, None);
+        // All of it can be had again.
+        sandbox.ok(&["start", "stays"]);
+        sandbox.ok(&["stop", "--all"]);
+        assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
+    }
+}
+
+#[test]
+fn containers_that_outlive_their_engine_go_on() {
+    let mut engine = PrivateEngine::start(&["--live-restore"]);
+    let sandbox = DockerSandbox::on(&engine, "outlived", SERVICES);
+    for (rounds, killed) in [(1, true), (2, false)] {
+        sandbox.ok(&["start", "-d"]);
+        sandbox.ok(&["wait", "stays", "again"]);
+        chats(&sandbox);
+        let pid = |service: &str| sandbox.inspect(service)["State"]["Pid"].as_u64().unwrap();
+        let (stays, again, ends) = (
+            sandbox.id("stays"),
+            sandbox.id("again"),
+            u32::try_from(pid("ends")).unwrap(),
+        );
+        if killed {
+            engine.kill();
+        } else {
+            engine.terminate();
+        }
+        eventually("it has ended meanwhile", || (!proc::is_alive(ends)).then_some(()));
+        engine.up();
+        sandbox.await_state("ends", "failed/none");
+        let ended = sandbox.service("ends");
+        assert_eq!(ended["exit_code"], 7, "killed: {killed}: {ended}");
+        assert_eq!((sandbox.id("stays"), sandbox.id("again")), (stays, again));
+        sandbox.await_state("stays", "running/none");
+        assert_eq!(sandbox.service("again")["restarts"], 0);
+        sandbox.await_state("chat", "completed/none");
+        is_whole(&sandbox, rounds, Some(1500));
+        is_as_told(&sandbox);
+        sandbox.ok(&["exec", "stays", "--", "true"]);
+        sandbox.ok(&["stop", "--all"]);
+        assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
+    }
+}
+
+#[test]
+fn a_daemon_that_comes_back_before_the_engine_waits_for_it() {
+    for flags in [&[][..], &["--live-restore"]] {
+        let lives = !flags.is_empty();
+        let mut engine = PrivateEngine::start(flags);
+        let sandbox = DockerSandbox::on(&engine, "both", SERVICES);
+        sandbox.ok(&["start", "-d"]);
+        sandbox.ok(&["wait", "stays", "again"]);
+        let before = (sandbox.id("stays"), sandbox.id("again"));
+        engine.kill();
+        sandbox.kill_daemon();
+        sandbox.ok(&["daemon", "start"]);
+        assert_eq!(sandbox.status().len(), 4);
+        engine.up();
+        eventually("it runs", || {
+            (sandbox.state("again") == "running/none").then_some(())
+        });
+        if lives {
+            sandbox.await_state("stays", "running/none");
+            assert_eq!((sandbox.id("stays"), sandbox.id("again")), before);
+        } else {
+            sandbox.await_state("stays", "failed/none");
+            let why = error(&sandbox, "stays");
+            assert!(why.contains("the Docker engine went away"), "{why}");
+        }
+        eventually("chat and ends have ended", || {
+            let ended = |service: &str| matches!(sandbox.service(service)["pid"], serde_json::Value::Null);
+            (ended("chat") && ended("ends")).then_some(())
+        });
+        eventually("it is as told", || {
+            let told = sandbox
+                .status()
+                .values()
+                .filter(|service| service["status"] == "running")
+                .count();
+            (sandbox.containers().len() == told).then_some(())
+        });
+        is_as_told(&sandbox);
+        sandbox.ok(&["stop", "--all"]);
+        assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
+    }
+}

@@ -1,0 +1,201 @@
+//! Pulling and building: heard of while it goes on, ended when nobody wants it, explained when it fails. The registry is
+//! the test's own, on this machine.
+
+#![cfg(feature = "docker-tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "this is test code, which fails by panicking"
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::docker::{DockerSandbox, project, request};
+use common::eventually;
+use rustix::process::Signal;
+
+/// What a registry answers to whatever it is asked.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// It knows nothing.
+    NotFound,
+    /// Something that is no registry.
+    Garbage,
+    /// Nothing, for as long as one waits.
+    Silent,
+}
+
+/// A registry on 127.0.0.1, to which engines speak without TLS.
+struct Registry {
+    port: u16,
+    /// Connections that are open.
+    open: Arc<AtomicUsize>,
+}
+
+impl Registry {
+    fn new(manner: Manner) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&open);
+        // Ends with the test program.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    serve(stream, manner);
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { port, open }
+    }
+
+    fn image(&self) -> String {
+        format!("127.0.0.1:{}/shop/web:1", self.port)
+    }
+
+    fn await_open(&self, wanted: bool) {
+        eventually("the engine asks, or asks no more", || {
+            ((self.open.load(Ordering::SeqCst) > 0) == wanted).then_some(())
+        });
+    }
+}
+
+fn serve(mut stream: TcpStream, manner: Manner) {
+    let mut request = [0; 4096];
+    while stream.read(&mut request).is_ok_and(|read| read > 0) {
+        let (status, body) = match manner {
+            Manner::NotFound => (
+                "404 Not Found",
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            ),
+            Manner::Garbage => ("200 OK", "<html>it works</html>"),
+            Manner::Silent => continue,
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn service(image: &str) -> String {
+    format!(
+        "services:\n  app: {{type: docker, image: \"{image}\"}}\n  plain: {{type: process, binary: sleep, args: [1000]}}\n"
+    )
+}
+
+#[test]
+fn what_a_registry_does_not_give_is_named() {
+    for (manner, why) in [(Manner::NotFound, "manifest unknown"), (Manner::Garbage, "")] {
+        let registry = Registry::new(manner);
+        let sandbox = DockerSandbox::new("registry", &service(&registry.image()));
+        let start = sandbox.harness(&["start"]).code(18);
+        let said = format!(
+            "image `{}` is not on this machine and could not be pulled",
+            registry.image()
+        );
+        assert!(
+            start.stderr.contains(&said) && start.stderr.contains(why),
+            "{start}"
+        );
+        assert!(start.stderr.contains("docker pull, build or load"), "{start}");
+        assert_eq!(sandbox.state("plain"), "running/none");
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_pull() {
+    let registry = Registry::new(Manner::Silent);
+    let sandbox = DockerSandbox::new("pulling", &service(&registry.image()));
+    sandbox.ok(&["start", "-d"]);
+    registry.await_open(true);
+    let began = Instant::now();
+    sandbox.ok(&["stop", "app"]);
+    // Without giving the pull up it is waited for until the stop's own patience ends.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(sandbox.state("app"), "stopped/none");
+    registry.await_open(false);
+}
+
+#[test]
+fn an_interrupted_start_leaves_the_pull_to_the_daemon_and_says_so() {
+    let registry = Registry::new(Manner::Silent);
+    let sandbox = DockerSandbox::new("interrupted", &service(&registry.image()));
+    let start = sandbox.spawn(&["start"]);
+    registry.await_open(true);
+    let doing = format!("pulling image {}", registry.image());
+    eventually("the pull is told", || {
+        start.stderr().contains(&doing).then_some(())
+    });
+    let began = Instant::now();
+    start.signal(Signal::INT);
+    start.wait(common::PATIENCE).code(130);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(sandbox.state("app"), "starting/none");
+    sandbox.ok(&["stop", "--all"]);
+    registry.await_open(false);
+}
+
+#[test]
+fn a_pull_that_does_not_move_ends_with_the_startup_timeout() {
+    let registry = Registry::new(Manner::Silent);
+    let services = service(&registry.image()).replace("app: {", "app: {startup_timeout: 2, ");
+    let sandbox = DockerSandbox::new("stalled", &services);
+    let start = sandbox.harness(&["start"]).code(18);
+    let said = format!("not launched within 2s: pulling image {}", registry.image());
+    assert!(start.stderr.contains(&said), "{start}");
+    registry.await_open(false);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_build() {
+    let sandbox = DockerSandbox::new("building", "services:\n  app: {type: docker, build: ctx}\n");
+    sandbox.write(
+        "ctx/Dockerfile",
+        "FROM harness-test/base\nRUN echo slow-step-begins && sleep 300\n",
+    );
+    let start = sandbox.spawn(&["start"]);
+    eventually("the build is told", || {
+        let image = format!("building image {}-app", project("building"));
+        start.stderr().contains(&image).then_some(())
+    });
+    eventually("its steps are told", || {
+        let events = sandbox.ok(&["events"]).stdout;
+        (events.contains("building image") && events.contains("slow-step-begins")).then_some(())
+    });
+    let began = Instant::now();
+    sandbox.ok(&["stop", "app"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    start.wait(common::PATIENCE);
+    assert_eq!(sandbox.state("app"), "stopped/none");
+    // The step of the build is ended by the engine, too.
+    eventually("nothing of the build runs", || {
+        let (_, running) = request("GET", "/containers/json", None);
+        let of_build = |container: &&serde_json::Value| {
+            container["Command"]
+                .as_str()
+                .is_some_and(|command| command.contains("slow-step-begins"))
+        };
+        running
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(of_build)
+            .is_none()
+            .then_some(())
+    });
+}
