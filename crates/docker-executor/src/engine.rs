@@ -75,6 +75,11 @@ impl EngineError {
         matches!(self, Self::Refused { status: 409, .. })
     }
 
+    /// Whether its answer has words that are not known.
+    pub(crate) fn is_strange(&self) -> bool {
+        matches!(self, Self::NoAnswer { source, .. } if matches!(**source, Error::JsonDataError { .. }))
+    }
+
     /// Whether the engine answered at all.
     pub(crate) fn is_answer(&self) -> bool {
         matches!(self, Self::Refused { .. })

@@ -28,6 +28,10 @@ use crate::network::Networks;
 /// The pause before a signal that did not reach the engine is sent again.
 const AGAIN: Duration = Duration::from_millis(300);
 
+/// How often an answer that makes no sense is asked for again, and the pause before.
+const STRANGE_ATTEMPTS: u32 = 100;
+const STRANGE: Duration = Duration::from_millis(50);
+
 const SIGKILL: i32 = 9;
 
 /// What is known of a container that runs.
@@ -146,19 +150,27 @@ impl Container {
     }
 }
 
-/// What the engine knows of a container.
+/// What the engine knows of a container. For the moment between running and exited Podman has a word that Docker has
+/// not: that moment is waited for.
 pub(crate) async fn inspect(
     engine: &Engine,
     id: &str,
     what: &str,
 ) -> Result<ContainerInspectResponse, EngineError> {
-    engine
-        .ask("inspect", what, |docker| async move {
-            docker
-                .inspect_container(id, None::<InspectContainerOptions>)
-                .await
-        })
-        .await
+    let mut attempts = 1..=STRANGE_ATTEMPTS;
+    loop {
+        let inspected = engine
+            .ask("inspect", what, |docker| async move {
+                docker
+                    .inspect_container(id, None::<InspectContainerOptions>)
+                    .await
+            })
+            .await;
+        match inspected {
+            Err(error) if error.is_strange() && attempts.next().is_some() => Timer::after(STRANGE).await,
+            other => return other,
+        };
+    }
 }
 
 /// Removes a container and its nameless volumes; one that is gone is fine.

@@ -233,18 +233,23 @@ impl PrivateEngine {
     }
 
     fn unmount(&self) {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        let mut points: Vec<&str> = points
-            .filter(|point| Path::new(point).starts_with(self.folder.path()))
-            .collect();
-        points.reverse();
-        for point in points {
-            let _ = command("umount")
-                .args(["--lazy", point])
-                .stderr(Stdio::null())
-                .status();
-        }
+        unmount_below(self.folder.path());
+    }
+}
+
+/// Takes away what is mounted in a folder.
+pub(crate) fn unmount_below(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut points: Vec<&str> = points
+        .filter(|point| Path::new(point).starts_with(folder))
+        .collect();
+    points.reverse();
+    for point in points {
+        let _ = command("umount")
+            .args(["--lazy", point])
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
@@ -277,11 +282,12 @@ impl Drop for PrivateEngine {
     }
 }
 
+/// A program beside the one that is tested.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test starts an engine as a machine would"
 )]
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     Command::new(program)
 }
 
