@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
@@ -14,6 +15,7 @@ use futures_lite::FutureExt;
 
 use crate::address::{Address, AddressError, Environment};
 use crate::bridge;
+use crate::lives::Lives;
 
 /// How long the engine may take to say its version.
 const HELLO: Duration = Duration::from_secs(10);
@@ -93,6 +95,7 @@ pub(crate) struct Engine {
     /// Kept once it is known: what runs there must be found there.
     address: OnceCell<Address>,
     connection: Mutex<Option<Docker>>,
+    lives: Lives,
 }
 
 impl Engine {
@@ -102,6 +105,7 @@ impl Engine {
             environment,
             address: OnceCell::new(),
             connection: Mutex::new(None),
+            lives: Lives::default(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Engine {
             environment: Environment::default(),
             address: OnceCell::from(address),
             connection: Mutex::new(None),
+            lives: Lives::default(),
         }
     }
 
@@ -161,6 +166,11 @@ impl Engine {
         let docker = hello.or(late).await?;
         *connection = Some(docker.clone());
         Ok(docker)
+    }
+
+    /// A number that changes when it ends, which may not be noticed otherwise.
+    pub(crate) fn life(self: &Arc<Self>) -> u64 {
+        self.lives.number(self)
     }
 
     /// Whether its containers run on without it (`live-restore`).

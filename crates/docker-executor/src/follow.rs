@@ -63,6 +63,7 @@ pub(crate) async fn follow(container: Arc<Container>, lock: File) {
 
 async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (Ended, Option<WallTime>) {
     let mut away = false;
+    let mut life = container.engine.life();
     loop {
         // What came of it meanwhile is asked first: following it may take for ever.
         let drained = !away && attend(container, output).await;
@@ -75,6 +76,7 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
                     );
                     container.contact.tell(None);
                 }
+                life = container.engine.life();
                 // The engine ends the stream a moment before it knows of the end.
                 Timer::after(Duration::from_millis(20)).await;
             }
@@ -83,7 +85,8 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
                     rest(container, output).await;
                 }
                 let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
-                let with_it = away && !container.engine.keeps_containers().await;
+                let went = away || life != container.engine.life();
+                let with_it = went && !container.engine.keeps_containers().await;
                 return (ended(&state, with_it), at);
             }
             Err(error) if error.is_not_found() => {

@@ -30,6 +30,7 @@ mod image;
 mod image_config;
 mod instance;
 mod labels;
+mod lives;
 mod membership;
 mod network;
 mod output;

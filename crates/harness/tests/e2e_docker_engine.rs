@@ -201,3 +201,27 @@ fn a_daemon_that_comes_back_before_the_engine_waits_for_it() {
         assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
     }
 }
+
+#[test]
+fn an_engine_whose_socket_stays_is_noticed_to_have_ended() {
+    let mut engine = PrivateEngine::start_activated(&[]);
+    let services = "services:\n  stays: {type: docker, image: harness-test/program}\n  again: {type: docker, image: harness-test/program, restart: on-failure}\n";
+    let sandbox = DockerSandbox::on(&engine, "activated", services);
+    for _ in 0..2 {
+        sandbox.ok(&["start"]);
+        // A connection is held open that long before its end is one of the engine.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        let again = sandbox.id("again").unwrap();
+        engine.terminate();
+        engine.up();
+        sandbox.await_state("stays", "failed/none");
+        let why = error(&sandbox, "stays");
+        assert!(why.contains("the Docker engine went away"), "{why}");
+        eventually("it is started again", || {
+            let now = sandbox.id("again")?;
+            (now != again && sandbox.state("again") == "running/none").then_some(())
+        });
+        is_as_told(&sandbox);
+        sandbox.ok(&["stop", "--all"]);
+    }
+}

@@ -3,7 +3,8 @@
 //! `harness-test/program`, taken from the engine that the tests share. Needs root, as `dockerd` does.
 
 use std::fs::{self, File};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -32,6 +33,8 @@ pub(crate) struct PrivateEngine {
     dockerd: Option<Child>,
     /// Flags beyond the usual ones.
     flags: Vec<String>,
+    /// Its socket, where that outlives it.
+    listener: Option<UnixListener>,
 }
 
 impl PrivateEngine {
@@ -66,7 +69,17 @@ impl PrivateEngine {
             holder,
             dockerd: None,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            listener: None,
         }
+    }
+
+    /// One whose socket stays when it ends, as systemd does it: whoever asks waits for the next one.
+    pub(crate) fn start_activated(flags: &[&str]) -> Self {
+        let mut engine = Self::down(flags);
+        engine.listener = Some(UnixListener::bind(engine.socket()).unwrap());
+        engine.up();
+        engine.load(IMAGE);
+        engine
     }
 
     /// Its socket.
@@ -107,14 +120,22 @@ impl PrivateEngine {
             .append(true)
             .open(self.path("dockerd.log"));
         let log = log.unwrap();
+        let host = match &self.listener {
+            Some(_) => "--host=fd://".to_owned(),
+            None => format!("--host=unix://{}", self.socket().display()),
+        };
         let mut dockerd = command("nsenter");
         dockerd
             .arg(format!("--net=/proc/{}/ns/net", self.holder.id()))
             // With the test it ends, too, whatever ends that.
-            .args(["setpriv", "--pdeathsig", "KILL", "dockerd"])
+            .args(["setpriv", "--pdeathsig", "KILL", "sh", "-c"])
+            .arg(match self.listener {
+                Some(_) => "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec dockerd \"$@\"",
+                None => "exec dockerd \"$@\"",
+            })
+            .args(["dockerd", &host])
             .args([flag("config-file", "daemon.json"), flag("pidfile", "docker.pid")])
             .args([flag("exec-root", "exec"), flag("data-root", "data")])
-            .arg(format!("--host=unix://{}", self.socket().display()))
             .args(["--bridge=none", "--iptables=false", "--ip-masq=false"])
             .args([
                 "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
@@ -124,7 +145,10 @@ impl PrivateEngine {
             .arg(format!("--containerd-namespace={}", self.group()))
             .arg(format!("--containerd-plugins-namespace={}-plugins", self.group()))
             .args(&self.flags)
-            .stdin(Stdio::null())
+            .stdin(match &self.listener {
+                Some(listener) => Stdio::from(OwnedFd::from(listener.try_clone().unwrap())),
+                None => Stdio::null(),
+            })
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.dockerd = Some(dockerd.spawn().expect("dockerd"));

@@ -62,8 +62,7 @@ mod tests {
         let other = link.clone();
         other.say("pulling".to_owned());
         assert_eq!(block_on(heard.recv()), Ok("pulling".to_owned()));
-        let waits = std::pin::pin!(link.given_up());
-        assert!(block_on(futures_lite::future::poll_once(waits)).is_none());
+        assert!(block_on(futures_lite::future::poll_once(Box::pin(link.given_up()))).is_none());
         other.give_up();
         block_on(link.given_up());
         drop((link, other));

@@ -80,6 +80,7 @@ impl Machine {
             *doing = Some(said.clone());
             service.series.window = Some(now.after(service.definition.startup_timeout));
             service.note(said);
+            self.be_patient(name);
         }
     }
 

@@ -439,6 +439,17 @@ impl Machine {
         }
     }
 
+    /// Operations wait for a service as if it had just begun.
+    pub(super) fn be_patient(&mut self, name: &ServiceName) {
+        for (id, operation) in &mut self.operations {
+            let entry = operation.entries.get_mut(name);
+            if let Some(deadline) = entry.and_then(|entry| entry.deadline.take()) {
+                self.operation_timers.remove(&(deadline, *id, name.clone()));
+            }
+        }
+        self.heard.insert(name.clone());
+    }
+
     /// When an operation loses patience with a service; `None` before anything of it has begun.
     fn patience(&self, operation: &Operation, name: &ServiceName) -> Option<Time> {
         let service = self.services.get(name)?;
