@@ -7,7 +7,7 @@ use async_channel::Receiver;
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::{HealthCheck, InheritEnv, Probe, ServiceSpec};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
-use service_registry::address::{self, Place, ServiceAddresses};
+use service_registry::address::{self, Attached, ServiceAddresses};
 use service_registry::record::ProjectRecord;
 
 use super::OperationEvent;
@@ -425,20 +425,24 @@ pub(super) fn health_policy(check: &HealthCheck) -> HealthPolicy {
     }
 }
 
-/// A container keeps its address for its life: with another one it is another container.
+/// A container keeps its addresses for its life: with others it is another container.
 fn placed(digest: SpecDigest, own: &ServiceAddresses) -> SpecDigest {
-    match &own.place {
-        Place::Container { subnet, .. } => SpecDigest::from_text(format!("{digest}@{} {subnet}", own.ip)),
-        Place::Local | Place::Node { .. } => digest,
+    let at: Vec<String> = own
+        .networks()
+        .map(|at| format!("{} {}", at.ip, at.subnet))
+        .collect();
+    if at.is_empty() {
+        return digest;
     }
+    SpecDigest::from_text(format!("{digest}@{}", at.join(",")))
 }
 
-/// That a container gets another address, for people.
-fn moved(before: &ServiceAddresses, now: &ServiceAddresses) -> Option<String> {
-    match (&before.place, &now.place) {
-        (Place::Container { subnet, .. }, Place::Container { subnet: other, .. }) if subnet != other => {
-            Some(format!("subnet changed from {subnet} to {other}"))
-        }
-        _ => None,
-    }
+/// The networks of a container that have other addresses now, for people.
+fn moved(before: &ServiceAddresses, now: &ServiceAddresses) -> Vec<String> {
+    let other = |at: Attached| {
+        let then = before.networks().find(|then| then.network == at.network)?;
+        let (network, from, to) = (&at.network, then.subnet, at.subnet);
+        (from != to).then(|| format!("subnet of {network} changed from {from} to {to}"))
+    };
+    now.networks().filter_map(other).collect()
 }
