@@ -13,13 +13,14 @@ use bollard::query_parameters::ListContainersOptions;
 use futures_lite::FutureExt;
 use harness_model::WallTime;
 use harness_shim::run_dir::{RunDir, RunDirError};
-use service_orchestration::executor::{Found, Order};
+use service_orchestration::executor::{Found, LaunchError, Order};
 use service_orchestration::machine::Ended;
 
 use crate::bridge::Task;
 use crate::engine::{Engine, EngineError};
 use crate::executor::DockerExecutor;
 use crate::follow::{follow, is_created, is_running};
+use crate::network::NetworkError;
 use crate::record::ContainerRecord;
 use crate::{instance, labels, processes, stamp};
 
@@ -28,6 +29,9 @@ const FOUND: Duration = Duration::from_secs(30);
 
 /// The pause before an engine that is away is asked again.
 const AGAIN: Duration = Duration::from_millis(300);
+
+/// How often it is looked for what comes of a request whose answer was lost: half a minute long.
+const LATE_LOOKS: u32 = 100;
 
 impl DockerExecutor {
     /// The containers of a service, of all generations.
@@ -65,24 +69,36 @@ impl DockerExecutor {
     }
 
     /// Takes back what a failed launch may have made, by its labels: the engine may have done what it could not answer
-    /// any more. While it is away this goes on in the background.
-    pub(crate) async fn undo(&self, order: &Order) {
+    /// any more, or may still be at it. While it is away, and until it has surely come to an end with a request whose
+    /// answer was lost, this goes on in the background.
+    pub(crate) async fn undo(&self, order: &Order, error: &LaunchError) {
         let mut labels = self.owner.of_service(&order.project, &order.service);
         labels.insert(labels::GENERATION.to_owned(), order.generation.to_string());
+        let answered = was_answered(error);
         if self::undo(&self.engine, &labels).await.is_ok() {
             self.networks
                 .remove_unused(&self.engine, &self.owner, &order.project)
                 .await;
-            return;
+            if answered {
+                return;
+            }
         }
         let (engine, networks) = (Arc::clone(&self.engine), Arc::clone(&self.networks));
         let (owner, project) = (self.owner.clone(), order.project.clone());
         Task::spawn(async move {
-            while let Err(error) = self::undo(&engine, &labels).await {
-                tracing::debug!(%error, "cannot take back a launch that failed");
+            let mut looks = if answered { 1 } else { LATE_LOOKS };
+            while looks > 0 {
                 Timer::after(AGAIN).await;
+                match self::undo(&engine, &labels).await {
+                    Ok(found) => {
+                        looks -= 1;
+                        if found || looks == 0 {
+                            networks.remove_unused(&engine, &owner, &project).await;
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "cannot take back a launch that failed"),
+                }
             }
-            networks.remove_unused(&engine, &owner, &project).await;
         });
     }
 
@@ -135,14 +151,29 @@ impl DockerExecutor {
     }
 }
 
-/// Removes every container with these labels.
-async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), EngineError> {
-    for container in list(engine, labels).await? {
-        if let Some(id) = container.id {
-            instance::remove(engine, &id, &id).await?;
+/// Removes every container with these labels; whether there was any.
+async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<bool, EngineError> {
+    let found = list(engine, labels).await?;
+    for container in &found {
+        if let Some(id) = &container.id {
+            instance::remove(engine, id, id).await?;
         }
     }
-    Ok(())
+    Ok(!found.is_empty())
+}
+
+/// Whether the engine said why a launch failed; otherwise it may still carry out what it was asked.
+fn was_answered(error: &LaunchError) -> bool {
+    let LaunchError::Place(error) = error else {
+        return true;
+    };
+    match (
+        error.downcast_ref::<EngineError>(),
+        error.downcast_ref::<NetworkError>(),
+    ) {
+        (Some(error), _) | (_, Some(NetworkError::Engine(error))) => error.is_answer(),
+        _ => true,
+    }
 }
 
 async fn list(

@@ -351,8 +351,8 @@ impl Executor for DockerExecutor {
             self.start(order, &id, &name, &image.config, lock).await
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
-        if launched.is_err() {
-            self.undo(order).await;
+        if let Err(error) = &launched {
+            self.undo(order, error).await;
         }
         launched.map_err(|error| redacted(&order.redactor, error))
     }

@@ -217,11 +217,16 @@ fn a_launch_whose_answer_is_lost_leaves_nothing_behind() {
         cable.cut();
         cable = Cable::plug(path.clone());
         for service in ["a", "b"] {
-            eventually("what is told is what there is", || {
-                let state = sandbox.state(service);
-                let running = state == "running/none" && sandbox.id(service).is_some();
-                (running || state == "failed/none" && sandbox.id(service).is_none()).then_some(())
-            });
+            let mut last = String::new();
+            let is_as_told = || {
+                let (state, id) = (sandbox.state(service), sandbox.id(service));
+                let running = state == "running/none" && id.is_some();
+                let gone = state == "failed/none" && id.is_none();
+                last = format!("{state}, {id:?}, {}", sandbox.service(service)["error"]);
+                running || gone
+            };
+            let seen = common::seen_within(common::PATIENCE, is_as_told);
+            assert!(seen, "round {round}: {service} is {last}");
         }
         sandbox.ok(&["stop", "--all"]);
         eventually("nothing is left", || {
