@@ -33,6 +33,7 @@ mod membership;
 mod network;
 mod output;
 mod processes;
+mod prompt;
 mod pump;
 mod record;
 mod stamp;
