@@ -122,7 +122,7 @@ impl DockerExecutor {
             Err(error) => {
                 tracing::error!(container = name, %error, "cannot tell whether a container runs");
                 let unknown = ContainerInspectResponse::default();
-                return Found::Running(self.managed(&engine, order, record, &unknown, lock));
+                return Found::Running(self.adopted(&engine, order, record, &unknown, lock));
             }
         };
         let state = found.state.clone().unwrap_or_default();
@@ -132,9 +132,9 @@ impl DockerExecutor {
         if is_running(&state) {
             let of = id.to_owned();
             unblock(move || processes::kill_commands(&of)).await;
-            return Found::Running(self.managed(&engine, order, record, &found, lock));
+            return Found::Running(self.adopted(&engine, order, record, &found, lock));
         }
-        let container = self.container(&engine, order, record);
+        let container = self.container(&engine, order, record, None);
         let following = Arc::clone(&container);
         Task::spawn(follow(following, lock));
         let told = async { container.ended.wait().await.clone() };

@@ -40,12 +40,6 @@ fn refused<T>(key: &'static str, why: impl Into<String>) -> Result<T, LaunchErro
 /// Refuses what containers do not have, or not yet.
 pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
     let docker = docker(spec)?;
-    if spec.tty {
-        return refused(
-            "tty",
-            "is not supported for containers: `harness exec -it` has a terminal",
-        );
-    }
     if spec.stop_mode == StopMode::Group {
         return refused(
             "stop_mode",
@@ -194,10 +188,10 @@ pub(crate) fn create(
         working_dir: docker.working_dir.as_ref().map(text).transpose()?,
         labels: Some(labels),
         exposed_ports: Some(exposed),
-        open_stdin: Some(order.spec.stdin),
+        open_stdin: Some(order.spec.stdin || order.spec.tty),
         stdin_once: Some(false),
         healthcheck: Some(image_config::no_health()),
-        tty: Some(false),
+        tty: Some(order.spec.tty),
         stop_signal: Some(order.spec.stop_signal.0.to_string()),
         stop_timeout: i64::try_from(order.spec.shutdown_timeout.as_secs().max(1)).ok(),
         host_config: Some(host_config),

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -35,6 +35,7 @@ use crate::instance::{self, Contact, Container, ContainerInstance, StopPolicy};
 use crate::labels::{self, Owner};
 use crate::membership::{self, Membership};
 use crate::network::{NetworkError, Networks};
+use crate::prompt::{self, Attached};
 use crate::record::ContainerRecord;
 use crate::stamp;
 use crate::volumes;
@@ -44,6 +45,10 @@ const TAIL_BYTES: usize = 16 << 10;
 
 /// Lines of it.
 const TAIL_LINES: usize = 20;
+
+/// The size of a terminal that nobody is attached to.
+const COLUMNS: u16 = 80;
+const ROWS: u16 = 24;
 
 /// Runs `type: docker`.
 pub struct DockerExecutor {
@@ -188,17 +193,31 @@ impl DockerExecutor {
                 source,
             })?;
         files::put(&self.engine, order, &kept, &folder).await?;
+        let attached = self.attached(order, id).await?;
         self.engine
             .ask("start", &format!("container {name}"), |docker| async move {
                 docker.start_container(id, None::<StartContainerOptions>).await
             })
             .await?;
         let found = instance::inspect(&self.engine, id, name).await?;
-        Ok(self.managed(&self.engine, order, &kept, &found, lock))
+        let container = self.container(&self.engine, order, &kept, attached);
+        container.resize(COLUMNS, ROWS).await;
+        Ok(managed(container, &found, lock))
+    }
+
+    /// What a service that is typed to says, from its start on.
+    async fn attached(&self, order: &Order, id: &str) -> Result<Option<Attached>, EngineError> {
+        if !order.spec.tty && !order.spec.stdin {
+            return Ok(None);
+        }
+        let attached = self.engine.ask("attach to", "a container", |docker| async move {
+            prompt::attach(&docker, id).await
+        });
+        attached.await.map(Some)
     }
 
     /// What runs, followed from now on.
-    pub(crate) fn managed(
+    pub(crate) fn adopted(
         &self,
         engine: &Arc<Engine>,
         order: &Order,
@@ -206,15 +225,7 @@ impl DockerExecutor {
         found: &ContainerInspectResponse,
         lock: File,
     ) -> Arc<dyn Instance> {
-        let state = found.state.as_ref();
-        let pid = state
-            .and_then(|state| u32::try_from(state.pid?).ok())
-            .filter(|pid| *pid != 0);
-        let started = state.and_then(|state| stamp::parse(state.started_at.as_deref()?));
-        let container = self.container(engine, order, record);
-        Task::spawn(follow(Arc::clone(&container), lock));
-        let started_at = started.map_or_else(WallTime::now, WallTime);
-        Arc::new(ContainerInstance::new(container, pid, started_at))
+        managed(self.container(engine, order, record, None), found, lock)
     }
 
     pub(crate) fn container(
@@ -222,6 +233,7 @@ impl DockerExecutor {
         engine: &Arc<Engine>,
         order: &Order,
         record: &ContainerRecord,
+        attached: Option<Attached>,
     ) -> Arc<Container> {
         Arc::new(Container {
             engine: Arc::clone(engine),
@@ -236,6 +248,9 @@ impl DockerExecutor {
                 max_files: order.spec.logs.max_files,
             },
             stop: StopPolicy::of(&order.spec),
+            terminal: order.spec.tty,
+            is_interactive: order.spec.tty || order.spec.stdin,
+            attached: Mutex::new(attached),
             image_health: record.image_health.clone(),
             contact: Contact::new(),
             ended: OnceCell::new(),
@@ -263,6 +278,18 @@ impl DockerExecutor {
             _ => Err(ContainerError::NotRunning.into()),
         }
     }
+}
+
+/// Follows what runs.
+fn managed(container: Arc<Container>, found: &ContainerInspectResponse, lock: File) -> Arc<dyn Instance> {
+    let state = found.state.as_ref();
+    let pid = state
+        .and_then(|state| u32::try_from(state.pid?).ok())
+        .filter(|pid| *pid != 0);
+    let started = state.and_then(|state| stamp::parse(state.started_at.as_deref()?));
+    Task::spawn(follow(Arc::clone(&container), lock));
+    let started_at = started.map_or_else(WallTime::now, WallTime);
+    Arc::new(ContainerInstance::new(container, pid, started_at))
 }
 
 /// Something no other launch has.

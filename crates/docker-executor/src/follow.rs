@@ -10,11 +10,12 @@
 //! ```
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_io::Timer;
 use blocking::unblock;
+use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::WaitContainerOptions;
@@ -26,6 +27,7 @@ use service_orchestration::words::chain;
 use crate::bridge;
 use crate::instance::Container;
 use crate::output::Output;
+use crate::prompt;
 use crate::pump::Pump;
 use crate::record::ContainerRecord;
 use crate::stamp;
@@ -111,7 +113,10 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) -> bool {
     };
     let copied = async {
         match output {
-            Some(output) => output.copy(&docker, &container.id, true).await.is_ok(),
+            Some(output) => {
+                let copied = async { output.copy(&docker, &container.id, true).await.is_ok() };
+                copied.or(show(container, output, &docker)).await
+            }
             None => futures_lite::future::pending().await,
         }
     };
@@ -133,6 +138,23 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) -> bool {
         false
     };
     bridge::within(copied.or(exit)).await
+}
+
+/// Shows prompts of a service that is typed to, for ever.
+async fn show(container: &Container, output: &Arc<Output>, docker: &Docker) -> bool {
+    let opened = container
+        .attached
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(attached) = opened {
+        prompt::follow(output, attached, true).await;
+    } else if container.is_interactive
+        && let Ok(attached) = prompt::attach(docker, &container.id).await
+    {
+        prompt::follow(output, attached, false).await;
+    }
+    futures_lite::future::pending().await
 }
 
 /// Copies what is left of the output of a container that has ended, for as long as the engine tells any.

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bollard::models::{ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{
     AttachContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
+    ResizeContainerTTYOptions,
 };
 use futures_lite::{AsyncWrite, AsyncWriteExt, FutureExt};
 use harness_model::spec::HealthCheck;
@@ -24,6 +25,7 @@ use crate::bridge::{self, Task};
 use crate::engine::{Engine, EngineError};
 use crate::labels::Owner;
 use crate::network::Networks;
+use crate::prompt::Attached;
 
 /// The pause before a signal that did not reach the engine is sent again.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -33,6 +35,12 @@ const STRANGE_ATTEMPTS: u32 = 100;
 const STRANGE: Duration = Duration::from_millis(50);
 
 const SIGKILL: i32 = 9;
+
+/// Keys that nobody types one after the other.
+const NO_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^,ctrl-@";
+
+/// What ends the input of a terminal.
+const END_OF_INPUT: u8 = 4;
 
 /// What is known of a container that runs.
 pub(crate) struct Container {
@@ -45,6 +53,12 @@ pub(crate) struct Container {
     pub(crate) run_dir: PathBuf,
     pub(crate) log_limits: LogLimits,
     pub(crate) stop: StopPolicy,
+    /// Whether it has a terminal.
+    pub(crate) terminal: bool,
+    /// Whether it is typed to: prompts of it are wanted before they are lines.
+    pub(crate) is_interactive: bool,
+    /// What it says from its start on, until that is followed.
+    pub(crate) attached: std::sync::Mutex<Option<Attached>>,
     /// The health check of its image.
     pub(crate) image_health: Option<HealthCheck>,
     /// Whether the engine can be asked about it: each change, with why not.
@@ -123,6 +137,24 @@ impl Container {
                 docker.kill_container(&self.id, Some(options)).await
             })
             .await
+    }
+
+    /// Changes the size of its terminal, if it has one.
+    pub(crate) async fn resize(&self, columns: u16, rows: u16) {
+        if !self.terminal {
+            return;
+        }
+        let options = ResizeContainerTTYOptions {
+            w: i32::from(columns),
+            h: i32::from(rows),
+        };
+        let what = self.what();
+        let resized = self.engine.ask("resize", &what, |docker| async move {
+            docker.resize_container_tty(&self.id, options).await
+        });
+        if let Err(error) = resized.await {
+            tracing::debug!(container = self.name, %error, "cannot resize the terminal of a container");
+        }
     }
 
     /// Sends a signal as soon as the engine can be reached; one that has ended needs none.
@@ -215,6 +247,8 @@ impl ContainerInstance {
         let options = AttachContainerOptions {
             stdin: true,
             stream: true,
+            // An engine lets go at keys of its own, and passes on none that may be the first of them.
+            detach_keys: Some(NO_KEYS.to_owned()),
             ..AttachContainerOptions::default()
         };
         let container = &self.container;
@@ -302,11 +336,19 @@ impl Instance for ContainerInstance {
     }
 
     async fn close_stdin(&self) {
+        if self.container.terminal {
+            if let Err(error) = self.write_stdin(&[END_OF_INPUT]).await {
+                tracing::debug!(container = self.container.name, %error, "cannot end the input of a terminal");
+            }
+            return;
+        }
         // The engine keeps it open for whoever attaches next: the end of a daemon must not be the end of a stdin.
         *self.stdin.lock().await = None;
     }
 
-    async fn resize(&self, _: u16, _: u16) {}
+    async fn resize(&self, columns: u16, rows: u16) {
+        self.container.resize(columns, rows).await;
+    }
 
     async fn signal(&self, signal: i32) -> Result<(), SessionError> {
         let sent = self.container.send(signal).await;

@@ -36,6 +36,7 @@ mod network;
 mod output;
 mod processes;
 mod progress;
+mod prompt;
 mod pump;
 mod record;
 mod stamp;

@@ -123,7 +123,7 @@ impl Output {
     }
 
     /// Does something with the pump. Blocks on the disk.
-    fn with<T>(&self, with: impl FnOnce(&mut Pump) -> T) -> T {
+    pub(crate) fn with<T>(&self, with: impl FnOnce(&mut Pump) -> T) -> T {
         with(&mut self.pump.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -14,6 +14,7 @@ use harness_model::WallTime;
 use harness_shim::log::{LogError, ReadItem, Reader, Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
+use crate::prompt::LONGEST;
 use crate::stamp;
 
 /// How far back it is asked, in seconds: streams are stamped separately, so that times are not quite in order.
@@ -29,10 +30,38 @@ pub(crate) struct Pump {
     last: u64,
     /// What the log has of the time that is asked for again.
     seen: HashMap<u64, u32>,
+    /// The same for what may be the end of a message whose beginning was shown before: its length and digest by time.
+    tails: HashMap<(u64, Stream), (usize, u64)>,
     /// Before that everything was rotated away.
     floor: u64,
     /// Which copy is going on: of an earlier one nothing is taken any more.
     turn: u64,
+    stdout: Shown,
+    stderr: Shown,
+}
+
+/// What of a stream stands in the log.
+#[derive(Default)]
+struct Shown {
+    /// The beginning of a line that the engine has not told yet.
+    ahead: Vec<u8>,
+    /// Lines told by the engine, and the last of them.
+    delivered: u64,
+    last: Vec<u8>,
+}
+
+impl Shown {
+    /// Takes what the engine tells; what of it was not shown before.
+    fn tell<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let ahead = std::mem::take(&mut self.ahead);
+        if bytes.ends_with(b"\n") {
+            self.delivered += 1;
+            self.last.clear();
+            self.last
+                .extend_from_slice(&bytes[bytes.len().saturating_sub(LONGEST)..]);
+        }
+        bytes.strip_prefix(ahead.as_slice()).unwrap_or(bytes)
+    }
 }
 
 impl Pump {
@@ -46,8 +75,11 @@ impl Pump {
             writer,
             last,
             seen: HashMap::new(),
+            tails: HashMap::new(),
             floor: 0,
             turn: 0,
+            stdout: Shown::default(),
+            stderr: Shown::default(),
         })
     }
 
@@ -55,6 +87,7 @@ impl Pump {
     /// remembers what is there since then.
     pub(crate) fn resume(&mut self) -> (u64, u64) {
         self.seen.clear();
+        self.tails.clear();
         self.floor = 0;
         self.turn += 1;
         if self.last == 0 {
@@ -70,13 +103,21 @@ impl Pump {
     fn remember(&mut self, since: u64) -> Result<(), LogError> {
         let mut reader = Reader::open_since(&self.dir, since)?;
         let mut first = true;
+        let mut open: [Vec<u8>; 2] = Default::default();
         loop {
             match reader.next()? {
                 ReadItem::Record(record) => {
                     if std::mem::take(&mut first) && record.seq > 0 && record.time_ns >= since {
                         self.floor = record.time_ns;
                     }
+                    let open = &mut open[usize::from(record.stream == Stream::Stderr)];
+                    open.extend_from_slice(&record.data);
+                    if record.data.ends_with(b"\n") || open.len() > LONGEST {
+                        open.clear();
+                    }
                     if record.time_ns >= since {
+                        let tail = (record.data.len(), digest(0, record.stream, &record.data));
+                        self.tails.insert((record.time_ns, record.stream), tail);
                         *self
                             .seen
                             .entry(digest(record.time_ns, record.stream, &record.data))
@@ -84,9 +125,46 @@ impl Pump {
                     }
                 }
                 ReadItem::Gap { .. } => {}
-                ReadItem::End => return Ok(()),
+                ReadItem::End => {
+                    let [stdout, stderr] = open;
+                    self.stdout.ahead = stdout;
+                    self.stderr.ahead = stderr;
+                    return Ok(());
+                }
             }
         }
+    }
+
+    fn shown(&mut self, stream: Stream) -> &mut Shown {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Shows a line that is not complete, if the engine has told everything before it: `completed` lines so far, the
+    /// last of which is `before`. Where their number is not known, it is found out by that line; the answer is the number.
+    pub(crate) fn show(
+        &mut self,
+        stream: Stream,
+        line: &[u8],
+        before: &[u8],
+        completed: Option<u64>,
+    ) -> Option<u64> {
+        let shown = self.shown(stream);
+        let same = !before.is_empty() && shown.last.ends_with(before);
+        let completed = if same { shown.delivered } else { completed? };
+        if completed == shown.delivered
+            && line.len() <= LONGEST
+            && let Some(more) = line.strip_prefix(shown.ahead.as_slice())
+            && !more.is_empty()
+        {
+            shown.ahead = line.to_vec();
+            let now = WallTime::now().0;
+            self.writer.append(stream, more, now);
+            self.last = self.last.max(now);
+        }
+        Some(completed)
     }
 
     /// Writes what a copy was told, unless another one has begun since.
@@ -101,10 +179,14 @@ impl Pump {
                 LogOutput::StdOut { message } | LogOutput::Console { message } => (Stream::Stdout, message),
                 LogOutput::StdIn { .. } => continue,
             };
-            let (time, bytes) = split(bytes);
-            if !self.is_known(time, stream, bytes) {
-                self.last = self.last.max(time);
-                pieces.push((stream, bytes, time));
+            let mut rest = bytes.as_ref();
+            while !rest.is_empty() {
+                let (time, bytes, after) = split(rest, matches!(message, LogOutput::Console { .. }));
+                rest = after;
+                if !self.is_known(time, stream, bytes) {
+                    self.last = self.last.max(time);
+                    pieces.push((stream, self.shown(stream).tell(bytes), time));
+                }
             }
         }
         self.writer.append_all(&pieces);
@@ -122,7 +204,10 @@ impl Pump {
                 *count -= 1;
                 true
             }
-            _ => false,
+            _ => self.tails.remove(&(time, stream)).is_some_and(|(length, tail)| {
+                let at = bytes.len().checked_sub(length);
+                at.is_some_and(|at| at > 0 && digest(0, stream, &bytes[at..]) == tail)
+            }),
         }
     }
 
@@ -132,17 +217,25 @@ impl Pump {
     }
 }
 
-/// The time in front of a message, and the message.
-fn split(bytes: &[u8]) -> (u64, &[u8]) {
-    let stamped = bytes
-        .iter()
-        .take(40)
-        .position(|byte| *byte == b' ')
-        .and_then(|space| {
-            let time = stamp::parse(std::str::from_utf8(&bytes[..space]).ok()?)?;
-            Some((time, &bytes[space + 1..]))
-        });
-    stamped.unwrap_or_else(|| (WallTime::now().0, bytes))
+/// The bytes of a piece of a line that is too long for the engine.
+const PIECE: usize = 16 << 10;
+
+/// The time in front of a message, the message, and what comes after it. From a terminal, several pieces of one line come
+/// in one.
+fn split(bytes: &[u8], terminal: bool) -> (u64, &[u8], &[u8]) {
+    let Some((time, message)) = stamped(bytes) else {
+        return (WallTime::now().0, bytes, &[]);
+    };
+    match message.split_at_checked(PIECE) {
+        Some((piece, after)) if terminal && stamped(after).is_some() => (time, piece, after),
+        _ => (time, message, &[]),
+    }
+}
+
+fn stamped(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let space = bytes.iter().take(40).position(|byte| *byte == b' ')?;
+    let time = stamp::parse(std::str::from_utf8(&bytes[..space]).ok()?)?;
+    Some((time, &bytes[space + 1..]))
 }
 
 fn digest(time: u64, stream: Stream, bytes: &[u8]) -> u64 {

@@ -75,9 +75,10 @@ starts the daemon. Named volumes stay, until `harness stop --all --volumes`.
   `after_healthy` and `before_stop` run inside it. All have the service's environment; on this machine with its own PATH,
   HOME and what else every program needs.
 - `image` is pulled when it is not there; with `build` it is built at each start, unchanged steps from the engine's cache.
-- Refused: `tty`, `stop_mode: group`, and secrets in `labels`, `command`, `entrypoint` and `build.args`: whoever may ask the
+- Refused: `stop_mode: group`, and secrets in `labels`, `command`, `entrypoint` and `build.args`: whoever may ask the
   engine reads those, and the last stay in the image. `env` and `files` are the places for secrets.
-- A line shows in `logs` when it is complete. The end of `attach`'s input is not passed on.
+- A line shows in `logs` when it is complete; with `tty` or `stdin` also before, so that prompts are seen. What ends the input
+  of a terminal is Ctrl-D; a `stdin` without one stays open as long as its container runs.
 
 ## Services of a compose file
 

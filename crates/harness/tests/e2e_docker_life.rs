@@ -141,7 +141,6 @@ fn a_foreign_container_of_the_name_is_left_alone() {
 #[test]
 fn what_containers_do_not_have_is_refused_by_name() {
     for (key, said) in [
-        ("tty: true", "`tty` is not supported for containers"),
         ("stop_mode: group", "`stop_mode` `group` is not supported"),
         ("labels: {harness.home: x}", "`labels` beginning with `harness.`"),
     ] {
