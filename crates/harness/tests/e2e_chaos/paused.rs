@@ -164,7 +164,15 @@ services:
     let api = sandbox.pid("api");
     // A command line that is at it already waits, and gets its answer.
     let daemon = sandbox.daemon_pid().unwrap();
-    let before = descriptors(daemon);
+    // The connection of `start` may still be being closed.
+    let mut before = descriptors(daemon);
+    let mut same = 0;
+    eventually("nothing is opened or closed any more", || {
+        let now = descriptors(daemon);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        (same == 20).then_some(())
+    });
     let waiting = sandbox.spawn(&["wait", "--for", "stopped", "--timeout", "60"]);
     let events = sandbox.spawn(&["events", "-f"]);
     eventually("it listens", || (!events.stdout().is_empty()).then_some(()));
