@@ -108,6 +108,7 @@ fn a_forgotten_service_may_come_again_at_once() {
             let folder = layout
                 .generation(&project_name(), &name("old"), newest)
                 .join("log");
+            std::fs::create_dir_all(&folder).unwrap();
             for number in 0..200 {
                 std::fs::write(folder.join(format!("extra-{number}")), "x").unwrap();
             }
