@@ -62,6 +62,7 @@ services:
     labels: [a=b]
     profiles: [full]
     tty: true
+    ipc: host
   cache:
     image: redis
     depends_on: [db]
@@ -95,6 +96,7 @@ fn a_compose_file_becomes_docker_services() {
     };
     assert_eq!(words[2].to_string(), "pg_isready -U postgres");
     let web = &project.services["web-app"];
+    assert!(web.tty);
     let needs: Vec<(String, Condition)> = web
         .dependencies
         .iter()
@@ -110,7 +112,7 @@ fn a_compose_file_becomes_docker_services() {
     for what in [
         "`networks`",
         "the unnamed volume /anonymous is not supported",
-        "`tty` of a compose service is not supported",
+        "`ipc` of a compose service is not supported",
     ] {
         assert!(text.contains(&format!("# not taken over: {what}")), "{text}");
     }

@@ -118,3 +118,22 @@ fn a_flood_through_a_terminal_is_whole_across_daemons() {
     sandbox.await_state("chat", "completed/none");
     assert_eq!(numbers(), (1..=3000).collect::<Vec<u32>>());
 }
+
+#[test]
+fn a_line_longer_than_the_engines_pieces_is_whole() {
+    let sandbox = DockerSandbox::new(
+        "tty_long",
+        r#"services:
+  long:
+    type: docker
+    image: harness-test/base
+    tty: true
+    oneshot: true
+    entrypoint: [perl, -e, 'print "a" x 50000, "\n"; print "end\n"']
+"#,
+    );
+    sandbox.ok(&["start"]);
+    let logs = sandbox.ok(&["logs", "long"]).stdout.replace('\r', "");
+    let lengths: Vec<usize> = logs.lines().map(str::len).collect();
+    assert_eq!(lengths, ["long | ".len() + 50_000, "long | end".len()]);
+}

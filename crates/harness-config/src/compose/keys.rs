@@ -5,7 +5,7 @@ use crate::suggest::did_you_mean;
 use crate::tree::Key;
 
 /// The keys that are translated.
-const TAKEN: [&str; 35] = [
+const TAKEN: [&str; 36] = [
     "image",
     "build",
     "command",
@@ -39,18 +39,18 @@ const TAKEN: [&str; 35] = [
     "networks",
     "profiles",
     "stdin_open",
+    "tty",
     "logging",
     "pull_policy",
 ];
 
 /// The keys that are not, each with the remedy.
-const REFUSED: [(&str, &str); 52] = [
+const REFUSED: [(&str, &str); 51] = [
     ("extends", "write the keys of that service out here"),
     (
         "network_mode",
         "leave it out: services are on the project's network, and `networks` names others",
     ),
-    ("tty", "leave it out: `harness exec -it` has a terminal"),
     (
         "links",
         "leave it out: services find each other by their names; write `depends_on` for the order",

@@ -99,9 +99,8 @@ impl Translation<'_> {
                 self.text(&name.name, name, value);
             }
             "stop_grace_period" => self.text("shutdown_timeout", name, value),
-            "init" | "privileged" | "read_only" => self.flag(&name.name, name, value),
+            "init" | "privileged" | "read_only" | "tty" => self.flag(&name.name, name, value),
             "stdin_open" => self.flag("stdin", name, value),
-            "tty" if matches!(value.kind, Kind::Bool(false)) => {}
             "cap_add" | "cap_drop" | "profiles" => {
                 let texts = volumes::texts(strings, name, value, said);
                 self.out.push((name.clone(), texts));
