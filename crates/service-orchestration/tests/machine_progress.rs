@@ -46,9 +46,15 @@ fn one_that_stalls_fails_with_what_it_was_at_and_is_stopped() {
     assert_eq!(bench.deeds(), "+db");
     bench.wait(61_000);
     assert_eq!(bench.deeds(), "-db");
-    let roots = bench.roots();
-    assert_eq!(roots[0].reason, "not launched within 60s: pulling image x");
     // What it says on its way out moves nothing any more.
     progress(&mut bench, "db", "pulling on");
     assert_eq!(bench.view("db").doing, None);
+    let generation = bench.view("db").generation;
+    bench.give(Event::LaunchFailed {
+        service: name("db"),
+        generation,
+        reason: "given up".to_owned(),
+    });
+    let roots = bench.roots();
+    assert_eq!(roots[0].reason, "not launched within 60s: pulling image x");
 }
