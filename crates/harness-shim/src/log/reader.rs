@@ -168,7 +168,7 @@ impl Reader {
         self.position.map_or(0, |p| p.seq)
     }
 
-    /// The next record or gap, or the end for now.
+    /// The next record or gap, or that there is no more yet.
     ///
     /// # Errors
     /// When the directory or a segment cannot be read.

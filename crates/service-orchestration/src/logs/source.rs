@@ -25,7 +25,7 @@ const SMALL: usize = 16 << 10;
 pub(super) enum Batch {
     /// Lines and gaps in order.
     Items(Vec<LogItem>),
-    /// It has told everything that there is for now.
+    /// It has told everything that there is so far.
     CaughtUp,
     /// It cannot go on.
     Failed(LogsError),
