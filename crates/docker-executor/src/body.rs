@@ -11,9 +11,11 @@ use harness_model::{SecretString, Template};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
+use crate::image::Image;
 use crate::image_config;
 use crate::labels;
 use crate::membership::Membership;
+use crate::stop::StopPolicy;
 use crate::volumes::Mount;
 
 /// The name by which a container finds this machine.
@@ -136,7 +138,7 @@ pub(crate) fn mounts(order: &Order) -> Result<Vec<Mount>, LaunchError> {
 /// The whole request.
 pub(crate) fn create(
     order: &Order,
-    image: String,
+    image: &Image,
     mounts: &[Mount],
     network: &Membership,
     owned: HashMap<String, String>,
@@ -150,6 +152,7 @@ pub(crate) fn create(
     exposed.extend(docker.expose.iter().cloned());
     exposed.sort();
     exposed.dedup();
+    let stop = StopPolicy::of(&order.spec, image_config::stop_signal(&image.config));
     let host_config = HostConfig {
         binds: Some(mounts.iter().map(Mount::bind).collect()),
         network_mode: Some(network.engine_name.clone()),
@@ -179,7 +182,7 @@ pub(crate) fn create(
         ..HostConfig::default()
     };
     Ok(ContainerCreateBody {
-        image: Some(image),
+        image: Some(image.name.clone()),
         hostname: docker.hostname.clone(),
         cmd: docker.command.as_deref().map(texts).transpose()?,
         entrypoint: docker.entrypoint.as_deref().map(texts).transpose()?,
@@ -192,7 +195,8 @@ pub(crate) fn create(
         stdin_once: Some(false),
         healthcheck: Some(image_config::no_health()),
         tty: Some(order.spec.tty),
-        stop_signal: Some(order.spec.stop_signal.0.to_string()),
+        // For those who stop it by other means: the engine when it ends, `docker stop`.
+        stop_signal: Some(stop.signal.0.to_string()),
         stop_timeout: i64::try_from(order.spec.shutdown_timeout.as_secs().max(1)).ok(),
         host_config: Some(host_config),
         networking_config: Some(NetworkingConfig {

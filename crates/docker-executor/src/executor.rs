@@ -29,15 +29,16 @@ use crate::engine::{Engine, EngineError};
 use crate::exec;
 use crate::files;
 use crate::follow::follow;
-use crate::image::{self, Wanted};
+use crate::image::{self, Image, Wanted};
 use crate::image_config;
-use crate::instance::{self, Contact, Container, ContainerInstance, StopPolicy};
+use crate::instance::{self, Contact, Container, ContainerInstance};
 use crate::labels::{self, Owner};
 use crate::membership::{self, Membership};
 use crate::network::{NetworkError, Networks};
 use crate::prompt::{self, Attached};
 use crate::record::ContainerRecord;
 use crate::stamp;
+use crate::stop::StopPolicy;
 use crate::volumes;
 
 /// Bytes of a command's output that are kept for its answer.
@@ -118,7 +119,7 @@ impl DockerExecutor {
         order: &Order,
         name: &str,
         network: &Membership,
-        image: String,
+        image: &Image,
     ) -> Result<String, LaunchError> {
         let mounts = body::mounts(order)?;
         volumes::prepare(&self.engine, &self.owner, order, &mounts).await?;
@@ -183,6 +184,7 @@ impl DockerExecutor {
         let engine = self.engine.known_address();
         let mut record = ContainerRecord::new(id.to_owned(), name.to_owned(), engine);
         record.image_health = image_config::health(image).filter(|_| body::may_have_health(order));
+        record.image_stop_signal = image_config::stop_signal(image);
         let kept = record.clone();
         let folder = files::folder(order, image)?;
         let run_dir = order.run_dir.clone();
@@ -247,7 +249,7 @@ impl DockerExecutor {
                 max_size: order.spec.logs.max_size,
                 max_files: order.spec.logs.max_files,
             },
-            stop: StopPolicy::of(&order.spec),
+            stop: StopPolicy::of(&order.spec, record.image_stop_signal),
             terminal: order.spec.tty,
             is_interactive: order.spec.tty || order.spec.stdin,
             attached: Mutex::new(attached),
@@ -373,7 +375,7 @@ impl Executor for DockerExecutor {
             let networks = self.networks.ensure(&self.engine, &self.owner, order).await?;
             let name = body::name(order)?;
             let memberships = &networks.memberships;
-            let id = self.create(order, &name, &memberships[0], image.name).await?;
+            let id = self.create(order, &name, &memberships[0], &image).await?;
             membership::join_others(&self.engine, &id, memberships).await?;
             self.start(order, &id, &name, &image.config, lock).await
         };

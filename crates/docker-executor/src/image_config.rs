@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::models::{HealthConfig, ImageConfig};
 use harness_model::Template;
 use harness_model::spec::{HealthCheck, Probe};
+use harness_model::state::signal_number;
 
 /// What the engine does where a HEALTHCHECK leaves a figure out.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -39,6 +40,16 @@ pub(crate) fn health(image: &ImageConfig) -> Option<HealthCheck> {
         retries: retries.filter(|retries| *retries > 0).unwrap_or(RETRIES),
         start_period: figure(check.start_period).unwrap_or_default(),
     })
+}
+
+/// The signal of its STOPSIGNAL; `None`: it has none.
+pub(crate) fn stop_signal(image: &ImageConfig) -> Option<i32> {
+    let text = image.stop_signal.as_deref().filter(|text| !text.is_empty())?;
+    let number = signal_number(text);
+    if number.is_none() {
+        tracing::warn!(signal = text, "the STOPSIGNAL of an image is not a signal");
+    }
+    number
 }
 
 /// The numbers of its EXPOSE, in order, each once.
@@ -113,6 +124,25 @@ mod tests {
                 .unwrap()
                 .starts_with("command /bin/bash -lc curl")
         );
+    }
+
+    #[test]
+    fn a_stop_signal_is_a_name_or_a_number() {
+        let said = |text: &str| {
+            let image = ImageConfig {
+                stop_signal: Some(text.to_owned()),
+                ..ImageConfig::default()
+            };
+            stop_signal(&image)
+        };
+        assert_eq!(said("SIGINT"), Some(2));
+        assert_eq!(said("SIGRTMIN+3"), Some(37));
+        assert_eq!(said("RTMAX-1"), Some(63));
+        assert_eq!(said("10"), Some(10));
+        for none in ["", "SIGNOTHING", "SIGRTMIN+31", "RTMIN-1", "0"] {
+            assert_eq!(said(none), None, "{none}");
+        }
+        assert_eq!(stop_signal(&ImageConfig::default()), None);
     }
 
     #[test]

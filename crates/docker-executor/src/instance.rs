@@ -11,12 +11,11 @@ use async_lock::{Mutex, OnceCell};
 use async_trait::async_trait;
 use bollard::models::{ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{
-    AttachContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
-    ResizeContainerTTYOptions,
+    AttachContainerOptions, InspectContainerOptions, RemoveContainerOptions, ResizeContainerTTYOptions,
 };
-use futures_lite::{AsyncWrite, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncWrite, AsyncWriteExt};
 use harness_model::spec::HealthCheck;
-use harness_model::{ProjectName, ServiceSpec, WallTime};
+use harness_model::{ProjectName, WallTime};
 use harness_shim::run_dir::LogLimits;
 use service_orchestration::executor::{Instance, SessionError};
 use service_orchestration::machine::Ended;
@@ -26,15 +25,11 @@ use crate::engine::{Engine, EngineError};
 use crate::labels::Owner;
 use crate::network::Networks;
 use crate::prompt::Attached;
-
-/// The pause before a signal that did not reach the engine is sent again.
-const AGAIN: Duration = Duration::from_millis(300);
+use crate::stop::StopPolicy;
 
 /// How often an answer that makes no sense is asked for again, and the pause before.
 const STRANGE_ATTEMPTS: u32 = 100;
 const STRANGE: Duration = Duration::from_millis(50);
-
-const SIGKILL: i32 = 9;
 
 /// Keys that nobody types one after the other.
 const NO_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^,ctrl-@";
@@ -93,22 +88,6 @@ impl Contact {
     }
 }
 
-/// How it is asked to end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StopPolicy {
-    signal: i32,
-    grace: Duration,
-}
-
-impl StopPolicy {
-    pub(crate) fn of(spec: &ServiceSpec) -> Self {
-        Self {
-            signal: spec.stop_signal.0,
-            grace: spec.shutdown_timeout,
-        }
-    }
-}
-
 impl Container {
     /// How it is.
     pub(crate) async fn inspect(&self) -> Result<ContainerState, EngineError> {
@@ -119,24 +98,13 @@ impl Container {
         inspect(&self.engine, &self.id, &self.what()).await
     }
 
-    fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         format!("container {}", self.name)
     }
 
     /// Removes it with its nameless volumes, running or not; one that is gone is fine.
     pub(crate) async fn remove(&self) -> Result<(), EngineError> {
         remove(&self.engine, &self.id, &self.name).await
-    }
-
-    async fn send(&self, signal: i32) -> Result<(), EngineError> {
-        let options = KillContainerOptions {
-            signal: signal.to_string(),
-        };
-        self.engine
-            .ask("signal", &self.what(), |docker| async move {
-                docker.kill_container(&self.id, Some(options)).await
-            })
-            .await
     }
 
     /// Changes the size of its terminal, if it has one.
@@ -155,30 +123,6 @@ impl Container {
         if let Err(error) = resized.await {
             tracing::debug!(container = self.name, %error, "cannot resize the terminal of a container");
         }
-    }
-
-    /// Sends a signal as soon as the engine can be reached; one that has ended needs none.
-    async fn send_surely(&self, signal: i32) {
-        while let Err(error) = self.send(signal).await {
-            if self.ended.is_initialized() || error.is_not_found() || error.is_conflict() {
-                return;
-            }
-            tracing::warn!(container = self.name, %error, "cannot signal a container");
-            Timer::after(AGAIN).await;
-        }
-    }
-
-    /// Waits for its end at most so long; whether it came.
-    async fn ends_within(&self, limit: Duration) -> bool {
-        let ended = async {
-            self.ended.wait().await;
-            true
-        };
-        let late = async {
-            Timer::after(limit).await;
-            false
-        };
-        ended.or(late).await
     }
 }
 
@@ -297,17 +241,12 @@ impl Instance for ContainerInstance {
 
     async fn stop(&self) {
         let container = Arc::clone(&self.container);
-        Task::spawn(async move {
-            container.send_surely(container.stop.signal).await;
-            if !container.ends_within(container.stop.grace).await {
-                container.send_surely(SIGKILL).await;
-            }
-        });
+        Task::spawn(async move { container.stop().await });
     }
 
     async fn kill(&self) {
         let container = Arc::clone(&self.container);
-        Task::spawn(async move { container.send_surely(SIGKILL).await });
+        Task::spawn(async move { container.kill().await });
     }
 
     async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError> {

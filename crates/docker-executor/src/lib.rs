@@ -40,6 +40,7 @@ mod prompt;
 mod pump;
 mod record;
 mod stamp;
+mod stop;
 mod volumes;
 
 pub use executor::DockerExecutor;

@@ -33,6 +33,9 @@ pub(crate) struct ContainerRecord {
     /// The health check of its image.
     #[serde(default)]
     pub(crate) image_health: Option<HealthCheck>,
+    /// The stop signal that its image names.
+    #[serde(default)]
+    pub(crate) image_stop_signal: Option<i32>,
     /// How it ended, and when.
     pub(crate) ended: Option<(Ended, Option<WallTime>)>,
 }
@@ -47,6 +50,7 @@ impl ContainerRecord {
             engine,
             boot_id: boot_id(),
             image_health: None,
+            image_stop_signal: None,
             ended: None,
         }
     }

@@ -10,7 +10,7 @@ mod common;
 
 use common::{Folder, good, mistakes};
 use harness_config::{LoadOptions, Loaded};
-use harness_model::spec::{Condition, DockerSpec, Probe, RestartMode, ServiceKind};
+use harness_model::spec::{Condition, DockerSpec, Probe, RestartMode, ServiceKind, Signal};
 use harness_model::{NetworkName, ServiceSpec, Template};
 
 /// A folder with this services.yaml and this compose file.
@@ -212,7 +212,10 @@ fn each_key_means_what_it_means_to_compose() {
         (a.restart.mode, a.restart.max_restarts),
         (RestartMode::OnFailure, Some(4))
     );
-    assert_eq!((a.stop_signal.0, a.shutdown_timeout.as_secs()), (2, 90));
+    assert_eq!(
+        (a.stop_signal, a.shutdown_timeout.as_secs()),
+        (Some(Signal(2)), 90)
+    );
     assert_eq!((a.logs.max_size, a.logs.max_files), (10 << 20, 3));
     let check = a.health_check.as_ref().unwrap();
     let Probe::Command(words) = &check.probe else {

@@ -36,7 +36,10 @@ fn defaults() {
     let spec = service("");
     assert_eq!(spec.startup_timeout, Duration::from_secs(60));
     assert_eq!(spec.shutdown_timeout, Duration::from_secs(10));
-    assert_eq!((spec.stop_signal, spec.stop_mode), (Signal(15), StopMode::Mixed));
+    assert_eq!(
+        (spec.stop_signal, spec.stop_mode),
+        (Some(Signal(15)), StopMode::Mixed)
+    );
     assert_eq!(spec.restart.mode, RestartMode::No);
     assert_eq!((spec.logs.max_size, spec.logs.max_files), (64 << 20, 5));
     assert_eq!(spec.inherit_env, InheritEnv::Minimal);
@@ -200,10 +203,16 @@ fn health_checks() {
 
 #[test]
 fn stop_signals() {
-    for (text, number) in [("SIGINT", 2), ("int", 2), ("9", 9), ("\"15\"", 15)] {
+    for (text, number) in [
+        ("SIGINT", 2),
+        ("int", 2),
+        ("9", 9),
+        ("\"15\"", 15),
+        ("SIGRTMIN+3", 37),
+    ] {
         assert_eq!(
             service(&format!("    stop_signal: {text}\n")).stop_signal,
-            Signal(number),
+            Some(Signal(number)),
             "{text}"
         );
     }
@@ -449,7 +458,10 @@ services:
         (project.name.as_str(), spec.ports[0].port, spec.oneshot),
         ("n", 81, true)
     );
-    assert_eq!((spec.startup_timeout.as_secs(), spec.stop_signal), (7, Signal(2)));
+    assert_eq!(
+        (spec.startup_timeout.as_secs(), spec.stop_signal),
+        (7, Some(Signal(2)))
+    );
 }
 
 #[test]

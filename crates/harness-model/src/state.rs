@@ -187,13 +187,18 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
     SIGNALS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
 }
 
-/// The number of a signal given as `SIGTERM`, `TERM`, `term` or `15`.
+/// The real-time signals that programs may use: the C library keeps those before for itself.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
+
+/// The number of a signal given as `SIGTERM`, `TERM`, `term`, `15`, `SIGRTMIN+3` or `RTMAX-1`.
 ///
 /// ```
 /// use harness_model::state::signal_number;
 /// assert_eq!(signal_number("SIGINT"), Some(2));
 /// assert_eq!(signal_number("usr1"), Some(10));
 /// assert_eq!(signal_number("15"), Some(15));
+/// assert_eq!(signal_number("SIGRTMIN+3"), Some(37));
 /// assert_eq!(signal_number("SIGBREAKFAST"), None);
 /// ```
 pub fn signal_number(text: &str) -> Option<i32> {
@@ -202,8 +207,30 @@ pub fn signal_number(text: &str) -> Option<i32> {
     }
     let upper = text.to_ascii_uppercase();
     let upper = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(number) = real_time_signal(upper) {
+        return Some(number);
+    }
     SIGNALS
         .iter()
         .find(|(_, name)| &name[3..] == upper)
         .map(|(number, _)| *number)
+}
+
+fn real_time_signal(name: &str) -> Option<i32> {
+    let (from, sign, distance) = if let Some(rest) = name.strip_prefix("RTMIN") {
+        (
+            RTMIN,
+            1,
+            rest.strip_prefix('+').or(rest.is_empty().then_some("0"))?,
+        )
+    } else {
+        let rest = name.strip_prefix("RTMAX")?;
+        (
+            RTMAX,
+            -1,
+            rest.strip_prefix('-').or(rest.is_empty().then_some("0"))?,
+        )
+    };
+    let number = from + sign * i32::from(distance.parse::<u8>().ok()?);
+    (RTMIN..=RTMAX).contains(&number).then_some(number)
 }

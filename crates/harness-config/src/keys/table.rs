@@ -206,7 +206,7 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("health_check", Shape::Section(&HEALTH_CHECK), "How to tell whether it is healthy."),
         Key::new("startup_timeout", Shape::Duration, "From its first launch until it must be ready.").or("60, or longer if the health check's own figures need it"),
         Key::new("shutdown_timeout", Shape::Duration, "From the stop signal until SIGKILL.").or("10"),
-        Key::new("stop_signal", Shape::Scalar, "The signal that asks it to end, by name or number.").or("SIGTERM"),
+        Key::new("stop_signal", Shape::Scalar, "The signal that asks it to end, by name or number.").or("SIGTERM; of a container its image's STOPSIGNAL, if that has one"),
         Key::new("stop_mode", Shape::Choice(&["mixed", "group"]), "`mixed`: the main process gets the signal, the rest once it has exited. `group`: all at once.").or("mixed"),
         Key::new("stdin", Shape::Bool, "Whether its stdin is kept open for `attach`.").or("false"),
         Key::new("tty", Shape::Bool, "Whether it gets a terminal instead of pipes.").or("false"),

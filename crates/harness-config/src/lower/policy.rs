@@ -187,10 +187,8 @@ pub(super) fn limits(fields: &Fields<'_>) -> Limits {
 }
 
 /// `stop_signal`, a name or a number.
-pub(super) fn stop_signal(fields: &Fields<'_>) -> Signal {
-    let Some(text) = fields.text("stop_signal") else {
-        return Signal::default();
-    };
+pub(super) fn stop_signal(fields: &Fields<'_>) -> Option<Signal> {
+    let text = fields.text("stop_signal")?;
     let Some(number) = signal_number(&text.value) else {
         let names = (1..32).filter_map(harness_model::state::signal_name);
         let upper = text.value.to_ascii_uppercase();
@@ -205,9 +203,9 @@ pub(super) fn stop_signal(fields: &Fields<'_>) -> Signal {
                     .unwrap_or_else(|| "write its name or number, as in `SIGINT` or `2`".to_owned()),
             ),
         );
-        return Signal::default();
+        return None;
     };
-    Signal(number)
+    Some(Signal(number))
 }
 
 /// `stop_mode`.

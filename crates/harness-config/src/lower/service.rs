@@ -115,7 +115,7 @@ struct Common {
     health_check: Option<harness_model::spec::HealthCheck>,
     startup_timeout: Duration,
     shutdown_timeout: Duration,
-    stop_signal: harness_model::spec::Signal,
+    stop_signal: Option<harness_model::spec::Signal>,
     stop_mode: harness_model::spec::StopMode,
     stdin: bool,
     tty: bool,
@@ -153,6 +153,11 @@ fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place:
 }
 
 fn assemble(common: Common, kind: ServiceKind, network: NetworkName, draft: &DraftService) -> ServiceSpec {
+    let stop_signal = match &kind {
+        ServiceKind::Docker(_) => common.stop_signal,
+        // Nothing else could name one.
+        _ => Some(common.stop_signal.unwrap_or_default()),
+    };
     ServiceSpec {
         kind,
         network,
@@ -165,7 +170,7 @@ fn assemble(common: Common, kind: ServiceKind, network: NetworkName, draft: &Dra
         health_check: common.health_check,
         startup_timeout: common.startup_timeout,
         shutdown_timeout: common.shutdown_timeout,
-        stop_signal: common.stop_signal,
+        stop_signal,
         stop_mode: common.stop_mode,
         stdin: common.stdin,
         tty: common.tty,

@@ -222,7 +222,7 @@ pub(crate) fn service(words: &[&str]) -> ServiceSpec {
         health_check: None,
         startup_timeout: Duration::from_secs(60),
         shutdown_timeout: Duration::from_secs(10),
-        stop_signal: Signal::default(),
+        stop_signal: Some(Signal::default()),
         stop_mode: StopMode::default(),
         stdin: false,
         tty: false,

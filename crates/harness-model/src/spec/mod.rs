@@ -109,8 +109,8 @@ pub struct ServiceSpec {
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
     pub shutdown_timeout: Duration,
-    /// The signal that asks it to end.
-    pub stop_signal: Signal,
+    /// The signal that asks it to end; `None`: the one that its image names, else SIGTERM.
+    pub stop_signal: Option<Signal>,
     /// Who gets the stop signal.
     pub stop_mode: StopMode,
     /// Whether its stdin is kept open for `attach`; otherwise it reads end of file.

@@ -259,7 +259,7 @@ mod tests {
         }
         let db = &services[1];
         assert_eq!(db.spec.secrets().len(), 1);
-        assert_eq!(db.spec.stop_signal.0, 2);
+        assert_eq!(db.spec.stop_signal.map(|signal| signal.0), Some(2));
         assert_eq!(db.addresses.ports.len(), 1);
         assert!(
             services[0]

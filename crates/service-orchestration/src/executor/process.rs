@@ -450,7 +450,7 @@ fn limits(limits: &Limits) -> Vec<(supervised::Resource, u64)> {
 
 pub(super) fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
     supervised::StopPolicy {
-        signal: spec.stop_signal.0,
+        signal: spec.stop_signal.unwrap_or_default().0,
         mode: match spec.stop_mode {
             spec::StopMode::Mixed => supervised::StopMode::Mixed,
             spec::StopMode::Group => supervised::StopMode::Group,

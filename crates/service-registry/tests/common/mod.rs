@@ -63,7 +63,7 @@ pub(crate) fn spec(ports: Vec<PortSpec>) -> ServiceSpec {
         health_check: None,
         startup_timeout: Duration::from_secs(60),
         shutdown_timeout: Duration::from_secs(10),
-        stop_signal: Signal::default(),
+        stop_signal: Some(Signal::default()),
         stop_mode: StopMode::Mixed,
         stdin: false,
         tty: false,

@@ -1,0 +1,116 @@
+//! Asking a container to end: its stop signal, the grace, SIGKILL.
+
+use std::time::Duration;
+
+use async_io::Timer;
+use bollard::query_parameters::KillContainerOptions;
+use futures_lite::FutureExt;
+use harness_model::ServiceSpec;
+use harness_model::spec::Signal;
+use harness_model::state::signal_name;
+
+use crate::engine::EngineError;
+use crate::instance::Container;
+
+/// The pause before a signal that did not reach the engine is sent again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+const SIGKILL: i32 = 9;
+
+/// How it is asked to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StopPolicy {
+    pub(crate) signal: Signal,
+    /// Who says so.
+    origin: &'static str,
+    grace: Duration,
+}
+
+impl StopPolicy {
+    /// As its specification says, else its image, else as everybody does.
+    pub(crate) fn of(spec: &ServiceSpec, image: Option<i32>) -> Self {
+        let (signal, origin) = match (spec.stop_signal, image) {
+            (Some(signal), _) => (signal, "its file"),
+            (None, Some(number)) => (Signal(number), "its image"),
+            (None, None) => (Signal::default(), "default"),
+        };
+        Self {
+            signal,
+            origin,
+            grace: spec.shutdown_timeout,
+        }
+    }
+
+    fn shown(&self) -> String {
+        let number = self.signal.0;
+        signal_name(number).map_or_else(|| number.to_string(), str::to_owned)
+    }
+}
+
+impl Container {
+    /// Asks it to end, and kills it when its grace is over.
+    pub(crate) async fn stop(&self) {
+        let StopPolicy {
+            signal,
+            origin,
+            grace,
+        } = self.stop;
+        tracing::info!(
+            container = self.name,
+            signal = self.stop.shown(),
+            of = origin,
+            grace_s = grace.as_secs_f32(),
+            "stopping a container"
+        );
+        self.send_surely(signal.0).await;
+        if !self.ends_within(grace).await {
+            tracing::warn!(
+                container = self.name,
+                signal = self.stop.shown(),
+                "a container did not end in time: killing it"
+            );
+            self.kill().await;
+        }
+    }
+
+    /// Kills it.
+    pub(crate) async fn kill(&self) {
+        self.send_surely(SIGKILL).await;
+    }
+
+    /// Sends its main process a signal.
+    pub(crate) async fn send(&self, signal: i32) -> Result<(), EngineError> {
+        let options = KillContainerOptions {
+            signal: signal.to_string(),
+        };
+        self.engine
+            .ask("signal", &self.what(), |docker| async move {
+                docker.kill_container(&self.id, Some(options)).await
+            })
+            .await
+    }
+
+    /// Sends a signal as soon as the engine can be reached; one that has ended needs none.
+    async fn send_surely(&self, signal: i32) {
+        while let Err(error) = self.send(signal).await {
+            if self.ended.is_initialized() || error.is_not_found() || error.is_conflict() {
+                return;
+            }
+            tracing::warn!(container = self.name, %error, "cannot signal a container");
+            Timer::after(AGAIN).await;
+        }
+    }
+
+    /// Waits for its end at most so long; whether it came.
+    async fn ends_within(&self, limit: Duration) -> bool {
+        let ended = async {
+            self.ended.wait().await;
+            true
+        };
+        let late = async {
+            Timer::after(limit).await;
+            false
+        };
+        ended.or(late).await
+    }
+}
