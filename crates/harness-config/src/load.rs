@@ -42,9 +42,6 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// Every service of the files, those of other profiles included.
     pub all_services: BTreeSet<ServiceName>,
-    /// The names that stand for several services of the project (those of the chosen profiles): entries of whole
-    /// compose files.
-    pub groups: BTreeMap<ServiceName, Vec<ServiceName>>,
     /// Env files that cannot be read: no mistake for validating, but one for starting.
     pub missing_files: Diagnostics,
 }
@@ -114,7 +111,6 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     match (draft, dependencies) {
         (Some(draft), Some(dependencies)) if errors.is_empty() => Ok(Loaded {
             all_services: draft.services.keys().cloned().collect(),
-            groups: groups(&draft),
             project: assemble(
                 options,
                 draft,
@@ -130,7 +126,8 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     }
 }
 
-fn groups(draft: &DraftProject) -> BTreeMap<ServiceName, Vec<ServiceName>> {
+/// The names that stand for several services: entries of whole compose files.
+fn groups(draft: &DraftProject) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
     let is_active = |name: &&ServiceName| draft.services.get(*name).is_some_and(|member| member.active);
     let groups = draft.groups.iter();
     groups
@@ -238,6 +235,7 @@ fn assemble(
             .map(|name| name.to_string_lossy().into_owned());
         ProjectName::from_lossy(name.as_deref().unwrap_or_default())
     };
+    let groups = groups(&draft);
     let mut services = draft
         .services
         .into_iter()
@@ -256,6 +254,7 @@ fn assemble(
             .map(|(name, draft)| (name, draft.spec))
             .collect(),
         services,
+        groups,
     }
 }
 

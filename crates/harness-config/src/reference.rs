@@ -88,8 +88,9 @@ for them.
 - `service: db` is one service, called as its entry is. Other keys beside `service` lie over those of the compose file:
   maps (`env`, `labels`) are merged, everything else is replaced; `dependencies` take the place of `depends_on`.
 - `services: [a, b]`, or neither, is a group: each service is called as in the compose file, and the name of the entry
-  stands for all of them in `dependencies`, `harness start` and `harness restart`. `dependencies` beside it are added to
-  each, `profiles` hold for those that have none. A service with an entry of its own counts as it is there.
+  stands for all of them in `dependencies` and in every command that takes several services (`harness stop shop`,
+  `harness logs -f shop`). `dependencies` beside it are added to each, `profiles` hold for those that have none. A service
+  with an entry of its own counts as it is there.
 - What a service needs by `depends_on` comes along, under its own name or that of its entry, in the profiles of those that
   need it. A service that others wait for to complete is a oneshot.
 - In the compose file `${…}` means what it means to Docker Compose; values are of the environment, else of `.env` beside

@@ -319,6 +319,9 @@ fn a_group_stands_for_all_of_its_services() {
         ["web Ready", "migrate Completed", "db Healthy", "cache Ready"]
     );
     assert!(!project.services.contains_key("debug"));
+    let members: Vec<&str> = project.groups["shop"].iter().map(|name| name.as_str()).collect();
+    assert_eq!(members, ["cache", "db", "migrate", "web"]);
+    assert_eq!(project.groups.len(), 1);
     assert_eq!(needs(&project.services["cache"]), ["first Completed"]);
     assert_eq!(
         project.services["app"].dependencies[1].condition,

@@ -70,6 +70,7 @@ impl ServiceStack {
             secrets: Default::default(),
             networks: BTreeMap::from([(NetworkName::local(), local)]),
             services: self.services.iter().map(|s| (s.name(), s.spec(home))).collect(),
+            groups: BTreeMap::new(),
         }
     }
 }

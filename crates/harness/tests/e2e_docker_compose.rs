@@ -12,6 +12,7 @@
 mod common;
 
 use common::docker::{DockerSandbox, project, request, socket};
+use common::eventually;
 use serde_json::{Value, json};
 
 /// A sandbox with this services.yaml beside this compose file.
@@ -192,6 +193,83 @@ fn several_networks_external_ones_and_names_in_the_engine() {
         let (status, _) = request("DELETE", &format!("/{kind}/{name}"), None);
         assert_eq!(status, 204, "the {kind} of others stay");
     }
+}
+
+const PAIR: &str = "services:
+  a: {image: harness-test/base, command: [sh, -c, 'echo from a; exec sleep 1000'], init: true}
+  b: {image: harness-test/base, command: [sh, -c, 'echo from b; exec sleep 1000'], init: true}
+";
+
+fn names_in(status: &Value) -> Vec<&str> {
+    let services = status["services"].as_array().unwrap();
+    services
+        .iter()
+        .map(|service| service["name"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_name_of_a_group_means_its_services_in_every_verb() {
+    let services = format!(
+        "{STACK}  near: {{type: process, binary: sh, args: [-c, \"echo from near; exec sleep 1000\"], dependencies: [stack]}}\n"
+    );
+    let sandbox = sandbox("group", &services, PAIR);
+    let named = project("group");
+    sandbox.ok(&["start"]);
+    let status = sandbox.json(&["status", "stack"]);
+    assert_eq!(names_in(&status), ["a", "b"]);
+    assert_eq!(status["groups"], json!({"stack": ["a", "b"]}));
+    let (a, b, near) = (sandbox.id("a"), sandbox.id("b"), sandbox.pid("near"));
+
+    // Restarted as its services are, while their lines are followed.
+    let following = sandbox.spawn(&["logs", "-f", "stack"]);
+    sandbox.ok(&["restart", "stack"]);
+    assert!(sandbox.id("a") != a && sandbox.id("b") != b);
+    assert_eq!(sandbox.pid("near"), near);
+    eventually("the second lines are followed", || {
+        let lines = following.stdout();
+        let said = |text: &str| lines.lines().filter(|line| line.ends_with(text)).count();
+        assert_eq!(said("from near"), 0, "{lines}");
+        (said("| from a") == 2 && said("| from b") == 2).then_some(())
+    });
+    drop(following);
+    sandbox.ok(&["events", "stack"]);
+
+    // What needs one service does not guess.
+    for words in [
+        &["exec", "stack", "--", "true"][..],
+        &["attach", "--no-stdin", "stack"],
+        &["why", "stack"],
+        &["service", "show", "stack"],
+    ] {
+        let refused = sandbox.harness(words).code(2);
+        let refused = refused.tells("`stack` is a group, and this is for one service");
+        refused.tells("name one of its services: a, b");
+    }
+    for verb in ["stop", "status", "logs", "wait", "start", "restart", "events"] {
+        sandbox
+            .harness(&[verb, "stakc"])
+            .code(4)
+            .tells("did you mean `stack`?");
+    }
+
+    // The daemon that comes next knows it, without a file.
+    sandbox.kill_daemon();
+    std::fs::remove_file(sandbox.project().join("services.yaml")).unwrap();
+    let there = |words: &[&str]| sandbox.ok(&[&["-p", &named], words].concat());
+    there(&["wait", "stack"]);
+    let completed = there(&["__complete-services"]);
+    assert_eq!(completed.stdout, "a\nb\nnear\nstack\n");
+    let stopped = there(&["stop", "stack", "--json"]).json();
+    assert_eq!(stopped["stopped"].as_array().unwrap().len(), 2, "{stopped}");
+    there(&["wait", "stack", "--for", "stopped"]);
+    // What depends on them runs on, as ever.
+    assert_eq!(sandbox.pid("near"), near);
+    assert!(sandbox.containers().is_empty());
+    let lines = there(&["logs", "stack"]).stdout;
+    assert!(lines.contains("from a") && !lines.contains("near"), "{lines}");
+    there(&["stop", "--all"]);
+    assert!(is_empty(&sandbox));
 }
 
 #[test]

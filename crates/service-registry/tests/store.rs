@@ -65,6 +65,20 @@ fn everything_comes_back() {
 }
 
 #[test]
+fn a_group_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut shop = project_record("shop");
+    shop.spec
+        .groups
+        .insert(service("stack"), [service("db")].into_iter().collect());
+    let store = Store::open(&path).unwrap().store;
+    store.put_project(Arc::new(shop.clone()));
+    drop(store);
+    assert_eq!(Store::open(&path).unwrap().contents.projects, [shop]);
+}
+
+#[test]
 fn the_file_is_private_even_if_it_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");

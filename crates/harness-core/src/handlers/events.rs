@@ -23,7 +23,7 @@ pub(super) async fn events(context: &Context, request: &EventsRequest, responder
                 || change
                     .service
                     .as_ref()
-                    .is_some_and(|service| request.services.contains(service)))
+                    .is_some_and(|service| context.means(&change.project, &request.services, service)))
             && request.since.is_none_or(|since| change.time >= since)
     };
     let mut subscription = context.registry.changes().subscribe(Some(0));

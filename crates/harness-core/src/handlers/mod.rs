@@ -16,6 +16,7 @@ mod start;
 mod status;
 mod stop;
 mod stream;
+mod targets;
 mod wait;
 mod why;
 

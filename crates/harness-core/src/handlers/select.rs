@@ -1,6 +1,6 @@
 //! Which project, and which of its services, a request means.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use harness_wire::message::{ErrorBody, ErrorCode, ProjectSelector};
 use service_orchestration::actor::OrderError;
 use service_registry::record::{ProjectRecord, ServiceRecord};
 
-use super::Context;
+use super::{Context, targets};
 use crate::convert;
 
 impl Context {
@@ -49,28 +49,19 @@ impl Context {
         }
     }
 
-    /// The services of a project that a request names; all when it names none.
+    /// The services of a project that a request names, those of a group by its name; all when it names none.
     pub(super) fn services(
         &self,
         project: &ProjectName,
         named: &[ServiceName],
     ) -> Result<Vec<Arc<ServiceRecord>>, ErrorBody> {
-        let records = self.registry.services(project);
-        if named.is_empty() {
-            return Ok(records);
+        let mut records = self.registry.services(project);
+        if !named.is_empty() {
+            let known = records.iter().map(|record| &record.name).collect();
+            let meant = targets::several(named, &known, &self.groups(project))?;
+            records.retain(|record| meant.contains(&record.name));
         }
-        let by_name: BTreeMap<&ServiceName, &Arc<ServiceRecord>> =
-            records.iter().map(|record| (&record.name, record)).collect();
-        let wanted: BTreeSet<&ServiceName> = named.iter().collect();
-        wanted
-            .into_iter()
-            .map(|name| {
-                by_name.get(name).map(|record| Arc::clone(record)).ok_or_else(|| {
-                    let known: Vec<ServiceName> = by_name.keys().map(|name| (*name).clone()).collect();
-                    convert::no_such_service(name.as_str(), &known)
-                })
-            })
-            .collect()
+        Ok(records)
     }
 
     /// One service of a project.
@@ -79,9 +70,26 @@ impl Context {
         project: &ProjectName,
         service: &ServiceName,
     ) -> Result<Arc<ServiceRecord>, ErrorBody> {
-        self.services(project, std::slice::from_ref(service))?
-            .pop()
-            .ok_or_else(|| convert::no_such_service(service.as_str(), &[]))
+        self.registry.service(project, service).ok_or_else(|| {
+            let records = self.registry.services(project);
+            let known = records.iter().map(|record| &record.name).collect();
+            targets::not_one(service, &known, &self.groups(project))
+        })
+    }
+
+    /// Whether names mean a service, by itself or by a group.
+    pub(super) fn means(&self, project: &ProjectName, named: &[ServiceName], service: &ServiceName) -> bool {
+        named.contains(service)
+            || self.registry.project(project).is_some_and(|project| {
+                let mut groups = named.iter().filter_map(|name| project.spec.groups.get(name));
+                groups.any(|members| members.contains(service))
+            })
+    }
+
+    /// The groups of a project, by its file as it was when it was last started.
+    pub(super) fn groups(&self, project: &ProjectName) -> targets::Groups {
+        let project = self.registry.project(project);
+        project.map_or_else(BTreeMap::new, |project| project.spec.groups.clone())
     }
 
     /// A refusal of the orchestrator, with what could have been meant.

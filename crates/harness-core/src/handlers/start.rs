@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use harness_model::{ServiceName, WallTime};
-use harness_wire::message::{Event, Response, ServiceOutcome, StartReport, StartRequest};
+use harness_wire::message::{ErrorBody, Event, Response, ServiceOutcome, StartReport, StartRequest};
 use harness_wire::server::Responder;
 use service_orchestration::actor::{Operation, StartOrder};
 use service_orchestration::machine::{OperationOutcome, Outcome};
 use service_registry::record::ServiceRecord;
 
 use super::stream::{self, Followed, superseded};
-use super::{Answer, Context, failure};
+use super::{Answer, Context, failure, targets};
 use crate::convert;
 
 pub(super) async fn start(
@@ -23,9 +23,7 @@ pub(super) async fn start(
     let began = WallTime::now();
     let project = request.project.name.clone();
     let detach = request.detach || request.dry_run;
-    check_names(&request)?;
-    let targets: Option<BTreeSet<ServiceName>> =
-        (!request.services.is_empty()).then(|| request.services.iter().cloned().collect());
+    let targets = targets(&request)?;
     let order = StartOrder {
         project: request.project,
         targets,
@@ -60,16 +58,15 @@ pub(super) async fn start(
     ))
 }
 
-/// Finds misspelt names before anything else, with a suggestion out of the file.
-fn check_names(request: &StartRequest) -> Result<(), harness_wire::message::ErrorBody> {
-    let services = &request.project.services;
-    match request.services.iter().find(|name| !services.contains_key(*name)) {
-        None => Ok(()),
-        Some(unknown) => {
-            let known: Vec<ServiceName> = services.keys().cloned().collect();
-            Err(convert::no_such_service(unknown.as_str(), &known))
-        }
+/// The services that are to be started, those of groups in the place of these; `None`: all. Misspelt names are found
+/// before anything else, with a suggestion out of the file.
+fn targets(request: &StartRequest) -> Result<Option<BTreeSet<ServiceName>>, ErrorBody> {
+    if request.services.is_empty() {
+        return Ok(None);
     }
+    let project = &request.project;
+    let known = project.services.keys().collect();
+    targets::several(&request.services, &known, &project.groups).map(Some)
 }
 
 async fn report(

@@ -18,5 +18,6 @@ pub(super) fn status(context: &Context, request: &StatusRequest) -> Answer {
     Ok(Response::Status(StatusReport {
         project: project.name.clone(),
         services,
+        groups: context.groups(&project.name),
     }))
 }

@@ -27,9 +27,9 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
         .iter()
         .map(|service| service.spec.kind.type_name())
         .collect();
-    // Finds misspelt names, with a suggestion.
-    context.services(&project.name, &request.services)?;
-    let targets: Option<BTreeSet<_>> = (!request.all).then(|| request.services.iter().cloned().collect());
+    let named = context.services(&project.name, &request.services)?;
+    let targets: Option<BTreeSet<_>> =
+        (!request.all).then(|| named.iter().map(|record| record.name.clone()).collect());
     let began = WallTime::now();
     let operation = context
         .orchestrator

@@ -33,6 +33,7 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                 return Ok(Response::Status(StatusReport {
                     project: project.name.clone(),
                     services,
+                    groups: context.groups(&project.name),
                 }));
             }
             let redactor = context.redactor(&project.name);

@@ -200,6 +200,7 @@ pub(crate) fn project(daemon: &Daemon, services: &[(&str, ServiceSpec)]) -> Proj
             .iter()
             .map(|(name, spec)| (ServiceName::new(name).unwrap(), spec.clone()))
             .collect(),
+        groups: BTreeMap::new(),
     }
 }
 

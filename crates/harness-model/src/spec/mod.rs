@@ -36,6 +36,10 @@ pub struct ProjectSpec {
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
     /// The services of the chosen profiles.
     pub services: BTreeMap<ServiceName, ServiceSpec>,
+    /// Names that stand for several of the services, wherever several may be named; never one of a service. Those without
+    /// a service of the chosen profiles are there too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
 }
 
 /// A network: a set of places that services run in.

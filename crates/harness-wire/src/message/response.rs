@@ -1,6 +1,6 @@
 //! Answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use harness_model::{ExitStatus, ProjectName, ServiceName, WallTime};
@@ -150,8 +150,11 @@ pub struct StopReport {
 pub struct StatusReport {
     /// The project.
     pub project: ProjectName,
-    /// Its services, by name.
+    /// The services that were asked for, by name.
     pub services: Vec<ServiceView>,
+    /// The names of the project that stand for several of its services, whatever was asked for.
+    #[serde(default)]
+    pub groups: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
 }
 
 /// How an exec or attach ended.

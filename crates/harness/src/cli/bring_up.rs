@@ -7,7 +7,6 @@
 //!            +------------- Ctrl-C: cancelled; leave running, or stop what this request began
 //! ```
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -223,7 +222,6 @@ pub(crate) fn start_request(
     if !loaded.missing_files.is_empty() {
         return Err(LoadError::Invalid(loaded.missing_files).into());
     }
-    let services = members(services, &loaded.groups);
     let mut project: ProjectSpec = loaded.project;
     let ours = environment();
     harness_config::load_files(&mut project, &ours)?;
@@ -239,18 +237,6 @@ pub(crate) fn start_request(
         project_named: context.project().is_some(),
         environment,
     })
-}
-
-/// The services that are named, those of groups in the place of these. Without members a group stays, as a name that
-/// nothing has: no names at all would mean everything.
-fn members(named: Vec<ServiceName>, groups: &BTreeMap<ServiceName, Vec<ServiceName>>) -> Vec<ServiceName> {
-    named
-        .into_iter()
-        .flat_map(|name| match groups.get(&name) {
-            Some(members) if !members.is_empty() => members.clone(),
-            _ => vec![name],
-        })
-        .collect()
 }
 
 /// The report in an answer to `start` or `restart`.

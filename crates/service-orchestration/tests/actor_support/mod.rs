@@ -201,6 +201,7 @@ pub(crate) fn project(home: &Path, services: &[(&str, ServiceSpec)]) -> ProjectS
             .iter()
             .map(|(service, spec)| (name(service), spec.clone()))
             .collect(),
+        groups: BTreeMap::new(),
     }
 }
 

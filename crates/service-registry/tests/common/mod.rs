@@ -93,6 +93,7 @@ pub(crate) fn project_spec(name: &str, services: Vec<(&str, ServiceSpec)>) -> Pr
             .into_iter()
             .map(|(name, spec)| (service(name), spec))
             .collect(),
+        groups: BTreeMap::new(),
     }
 }
 

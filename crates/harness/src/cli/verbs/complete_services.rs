@@ -1,4 +1,4 @@
-//! `__complete-services`: the names of services, a line each, for completion scripts.
+//! `__complete-services`: the names of services and groups, a line each, for completion scripts.
 //!
 //! What the file has and what the daemon knows, if one runs; whatever goes wrong, there is just less to offer.
 
@@ -31,7 +31,10 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
 
 fn in_file(context: &Context) -> BTreeSet<ServiceName> {
     match context.load_silently() {
-        Ok(loaded) => loaded.all_services,
+        Ok(loaded) => {
+            let groups = loaded.project.groups.into_keys();
+            loaded.all_services.into_iter().chain(groups).collect()
+        }
         Err(_) => BTreeSet::new(),
     }
 }
@@ -43,7 +46,10 @@ async fn known(context: &Context) -> Result<BTreeSet<ServiceName>, CliError> {
         services: Vec::new(),
     };
     match daemon.client.request(Request::Status(request)).await? {
-        Response::Status(report) => Ok(report.services.into_iter().map(|view| view.name).collect()),
+        Response::Status(report) => {
+            let services = report.services.into_iter().map(|view| view.name);
+            Ok(services.chain(report.groups.into_keys()).collect())
+        }
         _ => Err(CliError::Unexpected { verb: "status" }),
     }
 }

@@ -17,10 +17,10 @@ use crate::cli::render::logs::{LogPrinter, gap, json};
 pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliError> {
     let project = context.selector()?;
     let session = context.connect(Autostart::Yes).await?;
-    let names = if args.services.is_empty() && !context.ui.json {
-        all_names(&session.client, &project).await?
+    let names = if context.ui.json {
+        Vec::new()
     } else {
-        args.services.clone()
+        names(&session.client, &project, &args.services).await?
     };
     let request = LogsRequest {
         project,
@@ -73,11 +73,15 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliEr
     }
 }
 
-/// Every service's name, so that the names are aligned from the first line on.
-async fn all_names(client: &Client, project: &ProjectSelector) -> Result<Vec<ServiceName>, CliError> {
+/// The names of the services that are meant, so that they are aligned from the first line on.
+async fn names(
+    client: &Client,
+    project: &ProjectSelector,
+    services: &[ServiceName],
+) -> Result<Vec<ServiceName>, CliError> {
     let request = StatusRequest {
         project: project.clone(),
-        services: Vec::new(),
+        services: services.to_vec(),
     };
     match client.request(Request::Status(request)).await? {
         Response::Status(report) => Ok(report.services.into_iter().map(|view| view.name).collect()),
