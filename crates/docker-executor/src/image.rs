@@ -81,12 +81,23 @@ impl<'a> Wanted<'a> {
 
 /// The image that is wanted: the one that is there, else pulled, or built.
 pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image, LaunchError> {
-    fetch(engine, wanted).await?;
-    let config = find(engine, wanted).await?;
-    Ok(Image {
-        name: wanted.name()?,
-        config,
-    })
+    let name = wanted.name()?;
+    let config = match &docker(wanted.spec)?.build {
+        Some(build) => {
+            let built = build::build(engine, wanted, build, &name).await;
+            built.map_err(ImageError::from)?;
+            find(engine, wanted).await?
+        }
+        None => match look(engine, &name).await.map_err(ImageError::from)? {
+            Some(there) => there.config.unwrap_or_default(),
+            None => {
+                tracing::info!(service = %wanted.service, image = name, "pulling an image");
+                pull(engine, &name, wanted.link).await?;
+                find(engine, wanted).await?
+            }
+        },
+    };
+    Ok(Image { name, config })
 }
 
 /// What an image says that must be there already.
@@ -96,21 +107,6 @@ pub(crate) async fn find(engine: &Engine, wanted: Wanted<'_>) -> Result<ImageCon
         Some(found) => Ok(found.config.unwrap_or_default()),
         None => Err(ImageError::NotHere { image }.into()),
     }
-}
-
-async fn fetch(engine: &Engine, wanted: Wanted<'_>) -> Result<(), LaunchError> {
-    let spec = docker(wanted.spec)?;
-    let name = wanted.name()?;
-    if let Some(build) = &spec.build {
-        return Ok(build::build(engine, wanted, build, &name)
-            .await
-            .map_err(ImageError::from)?);
-    }
-    if look(engine, &name).await.map_err(ImageError::from)?.is_none() {
-        tracing::info!(service = %wanted.service, image = name, "pulling an image");
-        pull(engine, &name, wanted.link).await?;
-    }
-    Ok(())
 }
 
 /// An image of this machine; `None`: it is not there.

@@ -273,6 +273,45 @@ services:
 ";
 
 #[test]
+fn no_mistake_tells_a_secret_that_stands_in_a_text_whose_form_is_looked_at() {
+    let compose = "services:
+  a:
+    image: x
+    ports: [\"${DB_PASSWORD}:80\"]
+    networks: {inside: {ipv4_address: \"10.${DB_PASSWORD}.0.1\"}}
+    stop_grace_period: ${DB_PASSWORD}
+networks:
+  inside: {driver: $DB_PASSWORD, ipam: {config: [{subnet: \"${DB_PASSWORD}/24\"}]}}
+";
+    let told = said(ALL, compose);
+    for line in [4, 5, 6, 8] {
+        let place = format!("stack/compose.yml:{line}:");
+        assert!(
+            told.iter().any(|one| one.starts_with(&place)),
+            "{line}: {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_mount_may_have_a_secret_in_it_and_keeps_it() {
+    for mount in [
+        "\"${DB_PASSWORD:-x}:/in:ro\"",
+        "{type: bind, source: $DB_PASSWORD, target: /in, read_only: true}",
+    ] {
+        let (spec, _folder) = one(&format!("    volumes: [{mount}]\n"));
+        let volumes = &docker(&spec).volumes;
+        assert_eq!(texts(volumes), ["hunter2:/in:ro"], "{mount}");
+        assert!(
+            !format!("{volumes:?}{}", volumes[0]).contains("hunter2"),
+            "{mount}"
+        );
+    }
+    let wrong = "services:\n  a: {image: x, volumes: [\"${DB_PASSWORD}:/in:wild,$DB_PASSWORD\"]}\n";
+    assert!(!said(ALL, wrong).is_empty());
+}
+
+#[test]
 fn one_service_is_called_as_its_entry_and_brings_what_it_needs() {
     let project = loaded(
         "services:\n  front: {type: compose, file: stack/compose.yml, service: web}\n  database:\n    type: compose\n    file: stack/compose.yml\n    service: db\n    env: [B=3, C=4]\n    ports: [\"0:5432\"]\n    health_check: {tcp: 5432}\n    restart: always\n",

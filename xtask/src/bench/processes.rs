@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 
-/// The processes with a certain argument, found as they appear. A process that was found once is not looked at again,
+/// The processes with a certain first argument, found as they appear. A process that was found once is not looked at again,
 /// so that looking costs the machine little.
 pub(crate) struct Marked {
     marker: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Marked {
 }
 
 impl Marked {
-    /// Of those with this argument.
+    /// Of those with this first argument; what launches them may have it further on.
     pub(crate) fn new(marker: &str) -> Self {
         Self {
             marker: marker.as_bytes().to_owned(),
@@ -26,7 +26,7 @@ impl Marked {
     /// Looks for new ones; how many there were so far.
     pub(crate) fn look(&mut self) -> usize {
         for pid in all() {
-            if !self.found.contains(&pid) && has_argument(pid, &self.marker) {
+            if !self.found.contains(&pid) && has_first_argument(pid, &self.marker) {
                 self.found.insert(pid);
             }
         }
@@ -123,9 +123,9 @@ fn all() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn has_argument(pid: u32, argument: &[u8]) -> bool {
+fn has_first_argument(pid: u32, argument: &[u8]) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    words.split(|byte| *byte == 0).any(|word| word == argument)
+    words.split(|byte| *byte == 0).nth(1) == Some(argument)
 }
 
 fn read(pid: u32, file: &str) -> String {

@@ -62,17 +62,10 @@ pub(super) fn words(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) 
             .collect();
         return Some(nodes::list(node.span, words));
     }
-    let Strings::Known(reader) = strings else {
+    if let Strings::Kept = strings {
         return strings.template(node, said);
-    };
-    let text = strings.template(node, said)?;
-    let Kind::String(text) = &text.kind else {
-        return None;
-    };
-    // Not `plain`: a secret must not stand here.
-    let text = reader
-        .template_text(node.span, text, crate::read::Allow::Literal)?
-        .expose()?;
+    }
+    let text = strings.plain(node, said)?;
     match shell_words::split(&text) {
         Ok(words) => {
             let words = words

@@ -12,7 +12,7 @@ use crate::diagnostics::Finding;
 use crate::interpolate::closing_brace;
 use crate::read::{Allow, Reader};
 use crate::source::Span;
-use crate::tree::Node;
+use crate::tree::{Kind, Node};
 
 use super::nodes;
 
@@ -106,14 +106,30 @@ impl Strings<'_> {
         Some(nodes::string(node.span, self.respelled(&text, node.span, said)))
     }
 
-    /// The text of a scalar whose form is looked at, its variables replaced where they are known.
+    /// The text of a scalar whose form is looked at, its variables replaced where they are known. None of them may
+    /// be secret: a mistake in it is told with the text.
     pub(super) fn plain(&self, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
         let text = self.respelled(&scalar(node, said)?, node.span, said);
         match self {
-            Self::Known(reader) => reader
-                .template_text(node.span, &text, Allow::Everything)?
-                .expose(),
+            Self::Known(reader) => reader.template_text(node.span, &text, Allow::Literal)?.expose(),
             Self::Kept => Some(text),
+        }
+    }
+
+    /// How to read a string that may have secrets in it: with its variables unreplaced if it has, so that its form can
+    /// be looked at and told.
+    pub(super) fn discreet(self, node: &Node) -> Self {
+        let (Self::Known(reader), Kind::String(text)) = (self, &node.kind) else {
+            return self;
+        };
+        let is_secret = |after: &str| {
+            let after = after.strip_prefix('{').unwrap_or(after);
+            let name = &after[..name_len(after)];
+            !name.is_empty() && reader.context.variables.is_secret(name)
+        };
+        match text.split('$').skip(1).any(is_secret) {
+            true => Self::Kept,
+            false => self,
         }
     }
 

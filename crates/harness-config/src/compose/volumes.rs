@@ -36,6 +36,7 @@ pub(super) fn volumes(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>
         match &item.kind {
             Kind::Map(entries) => long(strings, item, entries, &mut out, said),
             _ => {
+                let strings = strings.discreet(item);
                 if let Some(text) = strings.plain(item, said) {
                     short(strings, item.span, &text, &mut out, said);
                 }
@@ -126,6 +127,8 @@ fn long(
         ],
         said,
     );
+    let places = ["source", "target"].map(|name| item.get(name));
+    let strings = places.into_iter().flatten().fold(strings, Strings::discreet);
     let mut part = |name: &str| item.get(name).and_then(|node| strings.plain(node, said));
     let (kind, source, target) = (part("type"), part("source"), part("target"));
     let read_only = item.get("read_only").is_some_and(|node| strings.flag(node, said));
