@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::chaos::dice::Dice;
 use crate::common::{PATIENCE, Running, Sandbox, eventually, proc};
-use crate::dice::Dice;
 
 const FILE: &str = r#"
 version: "1.0"

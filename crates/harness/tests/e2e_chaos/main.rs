@@ -2,9 +2,7 @@
 //!
 //! | file | what is attacked |
 //! |---|---|
-//! | `orders` | the daemon, killed amid start, stop, restart, replacement and crashes of services |
-//! | `oneshots` | the daemon, killed while one-shots run and end |
-//! | `floods` | the daemon, killed while services flood their logs |
+//! | `host` | the daemon, as `../chaos` says, where services are processes |
 //! | `together` | the daemon, supervisors and services, killed at once |
 //! | `shims` | supervisors, killed under a living daemon |
 //! | `clients` | command lines, killed amid a request or a stream |
@@ -25,12 +23,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../chaos/mod.rs"]
+mod chaos;
+
 mod clients;
-mod dice;
-mod floods;
-mod oneshots;
-mod orders;
+mod host;
 mod paused;
 mod shims;
 mod together;
-mod witness;

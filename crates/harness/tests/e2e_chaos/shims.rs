@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::chaos::dice::Dice;
+use crate::chaos::world::{Service, Together, World};
 use crate::common::{Sandbox, eventually, proc};
-use crate::dice::Dice;
-use crate::witness::{Service, Together, World};
+use crate::host::Host;
 
 /// Each with a child, one that left its session, and one that left its parent as well.
 const TREES: &str = r#"
@@ -96,7 +97,7 @@ fn supervisors_killed_at_any_instant_double_nothing() {
         does: "stay".to_owned(),
         keys,
     };
-    let world = World::new(
+    let world = World::<Host>::new(
         "chaos_shims",
         vec![
             service("base", "restart: always, health_check: {log: up}"),
@@ -104,16 +105,16 @@ fn supervisors_killed_at_any_instant_double_nothing() {
             service("other", "restart: always"),
         ],
     );
-    world.sandbox.ok(&["start"]);
-    for round in 0..dice.rounds(8) {
-        world.sandbox.ok(&["stop", "--all"]);
+    world.scene.ok(&["start"]);
+    for round in 0..dice.rounds(8, 1) {
+        world.scene.ok(&["stop", "--all"]);
         world.settle(Some(Together::Down));
-        let start = world.sandbox.spawn(&["start"]);
+        let start = world.scene.spawn(&["start"]);
         let mut killed = 0;
         for _ in 0..=dice.below(3) {
             dice.wait(Duration::from_millis(400));
             let shims: Vec<u32> = world
-                .sandbox
+                .scene
                 .processes()
                 .into_iter()
                 .filter(|process| process.command.contains(" supervise "))
@@ -129,7 +130,7 @@ fn supervisors_killed_at_any_instant_double_nothing() {
         start.wait(crate::common::PATIENCE);
         world.settle(Some(Together::Up));
     }
-    world.sandbox.ok(&["stop", "--all"]);
+    world.scene.ok(&["stop", "--all"]);
     world.settle(Some(Together::Down));
 }
 

@@ -1,13 +1,8 @@
-//! Never orphaned, never doubled, nothing forgotten, where services are containers: the daemon is killed at any instant.
+//! Never orphaned, never doubled, nothing forgotten, where services are containers: the daemon is killed at any instant,
+//! as `../chaos` says.
 //!
-//! | file | amid what |
-//! |---|---|
-//! | `orders` | starts, stops, restarts and replacements of containers, and deaths of theirs |
-//! | `oneshots` | one-shots that run and end |
-//! | `floods` | floods of log lines |
-//!
-//! Instants and orders are drawn from a seed, which a failing test tells: `HARNESS_CHAOS_SEED` draws them again. There
-//! is a quarter of the rounds that `HARNESS_CHAOS_ROUNDS` asks of `e2e_chaos`, whose witnesses these are.
+//! `HARNESS_CHAOS_SEED` draws the instants of a failing test again. There is a quarter of the rounds that
+//! `HARNESS_CHAOS_ROUNDS` asks of `e2e_chaos`.
 
 #![cfg(feature = "docker-tests")]
 #![allow(
@@ -22,11 +17,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[path = "../e2e_chaos/dice.rs"]
+#[path = "../chaos/mod.rs"]
 #[allow(dead_code, reason = "each test program uses its part of it")]
-mod dice;
+mod chaos;
 
-mod floods;
-mod oneshots;
-mod orders;
-mod world;
+mod containers;

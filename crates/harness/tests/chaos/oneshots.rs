@@ -1,22 +1,19 @@
-//! One-shots in containers that end while no daemon runs: each ran once, and its exit code is known.
+//! One-shots that end while no daemon runs: each ran once, and its exit code is known.
 
-use std::time::Duration;
+use super::dice::Dice;
+use super::world::{Scene, Service, World};
+use crate::common::{PATIENCE, eventually};
 
-use crate::common::{PATIENCE, within};
-use crate::dice::Dice;
-use crate::world::{Service, World};
-
-const NAMES: [&str; 3] = ["quick", "slow", "sour"];
+const NAMES: [&str; 4] = ["quick", "slow", "sour", "sweet"];
 
 fn services(dice: &mut Dice) -> Vec<Service> {
     let mut services: Vec<Service> = NAMES
         .into_iter()
         .map(|name| {
             let code = dice.pick(&[0, 0, 1, 3, 77]);
-            let millis = dice.below(900);
+            let millis = dice.below(500);
             Service {
                 name,
-                kind: "docker",
                 does: format!("once 0.{millis:03} {code}"),
                 keys: "oneshot: true, restart: \"no\"",
             }
@@ -24,23 +21,21 @@ fn services(dice: &mut Dice) -> Vec<Service> {
         .collect();
     services.push(Service {
         name: "retry",
-        kind: "docker",
         does: "retry".to_owned(),
         keys: "oneshot: true, restart: on-failure",
     });
     services
 }
 
-#[test]
-fn one_shots_in_containers_end_unseen_with_their_exit_codes() {
-    let mut dice = Dice::new("docker_chaos_once");
+pub(crate) fn end_unseen<S: Scene>(test: &'static str) {
+    let mut dice = Dice::new(test);
     let first = services(&mut dice);
-    let mut world = World::new("docker_chaos_once", first);
-    for round in 0..dice.rounds(5) {
+    let mut world = World::<S>::new(test, first);
+    for round in 0..dice.rounds(24, S::SHARE) {
         let before = world.counts();
         world.services = services(&mut dice);
         world.next_edition();
-        let start = world.sandbox.spawn(&["start", "-d"]);
+        let start = world.scene.spawn(&["start", "-d"]);
         let waits = dice.one_in(2);
         dice.note(format!(
             "{round}: {:?}, seen accepted: {waits}",
@@ -48,25 +43,19 @@ fn one_shots_in_containers_end_unseen_with_their_exit_codes() {
         ));
         let accepted = if waits {
             start.wait(PATIENCE).code(0);
-            dice.wait(Duration::from_millis(1500));
+            dice.wait(world.within(300));
             world.kill_daemon();
             true
         } else {
-            dice.wait(Duration::from_millis(1500));
+            dice.wait(world.within(300));
             world.kill_daemon();
             start.wait(PATIENCE).code == Some(0)
         };
         // Those that were begun end while nobody looks.
-        within(PATIENCE, "nothing runs", || {
-            let containers = world.sandbox.containers();
-            containers
-                .iter()
-                .all(|container| container["State"] != "running")
-                .then_some(())
-        });
+        eventually("nothing runs", || (!world.scene.any_runs()).then_some(()));
         if !accepted {
             // It may have been forgotten; then it is ordered again.
-            world.sandbox.ok(&["start", "-d"]);
+            world.scene.ok(&["start", "-d"]);
         }
         for service in &world.services {
             world.ended_as_it_said(service, before[service.name], accepted);
@@ -76,7 +65,7 @@ fn one_shots_in_containers_end_unseen_with_their_exit_codes() {
     }
 }
 
-impl World {
+impl<S: Scene> World<S> {
     fn ended_as_it_said(&self, service: &Service, before: usize, accepted: bool) {
         let Service { name, does, .. } = service;
         let code: u64 = match does.rsplit_once(' ') {
@@ -84,8 +73,8 @@ impl World {
             None => 0,
         };
         let wanted = if code == 0 { "completed" } else { "failed" };
-        self.sandbox.await_state(name, &format!("{wanted}/none"));
-        let status = self.sandbox.service(name);
+        self.scene.await_state(name, &format!("{wanted}/none"));
+        let status = self.scene.service(name);
         assert_eq!(status["exit_code"], code, "{does}: {status}");
         let runs = self.starts(name).len() - before;
         // The second order runs again what failed at the first.

@@ -35,13 +35,13 @@ impl Dice {
         }
     }
 
-    /// How many rounds this test plays: so many hundredths of all.
-    pub(crate) fn rounds(&self, hundredths: u64) -> u64 {
+    /// How many rounds this test plays: so many hundredths of one of `share` parts of all.
+    pub(crate) fn rounds(&self, hundredths: u64, share: u64) -> u64 {
         let all = match std::env::var("HARNESS_CHAOS_ROUNDS") {
             Ok(text) => text.parse().expect("HARNESS_CHAOS_ROUNDS is a number"),
             Err(_) => ROUNDS,
         };
-        (all * hundredths / 100).max(1)
+        (all * hundredths / 100 / share).max(1)
     }
 
     /// A number below `limit`.

@@ -1,34 +1,29 @@
-//! Containers flood their logs while daemons are killed: each line is there once, in order.
+//! Services flood their logs while daemons are killed: each line is there once, in order.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 
+use super::dice::Dice;
+use super::world::{Scene, Service, Together, World};
 use crate::common::PATIENCE;
-use crate::common::docker::request;
-use crate::dice::Dice;
-use crate::world::{Service, Together, World};
 
 const NAMES: [&str; 2] = ["river", "rain"];
 
-#[test]
-fn floods_of_containers_are_whole_after_killed_daemons() {
-    let mut dice = Dice::new("docker_chaos_floods");
+pub(crate) fn are_whole<S: Scene>(test: &'static str) {
+    let mut dice = Dice::new(test);
     let services = NAMES.map(|name| Service {
         name,
-        kind: "docker",
         does: "flood".to_owned(),
         keys: "restart: always, health_check: {log: up}",
     });
-    let world = World::new("docker_chaos_floods", services.to_vec());
-    for round in 0..dice.rounds(4) {
-        world.sandbox.ok(&["start"]);
+    let world = World::<S>::new(test, services.to_vec());
+    for round in 0..dice.rounds(14, S::SHARE) {
+        world.scene.ok(&["start"]);
         for _ in 0..=dice.below(2) {
             let what = dice.pick(&["nothing", "restart", "follow", "kill"]);
             dice.note(format!("{round}: {what}"));
-            let limit = Duration::from_millis(1500);
+            let limit = world.within(500);
             match what {
                 "nothing" => {
                     dice.wait(limit);
@@ -39,7 +34,7 @@ fn floods_of_containers_are_whole_after_killed_daemons() {
                     world.kill_amid(&mut dice, &["restart", name], limit);
                 }
                 "follow" => {
-                    let reader = world.sandbox.spawn(&["logs", "-f"]);
+                    let reader = world.scene.spawn(&["logs", "-f"]);
                     dice.wait(limit);
                     world.kill_daemon();
                     // It may have come too late for that daemon, and follow another one.
@@ -47,15 +42,14 @@ fn floods_of_containers_are_whole_after_killed_daemons() {
                     reader.wait(PATIENCE);
                 }
                 _ => {
-                    let id = world.starts(dice.pick(&NAMES)).pop().unwrap().who;
-                    request("POST", &format!("/containers/{id}/kill"), None);
-                    dice.wait(Duration::from_millis(100));
+                    world.scene.kill(&world.last(dice.pick(&NAMES)));
+                    dice.wait(world.within(50));
                     world.kill_daemon();
                 }
             }
             world.settle(Some(Together::Up));
         }
-        world.sandbox.ok(&["stop", "--all"]);
+        world.scene.ok(&["stop", "--all"]);
         world.settle(Some(Together::Down));
         for name in NAMES {
             world.logged_what_it_counted(name);
@@ -63,10 +57,10 @@ fn floods_of_containers_are_whole_after_killed_daemons() {
     }
 }
 
-impl World {
+impl<S: Scene> World<S> {
     /// The log of each kept instance has the numbers 1, 2, 3 … up to what the instance itself counted.
     fn logged_what_it_counted(&self, name: &str) {
-        let logs = self.sandbox.ok(&["logs", name]);
+        let logs = self.scene.ok(&["logs", name]);
         assert_eq!(logs.stderr, "", "{name}: lines are missing\n{logs}");
         let mut logged: BTreeMap<u64, u64> = BTreeMap::new();
         for line in logs.stdout.lines() {
@@ -80,12 +74,12 @@ impl World {
             *last += 1;
         }
         let newest = self.starts(name).len() as u64;
-        let exits = self.sandbox.read(&format!("w/{name}.exits"));
-        for instance in newest.saturating_sub(self.kept(name)) + 1..=newest {
+        let exits = self.scene.read(&format!("w/{name}.exits"));
+        for instance in newest.saturating_sub(self.scene.kept(name)) + 1..=newest {
             let said = exits
                 .lines()
                 .find_map(|line| line.strip_prefix(&format!("{instance} term ")));
-            let counted = self.sandbox.read(&format!("w/{name}.count.{instance}"));
+            let counted = self.scene.read(&format!("w/{name}.count.{instance}"));
             let counted: u64 = counted.trim().parse().unwrap_or(0);
             let logged = logged.get(&instance).copied().unwrap_or(0);
             match said {
@@ -94,24 +88,5 @@ impl World {
                 None => assert!(logged >= counted, "{name} {instance}: {logged} of {counted}"),
             }
         }
-    }
-
-    /// How many run directories of a service there are whose containers were started: the oldest go.
-    fn kept(&self, name: &str) -> u64 {
-        let service = self
-            .sandbox
-            .home()
-            .join("projects")
-            .join(&self.project)
-            .join(name);
-        let generations = std::fs::read_dir(service).unwrap();
-        let has_ended = |generation: std::fs::DirEntry| {
-            let record = std::fs::read(generation.path().join("container.json")).ok()?;
-            let record: Value = serde_json::from_slice(&record).unwrap();
-            (!record["ended"].is_null()).then_some(())
-        };
-        generations
-            .filter_map(|generation| has_ended(generation.unwrap()))
-            .count() as u64
     }
 }

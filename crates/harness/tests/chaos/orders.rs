@@ -1,12 +1,12 @@
 //! The daemon is killed amid orders; the next one, started by nothing but a look, carries them on.
 
-use std::time::Duration;
+use super::dice::Dice;
+use super::world::{Scene, Service, Together, World};
 
-use crate::common::proc;
-use crate::dice::Dice;
-use crate::witness::{Service, Together, World, kill_daemon};
+/// The service that is a process where the others are containers.
+pub(crate) const BESIDE: &str = "middle";
 
-/// A row of three, one alone, and one that is never restarted.
+/// A row of three ([`BESIDE`] in its middle), one alone, and one that is never restarted.
 fn services() -> Vec<Service> {
     let service = |name, keys| Service {
         name,
@@ -16,47 +16,33 @@ fn services() -> Vec<Service> {
     vec![
         service("base", "restart: always, health_check: {log: up}"),
         service(
-            "middle",
+            BESIDE,
             "restart: always, health_check: {log: up}, dependencies: [base]",
         ),
         service("top", "restart: on-failure, dependencies: [middle]"),
         service("alone", "restart: unless-stopped"),
-        service("plain", "restart: \"no\", health_check: {log: up}"),
+        service(
+            "plain",
+            "restart: \"no\", health_check: {command: test -e w/plain.starts}",
+        ),
     ]
 }
 
-impl World {
-    /// Has every service up, or every one down.
-    fn bring(&self, to: Together) {
-        match to {
-            Together::Up => self.sandbox.ok(&["start"]),
-            Together::Down => self.sandbox.ok(&["stop", "--all"]),
-        };
-        self.settle(Some(to));
-    }
-
-    /// Waits for the rest after an order whose command line was told success or not. What was not accepted may
-    /// be forgotten, but only as a whole.
-    fn settle_after(&self, accepted: bool, wanted: Together) -> Together {
-        self.settle(accepted.then_some(wanted))
-    }
-}
-
-#[test]
-fn starts_and_stops_survive_a_killed_daemon() {
-    let mut dice = Dice::new("chaos_start_stop");
-    let world = World::new("chaos_start_stop", services());
+/// What was not accepted may be forgotten, but only as a whole.
+pub(crate) fn starts_and_stops<S: Scene>(test: &'static str) {
+    let mut dice = Dice::new(test);
+    let world = World::<S>::new(test, services());
     let mut is = Together::Down;
     world.bring(Together::Up);
     world.bring(Together::Down);
-    for round in 0..dice.rounds(34) {
+    for round in 0..dice.rounds(34, S::SHARE) {
         let (counts, exits) = (world.counts(), world.exits());
         match is {
             Together::Down => {
                 let args = dice.pick(&[&["start", "-d"][..], &["start"][..]]);
                 dice.note(format!("{round}: {args:?}"));
-                let accepted = world.kill_amid(&mut dice, args, Duration::from_millis(500));
-                is = world.settle_after(accepted, Together::Up);
+                let accepted = world.kill_amid(&mut dice, args, world.within(500));
+                is = world.settle(accepted.then_some(Together::Up));
                 for (name, count) in world.counts() {
                     let most = counts[name] + 1;
                     assert!(
@@ -67,10 +53,10 @@ fn starts_and_stops_survive_a_killed_daemon() {
             }
             Together::Up => {
                 dice.note(format!("{round}: stop"));
-                let accepted = world.kill_amid(&mut dice, &["stop", "--all"], Duration::from_millis(400));
+                let accepted = world.kill_amid(&mut dice, &["stop", "--all"], world.within(400));
                 // Somebody was told to end: the stop had begun, so it is to be carried on.
                 let begun = world.exits() > exits;
-                is = world.settle_after(accepted || begun, Together::Down);
+                is = world.settle((accepted || begun).then_some(Together::Down));
                 if is == Together::Down {
                     assert_eq!(world.counts(), counts, "nothing is started by a stop");
                 }
@@ -81,16 +67,15 @@ fn starts_and_stops_survive_a_killed_daemon() {
     world.bring(Together::Down);
 }
 
-#[test]
-fn restarts_and_replacements_survive_a_killed_daemon() {
-    let mut dice = Dice::new("chaos_replace");
-    let mut world = World::new("chaos_replace", services());
+pub(crate) fn restarts_and_replacements<S: Scene>(test: &'static str) {
+    let mut dice = Dice::new(test);
+    let mut world = World::<S>::new(test, services());
     world.bring(Together::Up);
-    for round in 0..dice.rounds(24) {
+    for round in 0..dice.rounds(24, S::SHARE) {
         let counts = world.counts();
         if dice.one_in(2) {
             dice.note(format!("{round}: restart"));
-            let accepted = world.kill_amid(&mut dice, &["restart"], Duration::from_millis(800));
+            let accepted = world.kill_amid(&mut dice, &["restart"], world.within(800));
             world.settle(Some(Together::Up));
             for (name, count) in world.counts() {
                 assert!(!accepted || count > counts[name], "{name} was not restarted");
@@ -101,7 +86,7 @@ fn restarts_and_replacements_survive_a_killed_daemon() {
             let before = world.edition;
             world.next_edition();
             let args = dice.pick(&[&["start", "-d"][..], &["start"][..]]);
-            let accepted = world.kill_amid(&mut dice, args, Duration::from_millis(800));
+            let accepted = world.kill_amid(&mut dice, args, world.within(800));
             world.settle(Some(Together::Up));
             world.replaced_as_a_whole(before, accepted);
             world.bring(Together::Up);
@@ -111,13 +96,13 @@ fn restarts_and_replacements_survive_a_killed_daemon() {
     world.bring(Together::Down);
 }
 
-impl World {
+impl<S: Scene> World<S> {
     /// After a replacement all run by the new file, or, if it was not accepted, all by the old one.
     fn replaced_as_a_whole(&self, before: u64, accepted: bool) {
         let editions: Vec<u64> = self
             .services
             .iter()
-            .map(|service| self.starts(service.name).pop().unwrap().edition)
+            .map(|service| self.last(service.name).edition)
             .collect();
         let all = |edition: u64| editions.iter().all(|one| *one == edition);
         assert!(
@@ -127,11 +112,10 @@ impl World {
     }
 }
 
-#[test]
-fn restart_policies_survive_a_killed_daemon() {
-    let mut dice = Dice::new("chaos_policies");
-    let world = World::new("chaos_policies", services());
-    for round in 0..dice.rounds(16) {
+pub(crate) fn restart_policies<S: Scene>(test: &'static str) {
+    let mut dice = Dice::new(test);
+    let world = World::<S>::new(test, services());
+    for round in 0..dice.rounds(16, S::SHARE) {
         world.bring(Together::Up);
         // The row of restarts begins anew, or its pauses would grow from round to round.
         if round % 2 == 1 {
@@ -149,18 +133,18 @@ fn restart_policies_survive_a_killed_daemon() {
         let daemon_goes = dice.below(victims.len() as u64 + 1);
         for (number, name) in victims.iter().enumerate() {
             if number as u64 == daemon_goes {
-                kill_daemon(&world.sandbox);
+                world.kill_daemon();
             }
-            proc::kill(world.starts(name).pop().unwrap().pid);
-            dice.wait(Duration::from_millis(30));
+            world.scene.kill(&world.last(name));
+            dice.wait(world.within(30));
         }
-        kill_daemon(&world.sandbox);
+        world.kill_daemon();
         if victims.contains(&"plain") {
             // Its policy leaves it dead, and how it died is known.
-            world.sandbox.await_state("plain", "failed/none");
-            let plain = world.sandbox.service("plain");
+            world.scene.await_state("plain", "failed/none");
+            let plain = world.scene.service("plain");
             assert_eq!(plain["signal"], 9, "{plain}");
-            world.sandbox.ok(&["start", "plain"]);
+            world.scene.ok(&["start", "plain"]);
         }
         world.settle(Some(Together::Up));
         for (name, count) in world.counts() {
