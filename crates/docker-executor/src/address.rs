@@ -107,6 +107,11 @@ impl Environment {
         }
     }
 
+    /// The folder of the docker program's files.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Which engine it means. Blocks on the disk.
     ///
     /// # Errors

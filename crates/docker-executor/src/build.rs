@@ -1,6 +1,6 @@
 //! Building an image by the engine's own builder.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use blocking::unblock;
@@ -11,12 +11,15 @@ use harness_model::spec::BuildSpec;
 use harness_shim::log::{Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
+use crate::access::{self, Access, Refused};
+use crate::base_images;
 use crate::body::text;
 use crate::bridge;
 use crate::context;
 use crate::engine::{Engine, EngineError};
-use crate::image::Wanted;
+use crate::image::{self, Wanted};
 use crate::progress::{Throttled, shortened};
+use crate::registry::{Registry, is_refusal};
 
 const DOCKERFILE: &str = "Dockerfile";
 
@@ -38,6 +41,9 @@ pub(crate) enum BuildError {
     /// A step failed. Its output stands in the log of the service.
     #[error("building the image failed: {message}")]
     Failed { message: String },
+    /// A registry refuses an image that it begins with.
+    #[error("building the image failed: {message}; {refused}")]
+    Denied { message: String, refused: Refused },
     /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -70,11 +76,13 @@ pub(crate) async fn build(
         ..BuildImageOptions::default()
     };
     let docker = engine.docker().await?;
-    let body = bollard::body_try_stream(context::stream(spec.context.clone(), dockerfile));
     let mut said: VecDeque<String> = VecDeque::new();
     let mut told = Throttled::new(wanted.link);
     told.say(|| format!("building image {name}"));
-    let built = bridge::within(async {
+    let accesses = accesses(engine, spec.context.join(&dockerfile)).await;
+    let docker = access::for_build(docker, &accesses);
+    let body = bollard::body_try_stream(context::stream(spec.context.clone(), dockerfile));
+    let built: Result<(), BuildError> = bridge::within(async {
         let mut steps = std::pin::pin!(docker.build_image(options, None, Some(body)));
         while let Some(step) = steps.next().await {
             match step {
@@ -105,11 +113,37 @@ pub(crate) async fn build(
         Ok(())
     })
     .await;
-    if let Err(error) = built {
-        keep(wanted, said.into_iter().collect()).await;
-        return Err(error);
+    let Err(error) = built else { return Ok(()) };
+    let redactor = access::redactor(&accesses);
+    keep(wanted, redactor.redact(&said.into_iter().collect::<String>())).await;
+    Err(match error {
+        BuildError::Failed { message } => {
+            let message = redactor.redact(&message);
+            if accesses.is_empty() || !is_refusal(&message) {
+                return Err(BuildError::Failed { message });
+            }
+            let refused = Refused(access::meant(accesses, &message));
+            BuildError::Denied { message, refused }
+        }
+        error => error,
+    })
+}
+
+/// What is shown to the registries of those images that the builder has to pull.
+async fn accesses(engine: &Engine, dockerfile: PathBuf) -> Vec<Access> {
+    // What cannot be read is the builder's to complain about.
+    let text = unblock(move || std::fs::read(dockerfile))
+        .await
+        .unwrap_or_default();
+    let named = base_images::named(&String::from_utf8_lossy(&text));
+    let mut registries = BTreeSet::new();
+    for image in named.images {
+        // A name that the engine does not take is the builder's to complain about, too.
+        if !matches!(image::look(engine, &image).await, Ok(Some(_))) {
+            registries.insert(Registry::of_image(&image));
+        }
     }
-    Ok(())
+    Access::to_all(registries, named.others, engine.docker_files()).await
 }
 
 fn is_there(context: &Path, dockerfile: &str) -> Result<(), BuildError> {

@@ -137,6 +137,11 @@ impl Engine {
         self.known_address().unwrap_or_default()
     }
 
+    /// The folder in which the docker program keeps its files.
+    pub(crate) fn docker_files(&self) -> Option<&Path> {
+        self.environment.config()
+    }
+
     /// What speaks to the engine. Each request connects anew, so that it outlives a restart of the engine.
     pub(crate) async fn docker(&self) -> Result<Docker, EngineError> {
         let mut connection = self.connection.lock().await;

@@ -8,11 +8,13 @@ use futures_lite::StreamExt;
 use harness_model::{ProjectName, ServiceName, ServiceSpec};
 use service_orchestration::executor::{LaunchError, LaunchLink, Order};
 
+use crate::access::{self, Access};
 use crate::body::{docker, text};
 use crate::bridge;
 use crate::build::{self, BuildError};
 use crate::engine::{Engine, EngineError};
 use crate::progress::{Layers, Throttled};
+use crate::registry::{Registry, is_refusal};
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,15 @@ pub(crate) enum ImageError {
          docker pull, build or load)"
     )]
     NotPulled { image: String, message: String },
+    /// It is not here, and its registry refuses it.
+    #[error(
+        "image `{image}` is not on this machine and could not be pulled: {message}; {access} (check the image's name, too)"
+    )]
+    Denied {
+        image: String,
+        message: String,
+        access: Box<Access>,
+    },
     /// It is not here.
     #[error("image `{image}` is not on this machine yet")]
     NotHere { image: String },
@@ -110,7 +121,7 @@ pub(crate) async fn find(engine: &Engine, wanted: Wanted<'_>) -> Result<ImageCon
 }
 
 /// An image of this machine; `None`: it is not there.
-async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, EngineError> {
+pub(crate) async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, EngineError> {
     let image = name.to_owned();
     let what = format!("image {name}");
     let inspected = engine.ask("look for", &what, |docker| async move {
@@ -124,10 +135,6 @@ async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, Engin
 }
 
 async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<(), ImageError> {
-    let failed = |message: String| ImageError::NotPulled {
-        image: name.to_owned(),
-        message,
-    };
     let docker = engine.docker().await?;
     // Without a tag an engine pulls all there are.
     let last = name.rsplit('/').next().unwrap_or(name);
@@ -140,24 +147,38 @@ async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<
     let mut layers = Layers::default();
     let mut said = Throttled::new(link);
     said.say(|| format!("pulling image {name}"));
-    bridge::within(async {
+    let access = Access::to(Registry::of_image(name), engine.docker_files()).await;
+    let docker = access.for_pull(docker);
+    let pulled: Result<Option<String>, ImageError> = bridge::within(async {
         let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
         while let Some(step) = progress.next().await {
             match step {
                 Ok(step) => {
                     if let Some(message) = step.error_detail.and_then(|error| error.message) {
-                        return Err(failed(message));
+                        return Ok(Some(message));
                     }
                     layers.note(step.id, step.status.as_deref(), step.progress_detail);
                     said.say(|| format!("pulling image {name}{layers}"));
                 }
                 Err(error) => match engine.error("pull", name, error).await {
-                    EngineError::Refused { message, .. } => return Err(failed(message)),
+                    EngineError::Refused { message, .. } => return Ok(Some(message)),
                     error => return Err(error.into()),
                 },
             }
         }
-        Ok(())
+        Ok(None)
     })
-    .await
+    .await;
+    let Some(message) = pulled? else { return Ok(()) };
+    let message = access::redactor(std::slice::from_ref(&access)).redact(&message);
+    let (image, access) = (name.to_owned(), Box::new(access));
+    Err(if is_refusal(&message) {
+        ImageError::Denied {
+            image,
+            message,
+            access,
+        }
+    } else {
+        ImageError::NotPulled { image, message }
+    })
 }

@@ -14,12 +14,16 @@
 //!
 //! Tokio and bollard stay inside: the module `bridge` is the one way to the former, and no public signature has either.
 
+mod access;
 mod address;
 mod adopt;
+mod base_images;
 mod body;
 mod bridge;
 mod build;
 mod context;
+mod credential_helper;
+mod credentials;
 mod engine;
 mod exec;
 mod executor;
@@ -39,6 +43,7 @@ mod progress;
 mod prompt;
 mod pump;
 mod record;
+mod registry;
 mod stamp;
 mod stop;
 mod volumes;

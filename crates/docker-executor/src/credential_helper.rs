@@ -1,0 +1,177 @@
+//! Programs that keep credentials: `docker-credential-<name> get`, asked with the server on stdin, answers in JSON.
+
+use std::time::Duration;
+
+use async_io::Timer;
+use command_executor::process::{ProcessEvent, SpawnError};
+use command_executor::{Command, Executor, StdinMode};
+use futures_lite::{AsyncWriteExt, FutureExt};
+use harness_model::SecretString;
+use serde::Deserialize;
+
+use crate::credentials::Credentials;
+use crate::progress::shortened;
+
+/// How long a helper may take: some ask a service far away, none may wait for people for ever.
+pub(crate) const ANSWER: Duration = Duration::from_secs(20);
+
+/// Bytes of an answer that are read.
+const LONGEST: usize = 64 << 10;
+
+/// Why a helper did not help. Nothing of its answer is shown where that may be a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HelperError {
+    /// There is none.
+    #[error(
+        "it is not in the daemon's PATH ({path}): install it, or take its name out of that file and log in again"
+    )]
+    NotFound { path: String },
+    /// It cannot be run.
+    #[error("it cannot be started")]
+    Start(#[source] SpawnError),
+    /// Talking to it failed.
+    #[error("cannot follow it")]
+    Follow(#[source] std::io::Error),
+    /// It hangs.
+    #[error("it did not answer within {}s, and was ended: what it asks may be locked or out of reach", .0.as_secs_f32())]
+    Late(Duration),
+    /// It says no.
+    #[error("it failed ({status}){said}")]
+    Failed { status: String, said: String },
+    /// It says something else.
+    #[error("its answer is no JSON object with `Username` and `Secret`")]
+    Strange,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: SecretString,
+}
+
+/// Asks a helper for the credentials of a server; `None`: it has none.
+///
+/// Dropping this ends it.
+///
+/// # Errors
+/// When it cannot be asked, takes longer than `patience`, or does not answer as helpers do.
+pub(crate) async fn get(
+    program: &str,
+    server: &str,
+    patience: Duration,
+) -> Result<Option<Credentials>, HelperError> {
+    let late = async {
+        Timer::after(patience).await;
+        Err(HelperError::Late(patience))
+    };
+    let (success, status, stdout, stderr) = run(program, server).or(late).await?;
+    if success {
+        let answer: Answer = serde_json::from_slice(&stdout).map_err(|_| HelperError::Strange)?;
+        let credentials = Credentials::told(server, program, answer.username, answer.secret);
+        return Ok(Some(credentials));
+    }
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    if stdout.to_lowercase().contains("credentials not found") {
+        return Ok(None);
+    }
+    // Helpers complain on stdout, which is where secrets go, too.
+    let complaint = Some(stdout.trim()).filter(|said| !said.is_empty() && !said.contains(['{', '"']));
+    let said = complaint.unwrap_or(stderr.trim()).lines().next();
+    Err(HelperError::Failed {
+        status,
+        said: said.map_or_else(String::new, |line| format!(": {}", shortened(line))),
+    })
+}
+
+async fn run(program: &str, server: &str) -> Result<(bool, String, Vec<u8>, Vec<u8>), HelperError> {
+    let command = Command::new(program).arg("get").stdin(StdinMode::Piped);
+    let mut running = Executor::local().spawn(command).map_err(|error| match error {
+        SpawnError::NotFound { path, .. } => HelperError::NotFound { path },
+        error => HelperError::Start(error),
+    })?;
+    if let Some(mut stdin) = running.take_stdin() {
+        // One that has seen enough does not read it; what it answers tells the rest.
+        let _ = stdin.write_all(server.as_bytes()).await;
+    }
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let keep = |kept: &mut Vec<u8>, bytes: &[u8]| {
+        let room = LONGEST - kept.len();
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    };
+    loop {
+        match running.next_event().await.map_err(HelperError::Follow)? {
+            Some(ProcessEvent::Stdout(bytes)) => keep(&mut stdout, &bytes),
+            Some(ProcessEvent::Stderr(bytes)) => keep(&mut stderr, &bytes),
+            Some(ProcessEvent::Exited(status)) => {
+                return Ok((status.success(), status.to_string(), stdout, stderr));
+            }
+            Some(ProcessEvent::Started { .. }) => {}
+            None => {
+                let status = running.wait().await.map_err(HelperError::Follow)?;
+                return Ok((status.success(), status.to_string(), stdout, stderr));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    /// A process that is started by another test would have inherited a script that is still written, which cannot be run.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    /// What comes of a helper that is this script.
+    fn asked(script: &str, patience: Duration) -> Result<Option<Credentials>, HelperError> {
+        let _alone = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("docker-credential-test");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        block_on(get(program.to_str().unwrap(), "r.example", patience))
+    }
+
+    #[test]
+    fn a_helper_gets_the_server_on_stdin_and_answers_in_json() {
+        let script = r#"[ "$1 $(cat)" = "get r.example" ] && echo '{"ServerURL":"r.example","Username":"me","Secret":"sesame"}'"#;
+        assert!(asked(script, ANSWER).unwrap().is_some());
+        let none = asked("echo credentials not found in native keychain; exit 1", ANSWER);
+        assert!(none.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_helper_that_does_not_help_is_explained_without_what_it_may_tell() {
+        for (script, why) in [
+            (
+                "echo 'no key is open'; exit 3",
+                "it failed (exit status: 3): no key is open",
+            ),
+            (
+                r#"echo '{"Secret":"sesame"}'; echo oh no >&2; exit 1"#,
+                "it failed (exit status: 1): oh no",
+            ),
+            ("echo sesame", "no JSON object"),
+            (
+                r#"echo '{"Username":"me","Secret":["sesame"]}'"#,
+                "no JSON object",
+            ),
+        ] {
+            let error = asked(script, ANSWER).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(why) && !said.contains("sesame"), "{said}");
+        }
+        let began = std::time::Instant::now();
+        let late = asked("sleep 60", Duration::from_millis(300)).unwrap_err();
+        assert!(late.to_string().contains("did not answer within 0.3s"), "{late}");
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+}

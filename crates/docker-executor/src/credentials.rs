@@ -1,0 +1,457 @@
+//! The credentials that `docker login` left for the user of the daemon.
+//!
+//! They are looked for where Docker's clients look, at each pull, since people log in while a daemon runs:
+//!
+//! ```text
+//!  $DOCKER_CONFIG/config.json, else ~/.docker/config.json
+//!    credHelpers.<registry>, else credsStore ──▶ docker-credential-<name> get
+//!    neither ──▶ auths.<registry>: auth (base64 of user:password), identitytoken, registrytoken
+//! ```
+//!
+//! A registry is known by its host and port, Docker Hub by `https://index.docker.io/v1/`. An image whose name has no
+//! registry is Docker Hub's. They are passed to the engine with the one request, and kept nowhere.
+//!
+//! Credentials that cannot be had keep no image away that is given to everybody: the pull is tried without, and why there
+//! are none is told when the registry refuses, and in the daemon's log.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use blocking::unblock;
+use bollard::Docker;
+use harness_model::{Redactor, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::credential_helper::{self, HelperError};
+use crate::registry::Registry;
+
+/// Docker's file of settings.
+const FILE: &str = "config.json";
+
+/// Why credentials could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialsError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// It is not what Docker writes. Of what stands there nothing is shown.
+    #[error(
+        "{} is not what `docker login` writes (line {line}, column {column}): mend it, or remove it and log in again",
+        path.display()
+    )]
+    Malformed {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+    },
+    /// One entry of it makes no sense.
+    #[error("the `auth` of `{server}` in {} is no base64 of user:password: log in again", path.display())]
+    BadAuth { server: String, path: PathBuf },
+    /// The helper that the file names does not help.
+    #[error("{} has them kept by `{helper}`: {source}", path.display())]
+    Helper {
+        helper: String,
+        path: PathBuf,
+        source: HelperError,
+    },
+}
+
+/// Credentials for one registry.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Credentials {
+    /// The name that the engine knows the registry by.
+    server: String,
+    /// Who keeps them: the file, or a helper.
+    source: String,
+    username: String,
+    password: SecretString,
+    identity_token: SecretString,
+    registry_token: SecretString,
+}
+
+impl Credentials {
+    /// From what a helper tells.
+    pub(crate) fn told(server: &str, source: &str, username: String, secret: SecretString) -> Self {
+        let told = Self {
+            server: server.to_owned(),
+            source: source.to_owned(),
+            ..Self::default()
+        };
+        // So helpers tell that the secret is no password.
+        match username.as_str() {
+            "<token>" => Self {
+                identity_token: secret,
+                ..told
+            },
+            _ => Self {
+                username,
+                password: secret,
+                ..told
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let secrets = [&self.password, &self.identity_token, &self.registry_token];
+        self.username.is_empty() && secrets.iter().all(|secret| secret.expose().is_empty())
+    }
+
+    /// Who keeps them, for people.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// As engines want them.
+    fn json(&self) -> Value {
+        json!({
+            "username": self.username,
+            "password": self.password.expose(),
+            "identitytoken": self.identity_token.expose(),
+            "registrytoken": self.registry_token.expose(),
+            "serveraddress": self.server,
+        })
+    }
+
+    /// What must not be shown of them, in the forms in which registries see them.
+    fn secrets(&self) -> Vec<SecretString> {
+        let basic = STANDARD.encode(format!("{}:{}", self.username, self.password.expose()));
+        vec![
+            self.password.clone(),
+            self.identity_token.clone(),
+            self.registry_token.clone(),
+            SecretString::new(basic),
+        ]
+    }
+}
+
+/// Hides what an engine may repeat of the credentials it was given.
+pub(crate) fn redactor<'a>(given: impl IntoIterator<Item = &'a Credentials>) -> Redactor {
+    let secrets: Vec<SecretString> = given.into_iter().flat_map(Credentials::secrets).collect();
+    Redactor::new(&secrets)
+}
+
+/// A connection that gives these credentials with each request, for one pull.
+pub(crate) fn for_pull(docker: Docker, credentials: &Credentials) -> Docker {
+    with(docker, "x-registry-auth", &credentials.json())
+}
+
+/// The same for a build, which may pull from several registries.
+pub(crate) fn for_build<'a>(docker: Docker, all: impl Iterator<Item = &'a Credentials>) -> Docker {
+    let by_server: serde_json::Map<_, _> = all.map(|one| (one.server.clone(), one.json())).collect();
+    if by_server.is_empty() {
+        return docker;
+    }
+    with(docker, "x-registry-config", &Value::Object(by_server))
+}
+
+/// Engines read the alphabet of URLs, in which bollard does not write what it is given as credentials.
+fn with(docker: Docker, header: &'static str, value: &Value) -> Docker {
+    let encoded = SecretString::new(URL_SAFE.encode(value.to_string()));
+    docker.with_request_modifier(move |mut request| {
+        if let Ok(value) = encoded.expose().parse() {
+            request.headers_mut().insert(header, value);
+        }
+        if let Some(value) = request.headers_mut().get_mut(header) {
+            value.set_sensitive(true);
+        }
+        request
+    })
+}
+
+/// What the docker program keeps of credentials, read anew for each pull.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    path: PathBuf,
+    file: File,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
+    creds_store: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Entry {
+    auth: Option<SecretString>,
+    username: Option<String>,
+    password: Option<SecretString>,
+    identitytoken: Option<SecretString>,
+    registrytoken: Option<SecretString>,
+}
+
+impl Kept {
+    /// Reads the file in this folder; without one nothing is kept.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not as Docker writes it.
+    pub(crate) async fn read(folder: Option<&Path>) -> Result<Self, CredentialsError> {
+        let Some(folder) = folder else {
+            return Ok(Self {
+                path: PathBuf::new(),
+                file: File::default(),
+            });
+        };
+        let path = folder.join(FILE);
+        unblock(move || {
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    b"{}".to_vec()
+                }
+                Err(source) => return Err(CredentialsError::Unreadable { path, source }),
+            };
+            match serde_json::from_slice(&bytes) {
+                Ok(file) => Ok(Self { path, file }),
+                // The parser's words may have the values in them.
+                Err(error) => Err(CredentialsError::Malformed {
+                    line: error.line(),
+                    column: error.column(),
+                    path,
+                }),
+            }
+        })
+        .await
+    }
+
+    /// Where it is kept, for people.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The registries that it says anything of.
+    pub(crate) fn registries(&self) -> Vec<Registry> {
+        let auths = self.file.auths.iter().flat_map(BTreeMap::keys);
+        let helpers = self.file.cred_helpers.iter().flat_map(BTreeMap::keys);
+        let mut found: Vec<Registry> = auths
+            .chain(helpers)
+            .map(|server| Registry::of_server(server))
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The credentials for a registry, if there are any.
+    ///
+    /// # Errors
+    /// When there may be, and they cannot be had.
+    pub(crate) async fn of(&self, registry: &Registry) -> Result<Option<Credentials>, CredentialsError> {
+        let found = match self.helper(registry) {
+            Some(name) => self.ask(name, registry).await?,
+            None => self.written(registry)?,
+        };
+        Ok(found.filter(|credentials| !credentials.is_empty()))
+    }
+
+    /// The one that keeps what is not in the file.
+    fn helper(&self, registry: &Registry) -> Option<&str> {
+        let own = self
+            .file
+            .cred_helpers
+            .as_ref()
+            .and_then(|all| find(all, registry));
+        let name = own.or(self.file.creds_store.as_ref())?;
+        Some(name.as_str()).filter(|name| !name.is_empty())
+    }
+
+    async fn ask(&self, name: &str, registry: &Registry) -> Result<Option<Credentials>, CredentialsError> {
+        let program = format!("docker-credential-{name}");
+        let answer = credential_helper::get(&program, registry.server(), credential_helper::ANSWER).await;
+        answer.map_err(|source| CredentialsError::Helper {
+            helper: program,
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn written(&self, registry: &Registry) -> Result<Option<Credentials>, CredentialsError> {
+        let auths = self.file.auths.as_ref();
+        let Some(Some(entry)) = auths.and_then(|auths| find(auths, registry)) else {
+            return Ok(None);
+        };
+        let text = |value: &Option<SecretString>| value.clone().unwrap_or_default();
+        let mut credentials = Credentials {
+            server: registry.server().to_owned(),
+            source: self.path.display().to_string(),
+            username: entry.username.clone().unwrap_or_default(),
+            password: text(&entry.password),
+            identity_token: text(&entry.identitytoken),
+            registry_token: text(&entry.registrytoken),
+        };
+        let auth = entry.auth.as_ref().filter(|auth| !auth.expose().is_empty());
+        if let Some(auth) = auth {
+            let (username, password) = decoded(auth).ok_or_else(|| CredentialsError::BadAuth {
+                server: registry.server().to_owned(),
+                path: self.path.clone(),
+            })?;
+            (credentials.username, credentials.password) = (username, password);
+        }
+        Ok(Some(credentials))
+    }
+}
+
+/// What is kept for a registry: under its own name, else under an older one.
+fn find<'a, T>(kept: &'a BTreeMap<String, T>, registry: &Registry) -> Option<&'a T> {
+    let older = || kept.iter().find(|(server, _)| registry.is_kept_as(server));
+    kept.get(registry.server())
+        .or_else(|| older().map(|(_, value)| value))
+}
+
+fn decoded(auth: &SecretString) -> Option<(String, SecretString)> {
+    let text = String::from_utf8(STANDARD.decode(auth.expose()).ok()?).ok()?;
+    let (username, password) = text.split_once(':')?;
+    // Docker's clients have written such ends.
+    Some((
+        username.to_owned(),
+        SecretString::new(password.trim_matches('\0')),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    fn kept(file: &str) -> Result<Kept, CredentialsError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), file).unwrap();
+        block_on(Kept::read(Some(folder.path())))
+    }
+
+    fn of(file: &str, image: &str) -> Result<Option<Credentials>, CredentialsError> {
+        block_on(kept(file)?.of(&Registry::of_image(image)))
+    }
+
+    /// User, password and tokens.
+    fn found(file: &str, image: &str) -> Option<[String; 4]> {
+        let found = of(file, image).unwrap()?;
+        let secrets = [found.password, found.identity_token, found.registry_token];
+        let [password, identity, registry] = secrets.map(|secret| secret.expose().to_owned());
+        Some([found.username, password, identity, registry])
+    }
+
+    #[test]
+    fn the_forms_of_the_file_are_read() {
+        let auth = STANDARD.encode("me:pass:word\0");
+        let image = "registry.example:5000/shop/web:1";
+        let me = Some(["me", "pass:word", "", ""].map(str::to_owned));
+        for (server, wanted) in [
+            ("registry.example:5000", &me),
+            ("https://registry.example:5000/v2/", &me),
+            ("registry.example", &None),
+            ("https://index.docker.io/v1/", &None),
+        ] {
+            let file = format!(r#"{{"auths":{{"{server}":{{"auth":"{auth}"}}}},"currentContext":"x"}}"#);
+            assert_eq!(found(&file, image), *wanted, "{server}");
+        }
+        let plain = r#"{"auths":{"registry.example:5000":{"username":"me","password":"pass:word"}}}"#;
+        assert_eq!(found(plain, image), me);
+        let token = r#"{"auths":{"registry.example:5000":{"auth":"MDA6","identitytoken":"long","registrytoken":"r"}}}"#;
+        assert_eq!(
+            found(token, image),
+            Some(["00", "", "long", "r"].map(str::to_owned))
+        );
+        for nothing in [
+            "{}",
+            r#"{"auths":null,"credHelpers":null}"#,
+            r#"{"auths":{"registry.example:5000":{}}}"#,
+            r#"{"auths":{"registry.example:5000":null}}"#,
+            r#"{"credsStore":"","credHelpers":{"registry.example:5000":""}}"#,
+        ] {
+            assert_eq!(found(nothing, image), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_is_kept_under_its_old_address() {
+        let auth = STANDARD.encode("me:it");
+        let file = |server: &str| format!(r#"{{"auths":{{"{server}":{{"auth":"{auth}"}}}}}}"#);
+        for image in ["postgres", "shop/web", "docker.io/shop/web"] {
+            for server in ["https://index.docker.io/v1/", "docker.io"] {
+                assert!(found(&file(server), image).is_some(), "{server} {image}");
+            }
+            assert!(found(&file("https://index.docker.io/v1/access-token"), image).is_none());
+        }
+        let told = of(&file("docker.io"), "postgres").unwrap().unwrap();
+        assert_eq!(told.json()["serveraddress"], "https://index.docker.io/v1/");
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_named_without_its_values() {
+        for (file, why) in [
+            ("{\"auths\": {\n\"r.example\": \"sesame\"}}", "(line 2, column "),
+            (r#"{"auths":{"r.example":{"auth":["sesame"]}}}"#, "mend it"),
+            ("sesame", "is not what `docker login` writes"),
+            (
+                r#"{"auths":{"r.example":{"auth":"sesame!"}}}"#,
+                "the `auth` of `r.example` in",
+            ),
+            (
+                r#"{"auths":{"r.example":{"auth":"c2VzYW1l"}}}"#,
+                "is no base64 of user:password",
+            ),
+        ] {
+            let error = of(file, "r.example/web").unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(why) && said.contains(FILE), "{said}");
+            assert!(!said.contains("sesame") && !said.contains("c2VzYW1l"), "{said}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(FILE)).unwrap();
+        let error = block_on(Kept::read(Some(folder.path()))).unwrap_err();
+        assert!(error.to_string().starts_with("cannot read "), "{error}");
+        std::fs::remove_dir(folder.path().join(FILE)).unwrap();
+        assert!(block_on(Kept::read(Some(folder.path()))).is_ok());
+    }
+
+    #[test]
+    fn helpers_are_chosen_by_registry_and_told_of_when_they_are_not_there() {
+        let file =
+            r#"{"credsStore":"hx-all","credHelpers":{"https://own.example/":"hx-own","none.example":""}}"#;
+        for (image, helper) in [
+            ("own.example/web", Some("hx-own")),
+            ("other.example/web", Some("hx-all")),
+            ("postgres", Some("hx-all")),
+            ("none.example/web", None),
+        ] {
+            let kept = kept(file).unwrap();
+            assert_eq!(kept.helper(&Registry::of_image(image)), helper, "{image}");
+        }
+        let error = of(file, "own.example/web").unwrap_err().to_string();
+        assert!(
+            error.contains("`docker-credential-hx-own`: it is not in the daemon's PATH"),
+            "{error}"
+        );
+        let names = kept(file).unwrap().registries();
+        assert_eq!(
+            names.iter().map(Registry::to_string).collect::<Vec<_>>(),
+            ["none.example", "own.example"]
+        );
+    }
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let told = Credentials::told(
+            "r.example",
+            "helper",
+            "me".to_owned(),
+            SecretString::new("sesame>?~"),
+        );
+        assert!(!format!("{told:?}").contains("sesame"));
+        let basic = STANDARD.encode("me:sesame>?~");
+        let repeated = redactor([&told]).redact(&format!("sesame>?~ and {basic}"));
+        assert_eq!(repeated, "••• and •••");
+    }
+}
