@@ -16,8 +16,8 @@ use futures_lite::FutureExt;
 use harness_model::{ProjectName, Redactor, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Found, HookPlace, Instance, LaunchError, Order, PlaceCommand, Session,
-    SessionEvent,
+    CommandAnswer, Executor, Found, HookPlace, Instance, LaunchError, LaunchLink, Order, PlaceCommand,
+    Session, SessionEvent,
 };
 use service_orchestration::machine::Hook;
 
@@ -335,7 +335,7 @@ impl Executor for DockerExecutor {
         project: &ProjectName,
         service: &ServiceName,
         spec: &ServiceSpec,
-        fetch: bool,
+        fetch: Option<&LaunchLink>,
     ) -> Result<Vec<u16>, LaunchError> {
         let written = &body::docker(spec)?.expose;
         if !written.is_empty() {
@@ -346,13 +346,13 @@ impl Executor for DockerExecutor {
             service,
             spec,
             run_dir: None,
-            link: None,
+            link: fetch,
         };
         let found = match fetch {
-            true => image::ensure(&self.engine, wanted)
+            Some(_) => image::ensure(&self.engine, wanted)
                 .await
                 .map(|image| image.config),
-            false => image::find(&self.engine, wanted).await,
+            None => image::find(&self.engine, wanted).await,
         };
         let config = found.map_err(|error| redacted(&Redactor::new(&spec.secrets()), error))?;
         Ok(image_config::exposed(&config))

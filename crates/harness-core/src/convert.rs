@@ -236,6 +236,7 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
             ErrorCode::Invalid,
             Some("nothing was started; list the port under `ports`, or see to the image".to_owned()),
         ),
+        OrderError::GivenUp => (ErrorCode::Cancelled, None),
         OrderError::Address(_) => (
             ErrorCode::Invalid,
             Some("nothing was started; change the file and start again".to_owned()),

@@ -161,6 +161,72 @@ fn a_pull_that_does_not_move_ends_with_the_startup_timeout() {
     registry.await_open(false);
 }
 
+/// One whose port is its image's to say, and one that wants to know it: the image is needed to plan.
+fn asked_for_its_port(image: &str) -> String {
+    format!(
+        "services:\n  db: {{type: docker, startup_timeout: 300, image: \"{image}\"}}\n  \
+         app: {{type: process, binary: sleep, args: [1000], env: {{DB: \"${{db.port}}\"}}}}\n  \
+         plain: {{type: process, binary: sleep, args: [1000]}}\n"
+    )
+}
+
+#[test]
+fn an_interrupted_start_gives_up_what_is_pulled_before_its_plan() {
+    let registry = Registry::new(Manner::Silent);
+    let sandbox = DockerSandbox::new("unplanned", &asked_for_its_port(&registry.image()));
+    for args in [&["start"][..], &["start", "-d"]] {
+        let start = sandbox.spawn(args);
+        registry.await_open(true);
+        let doing = format!("pulling image {}", registry.image());
+        eventually("the pull is told", || {
+            start.stderr().contains(&doing).then_some(())
+        });
+        start.signal(Signal::INT);
+        let start = start.wait(common::PATIENCE).code(130);
+        assert!(start.stderr.contains("nothing was started"), "{start}");
+        registry.await_open(false);
+    }
+    let start = sandbox.harness(&["start", "--timeout", "2"]).code(17);
+    assert!(start.stderr.contains("db (starting: pulling image"), "{start}");
+    assert!(start.stderr.contains("nothing was started"), "{start}");
+    registry.await_open(false);
+    sandbox.harness(&["status"]).code(3);
+}
+
+#[test]
+fn a_stop_gives_up_what_is_pulled_before_a_plan() {
+    let registry = Registry::new(Manner::Silent);
+    let plain = "services:\n  plain: {type: process, binary: sleep, args: [1000]}\n";
+    let sandbox = DockerSandbox::new("unplanned_stop", plain);
+    sandbox.ok(&["start"]);
+    sandbox.replace("services.yaml", plain, &asked_for_its_port(&registry.image()));
+    let start = sandbox.spawn(&["start"]);
+    registry.await_open(true);
+    sandbox.ok(&["stop", "--all"]);
+    let start = start.wait(common::PATIENCE);
+    assert!(
+        start.stderr.contains("given up before anything was started"),
+        "{start}"
+    );
+    registry.await_open(false);
+    assert_eq!(sandbox.state("plain"), "stopped/none");
+}
+
+#[test]
+fn a_pull_before_a_plan_that_does_not_move_ends_with_the_startup_timeout() {
+    let registry = Registry::new(Manner::Silent);
+    let services =
+        asked_for_its_port(&registry.image()).replace("startup_timeout: 300", "startup_timeout: 2");
+    let sandbox = DockerSandbox::new("unplanned_stalled", &services);
+    let start = sandbox.harness(&["start"]).code(2);
+    let said = format!(
+        "db: its image was not here within 2s: pulling image {}",
+        registry.image()
+    );
+    assert!(start.stderr.contains(&said), "{start}");
+    registry.await_open(false);
+}
+
 #[test]
 fn a_stop_does_not_wait_for_a_build() {
     let sandbox = DockerSandbox::new("building", "services:\n  app: {type: docker, build: ctx}\n");

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_lite::{FutureExt, future};
 use harness_model::{ServiceName, WallTime};
 use harness_wire::message::{ErrorBody, Event, Response, ServiceOutcome, StartReport, StartRequest};
 use harness_wire::server::Responder;
-use service_orchestration::actor::{Operation, StartOrder};
+use service_orchestration::actor::{Operation, OrderError, StartOrder};
+use service_orchestration::executor::OrderLink;
 use service_orchestration::machine::{OperationOutcome, Outcome};
 use service_registry::record::ServiceRecord;
 
@@ -34,10 +36,9 @@ pub(super) async fn start(
         rollback: request.rollback_on_failure,
         take_over: request.project_named,
         environment: request.environment,
+        link: OrderLink::default(),
     };
-    let operation = context
-        .orchestrator
-        .start(order)
+    let operation = ordered(context, order, responder)
         .await
         .map_err(|error| context.refusal(&project, &error))?;
     if detach {
@@ -56,6 +57,33 @@ pub(super) async fn start(
     Ok(Response::Start(
         report(context, &operation, Some(&outcome), began).await,
     ))
+}
+
+/// Gives the order, and tells what has to be fetched before it can be planned. That is given up when its client goes.
+async fn ordered(
+    context: &Context,
+    order: StartOrder,
+    responder: &Responder,
+) -> Result<Operation, OrderError> {
+    let (link, heard) = OrderLink::new();
+    let order = StartOrder {
+        link: link.clone(),
+        ..order
+    };
+    let telling = async {
+        while let Ok((service, doing)) = heard.recv().await {
+            stream::tell(responder, Event::Preparing { service, doing }).await;
+        }
+        future::pending().await
+    };
+    let giving_up = async {
+        responder.cancelled().await;
+        link.give_up();
+        future::pending().await
+    };
+    // One that was planned just before is carried out all the same.
+    let planned = context.orchestrator.start(order);
+    planned.or(giving_up).or(telling).await
 }
 
 /// The services that are to be started, those of groups in the place of these; `None`: all. Misspelt names are found

@@ -11,7 +11,14 @@ use super::view::ServiceView;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// What a start or stop is going to do; first event of it.
+    /// Something has to be fetched before a start can be planned.
+    Preparing {
+        /// Of which service.
+        service: ServiceName,
+        /// What is done, for people.
+        doing: String,
+    },
+    /// What a start or stop is going to do; first event of it but those before the plan.
     Plan(Vec<PlanStep>),
     /// A service took a step (start, restart, stop, wait).
     Progress(Progress),

@@ -1,7 +1,7 @@
 //! Following a request that moves services (start, restart, stop, wait) to its end, its timeout, or Ctrl-C.
 //!
 //! ```text
-//! open -> [plan] -> progress* -> response
+//! open -> preparing* -> [plan] -> progress* -> response
 //!            |          |
 //!            |          +-- timeout: cancelled, services go on
 //!            +------------- Ctrl-C: cancelled; leave running, or stop what this request began
@@ -21,7 +21,7 @@ use harness_wire::message::{
 use super::backend::{Call, Client, ClientError, Item, LoadError, Loaded};
 use super::context::{Context, environment};
 use super::display::Display;
-use super::error::CliError;
+use super::error::{CliError, NOTHING_STARTED};
 use super::render::progress::Goal;
 use super::signals::Incoming;
 use super::terminal::confirm;
@@ -87,12 +87,13 @@ pub(crate) async fn follow(
     let mut tick = Instant::now() + display.tick_after();
     loop {
         match next(&mut call, &mut signals, deadline, tick).await {
-            Happened::Item(item) => match item? {
+            Happened::Item(item) => match item.inspect_err(|_| display.prepared())? {
                 Item::Event(event) => match *event {
                     Event::Plan(steps) => {
                         display.plan(&steps)?;
                         plan = steps;
                     }
+                    Event::Preparing { service, doing } => display.preparing(service, doing)?,
                     Event::Progress(progress) => display.progress(progress)?,
                     _ => {}
                 },
@@ -110,16 +111,23 @@ pub(crate) async fn follow(
                 tick = Instant::now() + display.tick_after();
             }
             Happened::Deadline => {
-                let waiting = display.unsettled();
+                let (waiting, nothing_started) = (display.unsettled(), display.is_preparing());
                 display.finish()?;
                 return Err(CliError::TimedOut {
                     what: follow.verb.to_owned(),
                     after: follow.timeout.unwrap_or_default(),
                     waiting,
+                    nothing_started,
                 });
             }
             Happened::Signal(signal) => {
+                let preparing = display.is_preparing();
                 display.clear();
+                if preparing {
+                    // Before the plan, an order goes with its orderer.
+                    let hint = Some(NOTHING_STARTED.to_owned());
+                    return Err(CliError::Interrupted { hint });
+                }
                 let begun = begun(&plan);
                 return Err(
                     interrupted(context, client, project, &begun, follow, signal, &mut signals).await?,

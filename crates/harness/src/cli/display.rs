@@ -3,6 +3,8 @@
 //! On a terminal, settled services scroll up as finished lines and the others move below them. Elsewhere each turn of
 //! a service is one line, and what takes long is heard of every ten seconds, so that a CI log shows where it hangs.
 
+mod preparing;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,7 @@ use super::error::CliError;
 use super::render::progress::{self, Goal, Lines, SPINNER, STILL};
 use super::render::{NAME_WIDTH, name_width, outcome};
 use super::ui::Ui;
+use preparing::Preparing;
 
 const FRAME: Duration = Duration::from_millis(100);
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -22,6 +25,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 pub(crate) struct Display<'a> {
     ui: &'a Ui,
     live: Option<MultiProgress>,
+    preparing: Preparing,
     rows: BTreeMap<ServiceName, Row>,
     lines: Lines,
     frame: usize,
@@ -42,6 +46,7 @@ impl<'a> Display<'a> {
         Self {
             ui,
             live,
+            preparing: Preparing::default(),
             rows: BTreeMap::new(),
             lines: Lines {
                 goal,
@@ -61,11 +66,35 @@ impl<'a> Display<'a> {
         }
     }
 
+    /// Something is fetched before there is a plan.
+    ///
+    /// # Errors
+    /// When stderr cannot be written.
+    pub(crate) fn preparing(&mut self, service: ServiceName, doing: String) -> Result<(), CliError> {
+        self.lines.width = self.lines.width.max(service.as_str().len());
+        let bar = || self.live.as_ref().map(new_bar);
+        match self.preparing.note(&self.lines, service, doing, bar) {
+            Some(line) => self.ui.note(&format!("{line}\n")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether something is being fetched, so that there is no plan yet.
+    pub(crate) fn is_preparing(&self) -> bool {
+        !self.preparing.is_empty()
+    }
+
+    /// Nothing is fetched any more.
+    pub(crate) fn prepared(&mut self) {
+        self.preparing.clear();
+    }
+
     /// What is going to happen.
     ///
     /// # Errors
     /// When stderr cannot be written.
     pub(crate) fn plan(&mut self, steps: &[PlanStep]) -> Result<(), CliError> {
+        self.prepared();
         self.lines.width = name_width(steps.iter().map(|step| step.service.as_str()));
         self.ui.note(&outcome::replaced(steps))
     }
@@ -111,12 +140,17 @@ impl<'a> Display<'a> {
     pub(crate) fn tick(&mut self) -> Result<(), CliError> {
         self.frame += 1;
         if self.live.is_some() {
+            let moving = SPINNER[self.frame % SPINNER.len()];
+            self.preparing.tick(&self.lines, moving);
             for row in self.rows.values() {
                 if let Some(bar) = &row.bar {
-                    bar.set_message(self.line(row, SPINNER[self.frame % SPINNER.len()]));
+                    bar.set_message(self.line(row, moving));
                 }
             }
             return Ok(());
+        }
+        for line in self.preparing.overdue(&self.lines) {
+            self.ui.note(&format!("{line}\n"))?;
         }
         let now = Instant::now();
         let mut overdue = Vec::new();
@@ -137,6 +171,7 @@ impl<'a> Display<'a> {
 
     /// Takes the moving lines away, to ask a question say; the next step brings its service back.
     pub(crate) fn clear(&mut self) {
+        self.prepared();
         for row in self.rows.values_mut() {
             if let Some(bar) = row.bar.take() {
                 bar.finish_and_clear();
@@ -166,11 +201,9 @@ impl<'a> Display<'a> {
     /// Who has not got there, and how they are.
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let unsettled = |row: &&Row| !self.lines.settled(&row.progress);
-        self.rows
-            .values()
-            .filter(unsettled)
-            .map(|row| progress::brief(&row.progress))
-            .collect()
+        let rows = self.rows.values().filter(unsettled);
+        let rows = rows.map(|row| progress::brief(&row.progress));
+        self.preparing.briefly().chain(rows).collect()
     }
 
     fn draw(&self, live: &MultiProgress, mut row: Row, turned: bool) -> Result<Row, CliError> {
@@ -185,14 +218,7 @@ impl<'a> Display<'a> {
             }
             return Ok(row);
         }
-        let bar = row.bar.take().unwrap_or_else(|| {
-            let bar = ProgressBar::no_length();
-            // Without a style the bar would draw its own spinner; a message alone always is a valid template.
-            if let Ok(style) = ProgressStyle::with_template("{msg}") {
-                bar.set_style(style);
-            }
-            live.add(bar)
-        });
+        let bar = row.bar.take().unwrap_or_else(|| new_bar(live));
         bar.set_message(self.line(&row, SPINNER[self.frame % SPINNER.len()]));
         row.bar = Some(bar);
         Ok(row)
@@ -212,6 +238,16 @@ impl<'a> Display<'a> {
     fn line(&self, row: &Row, moving: &str) -> String {
         self.lines.line(&row.progress, row.received.elapsed(), moving)
     }
+}
+
+/// A line that moves, which says its message.
+fn new_bar(live: &MultiProgress) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    // Without a style the bar would draw its own spinner; a message alone always is a valid template.
+    if let Ok(style) = ProgressStyle::with_template("{msg}") {
+        bar.set_style(style);
+    }
+    live.add(bar)
 }
 
 /// What of a phase makes a new line where lines cannot move.

@@ -17,6 +17,9 @@ use super::exit::Exit;
 use super::render::{ports, seconds};
 use super::ui::Ui;
 
+/// What became of a start that ended before its plan was made.
+pub(crate) const NOTHING_STARTED: &str = "nothing was started";
+
 /// Why a verb did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -98,6 +101,8 @@ pub(crate) enum CliError {
         after: Duration,
         /// Who was not there yet, and how they were.
         waiting: Vec<String>,
+        /// It had no plan yet, and went with its client.
+        nothing_started: bool,
     },
     /// The command of `run` does not exist.
     #[error("`{program}` was not found")]
@@ -239,6 +244,10 @@ impl CliError {
             Self::DetachKeys { .. } => {
                 Some("keys are letters or ctrl-LETTER, with commas between: ctrl-p,ctrl-q".to_owned())
             }
+            Self::TimedOut {
+                nothing_started: true,
+                ..
+            } => Some(NOTHING_STARTED.to_owned()),
             Self::TimedOut { .. } => Some(format!(
                 "the services go on; {} · {}",
                 ui.command("status"),

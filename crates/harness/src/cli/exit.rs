@@ -185,7 +185,8 @@ mod tests {
             code(CliError::TimedOut {
                 what: "wait".into(),
                 after: std::time::Duration::ZERO,
-                waiting: vec![]
+                waiting: vec![],
+                nothing_started: false,
             }),
             17
         );

@@ -15,6 +15,7 @@ use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
 use super::clock::Clock;
+use super::images::Preparing;
 use super::order_queue::Waiting;
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
 use crate::executor::{Executors, Instance, LaunchLink, Order};
@@ -90,6 +91,8 @@ pub(super) struct Driver {
     pub(super) projects: BTreeMap<ProjectName, Project>,
     /// The orders behind the one whose ports are being asked about; `None`: none is.
     pub(super) behind: Option<VecDeque<Waiting>>,
+    /// The orders whose images are being asked.
+    pub(super) preparing: Vec<Preparing>,
     clock: Clock,
     next_operation: u64,
 }
@@ -111,6 +114,7 @@ impl Driver {
             folders: Arc::new(Semaphore::new(FOLDERS_AT_ONCE)),
             projects: BTreeMap::new(),
             behind: None,
+            preparing: Vec::new(),
             clock: Clock::new(),
             next_operation: 1,
         }
@@ -179,7 +183,10 @@ impl Driver {
                 exposed,
                 reply,
             } => self.images_asked(order, exposed, reply),
-            Message::Stop { order, reply } => self.order_came(Waiting::Stop(order, reply)),
+            Message::Stop { order, reply } => {
+                self.give_up_preparing(&order);
+                self.order_came(Waiting::Stop(order, reply));
+            }
             Message::PortsAsked {
                 planned,
                 refusal,

@@ -2,23 +2,27 @@
 //!
 //! ```text
 //!  Start ──refers to such a port?──▶ ask (fetching or building the image) ──▶ ImagesAsked ──▶ the order's turn
+//!                                     └──its orderer goes away, or Stop──▶ given up: nothing has changed
 //! ```
 //!
 //! Fetching may take long, so nothing else waits for it; such an order takes its turn behind those that came meanwhile.
+//! An image of which nothing is heard for the `startup_timeout` of its service is waited for no longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use command_executor::patience::pass;
+use futures_lite::FutureExt;
 use harness_model::spec::ServiceKind;
-use harness_model::{AddressField, ProjectName, ServiceName, ServiceSpec};
+use harness_model::{AddressField, ProjectName, Redactor, ServiceName, ServiceSpec};
 
 use super::Message;
 use super::driver::Driver;
 use super::order_queue::{Reply, Waiting};
-use super::orders::{OrderError, StartOrder};
+use super::orders::{OrderError, StartOrder, StopOrder};
 use super::start::closure;
-use crate::executor::{Executor, LaunchError};
+use crate::executor::{Executor, LaunchError, LaunchLink, OrderLink};
 use crate::words::chain;
 
 /// The ports that images declare, of the services that were asked about.
@@ -34,6 +38,13 @@ struct Question {
     needed: bool,
 }
 
+/// An order whose images are being asked.
+pub(super) struct Preparing {
+    project: ProjectName,
+    services: BTreeSet<ServiceName>,
+    link: OrderLink,
+}
+
 impl Driver {
     /// Takes an order to start; first its images are asked, if it needs that.
     pub(super) fn start_came(&mut self, order: Box<StartOrder>, reply: Reply) {
@@ -41,8 +52,14 @@ impl Driver {
         if questions.is_empty() {
             return self.order_came(Waiting::Start(order, known, reply));
         }
+        self.preparing.push(Preparing {
+            project: order.project.name.clone(),
+            // With names that are not there, there are no questions.
+            services: closure(&order).unwrap_or_default(),
+            link: order.link.clone(),
+        });
         self.spawn_message(async move {
-            let exposed = ask(known, questions).await;
+            let exposed = ask(known, questions, &order.link).await;
             Some(Message::ImagesAsked {
                 order,
                 exposed,
@@ -58,9 +75,24 @@ impl Driver {
         exposed: Result<Exposed, OrderError>,
         reply: Reply,
     ) {
+        self.preparing.retain(|preparing| !preparing.link.is(&order.link));
         match exposed {
+            // A stop that came meanwhile must not be undone by what was ordered before it.
+            Ok(_) if order.link.is_given_up() => self.answer(Err(OrderError::GivenUp), reply),
             Ok(exposed) => self.order_came(Waiting::Start(order, exposed, reply)),
             Err(error) => self.answer(Err(error), reply),
+        }
+    }
+
+    /// Gives up those orders to start what is to be stopped whose images are still asked.
+    pub(super) fn give_up_preparing(&mut self, stop: &StopOrder) {
+        let to_stop = |preparing: &&Preparing| {
+            let targets = stop.targets.as_ref();
+            preparing.project == stop.project
+                && targets.is_none_or(|targets| !targets.is_disjoint(&preparing.services))
+        };
+        for preparing in self.preparing.iter().filter(to_stop) {
+            preparing.link.give_up();
         }
     }
 
@@ -130,19 +162,55 @@ impl Driver {
     }
 }
 
+impl Question {
+    /// Asks it; `None`: the order was given up. What is dropped by that ends.
+    async fn ask(&self, order: &OrderLink) -> Option<Result<Vec<u16>, LaunchError>> {
+        let (link, heard) = LaunchLink::new();
+        let fetch = self.fetch.then_some(&link);
+        let asked = self
+            .executor
+            .exposed_ports(&self.project, &self.service, &self.spec, fetch);
+        let asked = async { Some(asked.await) };
+        let redactor = Redactor::new(&self.spec.secrets());
+        let too_late = async {
+            let (within, mut doing) = (self.spec.startup_timeout, None);
+            let silence = || async {
+                pass(within).await;
+                None
+            };
+            while let Some(said) = async { heard.recv().await.ok() }.or(silence()).await {
+                let said = redactor.redact(&said);
+                order.say((self.service.clone(), said.clone()));
+                doing = Some(said);
+            }
+            Some(Err(LaunchError::NotHere { within, doing }))
+        };
+        let given_up = async {
+            order.given_up().await;
+            None
+        };
+        asked.or(too_late).or(given_up).await
+    }
+}
+
 /// Adds the answers to what is known.
-async fn ask(mut exposed: Exposed, questions: Vec<Question>) -> Result<Exposed, OrderError> {
+async fn ask(
+    mut exposed: Exposed,
+    questions: Vec<Question>,
+    link: &OrderLink,
+) -> Result<Exposed, OrderError> {
     let mut refused: Vec<(ServiceName, LaunchError)> = Vec::new();
     for question in questions {
+        let Some(answer) = question.ask(link).await else {
+            return Err(OrderError::GivenUp);
+        };
         let Question {
-            executor,
             project,
             service,
-            spec,
-            fetch,
             needed,
+            ..
         } = question;
-        match executor.exposed_ports(&project, &service, &spec, fetch).await {
+        match answer {
             Ok(ports) => {
                 exposed.insert(service, ports);
             }

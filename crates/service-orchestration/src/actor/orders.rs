@@ -9,7 +9,7 @@ use harness_model::spec::{Origin, Protocol};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName};
 use service_registry::address::AddressError;
 
-use crate::executor::{Executor, Instance, LaunchError, Order};
+use crate::executor::{Executor, Instance, LaunchError, Order, OrderLink};
 use crate::layout::NoRoom;
 use crate::machine::{Change, OperationId, OperationOutcome};
 use crate::ports::{Holder, PortError};
@@ -36,6 +36,8 @@ pub struct StartOrder {
     pub take_over: bool,
     /// The caller's environment.
     pub environment: BTreeMap<String, SecretString>,
+    /// Hears what has to be fetched before it can be planned, and gives that up, and the order with it.
+    pub link: OrderLink,
 }
 
 impl StartOrder {
@@ -51,6 +53,7 @@ impl StartOrder {
             rollback: false,
             take_over: false,
             environment: BTreeMap::new(),
+            link: OrderLink::default(),
         }
     }
 }
@@ -163,6 +166,9 @@ pub enum OrderError {
     /// Services whose images cannot be asked which port they declare.
     #[error("which port it declares is its image's to say: {}", join(.0))]
     Images(Vec<(ServiceName, LaunchError)>),
+    /// Nobody wanted it any more before it was planned, or it was stopped.
+    #[error("given up before anything was started")]
+    GivenUp,
     /// Ports are held by others.
     #[error("{} held by others", count(.0.len()))]
     PortsTaken(Vec<PortConflict>),

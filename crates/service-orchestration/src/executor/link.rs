@@ -1,16 +1,25 @@
-//! The line between a launch that takes long and whoever ordered it.
+//! The line between what takes long and whoever ordered it.
 
 use async_channel::{Receiver, Sender};
+use harness_model::ServiceName;
 
-/// What a launch says of itself, and hears of its orderer. By default nobody listens and nothing is heard.
+/// What something says of itself while it goes on, and whether it is still wanted. By default nobody listens and it is
+/// wanted to its end.
 #[derive(Debug, Clone)]
-pub struct LaunchLink {
-    said: Option<Sender<String>>,
-    // Closed when the launch is not wanted any more; nothing is ever sent.
+pub struct Link<T> {
+    said: Option<Sender<T>>,
+    // Closed when it is not wanted any more; nothing is ever sent.
     given_up: (Sender<()>, Receiver<()>),
 }
 
-impl Default for LaunchLink {
+/// The line of a launch. What it is at is told in one line for people: `pulling image nginx: 3 of 12 MB`. For each, the
+/// time that the service has to start begins anew.
+pub type LaunchLink = Link<String>;
+
+/// The line of an order to start, before it is planned: which service is waited for, and what it is at.
+pub type OrderLink = Link<(ServiceName, String)>;
+
+impl<T> Default for Link<T> {
     fn default() -> Self {
         Self {
             said: None,
@@ -19,9 +28,9 @@ impl Default for LaunchLink {
     }
 }
 
-impl LaunchLink {
+impl<T> Link<T> {
     /// A line, and what is said on it.
-    pub fn new() -> (Self, Receiver<String>) {
+    pub fn new() -> (Self, Receiver<T>) {
         let (said, heard) = async_channel::unbounded();
         let link = Self {
             said: Some(said),
@@ -30,23 +39,32 @@ impl LaunchLink {
         (link, heard)
     }
 
-    /// Tells what the launch is at, in one line for people: `pulling image nginx: 3 of 12 MB`. For each, the time that
-    /// the service has to start begins anew.
-    pub fn say(&self, doing: String) {
+    /// Tells what it is at.
+    pub fn say(&self, doing: T) {
         if let Some(said) = &self.said {
             // Whoever listened may be gone.
             let _ = said.try_send(doing);
         }
     }
 
-    /// Tells the launch that it is not wanted any more. It need not do anything about it.
+    /// Tells that it is not wanted any more. A launch need not do anything about it.
     pub fn give_up(&self) {
         self.given_up.1.close();
     }
 
-    /// Waits until the launch is not wanted any more.
+    /// Whether it is not wanted any more.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.1.is_closed()
+    }
+
+    /// Waits until it is not wanted any more.
     pub async fn given_up(&self) {
         let _ = self.given_up.1.recv().await;
+    }
+
+    /// Whether one is a copy of the other.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.given_up.1.same_channel(&other.given_up.1)
     }
 }
 
@@ -63,7 +81,9 @@ mod tests {
         other.say("pulling".to_owned());
         assert_eq!(block_on(heard.recv()), Ok("pulling".to_owned()));
         assert!(block_on(futures_lite::future::poll_once(Box::pin(link.given_up()))).is_none());
+        assert!(link.is(&other) && !link.is(&LaunchLink::default()) && !link.is_given_up());
         other.give_up();
+        assert!(link.is_given_up());
         block_on(link.given_up());
         drop((link, other));
         assert!(block_on(heard.recv()).is_err());

@@ -25,7 +25,7 @@ use harness_model::{
 use service_registry::address::ServiceAddresses;
 
 pub use environment::compose as compose_environment;
-pub use link::LaunchLink;
+pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
 pub use session::CommandSession;
 
@@ -127,6 +127,14 @@ pub enum LaunchError {
     Unresolved {
         /// The template, redacted.
         text: String,
+    },
+    /// What it runs in did not get here.
+    #[error("its image was not here within {}s{}", within.as_secs_f32(), doing.as_ref().map(|doing| format!(": {doing}")).unwrap_or_default())]
+    NotHere {
+        /// The time that passed since anything was heard of it.
+        within: Duration,
+        /// What that was.
+        doing: Option<String>,
     },
     /// As many services run as the open files of this process allow.
     #[error(
@@ -353,8 +361,8 @@ pub trait Executor: Send + Sync {
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
     /// adopted or launched: a hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
-    /// The ports that what a service runs in (its image) declares, each once. An image that is not there is fetched or
-    /// built if `fetch` says so.
+    /// The ports that what a service runs in (its image) declares, each once. With a line for it, an image that is not
+    /// there is fetched or built, which tells so there and ends when this is dropped.
     ///
     /// # Errors
     /// When that cannot be told.
@@ -363,7 +371,7 @@ pub trait Executor: Send + Sync {
         _project: &ProjectName,
         _service: &ServiceName,
         _spec: &ServiceSpec,
-        _fetch: bool,
+        _fetch: Option<&LaunchLink>,
     ) -> Result<Vec<u16>, LaunchError> {
         Ok(Vec::new())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness_model::{Health, ServiceState};
+use harness_model::{Health, ServiceName, ServiceState};
 use harness_wire::message::{Change, Progress, ProgressPhase, WaitingFor};
 
 use super::{Style, list, seconds, whole_seconds};
@@ -45,10 +45,7 @@ impl Lines {
         let settled = self.settled(progress);
         let then = Duration::from_millis(progress.elapsed_ms);
         let elapsed = seconds(if settled { then } else { then + since });
-        let row = |mark: String, state: &str, rest: &str| {
-            let row = format!("{mark} {name:<width$} {state:<10} {rest}");
-            row.trim_end().to_owned()
-        };
+        let row = |mark: String, state: &str, rest: &str| self.row(&mark, name, state, rest);
         match &progress.phase {
             ProgressPhase::Waiting(for_whom) => row(style.dim(STILL), "waiting", &waiting(for_whom)),
             ProgressPhase::Launching { doing } => {
@@ -83,6 +80,23 @@ impl Lines {
             ProgressPhase::Stopped if !settled => row(style.dim(STILL), "stopped", ""),
             ProgressPhase::Stopped => row(style.good("✓"), "stopped", &elapsed),
         }
+    }
+
+    /// The line of a service of which something is fetched before there is a plan.
+    pub(crate) fn preparing(
+        &self,
+        name: &ServiceName,
+        doing: &str,
+        elapsed: Duration,
+        moving: &str,
+    ) -> String {
+        let rest = format!("{}  {doing}", seconds(elapsed));
+        self.row(&self.style.middling(moving), name, "starting", &rest)
+    }
+
+    fn row(&self, mark: &str, name: &ServiceName, state: &str, rest: &str) -> String {
+        let row = format!("{mark} {name:<width$} {state:<10} {rest}", width = self.width);
+        row.trim_end().to_owned()
     }
 
     /// Whether nothing more will happen to it in this request.
