@@ -14,6 +14,7 @@
 mod clock;
 mod driver;
 mod images;
+mod launching;
 mod order_queue;
 mod orders;
 mod perform;

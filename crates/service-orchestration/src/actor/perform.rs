@@ -3,27 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_channel::{Receiver, WeakSender};
 use blocking::unblock;
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
-use futures_lite::future::zip;
 use harness_model::{ProjectName, ServiceName, WallTime};
-use service_registry::record::ServiceRecord;
 use service_registry::{ChangeKind, Registry};
 
 use super::driver::{Driver, Live};
-use super::probes::{Prober, watch_log};
-use super::rebuild::keep_service;
-use super::start::health_policy;
-use super::{Launch, Message, OperationEvent};
-use crate::executor::{Instance, LaunchLink, Order, PlaceCommand};
+use super::probes::watch_log;
+use super::{Message, OperationEvent};
+use crate::executor::{Instance, PlaceCommand};
 use crate::layout::remove_discarded;
 use crate::machine::{Effect, Event, Hook, LogPattern};
 use crate::words::chain;
-
-/// Run directories kept of a service, the present one included.
-const GENERATIONS_KEPT: usize = 10;
 
 /// How long a stop waits for its record.
 const RECORDING: Duration = Duration::from_secs(1);
@@ -70,217 +62,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    fn launch(&mut self, project: &ProjectName, service: ServiceName, generation: u64) {
-        let Some(entry) = self.projects.get(project).and_then(|p| p.services.get(&service)) else {
-            return;
-        };
-        let (link, said) = LaunchLink::new();
-        let order = Arc::new(Order {
-            link,
-            ..self.order(project, &service, &entry.prepared, generation)
-        });
-        let telling = tell_progress(
-            self.inbox.clone(),
-            said,
-            (project.clone(), service.clone()),
-            generation,
-        );
-        let telling = self.tasks.spawn(telling);
-        let prober = Prober::new(&order, &self.executors, false).map(Arc::new);
-        let executor = self.executors.of(&order.spec).map(Arc::clone);
-        let live = Live {
-            order: Arc::clone(&order),
-            instance: None,
-            unsettled: false,
-            stop_when_launched: false,
-            image_health: None,
-            prober,
-            probing: None,
-        };
-        if let Some(entry) = self
-            .projects
-            .get_mut(project)
-            .and_then(|p| p.services.get_mut(&service))
-        {
-            entry.live = Some(live);
-        }
-        let record = self
-            .record(project, &service)
-            .map(|record| ServiceRecord { generation, ..record });
-        let (layout, project, folders) = (self.layout.clone(), project.clone(), Arc::clone(&self.folders));
-        self.spawn_message(async move {
-            let beside = layout.clone();
-            // Before there is anything to be found.
-            let turn = folders.acquire().await;
-            unblock(move || record.iter().for_each(|record| keep_service(&beside, record))).await;
-            drop(turn);
-            let (pruned, of) = (project.clone(), service.clone());
-            // Many files may have to go, which the launch does not wait for; its answer does, so that no later
-            // generation is there yet.
-            let prune = async {
-                // So few launches have left no more.
-                if generation <= GENERATIONS_KEPT as u64 {
-                    return;
-                }
-                let _turn = folders.acquire().await;
-                unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation)).await;
-            };
-            let launch = async {
-                match executor {
-                    Ok(executor) => executor.launch(&order).await.map_err(Box::new),
-                    Err(error) => Err(Box::new(error)),
-                }
-            };
-            let ((), result) = zip(prune, launch).await;
-            drop(telling);
-            Some(Message::Launched {
-                project,
-                service,
-                generation,
-                result,
-            })
-        });
-    }
-
-    /// The answer to a launch.
-    pub(super) fn launched(
-        &mut self,
-        project: &ProjectName,
-        service: ServiceName,
-        generation: u64,
-        result: Launch,
-    ) {
-        let entry = self
-            .projects
-            .get_mut(project)
-            .and_then(|p| p.services.get_mut(&service));
-        let Some(entry) = entry else {
-            // Nobody knows it any more: whatever was launched must not run on.
-            if let Ok(instance) = result {
-                self.spawn(async move { instance.stop().await });
-            }
-            return;
-        };
-        match result {
-            Ok(instance) => {
-                entry.last.pid = instance.pid();
-                entry.last.started_at = Some(instance.started_at());
-                entry.last.ended_at = None;
-                let mut stop = false;
-                if let Some(live) = entry
-                    .live
-                    .as_mut()
-                    .filter(|live| live.order.generation == generation)
-                {
-                    live.instance = Some(Arc::clone(&instance));
-                    live.unsettled = false;
-                    stop = live.stop_when_launched;
-                }
-                self.follow(project, &service, generation, Arc::clone(&instance));
-                self.take_image_health(project, &service, instance.as_ref(), false);
-                self.step(project, Event::Launched { service, generation });
-                if stop {
-                    self.spawn(async move { instance.stop().await });
-                }
-            }
-            Err(error) => {
-                entry.live = None;
-                entry.last.pid = None;
-                entry.last.ended_at = Some(WallTime::now());
-                self.step(
-                    project,
-                    Event::LaunchFailed {
-                        service,
-                        generation,
-                        reason: chain(error.as_ref()),
-                    },
-                );
-            }
-        }
-    }
-
-    /// Probes a service as its image says, if its specification says nothing. `was_ready`: see [`Prober::new`].
-    pub(super) fn take_image_health(
-        &mut self,
-        project: &ProjectName,
-        service: &ServiceName,
-        instance: &dyn Instance,
-        was_ready: bool,
-    ) {
-        let entry = self.projects.get_mut(project);
-        let live = entry.and_then(|p| p.services.get_mut(service)?.live.as_mut());
-        let Some(live) = live.filter(|live| live.order.spec.health_check.is_none()) else {
-            return;
-        };
-        let Some(check) = instance.image_health() else {
-            return;
-        };
-        live.prober = Some(Arc::new(Prober::of(
-            &check,
-            &live.order,
-            &self.executors,
-            was_ready,
-        )));
-        let (generation, policy) = (live.order.generation, health_policy(&check));
-        live.image_health = Some(Arc::new(check));
-        let service = service.clone();
-        self.step(
-            project,
-            Event::HealthFound {
-                service,
-                generation,
-                policy,
-            },
-        );
-    }
-
-    /// Reports the end of an instance when it comes, and until then whether it can be told that it runs.
-    pub(super) fn follow(
-        &self,
-        project: &ProjectName,
-        service: &ServiceName,
-        generation: u64,
-        instance: Arc<dyn Instance>,
-    ) {
-        let (project, service) = (project.clone(), service.clone());
-        let (inbox, of, watched) = (
-            self.inbox.clone(),
-            (project.clone(), service.clone()),
-            Arc::clone(&instance),
-        );
-        self.spawn(async move {
-            let contact = async {
-                loop {
-                    let lost = watched.contact().await;
-                    let (project, service) = of.clone();
-                    let event = Event::Contact {
-                        service,
-                        generation,
-                        lost,
-                    };
-                    let Some(inbox) = inbox.upgrade() else { return };
-                    // A closed inbox means that the daemon ends; the next one finds out for itself.
-                    let _ = inbox.send(Message::Machine { project, event }).await;
-                }
-            };
-            let ended = async {
-                watched.wait().await;
-            };
-            contact.or(ended).await;
-        });
-        self.spawn_message(async move {
-            let ended = instance.wait().await;
-            Some(Message::Machine {
-                project,
-                event: Event::Exited {
-                    service,
-                    generation,
-                    ended,
-                },
-            })
-        });
     }
 
     /// Keeps the actor's own picture in step with what a machine is about to be told.
@@ -468,25 +249,6 @@ impl Driver {
         if let Some(discarded) = self.layout.discard_service(project, service) {
             self.spawn(unblock(move || remove_discarded(&discarded)));
         }
-    }
-}
-
-/// Passes on what a launch says.
-async fn tell_progress(
-    inbox: WeakSender<Message>,
-    said: Receiver<String>,
-    (project, service): (ProjectName, ServiceName),
-    generation: u64,
-) {
-    while let (Ok(doing), Some(inbox)) = (said.recv().await, inbox.upgrade()) {
-        let (project, service) = (project.clone(), service.clone());
-        let event = Event::Progressed {
-            service,
-            generation,
-            doing,
-        };
-        // A closed inbox means that the daemon ends.
-        let _ = inbox.send(Message::Machine { project, event }).await;
     }
 }
 

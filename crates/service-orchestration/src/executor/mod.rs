@@ -6,6 +6,7 @@ mod capacity;
 mod environment;
 mod files;
 mod link;
+mod local;
 mod process;
 mod program;
 mod session;

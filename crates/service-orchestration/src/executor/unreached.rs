@@ -11,7 +11,7 @@ use command_executor::supervised::{self, AdoptError, Adopted, Supervised};
 use harness_model::WallTime;
 
 use super::capacity::Place;
-use super::process::{LOOK_AGAIN, LocalInstance, ended, stop_policy};
+use super::local::{LOOK_AGAIN, LocalInstance, ended, stop_policy};
 use super::{Instance, Order, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;

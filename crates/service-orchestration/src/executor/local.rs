@@ -1,0 +1,152 @@
+//! A process of this machine that runs under a shim.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use command_executor::Supervised;
+use command_executor::supervised;
+use harness_model::spec;
+use harness_model::{ExitStatus, ServiceSpec, WallTime};
+
+use super::capacity::Place;
+use super::{Instance, Order, SessionError};
+use crate::machine::Ended;
+use crate::words::chain;
+
+/// The pause between two looks at a service of which it is not known whether it is gone.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A process that a shim supervises.
+pub(super) struct LocalInstance {
+    supervised: Supervised,
+    stop: supervised::StopPolicy,
+    _place: Place,
+}
+
+impl LocalInstance {
+    pub(super) fn new(supervised: Supervised, order: &Order, place: Place) -> Self {
+        Self {
+            supervised,
+            stop: stop_policy(&order.spec),
+            _place: place,
+        }
+    }
+}
+
+#[async_trait]
+impl Instance for LocalInstance {
+    fn pid(&self) -> Option<u32> {
+        Some(self.supervised.identity().main.pid)
+    }
+
+    fn root_pid(&self) -> Option<u32> {
+        Some(self.supervised.identity().shim.pid)
+    }
+
+    fn started_at(&self) -> WallTime {
+        WallTime(self.supervised.identity().started_at_ns)
+    }
+
+    async fn wait(&self) -> Ended {
+        let mut told = false;
+        loop {
+            match self.supervised.wait().await {
+                Ok(end) => return ended(end),
+                // Not known to be gone is not gone: who believed it would start a second one beside it.
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    let run_dir = self.supervised.run_dir().display();
+                    tracing::error!(%run_dir, error = chain(&error), "cannot tell that a service is gone");
+                }
+                Err(_) => {}
+            }
+            async_io::Timer::after(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn stop(&self) {
+        if let Err(error) = self.supervised.stop(self.stop).await {
+            // A home that was removed took the control socket with it: what it was for can be done without, and
+            // the kill follows if that does not help.
+            let unreachable = !self.supervised.run_dir().exists();
+            if unreachable && matches!(self.supervised.signal_directly(self.stop.signal), Ok(true)) {
+                return;
+            }
+            // A shim that cannot be talked to is dead or as good as dead: what it left is killed.
+            let run_dir = self.supervised.run_dir().display();
+            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop, killing instead");
+            self.kill().await;
+        }
+    }
+
+    async fn kill(&self) {
+        if let Err(error) = self.supervised.kill().await {
+            let run_dir = self.supervised.run_dir().display();
+            tracing::error!(%run_dir, error = chain(&error), "cannot kill a service");
+        }
+    }
+
+    async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        self.supervised
+            .send_stdin(bytes)
+            .await
+            .map_err(|error| SessionError {
+                operation: "write to stdin",
+                source: std::io::Error::other(error),
+            })
+    }
+
+    async fn close_stdin(&self) {
+        if let Err(error) = self.supervised.close_stdin().await {
+            tracing::debug!(error = chain(&error), "cannot close stdin");
+        }
+    }
+
+    async fn resize(&self, columns: u16, rows: u16) {
+        if let Err(error) = self
+            .supervised
+            .resize(supervised::TtySize { cols: columns, rows })
+            .await
+        {
+            tracing::debug!(error = chain(&error), "cannot resize a terminal");
+        }
+    }
+
+    async fn signal(&self, signal: i32) -> Result<(), SessionError> {
+        self.supervised
+            .signal(signal, supervised::Scope::Main)
+            .await
+            .map_err(|error| SessionError {
+                operation: "send the signal",
+                source: std::io::Error::other(error),
+            })
+    }
+}
+
+pub(super) fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
+    supervised::StopPolicy {
+        signal: spec.stop_signal.unwrap_or_default().0,
+        mode: match spec.stop_mode {
+            spec::StopMode::Mixed => supervised::StopMode::Mixed,
+            spec::StopMode::Group => supervised::StopMode::Group,
+        },
+        grace: spec.shutdown_timeout,
+    }
+}
+
+pub(super) fn ended(end: supervised::Ended) -> Ended {
+    match end {
+        supervised::Ended::Exited(record) => match record.outcome {
+            supervised::Outcome::Exited(code) => Ended::Exit(ExitStatus::Code(code)),
+            supervised::Outcome::Signaled(signal) => Ended::Exit(ExitStatus::Signal(signal)),
+            supervised::Outcome::SpawnFailed { operation, errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                Ended::Lost(format!("{operation}: {error}"))
+            }
+        },
+        supervised::Ended::SupervisorDied { main, .. } => match main {
+            Some(supervised::Outcome::Exited(code)) => Ended::Unsupervised(ExitStatus::Code(code)),
+            Some(supervised::Outcome::Signaled(signal)) => Ended::Unsupervised(ExitStatus::Signal(signal)),
+            Some(supervised::Outcome::SpawnFailed { .. }) | None => Ended::SupervisorDied,
+        },
+    }
+}
