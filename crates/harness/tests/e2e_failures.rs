@@ -70,6 +70,19 @@ fn a_service_that_exits_at_start_is_explained() {
     assert_eq!(report["failures"][0]["exit"]["code"], 3, "{report}");
     assert_eq!(report["failures"][0]["blocked"][0], "worker", "{report}");
     assert_eq!(report["error"]["exit_code"], 18, "{report}");
+    // A service has the same keys wherever it is listed.
+    let graph = sandbox.ok(&["--json", "graph"]).json();
+    for service in ["api", "worker", "db"] {
+        let status = sandbox.service(service);
+        for list in [&report["services"], &graph["nodes"]] {
+            let mut listed = list.as_array().unwrap().iter();
+            let one = listed.find(|one| one["name"] == service).unwrap();
+            for (key, value) in status.as_object().unwrap() {
+                let is_there = key == "uptime_s" || one.get(key) == Some(value);
+                assert!(is_there, "{key} of {service} in {list}");
+            }
+        }
+    }
 }
 
 #[test]

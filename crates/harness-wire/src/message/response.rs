@@ -89,7 +89,8 @@ pub struct StartReport {
 /// How one service of a start ended up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceOutcome {
-    /// How it is.
+    /// The same as in `status`.
+    #[serde(flatten)]
     pub view: ServiceView,
     /// What was done.
     pub change: Change,
@@ -193,7 +194,8 @@ pub struct Graph {
 /// A service in the graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GraphNode {
-    /// How it is.
+    /// The same as in `status`.
+    #[serde(flatten)]
     pub view: ServiceView,
     /// The longest chain of dependencies below it.
     pub depth: u32,
