@@ -359,6 +359,50 @@ services:
     );
 }
 
+#[test]
+fn a_report_is_written_when_the_time_is_over_too() {
+    let sandbox = Sandbox::with_file(
+        "late_report",
+        r#"
+version: "1.0"
+services:
+  good:
+    type: process
+    binary: sh
+    args: [-c, 'echo hello from good; exec sleep 1000']
+  slow:
+    type: process
+    binary: sh
+    args: [-c, 'echo warming up; exec sleep 1000']
+    health_check: {command: [sh, -c, 'echo not warm; exit 4']}
+  after:
+    type: process
+    binary: sleep
+    args: [1000]
+    dependencies: [slow]
+"#,
+    );
+    let start = sandbox.harness(&["start", "--timeout", "3", "--report", "out"]);
+    start
+        .code(17)
+        .tells("report in out")
+        .tells("did not finish within 3.0s");
+    let junit = sandbox.read("out/junit.xml");
+    for words in [
+        "tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\"",
+        "not ready within 3.0s: slow",
+        "last probe: ",
+        "not warm",
+        "not ready: pending",
+    ] {
+        assert!(junit.contains(words), "no `{words}` in {junit}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&sandbox.read("out/report.json")).unwrap();
+    assert_eq!(json["failures"][0]["service"], "slow", "{json}");
+    assert_eq!(sandbox.read("out/logs/slow.log"), "warming up\n");
+    assert_eq!(sandbox.read("out/logs/good.log"), "hello from good\n");
+}
+
 fn walk(folder: &std::path::Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -58,6 +58,18 @@ pub struct PortView {
     pub protocol: Protocol,
 }
 
+impl ServiceView {
+    /// Whether it is where those who wait for it to be ready want it: it has completed, or runs, and well as far as that
+    /// is checked.
+    pub fn is_ready(&self) -> bool {
+        match self.status {
+            ServiceState::Completed => true,
+            ServiceState::Running => matches!(self.health, Health::None | Health::Healthy),
+            _ => false,
+        }
+    }
+}
+
 /// Everything about one service; secrets redacted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceDetail {

@@ -118,6 +118,7 @@ pub(crate) async fn follow(
                     after: follow.timeout.unwrap_or_default(),
                     waiting,
                     nothing_started,
+                    plan,
                 });
             }
             Happened::Signal(signal) => {

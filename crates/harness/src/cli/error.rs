@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use harness_core::daemon_info::DaemonInfoError;
 use harness_core::home::remedy;
 use harness_wire::client::ConnectError as TalkError;
-use harness_wire::message::{ErrorBody, ErrorCode};
+use harness_wire::message::{ErrorBody, ErrorCode, PlanStep};
 use harness_wire::tls::Validity;
 
 use super::backend::{ClientError, ConnectError, HomeError, LoadError, StartError, StopError};
@@ -103,6 +103,8 @@ pub(crate) enum CliError {
         waiting: Vec<String>,
         /// It had no plan yet, and went with its client.
         nothing_started: bool,
+        /// What was going to be done.
+        plan: Vec<PlanStep>,
     },
     /// The command of `run` does not exist.
     #[error("`{program}` was not found")]

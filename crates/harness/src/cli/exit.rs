@@ -187,6 +187,7 @@ mod tests {
                 after: std::time::Duration::ZERO,
                 waiting: vec![],
                 nothing_started: false,
+                plan: vec![],
             }),
             17
         );

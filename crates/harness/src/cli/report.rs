@@ -1,16 +1,22 @@
-//! What `start --report DIR` leaves for CI: `junit.xml`, `report.json`, and `logs/<service>.log`.
+//! What `start --report DIR` leaves for CI: `junit.xml`, `report.json`, and `logs/<service>.log`, also when `--timeout`
+//! has passed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use harness_model::ServiceName;
-use harness_wire::message::{Channel, LogLine, LogsRequest, ProjectSelector, Request, StartReport};
+use harness_model::state::ServiceState;
+use harness_wire::message::{
+    Channel, Failure, LogLine, LogsRequest, PlanStep, ProjectSelector, Request, Response, ServiceOutcome,
+    StartReport, StatusRequest, WhyRequest,
+};
 
 use super::backend::{Client, Item};
 use super::error::CliError;
-use super::render::junit;
+use super::render::{junit, seconds};
 
 /// Writes all of it; the folder is made if it is not there.
 ///
@@ -23,6 +29,67 @@ pub(crate) async fn write(client: &Client, report: &StartReport, folder: &Path) 
     let json = serde_json::to_string_pretty(report).map_err(|error| CliError::Output(error.into()))?;
     put(&folder.join("report.json"), &json)?;
     write_logs(client, report, &logs).await
+}
+
+/// How a start is that was given up after this time: by its plan, and by what is there.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub(crate) async fn late(
+    client: &Client,
+    project: &ProjectSelector,
+    plan: &[PlanStep],
+    after: Duration,
+) -> Result<StartReport, CliError> {
+    let request = StatusRequest {
+        project: project.clone(),
+        services: Vec::new(),
+    };
+    let Response::Status(status) = client.request(Request::Status(request)).await? else {
+        return Err(CliError::Unexpected { verb: "status" });
+    };
+    let up = status.services.iter().filter(|view| view.is_ready());
+    let up: Vec<ServiceName> = up.map(|view| view.name.clone()).collect();
+    let mut report = StartReport {
+        project: status.project,
+        services: Vec::new(),
+        failures: Vec::new(),
+        critical_path: Vec::new(),
+        not_in_file: Vec::new(),
+        elapsed_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+    };
+    for view in status.services {
+        let Some(step) = plan.iter().find(|step| step.service == view.name) else {
+            continue;
+        };
+        let ready = up.contains(&view.name);
+        // One that is pending waits for another, which is what is late.
+        if !ready && view.status != ServiceState::Pending {
+            let why = WhyRequest {
+                project: project.clone(),
+                service: view.name.clone(),
+            };
+            let Response::Why(why) = client.request(Request::Why(why)).await? else {
+                return Err(CliError::Unexpected { verb: "why" });
+            };
+            report.failures.push(Failure {
+                service: view.name.clone(),
+                reason: format!("not ready within {}: {}", seconds(after), why.summary),
+                exit: None,
+                last_probe: why.service.last_probe,
+                last_lines: Vec::new(),
+                blocked: Vec::new(),
+                still_up: up.clone(),
+            });
+        }
+        report.services.push(ServiceOutcome {
+            view,
+            change: step.change.clone(),
+            ready,
+            ready_after_ms: None,
+        });
+    }
+    Ok(report)
 }
 
 fn put(path: &Path, text: &str) -> Result<(), CliError> {

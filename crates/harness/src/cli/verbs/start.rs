@@ -1,11 +1,13 @@
 //! `start`: bring services up until everything is healthy.
 
+use std::path::Path;
+
 use harness_wire::message::{Change, ProjectSelector, Request, StartReport};
 use serde_json::json;
 
 use crate::cli::args::StartArgs;
 use crate::cli::bring_up::{Ended, Follow, OnInterrupt, follow, start_report, start_request};
-use crate::cli::context::{Autostart, Context};
+use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::progress::Goal;
@@ -30,14 +32,23 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
         on_interrupt: OnInterrupt::Ask,
         goal: Goal::Up,
     };
-    let Ended { response, plan } = follow(
-        context,
-        &session.client,
-        &project,
-        Request::Start(Box::new(request)),
-        how,
-    )
-    .await?;
+    let request = Request::Start(Box::new(request));
+    let followed = follow(context, &session.client, &project, request, how).await;
+    if let (
+        Err(CliError::TimedOut {
+            after,
+            plan,
+            nothing_started: false,
+            ..
+        }),
+        Some(folder),
+    ) = (&followed, &args.report)
+    {
+        let late = report::late(&session.client, &project, plan, *after).await;
+        // That it is late weighs more than that the report cannot be had.
+        write_report(context, &session, late, folder).await?;
+    }
+    let Ended { response, plan } = followed?;
     let report = start_report(response)?;
     if args.dry_run {
         if context.ui.json {
@@ -54,16 +65,33 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
     }
     let exit = tell(context, &report)?;
     if let Some(folder) = &args.report {
-        match report::write(&session.client, &report, folder).await {
-            Ok(()) => context.ui.note(&format!("report in {}\n", folder.display()))?,
-            Err(error) => {
-                error.report_words(&context.ui);
-                // That a service failed weighs more than that the report did.
-                return Ok(if exit == Exit::Ok { Exit::Error } else { exit });
-            }
-        }
+        let written = write_report(context, &session, Ok(report), folder).await?;
+        // That a service failed weighs more than that the report did.
+        return Ok(if !written && exit == Exit::Ok {
+            Exit::Error
+        } else {
+            exit
+        });
     }
     Ok(exit)
+}
+
+/// Writes a report, and says where it is or why it is nowhere; whether it was written.
+async fn write_report(
+    context: &Context,
+    daemon: &Daemon,
+    report: Result<StartReport, CliError>,
+    folder: &Path,
+) -> Result<bool, CliError> {
+    let written = match &report {
+        Ok(report) => report::write(&daemon.client, report, folder).await,
+        Err(_) => report.map(|_| ()),
+    };
+    match &written {
+        Ok(()) => context.ui.note(&format!("report in {}\n", folder.display()))?,
+        Err(error) => error.report_words(&context.ui),
+    }
+    Ok(written.is_ok())
 }
 
 /// Tells how a start or restart ended, and chooses the exit code.

@@ -1,6 +1,6 @@
 //! `wait`: until services are up, completed or stopped.
 
-use harness_model::{Health, ServiceState};
+use harness_model::ServiceState;
 use harness_wire::message::{Request, Response, ServiceView, StatusReport, WaitFor, WaitRequest};
 
 use crate::cli::args::{WaitArgs, WaitState};
@@ -80,11 +80,7 @@ fn tell(context: &Context, report: &StatusReport, until: WaitState) -> Result<Ex
 /// Whether a service is where it was waited for.
 fn reached(view: &ServiceView, until: WaitState) -> bool {
     match until {
-        WaitState::Ready => match view.status {
-            ServiceState::Completed => true,
-            ServiceState::Running => matches!(view.health, Health::None | Health::Healthy),
-            _ => false,
-        },
+        WaitState::Ready => view.is_ready(),
         WaitState::Completed => view.status == ServiceState::Completed,
         WaitState::Stopped => {
             matches!(
@@ -97,6 +93,8 @@ fn reached(view: &ServiceView, until: WaitState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use harness_model::Health;
+
     use super::*;
     use crate::cli::testing::view;
 
