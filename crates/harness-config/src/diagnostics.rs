@@ -1,6 +1,7 @@
 //! What is wrong with a file: a list of mistakes, each with its place, its source line and what to do.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -254,6 +255,13 @@ impl Finding {
         self
     }
 
+    /// The same place with other words.
+    pub(crate) fn reworded(mut self, message: String) -> Self {
+        self.message = message;
+        self.help = None;
+        self
+    }
+
     /// What is wrong.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -290,8 +298,11 @@ pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnost
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     let finish = |list: Vec<Finding>| {
-        let shown = list.into_iter().take(MAX_DIAGNOSTICS);
-        Diagnostics(shown.map(|finding| finding.finish(sources)).collect())
+        // A file that is read for several services is another source each time.
+        let mut told = HashSet::new();
+        let shown = list.into_iter().map(|finding| finding.finish(sources));
+        let once = shown.filter(|d| told.insert((d.file.clone(), d.line, d.column, d.message.clone())));
+        Diagnostics(once.take(MAX_DIAGNOSTICS).collect())
     };
     (finish(errors), finish(warnings))
 }

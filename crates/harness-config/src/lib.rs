@@ -25,6 +25,7 @@ mod check;
 mod compose;
 pub mod diagnostics;
 mod env;
+mod env_file;
 mod fields;
 mod files;
 pub mod import;

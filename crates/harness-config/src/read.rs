@@ -13,7 +13,7 @@ use crate::scalars;
 use crate::source::{Sources, Span};
 use crate::suggest::did_you_mean;
 use crate::tree::{Kind, Node};
-use crate::variables::Variables;
+use crate::variables::{Scope, Variables};
 
 /// What every room shares during one load.
 pub(crate) struct Context<'a> {
@@ -24,8 +24,8 @@ pub(crate) struct Context<'a> {
     pub findings: RefCell<Vec<Finding>>,
     /// Files that start will need and that are not there.
     pub missing: RefCell<Vec<Finding>>,
-    /// Of the sources that have an `.env` of their own: what is in it.
-    pub dotenvs: RefCell<BTreeMap<usize, BTreeMap<String, String>>>,
+    /// Of the sources that have variables of their own, instead of those of the project's `.env`.
+    pub scopes: RefCell<BTreeMap<usize, Scope>>,
     /// Every `${service.…}`, checked once all services are known.
     pub mentions: RefCell<Vec<Mention>>,
     /// Which keys have been asked for.
@@ -52,7 +52,7 @@ impl<'a> Context<'a> {
             home,
             findings: RefCell::default(),
             missing: RefCell::default(),
-            dotenvs: RefCell::default(),
+            scopes: RefCell::default(),
             mentions: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
@@ -67,15 +67,26 @@ impl<'a> Context<'a> {
 
     /// The value of a variable in a source.
     pub(crate) fn variable(&self, name: &str, file: usize) -> Option<String> {
-        match self.dotenvs.borrow().get(&file) {
-            Some(dotenv) => self
+        match self.scopes.borrow().get(&file) {
+            Some(scope) => self
                 .variables
                 .environment
                 .get(name)
-                .or_else(|| dotenv.get(name))
+                .or_else(|| scope.values.get(name))
                 .cloned(),
             None => self.variables.get(name).map(str::to_owned),
         }
+    }
+
+    /// Whether the value of a variable in a source must not be shown.
+    pub(crate) fn is_secret(&self, name: &str, file: usize) -> bool {
+        let scopes = self.scopes.borrow();
+        let derived = || {
+            scopes
+                .get(&file)
+                .is_some_and(|scope| scope.secrets.contains(name))
+        };
+        self.variables.is_secret(name) || derived()
     }
 
     /// Adds a mistake.
@@ -263,7 +274,7 @@ impl Reader<'_> {
     ) -> Option<Vec<Part>> {
         let variables = self.context.variables;
         let value = self.context.variable(name, at.file);
-        let secret = variables.is_secret(name);
+        let secret = self.context.is_secret(name, at.file);
         if secret && allow != Allow::Everything {
             let why = match allow {
                 Allow::References => "everybody on the machine can read the arguments of a process",

@@ -94,7 +94,10 @@ for them.
 - What a service needs by `depends_on` comes along, under its own name or that of its entry, in the profiles of those that
   need it. A service that others wait for to complete is a oneshot.
 - In the compose file `${…}` means what it means to Docker Compose; values are of the environment, else of `.env` beside
-  that file. Its relative paths start from its folder, its `name` does not count, and its `env_file`s are taken literally.
+  that file. Its relative paths start from its folder, and its `name` does not count.
+- Its `env_file`s, and the `.env` beside it, are read by its rules: `${…}` in values without quotes or in double ones is
+  replaced, by variables of the environment, of that `.env`, of the service's `environment`, and of earlier lines; single
+  quotes take everything literally; `NAME` alone is the variable of the environment.
 - Its networks become networks of the project, under their names, with their `ipam` subnet, `ipv4_address` and aliases; a
   docker service may join one by `network: NAME`. `default` is `local` unless the file describes it. A service is known by
   its address on its first network, and to containers by that on a network of both. Networks and volumes that are

@@ -198,6 +198,12 @@ impl Translation<'_> {
             Kind::List(items) => items.as_slice(),
             _ => std::slice::from_ref(value),
         };
+        if matches!(self.strings, Strings::Kept) {
+            self.said.push(Finding::warning(
+                value.span,
+                "variables in the values of the `env_file`: they are taken literally here",
+            ));
+        }
         let mut files = Vec::new();
         for item in items {
             let path = item.get("path").unwrap_or(item);

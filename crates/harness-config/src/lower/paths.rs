@@ -70,3 +70,15 @@ fn absolute(reader: &Reader<'_>, text: &str, span: Span) -> PathBuf {
 fn without_dots(path: &Path) -> PathBuf {
     path.components().collect()
 }
+
+/// How a file is called in messages: as the file that names it is, which may be from another folder.
+pub(super) fn shown(reader: Reader<'_>, path: &Path, span: Span) -> String {
+    let source = reader.context.sources.get(span.file);
+    match path.strip_prefix(&source.dir) {
+        Ok(rest) => {
+            let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
+            folder.join(rest).display().to_string()
+        }
+        Err(_) => path.display().to_string(),
+    }
+}

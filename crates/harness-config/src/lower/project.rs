@@ -9,11 +9,11 @@ use super::service::Surroundings;
 use super::{DraftDependency, DraftNetwork, DraftProject, DraftService, network, policy, service};
 use crate::check::Checked;
 use crate::diagnostics::Finding;
+use crate::env_file::is_variable_name;
 use crate::fields::Fields;
 use crate::keys::PROJECT;
 use crate::read::{Context, Reader};
 use crate::tree::{Kind, Node};
-use crate::variables::is_variable_name;
 
 /// Reads a merged tree.
 pub(crate) fn lower_project(

@@ -11,6 +11,7 @@ use super::place::{self, Place};
 use super::policy::{self, Settings};
 use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, ports};
 use crate::check::Checked;
+use crate::compose;
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::{FILE, SERVICE};
@@ -125,8 +126,9 @@ struct Common {
 }
 
 fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place: Option<&Place>) -> Common {
-    let mut env = env_files(fields);
-    env.extend(fields.variables("env"));
+    let own = fields.variables("env");
+    let mut env = env_files(fields, &own);
+    env.extend(own);
     let health_check = health::lower(fields);
     let startup_timeout = fields
         .positive_duration("startup_timeout")
@@ -213,23 +215,42 @@ fn files(fields: &Fields<'_>, place: Option<&Place>) -> Vec<FileSpec> {
     out
 }
 
-/// The variables of the service's env files, the later ones over the earlier.
-fn env_files(fields: &Fields<'_>) -> BTreeMap<String, Template> {
+/// The variables of the service's env files, the later ones over the earlier. Those of a compose file may use what is
+/// `own` to the service.
+fn env_files(fields: &Fields<'_>, own: &BTreeMap<String, Template>) -> BTreeMap<String, Template> {
+    let context = fields.reader.context;
     let mut out = BTreeMap::new();
     for text in fields.texts("env_file") {
         if !fields.reader.active {
             continue;
         }
-        for (name, value) in env_file(fields.reader, &text) {
+        let Some(file) = env_file(fields.reader, &text) else {
+            continue;
+        };
+        let around = context.scopes.borrow().get(&text.span.file).cloned();
+        if let Some(mut around) = around {
+            for (name, value) in own {
+                if let (Some(text), false) = (value.expose(), around.values.contains_key(name)) {
+                    around.insert(name, text, value.has_secret());
+                }
+            }
+            out.extend(compose::env_file_variables(fields.reader, file, around));
+            continue;
+        }
+        let mut findings = Vec::new();
+        let variables = parse_env_file(context.sources, file, &mut findings);
+        context.findings.borrow_mut().extend(findings);
+        for (name, value) in variables {
             let value = Template::from_parts([Part::Text(value)]);
-            let secret = fields.reader.context.variables.is_secret(&name);
+            let secret = context.variables.is_secret(&name);
             out.insert(name, if secret { secret_template(&value) } else { value });
         }
     }
     out
 }
 
-fn env_file(reader: Reader<'_>, text: &Text) -> BTreeMap<String, String> {
+/// An env file among the sources; `None` if it cannot be read.
+fn env_file(reader: Reader<'_>, text: &Text) -> Option<usize> {
     let context = reader.context;
     let path = paths::local(&reader, text);
     let content = match crate::load::read_limited(&path, MAX_FILE_SIZE) {
@@ -240,16 +261,13 @@ fn env_file(reader: Reader<'_>, text: &Text) -> BTreeMap<String, String> {
                 format!("cannot read the env file {}: {error}", path.display()),
             );
             context.missing.borrow_mut().push(finding);
-            return BTreeMap::new();
+            return None;
         }
     };
     let folder = path
         .parent()
         .map(std::path::Path::to_path_buf)
         .unwrap_or_default();
-    let file = context.sources.add(path.display().to_string(), folder, content);
-    let mut findings = Vec::new();
-    let variables = parse_env_file(context.sources, file, &mut findings);
-    context.findings.borrow_mut().extend(findings);
-    variables
+    let name = paths::shown(reader, &path, text.span);
+    Some(context.sources.add(name, folder, content))
 }

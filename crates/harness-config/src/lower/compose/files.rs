@@ -1,14 +1,17 @@
 //! Reading compose files, each once.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::compose::ComposeFile;
+use crate::compose::{self, ComposeFile};
 use crate::diagnostics::Finding;
+use crate::lower::paths;
 use crate::mask::mask_literals;
 use crate::merge::refuse_duplicates;
 use crate::read::Reader;
 use crate::source::Span;
 use crate::tree::{self, MAX_FILE_SIZE};
+use crate::variables::Scope;
 
 /// The compose files, each read once.
 #[derive(Default)]
@@ -47,7 +50,7 @@ fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Optio
     let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let file = context
         .sources
-        .add(shown(reader, written, span), dir.clone(), text);
+        .add(paths::shown(reader, written, span), dir.clone(), text);
     let mut said = Vec::new();
     let parsed = tree::parse(context.sources, file, &mut said);
     let tree = parsed.map(|mut tree| {
@@ -56,24 +59,29 @@ fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Optio
         ComposeFile::read(tree, &mut said)
     });
     context.findings.borrow_mut().extend(said);
-    match crate::load::read_dotenv(context.sources, &dir, &dir) {
-        Ok((variables, said)) => {
-            context.findings.borrow_mut().extend(said);
-            context.dotenvs.borrow_mut().insert(file, variables);
-        }
-        Err(error) => reader.report(Finding::error(span, error.to_string())),
-    }
+    let scope = dotenv(reader, &dir, span);
+    context.scopes.borrow_mut().insert(file, scope);
     tree
 }
 
-/// How a compose file is called in messages: as the file that names it is, which may be from another folder.
-fn shown(reader: Reader<'_>, path: &Path, span: Span) -> String {
-    let source = reader.context.sources.get(span.file);
-    match path.strip_prefix(&source.dir) {
-        Ok(rest) => {
-            let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
-            folder.join(rest).display().to_string()
+/// The variables of the `.env` beside a compose file.
+fn dotenv(reader: Reader<'_>, dir: &Path, span: Span) -> Scope {
+    let context = reader.context;
+    let path = dir.join(".env");
+    let text = match crate::load::read_limited(&path, MAX_FILE_SIZE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Scope::default(),
+        Err(error) => {
+            reader.report(Finding::error(
+                span,
+                format!("cannot read {}: {error}", path.display()),
+            ));
+            return Scope::default();
         }
-        Err(_) => path.display().to_string(),
-    }
+    };
+    let file = context
+        .sources
+        .add(paths::shown(reader, &path, span), dir.to_owned(), text);
+    compose::env_file_variables(reader, file, Scope::default());
+    context.scopes.borrow_mut().remove(&file).unwrap_or_default()
 }
