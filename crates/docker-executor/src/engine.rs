@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::Receiver;
 use async_io::Timer;
 use async_lock::{Mutex, OnceCell};
 use blocking::unblock;
@@ -15,7 +16,7 @@ use futures_lite::FutureExt;
 
 use crate::address::{Address, AddressError, Environment};
 use crate::bridge;
-use crate::lives::Lives;
+use crate::events::Events;
 
 /// How long the engine may take to say its version.
 const HELLO: Duration = Duration::from_secs(10);
@@ -95,7 +96,7 @@ pub(crate) struct Engine {
     /// Kept once it is known: what runs there must be found there.
     address: OnceCell<Address>,
     connection: Mutex<Option<Docker>>,
-    lives: Lives,
+    events: Events,
 }
 
 impl Engine {
@@ -105,7 +106,7 @@ impl Engine {
             environment,
             address: OnceCell::new(),
             connection: Mutex::new(None),
-            lives: Lives::default(),
+            events: Events::default(),
         }
     }
 
@@ -115,7 +116,7 @@ impl Engine {
             environment: Environment::default(),
             address: OnceCell::from(address),
             connection: Mutex::new(None),
-            lives: Lives::default(),
+            events: Events::default(),
         }
     }
 
@@ -175,7 +176,17 @@ impl Engine {
 
     /// A number that changes when it ends, which may not be noticed otherwise.
     pub(crate) fn life(self: &Arc<Self>) -> u64 {
-        self.lives.number(self)
+        self.events.lives(self)
+    }
+
+    /// Tells whenever something has happened to a container that is not its end: it is to be looked at then.
+    pub(crate) fn news_of(self: &Arc<Self>, container: &str) -> Receiver<()> {
+        self.events.news_of(self, container)
+    }
+
+    /// Has a container looked at by whoever follows it.
+    pub(crate) fn look_at(&self, container: &str) {
+        self.events.look_at(container);
     }
 
     /// Whether its containers run on without it (`live-restore`).

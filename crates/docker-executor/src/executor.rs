@@ -25,13 +25,14 @@ use crate::address::{Address, Environment};
 use crate::adopt::lost;
 use crate::body;
 use crate::bridge::Task;
+use crate::contact::Contact;
 use crate::engine::{Engine, EngineError};
 use crate::exec;
 use crate::files;
 use crate::follow::follow;
 use crate::image::{self, Image, Wanted};
 use crate::image_config;
-use crate::instance::{self, Contact, Container, ContainerInstance};
+use crate::instance::{self, Container, ContainerInstance};
 use crate::labels::{self, Owner};
 use crate::membership::{self, Membership};
 use crate::network::{NetworkError, Networks};
@@ -196,13 +197,14 @@ impl DockerExecutor {
             })?;
         files::put(&self.engine, order, &kept, &folder).await?;
         let attached = self.attached(order, id).await?;
+        // What happens to it from its first moment on is heard.
+        let container = self.container(&self.engine, order, &kept, attached);
         self.engine
             .ask("start", &format!("container {name}"), |docker| async move {
                 docker.start_container(id, None::<StartContainerOptions>).await
             })
             .await?;
         let found = instance::inspect(&self.engine, id, name).await?;
-        let container = self.container(&self.engine, order, &kept, attached);
         container.resize(COLUMNS, ROWS).await;
         Ok(managed(container, &found, lock))
     }
@@ -227,7 +229,9 @@ impl DockerExecutor {
         found: &ContainerInspectResponse,
         lock: File,
     ) -> Arc<dyn Instance> {
-        managed(self.container(engine, order, record, None), found, lock)
+        let container = self.container(engine, order, record, None);
+        container.engine.look_at(&container.id);
+        managed(container, found, lock)
     }
 
     pub(crate) fn container(
@@ -255,6 +259,7 @@ impl DockerExecutor {
             attached: Mutex::new(attached),
             image_health: record.image_health.clone(),
             contact: Contact::new(),
+            news: engine.news_of(&record.id),
             ended: OnceCell::new(),
         })
     }

@@ -53,7 +53,9 @@ pub(crate) async fn follow(container: Arc<Container>, lock: File) {
             None
         }
     };
-    let (ended, at) = until_ended(&container, output.as_ref()).await;
+    let (ended, at) = until_ended(&container, output.as_ref())
+        .or(heed(&container))
+        .await;
     if let Some(output) = output {
         unblock(move || output.finish()).await;
     }
@@ -76,8 +78,8 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
                         container = container.name,
                         "the engine is back, and the container runs"
                     );
-                    container.contact.tell(None);
                 }
+                container.found(&state);
                 life = container.engine.life();
                 // The engine ends the stream a moment before it knows of the end.
                 Timer::after(Duration::from_millis(20)).await;
@@ -98,12 +100,24 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
             Err(error) => {
                 if !std::mem::replace(&mut away, true) {
                     tracing::warn!(container = container.name, %error, "cannot tell whether a container runs");
-                    container.contact.tell(Some(chain(&error)));
+                    container.contact.away(chain(&error));
                 }
                 Timer::after(AGAIN).await;
             }
         }
     }
+}
+
+/// Looks at the container whenever the engine has told something of it, for ever.
+async fn heed<T>(container: &Container) -> T {
+    while container.news.recv().await.is_ok() {
+        match container.inspect().await {
+            Ok(state) if is_running(&state) => container.found(&state),
+            // Its end, and an engine that is away, are seen by who waits for them.
+            _ => {}
+        }
+    }
+    futures_lite::future::pending().await
 }
 
 /// Copies output until there is a reason to look at the container; whether all of it was copied.

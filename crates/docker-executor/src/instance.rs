@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Receiver;
 use async_io::Timer;
 use async_lock::{Mutex, OnceCell};
 use async_trait::async_trait;
@@ -18,9 +18,10 @@ use harness_model::spec::HealthCheck;
 use harness_model::{ProjectName, WallTime};
 use harness_shim::run_dir::LogLimits;
 use service_orchestration::executor::{Instance, SessionError};
-use service_orchestration::machine::Ended;
+use service_orchestration::machine::{Ended, Lost};
 
 use crate::bridge::{self, Task};
+use crate::contact::Contact;
 use crate::engine::{Engine, EngineError};
 use crate::labels::Owner;
 use crate::network::Networks;
@@ -56,36 +57,12 @@ pub(crate) struct Container {
     pub(crate) attached: std::sync::Mutex<Option<Attached>>,
     /// The health check of its image.
     pub(crate) image_health: Option<HealthCheck>,
-    /// Whether the engine can be asked about it: each change, with why not.
+    /// Whether it can be counted on.
     pub(crate) contact: Contact,
+    /// That the engine has told something of it.
+    pub(crate) news: Receiver<()>,
     /// How it ended, once everything of it is gone.
     pub(crate) ended: OnceCell<Ended>,
-}
-
-/// Changes of whether the engine can be asked, on their way to whoever tells people.
-pub(crate) struct Contact {
-    changes: Sender<Option<String>>,
-    told: Receiver<Option<String>>,
-}
-
-impl Contact {
-    pub(crate) fn new() -> Self {
-        let (changes, told) = async_channel::unbounded();
-        Self { changes, told }
-    }
-
-    /// Tells a change.
-    pub(crate) fn tell(&self, lost: Option<String>) {
-        // It is never closed: both ends are here.
-        let _ = self.changes.try_send(lost);
-    }
-
-    async fn next(&self) -> Option<String> {
-        match self.told.recv().await {
-            Ok(lost) => lost,
-            Err(_) => futures_lite::future::pending().await,
-        }
-    }
 }
 
 impl Container {
@@ -231,7 +208,7 @@ impl Instance for ContainerInstance {
         self.container.image_health.clone()
     }
 
-    async fn contact(&self) -> Option<String> {
+    async fn contact(&self) -> Option<Lost> {
         self.container.contact.next().await
     }
 

@@ -90,14 +90,31 @@ impl Container {
             .await
     }
 
+    /// Lets it go on if it is paused: nothing in it gets a signal before.
+    async fn unpause(&self) {
+        if !self.contact.is_paused() {
+            return;
+        }
+        let what = self.what();
+        let unpaused = self.engine.ask("unpause", &what, |docker| async move {
+            docker.unpause_container(&self.id).await
+        });
+        match unpaused.await {
+            Ok(()) => tracing::info!(container = self.name, "unpaused, to be stopped"),
+            Err(error) => tracing::warn!(container = self.name, %error, "cannot unpause a container"),
+        }
+    }
+
     /// Sends a signal as soon as the engine can be reached; one that has ended needs none.
     async fn send_surely(&self, signal: i32) {
+        self.unpause().await;
         while let Err(error) = self.send(signal).await {
             if self.ended.is_initialized() || error.is_not_found() || error.is_conflict() {
                 return;
             }
             tracing::warn!(container = self.name, %error, "cannot signal a container");
             Timer::after(AGAIN).await;
+            self.unpause().await;
         }
     }
 

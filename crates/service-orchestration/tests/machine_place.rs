@@ -37,7 +37,16 @@ impl Bench {
         self.give(Event::Contact {
             service: name(service),
             generation,
-            lost: lost.map(str::to_owned),
+            lost: lost.map(|why| Lost::Contact(why.to_owned())),
+        });
+    }
+
+    fn pause(&mut self, service: &str, why: &str) {
+        let generation = self.view(service).generation;
+        self.give(Event::Contact {
+            service: name(service),
+            generation,
+            lost: Some(Lost::Paused(why.to_owned())),
         });
     }
 }
@@ -139,6 +148,68 @@ fn who_is_out_of_contact_is_unknown_and_holds_nothing() {
     bench.probe("db", ProbeOutcome::Healthy);
     assert_eq!(bench.view("db").health, Health::Healthy);
     assert_eq!(bench.view("app").error, None);
+}
+
+#[test]
+fn who_is_paused_runs_and_holds_nothing() {
+    let mut bench = Bench::new(&[
+        ("db", restarting(probed("1"), RestartMode::Always, None)),
+        ("plain", plain("1")),
+        ("app", on(plain("1"), "db", Condition::Started)),
+        ("late", on(plain("1"), "plain", Condition::Started)),
+    ]);
+    bench.start(false, false, &["app", "plain"]);
+    bench.launched("db");
+    bench.launched("plain");
+    bench.launched("app");
+    bench.probe("db", ProbeOutcome::Healthy);
+    bench.wait(1000);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    for service in ["db", "plain"] {
+        bench.pause(service, "somebody paused it");
+        let view = bench.view(service);
+        assert_eq!(
+            (view.state, view.health),
+            (ServiceState::Running, Health::Unknown)
+        );
+        assert_eq!(view.error.as_deref(), Some("somebody paused it"));
+        assert!(!view.ready);
+    }
+    let app = bench.view("app");
+    assert_eq!(app.error.as_deref(), Some("depends on db, which is paused"));
+    bench.start(false, false, &["late"]);
+    assert_eq!(bench.view("late").state, ServiceState::Pending);
+    for _ in 0..5 {
+        bench.wait(10_000);
+        bench.probe("db", bad());
+        let view = bench.view("db");
+        assert_eq!(view.health, Health::Unknown);
+        assert_eq!(view.last_probe.as_deref(), Some("somebody paused it"));
+    }
+    bench.contact("db", None);
+    bench.contact("plain", None);
+    assert_eq!(bench.view("plain").health, Health::None);
+    assert_eq!(bench.view("db").health, Health::Unknown);
+    bench.wait(0);
+    bench.probe("db", ProbeOutcome::Healthy);
+    assert_eq!(bench.view("db").health, Health::Healthy);
+    assert_eq!(bench.view("app").error, None);
+    assert_eq!(bench.deeds().matches('-').count(), 0);
+}
+
+#[test]
+fn who_is_paused_while_it_starts_fails_with_that_reason() {
+    let mut bench = Bench::new(&[("db", probed("1"))]);
+    bench.start(false, false, &[]);
+    bench.launched("db");
+    bench.pause("db", "somebody paused it");
+    while bench.view("db").state != ServiceState::Stopping {
+        bench.wait(1000);
+    }
+    bench.exited("db", 0);
+    let roots = bench.roots();
+    assert_eq!(roots.len(), 1, "{roots:?}");
+    assert!(roots[0].reason.ends_with("somebody paused it"), "{roots:?}");
 }
 
 #[test]

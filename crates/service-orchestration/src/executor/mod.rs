@@ -30,7 +30,7 @@ pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
 pub use session::CommandSession;
 
-use crate::machine::{Ended, Hook};
+use crate::machine::{Ended, Hook, Lost};
 
 /// Everything needed to launch one generation of a service, or to run a command in its place.
 #[derive(Debug, Clone)]
@@ -291,9 +291,9 @@ pub trait Instance: Send + Sync {
     fn image_health(&self) -> Option<HealthCheck> {
         None
     }
-    /// Waits for the next change of whether it can be told that it runs: why it cannot any more, or `None` when it can
-    /// again. Never comes where that is always known. Cancelling it loses nothing.
-    async fn contact(&self) -> Option<String> {
+    /// Waits for the next change of whether it can be counted on: why it cannot any more, or `None` when it can again.
+    /// Never comes where that is always known. Cancelling it loses nothing.
+    async fn contact(&self) -> Option<Lost> {
         futures_lite::future::pending().await
     }
     /// Waits until everything of it is gone.

@@ -211,7 +211,9 @@ impl Machine {
             "not {goal} within {}",
             words::brief(service.definition.startup_timeout)
         );
-        if let Some(answer) = service
+        if let Some(lost) = service.lost() {
+            reason = format!("{reason}: {}", lost.why());
+        } else if let Some(answer) = service
             .up()
             .and_then(|up| up.probing.as_ref())
             .and_then(Probing::last)

@@ -5,7 +5,7 @@ use harness_model::ServiceName;
 use super::Machine;
 use super::health::Probing;
 use super::service::{Active, Failure, Phase, Stage, Up};
-use super::types::{Ended, FailureCause, HealthPolicy, Hook};
+use super::types::{Ended, FailureCause, HealthPolicy, Hook, Lost};
 use super::words;
 
 impl Machine {
@@ -47,16 +47,18 @@ impl Machine {
         }
     }
 
-    /// It can no longer be told whether a generation runs, or it can again.
-    pub(super) fn contact(&mut self, name: &ServiceName, generation: u64, lost: Option<String>) {
+    /// A generation cannot be counted on any more, or can again.
+    pub(super) fn contact(&mut self, name: &ServiceName, generation: u64, lost: Option<Lost>) {
         let now = self.now;
         let Some(service) = self.current(name, generation) else {
             return;
         };
         let Some(up) = service.up_mut() else { return };
-        let note = lost
-            .clone()
-            .unwrap_or_else(|| "it can be told again that it runs".to_owned());
+        let note = match (&lost, &up.lost) {
+            (Some(lost), _) => lost.why().to_owned(),
+            (None, Some(Lost::Paused(_))) => "it goes on".to_owned(),
+            (None, _) => "it can be told again that it runs".to_owned(),
+        };
         if lost.is_none()
             && let Some(probing) = &mut up.probing
         {

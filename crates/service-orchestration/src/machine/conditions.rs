@@ -5,7 +5,7 @@ use harness_model::{Health, ServiceName};
 
 use super::Machine;
 use super::service::{Facts, Phase, Rest, Service, Trouble};
-use super::types::LogPattern;
+use super::types::{LogPattern, Lost};
 
 impl Machine {
     /// Whether everything holds that a service waits for.
@@ -111,7 +111,7 @@ pub(super) fn holds(condition: &Condition, service: &Service) -> bool {
     }
 }
 
-/// Up, not about to be stopped, and known to be.
+/// Up, not about to be stopped, not paused, and known to be.
 fn is_up(service: &Service) -> bool {
     service.staying_up().is_some_and(|up| up.lost.is_none())
 }
@@ -157,7 +157,10 @@ fn ailment(service: &Service, dependent_is_up: bool) -> Option<&'static str> {
         Phase::Idle(Rest::Stopped | Rest::Rebooted) => Some("is stopped"),
         Phase::Backoff { .. } => Some("is restarting"),
         Phase::Adrift(_) => Some("could not be stopped"),
-        Phase::Active(_) if service.up().is_some_and(|up| up.lost.is_some()) => Some("cannot be told to run"),
+        Phase::Active(_) if service.lost().is_some() => Some(match service.lost() {
+            Some(Lost::Paused(_)) => "is paused",
+            _ => "cannot be told to run",
+        }),
         Phase::Active(_) if service.health() == Health::Unhealthy => Some("is unhealthy"),
         _ if !dependent_is_up => None,
         Phase::Pending => Some("is not running"),

@@ -73,9 +73,9 @@ use service::Service;
 
 pub use snapshot::{Snapshot, Step, WaitReason};
 pub use types::{
-    Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern, OperationId,
-    OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered, RootFailure, Time,
-    Timing,
+    Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern, Lost,
+    OperationId, OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered,
+    RootFailure, Time, Timing,
 };
 
 /// The state of one project.
@@ -294,7 +294,9 @@ impl Machine {
         let Some(up) = service.up_mut() else { return };
         let outcome = match (&up.lost, outcome) {
             // What the answer was about is not known either.
-            (Some(why), ProbeOutcome::Unhealthy(_)) => ProbeOutcome::Unknown(why.clone()),
+            (Some(lost), ProbeOutcome::Unhealthy(_) | ProbeOutcome::Unknown(_)) => {
+                ProbeOutcome::Unknown(lost.why().to_owned())
+            }
             (_, outcome) => outcome,
         };
         let Some(probing) = &mut up.probing else { return };

@@ -9,7 +9,7 @@ use harness_model::{Health, ServiceName, ServiceState};
 
 use super::health::Probing;
 use super::snapshot::Snapshot;
-use super::types::{Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Time};
+use super::types::{Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost, Time};
 
 /// How long a service without a probe is watched before an operation counts it as up.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
@@ -119,8 +119,8 @@ pub(super) struct Up {
     /// Whether it has survived [`SETTLE`].
     pub(super) settled: bool,
     pub(super) probing: Option<Probing>,
-    /// Why it cannot be told whether it still runs, while that is so.
-    pub(super) lost: Option<String>,
+    /// Why it cannot be counted on, while that is so.
+    pub(super) lost: Option<Lost>,
     /// Patterns already asked for.
     pub(super) watched: BTreeSet<LogPattern>,
 }
@@ -239,6 +239,11 @@ impl Service {
         }
     }
 
+    /// Why what was launched cannot be counted on.
+    pub(super) fn lost(&self) -> Option<&Lost> {
+        self.up()?.lost.as_ref()
+    }
+
     /// Up, and not about to be stopped.
     pub(super) fn staying_up(&self) -> Option<&Up> {
         match &self.phase {
@@ -281,6 +286,8 @@ impl Service {
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
             }) => match &up.probing {
+                // What runs on without a probe would look as ever.
+                _ if matches!(up.lost, Some(Lost::Paused(_))) => Health::Unknown,
                 None => Health::None,
                 Some(_) if up.lost.is_some() => Health::Unknown,
                 Some(probing) => probing.health(),

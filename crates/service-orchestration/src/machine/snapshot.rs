@@ -7,7 +7,7 @@ use harness_model::{Health, ServiceName, ServiceState};
 use super::Machine;
 use super::health::Probing;
 use super::service::{Active, Phase, Rest, Service, Stage, StopStage};
-use super::types::{Effect, Ended, FailureCause, Time};
+use super::types::{Effect, Ended, FailureCause, Lost, Time};
 
 /// How a service is, as the rest of the program sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +206,7 @@ fn error(service: &Service) -> Option<String> {
         Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.reason.clone()),
         Phase::Idle(Rest::Rebooted) => Some("the machine was rebooted".into()),
         Phase::Idle(Rest::Stopped | Rest::Completed) => None,
-        _ if service.up().is_some_and(|up| up.lost.is_some()) => service.up().and_then(|up| up.lost.clone()),
+        _ if service.lost().is_some() => service.lost().map(|lost| lost.why().to_owned()),
         _ if service.health() == Health::Unhealthy => Some(super::advance::unhealthy(service).reason),
         _ if service.is_ready() => None,
         Phase::Backoff { .. } | Phase::Pending | Phase::Active(_) => service
@@ -262,7 +262,7 @@ impl Service {
             Phase::Active(Active { halt: Some(_), .. }) | Phase::Stopping(_) => ServiceState::Stopping,
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
-            }) if up.lost.is_some() => ServiceState::Unknown,
+            }) if matches!(up.lost, Some(Lost::Contact(_))) => ServiceState::Unknown,
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
             }) if up.was_ready => ServiceState::Running,

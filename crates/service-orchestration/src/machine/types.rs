@@ -103,6 +103,24 @@ pub enum OperationRequest {
     },
 }
 
+/// Why a generation that was launched cannot be counted on at present. Its end would be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// It cannot be told whether it runs: why, in one line.
+    Contact(String),
+    /// It is there and does nothing, because somebody has paused it: what to say of that, in one line.
+    Paused(String),
+}
+
+impl Lost {
+    /// Why, in one line.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Contact(why) | Self::Paused(why) => why,
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
@@ -157,14 +175,14 @@ pub enum Event {
         /// How.
         policy: HealthPolicy,
     },
-    /// It can no longer be told whether a generation runs (its engine is away), or it can again.
+    /// A generation that was launched cannot be counted on any more (its engine is away, it is paused), or can again.
     Contact {
         /// The service.
         service: ServiceName,
         /// Which start of it.
         generation: u64,
-        /// Why it cannot, in one line; `None`: it can.
-        lost: Option<String>,
+        /// Why it cannot; `None`: it can.
+        lost: Option<Lost>,
     },
     /// Everything of a generation is gone.
     Exited {

@@ -11,7 +11,7 @@ use super::conditions::{hopeless, never_healthy, unhealthy_for_good};
 use super::health::Probing;
 use super::operations::{Entry, Operation, OperationStage, Status};
 use super::service::{Failure, Phase, Rest, Service};
-use super::types::{FailureCause, Outcome, RootFailure};
+use super::types::{FailureCause, Lost, Outcome, RootFailure};
 use super::words;
 
 impl Machine {
@@ -247,6 +247,10 @@ impl Machine {
                 let cause = FailureCause::StartupTimeout;
                 let reason = match (&service.series.failure, probe) {
                     _ if taking_down => "it does not end".into(),
+                    _ if service.lost().is_some() => {
+                        let why = service.lost().map_or("", Lost::why);
+                        format!("not ready within {within}: {why}")
+                    }
                     (Some(before), _) if before.cause == cause => before.reason.clone(),
                     (Some(before), _) => format!("not ready within {within}: {}", before.reason),
                     (None, Some(answer)) => format!("not healthy within {within}: {answer}"),

@@ -1,0 +1,132 @@
+//! What an engine tells by itself, on a connection that is held open.
+//!
+//! When the connection breaks, the engine has ended. A new one may answer what the former one was asked: where the
+//! system holds its socket (socket activation), nobody finds it away. So a container's end alone does not tell whether
+//! its engine ended with it; the number of lives does.
+//!
+//! Of containers, pauses are told. Nothing is missed where the connection breaks: each container is looked at anew, and
+//! the engine repeats what has happened since.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_channel::{Receiver, Sender};
+use async_io::Timer;
+use bollard::query_parameters::EventsOptions;
+use futures_lite::StreamExt;
+
+use crate::bridge::Task;
+use crate::engine::Engine;
+
+/// A connection that breaks sooner was never held open.
+const OPEN: Duration = Duration::from_secs(1);
+
+/// The pause before an engine is connected to again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// Listens, from the first question on.
+#[derive(Debug)]
+pub(crate) struct Events {
+    begun: Once,
+    heard: Arc<Heard>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    lives: AtomicU64,
+    /// Those who follow a container, by its id.
+    followers: Mutex<HashMap<String, Sender<()>>>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            begun: Once::new(),
+            heard: Arc::default(),
+        }
+    }
+}
+
+impl Events {
+    /// The number of the present life of an engine, whose events these are.
+    pub(crate) fn lives(&self, engine: &Arc<Engine>) -> u64 {
+        self.begin(engine);
+        self.heard.lives.load(Ordering::SeqCst)
+    }
+
+    /// Tells whenever a container is to be looked at.
+    pub(crate) fn news_of(&self, engine: &Arc<Engine>, container: &str) -> Receiver<()> {
+        // One is enough: whoever looks sees all that has happened.
+        let (news, heard) = async_channel::bounded(1);
+        {
+            let mut followers = self.heard.followers();
+            followers.retain(|_, follower| !follower.is_closed());
+            followers.insert(container.to_owned(), news);
+        }
+        self.begin(engine);
+        heard
+    }
+
+    /// Has a container looked at by whoever follows it.
+    pub(crate) fn look_at(&self, container: &str) {
+        self.heard.tell(container);
+    }
+
+    fn begin(&self, engine: &Arc<Engine>) {
+        self.begun.call_once(|| {
+            Task::spawn(listen(Arc::downgrade(engine), Arc::clone(&self.heard)));
+        });
+    }
+}
+
+impl Heard {
+    fn followers(&self) -> std::sync::MutexGuard<'_, HashMap<String, Sender<()>>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, container: &str) {
+        if let Some(follower) = self.followers().get(container) {
+            // One that is told already will look.
+            let _ = follower.try_send(());
+        }
+    }
+
+    fn tell_all(&self) {
+        for follower in self.followers().values() {
+            let _ = follower.try_send(());
+        }
+    }
+}
+
+async fn listen(engine: Weak<Engine>, heard: Arc<Heard>) {
+    loop {
+        let Some(present) = engine.upgrade() else { return };
+        let connected = present.docker().await;
+        drop(present);
+        if let Ok(docker) = connected {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            heard.tell_all();
+            let options = EventsOptions {
+                since: Some(now.as_secs().saturating_sub(1).to_string()),
+                filters: Some(HashMap::from([(
+                    "event".to_owned(),
+                    vec!["pause".to_owned(), "unpause".to_owned()],
+                )])),
+                ..EventsOptions::default()
+            };
+            let opened = Instant::now();
+            let mut events = std::pin::pin!(docker.events(Some(options)));
+            while let Some(Ok(event)) = events.next().await {
+                if let Some(container) = event.actor.and_then(|actor| actor.id) {
+                    heard.tell(&container);
+                }
+            }
+            if opened.elapsed() >= OPEN {
+                heard.lives.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        Timer::after(AGAIN).await;
+    }
+}
