@@ -62,8 +62,9 @@ starts the daemon. Named volumes stay, until `harness stop --all --volumes`.
   listen there: what listens on 127.0.0.1 is not reached from a container.
 - In `health_check`, `localhost` is the container itself and ports are those inside it; a `command` runs inside it.
 - Without a `health_check`, the HEALTHCHECK of the image counts: its command, interval, timeout, retries and start period
-  (`startup_timeout` is the file's: 60 s unless written). Dependents then wait by default until it is healthy, and until it
-  is started where the image has none.
+  (where the file has no `startup_timeout`, it is 60 s, or what these figures need). Dependents then wait by default until
+  it is healthy, and until it is started where the image has none.
+- Without a `stop_signal`, the STOPSIGNAL of the image counts, and SIGTERM where that has none.
 - A volume whose source is a path is made as a folder by the user if it is not there; a named one is called
   `<project>_<name>` and stays when the project is stopped.
 - The environment is `env`, the addresses of its dependencies, and what `inherit_env` lists; nothing else of this machine's.

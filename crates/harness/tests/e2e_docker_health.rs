@@ -97,6 +97,39 @@ fn a_failing_healthcheck_of_a_built_image_says_why() {
 }
 
 #[test]
+fn an_image_whose_check_may_take_long_gets_the_time() {
+    let _images = ["slow", "hurried"].map(|service| Image::of("long", service));
+    let sandbox = DockerSandbox::new(
+        "long",
+        "services:\n  slow: {type: docker, build: slow}\n  hurried: {type: docker, build: hurried, startup_timeout: 50}\n",
+    );
+    for service in ["slow", "hurried"] {
+        sandbox.write(
+            &format!("{service}/Dockerfile"),
+            "FROM harness-test/program\nHEALTHCHECK --interval=1s --timeout=1s --retries=5 --start-period=200s CMD false\n",
+        );
+    }
+    // Only a terminal is told how much time is left.
+    let inside = format!("stty cols 200; {} start", env!("CARGO_BIN_EXE_harness"));
+    let start = sandbox.command("script", &["-qec", &inside, "/dev/null"]);
+    // The line of a service that tells it, such as `app  starting  0.5s  (56s left)`.
+    let left = |service: &str| {
+        let said = start.stdout();
+        let drawn = said.rsplit(char::is_control);
+        let mut lines = drawn.filter(|line| line.contains(&format!(" {service} ")));
+        lines.find(|line| line.contains(" left)")).map(str::to_owned)
+    };
+    eventually("its image gives it longer than all get", || {
+        left("slow").filter(|line| line.contains("(3m "))
+    });
+    // What the file says counts.
+    let hurried = eventually("the other one is told of", || left("hurried"));
+    assert!(!hurried.contains("m "), "{hurried}");
+    sandbox.ok(&["stop", "--all"]);
+    start.wait(common::PATIENCE);
+}
+
+#[test]
 fn who_becomes_unhealthy_by_its_image_is_restarted() {
     let _image = Image::of("ill", "app");
     let sandbox = DockerSandbox::new(

@@ -21,6 +21,26 @@ impl DockerSandbox {
         assert_eq!(status, 204, "{answer}");
     }
 
+    /// Waits until a probe of a service has just ended. An engine that pauses a container in which a command is just
+    /// being started stops answering for it (its runc is frozen with it and waits for itself).
+    fn await_quiet(&self, service: &str) {
+        let probed = || {
+            let id = self.id(service)?;
+            let path = format!("/containers/{id}/archive?path=/tmp/probed");
+            let (status, _) = self.request("HEAD", &path, None);
+            let none_runs = self.inspect(service)["ExecIDs"].is_null();
+            (status == 200 && none_runs).then_some(())
+        };
+        eventually("it was probed", probed);
+        let id = self.id(service).unwrap();
+        let body = serde_json::json!({"Cmd": ["rm", "/tmp/probed"]});
+        let (status, exec) = self.request("POST", &format!("/containers/{id}/exec"), Some(&body));
+        assert_eq!(status, 201, "{exec}");
+        let start = format!("/exec/{}/start", exec["Id"].as_str().unwrap());
+        self.request("POST", &start, Some(&serde_json::json!({"Detach": false})));
+        eventually("it was probed again", probed);
+    }
+
     /// Waits until a service is told to be paused.
     fn await_paused(&self, service: &str) {
         self.await_state(service, "running/unknown");
@@ -44,7 +64,7 @@ const SERVICES: &str = r#"services:
     type: docker
     image: harness-test/program
     restart: on-failure
-    health_check: {command: ["true"], interval: 300ms, retries: 2}
+    health_check: {command: [touch, /tmp/probed], interval: 8, retries: 2}
   plain: {type: docker, image: harness-test/program}
   user: {type: process, binary: sleep, args: ["1000"], dependencies: [web]}
 "#;
@@ -54,7 +74,8 @@ fn a_pause_is_told_and_goes_on_when_it_is_over() {
     let sandbox = DockerSandbox::new("pause", SERVICES);
     sandbox.ok(&["start"]);
     let ids = ["web", "inside", "plain"].map(|service| sandbox.id(service).unwrap());
-    for service in ["web", "inside", "plain"] {
+    sandbox.await_quiet("inside");
+    for service in ["inside", "web", "plain"] {
         sandbox.ask_of(service, "pause");
     }
     for service in ["web", "inside", "plain"] {
@@ -149,7 +170,7 @@ fn one_that_is_paused_while_it_starts_fails_for_that() {
     let sandbox = DockerSandbox::new(
         "pause_start",
         r#"services:
-  late: {type: docker, image: harness-test/program, startup_timeout: 5, health_check: {command: [test, -e, /tmp/ok]}}
+  late: {type: docker, image: harness-test/http, startup_timeout: 8, health_check: {http: "http://localhost:8080/no-such"}}
 "#,
     );
     let start = sandbox.spawn(&["start"]);

@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::docker::{DockerSandbox, Image};
+use common::docker::{DockerSandbox, Image, project};
 use common::eventually;
 
 /// Tells which signal it got, and ends of it; of some it only tells.
@@ -39,10 +39,15 @@ impl Signals<'_> {
             .collect()
     }
 
-    fn write(&self, sandbox: &DockerSandbox) {
+    fn write(&self, sandbox: &DockerSandbox, name: &str) {
         for (service, signal) in self.0 {
             let line = signal.map_or_else(String::new, |signal| format!("STOPSIGNAL {signal}\n"));
-            sandbox.write(&format!("{service}/app"), APP);
+            // No two have layers in common: a removed image takes those with it that others are just built on.
+            let project = project(name);
+            sandbox.write(
+                &format!("{service}/app"),
+                &format!("# {service} of {project}\n{APP}"),
+            );
             sandbox.write(&format!("{service}/Dockerfile"), &format!("{PROGRAM}{line}"));
         }
     }
@@ -80,7 +85,7 @@ fn an_image_names_its_stop_signal_and_the_file_wins() {
   file: {type: docker, build: file, stop_signal: HUP}
 "#,
     );
-    signals.write(&sandbox);
+    signals.write(&sandbox, NAME);
     sandbox.ok(&["start"]);
     let got = [
         ("int", "INT", "2"),
@@ -121,7 +126,7 @@ fn an_adopted_container_is_stopped_by_the_same_signal() {
         NAME,
         "services:\n  int: {type: docker, build: int}\n  usr: {type: docker, build: usr}\n",
     );
-    signals.write(&sandbox);
+    signals.write(&sandbox, NAME);
     sandbox.ok(&["start"]);
     await_ready(&sandbox, &["int", "usr"]);
     sandbox.kill_daemon();
@@ -140,7 +145,7 @@ fn who_passes_over_the_signal_of_its_image_is_killed() {
         NAME,
         "services:\n  deaf: {type: docker, build: deaf, shutdown_timeout: 1}\n",
     );
-    signals.write(&sandbox);
+    signals.write(&sandbox, NAME);
     sandbox.ok(&["start"]);
     await_ready(&sandbox, &["deaf"]);
     sandbox.ok(&["stop", "--all"]);

@@ -29,6 +29,18 @@ impl Bench {
             service: name(service),
             generation,
             policy: policy(),
+            needs: None,
+        });
+    }
+
+    /// The same, with figures by which a start takes longer.
+    fn found_slow(&mut self, service: &str, needs: Duration) {
+        let generation = self.view(service).generation;
+        self.give(Event::HealthFound {
+            service: name(service),
+            generation,
+            policy: policy(),
+            needs: Some(needs),
         });
     }
 
@@ -75,6 +87,42 @@ fn a_check_of_the_image_is_waited_for_by_default() {
     bench.exited("db", 0);
     bench.launched("db");
     assert_eq!(bench.view("db").health, Health::None);
+}
+
+#[test]
+fn a_check_of_the_image_may_give_a_start_more_time() {
+    let timeout = plain("1").startup_timeout;
+    let (more, less) = (timeout * 3, timeout / 2);
+    for (needs, patience) in [(more, more), (less, timeout)] {
+        let mut bench = Bench::new(&[("db", restarting(plain("1"), RestartMode::OnFailure, None))]);
+        bench.start(false, false, &[]);
+        // Attempts in a row have the time together.
+        for _ in 0..2 {
+            bench.found_slow("db", needs);
+            bench.launched("db");
+            bench.wait(1000);
+            bench.exited("db", 1);
+            bench.wait(1000);
+        }
+        bench.found_slow("db", needs);
+        bench.launched("db");
+        let mut waited = 4;
+        while bench.view("db").state != ServiceState::Stopping {
+            bench.probe("db", bad());
+            bench.wait(1000);
+            waited += 1;
+            assert!(waited < 10_000);
+        }
+        let (waited, patience) = (Duration::from_secs(waited), patience);
+        assert!(
+            waited >= patience && waited <= patience + Duration::from_secs(3),
+            "{waited:?}, not {patience:?}"
+        );
+        bench.exited("db", 1);
+        let roots = bench.roots();
+        let said = format!("not healthy within {}s", patience.as_secs());
+        assert!(roots[0].reason.starts_with(&said), "{roots:?}");
+    }
 }
 
 #[test]

@@ -86,14 +86,9 @@ fn key_span(check: &Fields<'_>, probe: &str) -> Span {
 
 /// How long a start may take: 60 s, or what the check's own figures need.
 pub(super) fn default_startup_timeout(check: Option<&HealthCheck>) -> Duration {
-    let needed = check.map_or(Duration::ZERO, |check| {
-        check
-            .interval
-            .saturating_add(check.timeout)
-            .saturating_mul(check.retries)
-            .saturating_add(check.start_period)
-    });
-    needed.max(STARTUP_TIMEOUT)
+    check
+        .map_or(Duration::ZERO, HealthCheck::needs)
+        .max(STARTUP_TIMEOUT)
 }
 
 /// Whether a regular expression can be used; a mistake if not.

@@ -141,6 +141,7 @@ fn docker(fields: &Fields<'_>, at: Span) -> Option<DockerSpec> {
         networks: Vec::new(),
         volume_names: Default::default(),
         no_image_health_check: false,
+        startup_by_image: false,
     })
 }
 

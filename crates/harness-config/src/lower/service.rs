@@ -88,6 +88,11 @@ pub(super) fn lower(
         }
     }
     let common = common(&fields, around.settings, &draft, place.as_ref());
+    if let Some(ServiceKind::Docker(docker)) = &mut kind {
+        docker.startup_by_image = common.health_check.is_none()
+            && fields.get("startup_timeout").is_none()
+            && around.settings.startup_timeout.is_none();
+    }
     if let (Some(kind), Some(network), true) = (kind, network, draft.active && place.is_some()) {
         draft.spec = Some(assemble(common, kind, network, &draft));
     }

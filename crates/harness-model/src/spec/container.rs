@@ -68,6 +68,10 @@ pub struct DockerSpec {
     /// Whether the health check of the image is turned off.
     #[serde(default)]
     pub no_image_health_check: bool,
+    /// Whether its start may take longer than `startup_timeout` where the health check of the image does by its own
+    /// figures: nothing else was said of either.
+    #[serde(default)]
+    pub startup_by_image: bool,
 }
 
 /// A network that a container is on.

@@ -337,6 +337,16 @@ pub struct HealthCheck {
     pub start_period: Duration,
 }
 
+impl HealthCheck {
+    /// How long it may take by its own figures to tell of a start that it failed.
+    pub fn needs(&self) -> Duration {
+        self.interval
+            .saturating_add(self.timeout)
+            .saturating_mul(self.retries)
+            .saturating_add(self.start_period)
+    }
+}
+
 /// What a health check tries, from the service's own place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -6,6 +6,7 @@ use async_channel::{Receiver, WeakSender};
 use blocking::unblock;
 use futures_lite::FutureExt;
 use futures_lite::future::zip;
+use harness_model::spec::ServiceKind;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::record::ServiceRecord;
 
@@ -174,6 +175,9 @@ impl Driver {
             was_ready,
         )));
         let (generation, policy) = (live.order.generation, health_policy(&check));
+        let may_take_longer =
+            matches!(&live.order.spec.kind, ServiceKind::Docker(docker) if docker.startup_by_image);
+        let needs = may_take_longer.then(|| check.needs());
         live.image_health = Some(Arc::new(check));
         let service = service.clone();
         self.step(
@@ -182,6 +186,7 @@ impl Driver {
                 service,
                 generation,
                 policy,
+                needs,
             },
         );
     }

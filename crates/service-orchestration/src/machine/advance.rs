@@ -130,7 +130,7 @@ impl Machine {
             },
             halt: None,
         });
-        let window = now.after(service.definition.startup_timeout);
+        let window = now.after(service.startup_timeout());
         service.series.window.get_or_insert(window);
         service.note("launching");
         let generation = service.generation;
@@ -207,10 +207,7 @@ impl Machine {
         } else {
             "healthy"
         };
-        let mut reason = format!(
-            "not {goal} within {}",
-            words::brief(service.definition.startup_timeout)
-        );
+        let mut reason = format!("not {goal} within {}", words::brief(service.startup_timeout()));
         if let Some(lost) = service.lost() {
             reason = format!("{reason}: {}", lost.why());
         } else if let Some(answer) = service

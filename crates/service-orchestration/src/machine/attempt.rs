@@ -1,5 +1,7 @@
 //! What happens to an attempt: prepared, launched, not launched, ended.
 
+use std::time::Duration;
+
 use harness_model::ServiceName;
 
 use super::Machine;
@@ -31,7 +33,13 @@ impl Machine {
     }
 
     /// What a generation runs in says how to follow its health.
-    pub(super) fn health_found(&mut self, name: &ServiceName, generation: u64, policy: HealthPolicy) {
+    pub(super) fn health_found(
+        &mut self,
+        name: &ServiceName,
+        generation: u64,
+        policy: HealthPolicy,
+        needs: Option<Duration>,
+    ) {
         let now = self.now;
         let Some(service) = self.current(name, generation) else {
             return;
@@ -44,6 +52,14 @@ impl Machine {
             // It was running when it was found.
             up.probing = Some(Probing::adopted(policy, now, up.was_ready));
             up.stable_since = None;
+        }
+        let more = needs.map_or(Duration::ZERO, |needs| {
+            needs.saturating_sub(service.startup_timeout())
+        });
+        if !more.is_zero() {
+            service.series.startup_timeout = needs;
+            service.series.window = service.series.window.map(|window| window.after(more));
+            self.be_patient(name);
         }
     }
 
@@ -80,7 +96,7 @@ impl Machine {
         }) = &mut service.phase
         {
             *doing = Some(said.clone());
-            service.series.window = Some(now.after(service.definition.startup_timeout));
+            service.series.window = Some(now.after(service.startup_timeout()));
             service.note(said);
             self.be_patient(name);
         }

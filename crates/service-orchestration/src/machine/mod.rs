@@ -173,8 +173,9 @@ impl Machine {
                 service,
                 generation,
                 policy,
+                needs,
             } => {
-                self.health_found(&service, generation, policy);
+                self.health_found(&service, generation, policy, needs);
                 if self.recovering {
                     return Vec::new();
                 }

@@ -453,7 +453,7 @@ impl Machine {
     /// When an operation loses patience with a service; `None` before anything of it has begun.
     fn patience(&self, operation: &Operation, name: &ServiceName) -> Option<Time> {
         let service = self.services.get(name)?;
-        let from_now = self.now.after(service.definition.startup_timeout);
+        let from_now = self.now.after(service.startup_timeout());
         match (&service.phase, &operation.stage) {
             (Phase::Active(Active { halt: None, .. }) | Phase::Backoff { .. }, _) => Some(
                 service

@@ -52,6 +52,8 @@ pub(super) struct Series {
     pub(super) streak: u32,
     /// When it must be ready; from its first launch.
     pub(super) window: Option<Time>,
+    /// How long that may take where what it runs in needs longer than its definition says.
+    pub(super) startup_timeout: Option<Duration>,
     /// That it has once missed its window and goes on by policy.
     pub(super) overdue: bool,
     /// Why the last attempt failed.
@@ -301,6 +303,13 @@ impl Service {
     /// How the health of the present generation is followed.
     pub(super) fn health_policy(&self) -> Option<&HealthPolicy> {
         self.definition.health.as_ref().or(self.found_health.as_ref())
+    }
+
+    /// How long it may take until it is ready.
+    pub(super) fn startup_timeout(&self) -> Duration {
+        self.series
+            .startup_timeout
+            .unwrap_or(self.definition.startup_timeout)
     }
 
     /// What its launch says that it is at.

@@ -174,6 +174,8 @@ pub enum Event {
         generation: u64,
         /// How.
         policy: HealthPolicy,
+        /// How long a start may take at least by what that says; `None`: its definition alone decides.
+        needs: Option<Duration>,
     },
     /// A generation that was launched cannot be counted on any more (its engine is away, it is paused), or can again.
     Contact {

@@ -203,7 +203,7 @@ impl Machine {
                 Some(root(on, self.failure_of(operation, on)))
             }
             _ => {
-                let within = words::brief(found.definition.startup_timeout);
+                let within = words::brief(found.startup_timeout());
                 let reason = format!("{} within {within}", words::unmet(&dependency.condition));
                 Some(root(
                     on,
@@ -235,7 +235,7 @@ impl Machine {
             Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => failure.clone(),
             _ if unhealthy_for_good(service) => unhealthy(service),
             _ => {
-                let within = words::brief(service.definition.startup_timeout);
+                let within = words::brief(service.startup_timeout());
                 let taking_down = operation
                     .entries
                     .get(name)
