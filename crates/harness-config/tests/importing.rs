@@ -34,6 +34,12 @@ fn a_procfile_becomes_processes_in_a_shell() {
     };
     assert_eq!(args("web"), ["-c", "serve -p $PORT ${X:-1} | tee \"log\" $$"]);
     assert_eq!(args("worker-1"), ["-c", "run it"]);
+    let services = &loaded.project.services;
+    let port = |name: &str| services[name].env["PORT"].to_string();
+    assert_eq!((port("web"), port("worker-1")), ("5000".into(), "5100".into()));
+    // Who does not name it need not listen.
+    assert_eq!(services["web"].ports[0].port, 5000);
+    assert!(services["worker-1"].ports.is_empty());
     assert!(matches!(
         from_procfile("web\n"),
         Err(ImportError::BadLine { line: 1 })

@@ -1,9 +1,15 @@
 //! Procfiles: `name: command`, the command being a shell's.
+//!
+//! Those who run Procfiles give each line a port of its own in `PORT`: 5000 to the first, 5100 to the second, and so on.
 
 use harness_model::ServiceName;
 
 use super::emit::{Lines, quoted};
 use super::{ImportError, header};
+
+/// The first line's port, and how far those of the others are apart.
+const FIRST_PORT: usize = 5000;
+const APART: usize = 100;
 
 /// A services.yaml for a Procfile.
 ///
@@ -11,7 +17,7 @@ use super::{ImportError, header};
 /// When a line is not `name: command`, or there is none.
 pub fn from_procfile(text: &str) -> Result<String, ImportError> {
     let mut lines = Lines::default();
-    let mut any = false;
+    let mut count = 0;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -23,19 +29,26 @@ pub fn from_procfile(text: &str) -> Result<String, ImportError> {
         if ServiceName::new(name).is_err() || command.is_empty() {
             return Err(bad());
         }
-        any = true;
         lines.put(1, name, "");
         lines.put(2, "type", "process");
         lines.put(2, "binary", "sh");
+        let port = u16::try_from(FIRST_PORT + APART * count).ok();
+        count += 1;
+        if let Some(port) = port {
+            if command.contains("$PORT") || command.contains("${PORT") {
+                lines.put(2, "ports", &format!("[{port}]"));
+            }
+            lines.put(2, "env", &format!("{{PORT: \"{port}\"}}"));
+        }
         // The shell's own `${…}` must reach the shell.
         let command = command.replace("$$", "$$$$").replace("${", "$${");
         lines.put(2, "args", &format!("[\"-c\", {}]", quoted(&command)));
     }
-    if !any {
+    if count == 0 {
         return Err(ImportError::NoServices);
     }
     Ok(format!(
-        "{}\n# From a Procfile: each line runs in a shell, as it did there.\nservices:\n{}",
+        "{}\n# From a Procfile: each line runs in a shell and has its own PORT, as it did there.\nservices:\n{}",
         header(),
         lines.finish()
     ))
