@@ -95,7 +95,7 @@ for them.
 - What a service needs by `depends_on` comes along, under its own name or that of its entry, in the profiles of those that
   need it. A service that others wait for to complete is a oneshot.
 - In the compose file `${…}` means what it means to Docker Compose; values are of the environment, else of `.env` beside
-  that file. Its relative paths start from its folder, and its `name` does not count.
+  that file. Its relative paths start from its folder, its `name` does not count, and an override file beside it is not read.
 - Its `env_file`s, and the `.env` beside it, are read by its rules: `${…}` in values without quotes or in double ones is
   replaced, by variables of the environment, of that `.env`, of the service's `environment`, and of earlier lines; single
   quotes take everything literally; `NAME` alone is the variable of the environment.

@@ -521,3 +521,38 @@ fn a_name_that_leads_to_two_services_is_told() {
     let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
     assert_eq!(warnings, ["`two` and `one` are both found as `db` on `local`"]);
 }
+
+#[test]
+fn a_flag_may_be_a_text_and_what_only_the_client_needs_has_no_effect() {
+    let keys = "    tty: \"true\"\n    init: ${NONE:-true}\n    attach: false\n    develop: {watch: []}\n    ports: [{target: 80, app_protocol: http}]\n";
+    let services = format!("services:\n  a:\n    image: x\n{keys}");
+    let loaded = loaded(ALL, &services);
+    let a = &loaded.project.services["a"];
+    assert!(a.tty && docker(a).init);
+    let warnings: Vec<(u32, String)> = loaded
+        .warnings
+        .iter()
+        .map(|w| (w.line, w.message.clone()))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            (6, "`attach` has no effect here".to_owned()),
+            (7, "`develop` has no effect here".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn a_test_that_is_none_is_told_once() {
+    assert_eq!(
+        said(
+            ALL,
+            "services:\n  a: {image: x, tty: \"yes\", healthcheck: {test: [curl, x], interval: 5s}}\n"
+        ),
+        [
+            "stack/compose.yml:2:22 expected `true` or `false`, found `yes`",
+            "stack/compose.yml:2:49 this is not the test of a health check (write `[CMD, program, …]`, `[CMD-SHELL, command]`, `[NONE]`, or a command of the shell)"
+        ]
+    );
+}

@@ -22,12 +22,16 @@ pub(super) enum Health {
 pub(super) fn health(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Health {
     let mut out = Vec::new();
     let mut off = false;
+    let mut tested = false;
     for (name, value) in section(node, said) {
         match name.name.as_str() {
-            "test" => match test(strings, value, said) {
-                Some(command) => out.push((key("command", name.span), command)),
-                None => off |= is_none(value),
-            },
+            "test" => {
+                tested = true;
+                match test(strings, value, said) {
+                    Some(command) => out.push((key("command", name.span), command)),
+                    None => off |= is_none(value),
+                }
+            }
             "disable" => off |= strings.flag(value, said),
             "interval" | "timeout" | "retries" | "start_period" => {
                 let value = strings.template(value, said);
@@ -46,7 +50,7 @@ pub(super) fn health(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>)
     }
     if !out.iter().any(|(key, _)| key.name == "command") {
         // The image's own check with other figures: they are not known to us.
-        if !out.is_empty() {
+        if !out.is_empty() && !tested {
             said.push(
                 Finding::error(node.span, "this `healthcheck` has no `test`")
                     .help("write the `test` of the image here too"),

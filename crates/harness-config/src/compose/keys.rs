@@ -45,7 +45,7 @@ const TAKEN: [&str; 36] = [
 ];
 
 /// The keys that are not, each with the remedy.
-const REFUSED: [(&str, &str); 51] = [
+const REFUSED: [(&str, &str); 49] = [
     ("extends", "write the keys of that service out here"),
     (
         "network_mode",
@@ -75,7 +75,6 @@ const REFUSED: [(&str, &str); 51] = [
     ("dns_search", ""),
     ("domainname", "write it into `hostname`"),
     ("annotations", "write `labels`"),
-    ("attach", ""),
     ("blkio_config", ""),
     ("cpu_count", "write `cpus`"),
     ("cpu_percent", "write `cpus`"),
@@ -88,7 +87,6 @@ const REFUSED: [(&str, &str); 51] = [
     ("cgroup", ""),
     ("cgroup_parent", ""),
     ("credential_spec", ""),
-    ("develop", ""),
     ("device_cgroup_rules", ""),
     ("devices", ""),
     ("gpus", ""),
@@ -111,16 +109,23 @@ const REFUSED: [(&str, &str); 51] = [
     ("userns_mode", ""),
 ];
 
+/// The keys that tell the client of Docker Compose something, and nothing about a container.
+const WITHOUT_EFFECT: [&str; 2] = ["attach", "develop"];
+
 /// What to do about a key without a better remedy.
 const OTHERWISE: &str = "take it out, or leave this service to Docker Compose";
 
-/// The refusal of a key that is not translated.
+/// What is said of a key that is not translated.
 pub(super) fn refusal(key: &Key) -> Finding {
     let name = key.name.as_str();
+    if WITHOUT_EFFECT.contains(&name) {
+        return Finding::warning(key.span, format!("`{name}` has no effect here"));
+    }
     match REFUSED.iter().find(|(refused, _)| *refused == name) {
         Some((_, remedy)) => unsupported(key, "", remedy),
         None => {
-            let known = TAKEN.into_iter().chain(REFUSED.iter().map(|(name, _)| *name));
+            let refused = REFUSED.iter().map(|(name, _)| *name);
+            let known = TAKEN.into_iter().chain(WITHOUT_EFFECT).chain(refused);
             Finding::error(key.span, format!("unknown key `{name}`")).maybe_help(did_you_mean(name, known))
         }
     }

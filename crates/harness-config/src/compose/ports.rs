@@ -120,7 +120,15 @@ fn long(strings: Strings<'_>, span: Span, entries: &[(Key, Node)], said: &mut Ve
     refuse_others(
         entries,
         "a port",
-        &["target", "published", "host_ip", "protocol", "name", "mode"],
+        &[
+            "target",
+            "published",
+            "host_ip",
+            "protocol",
+            "app_protocol",
+            "name",
+            "mode",
+        ],
         said,
     );
     let mut out = Vec::new();
@@ -128,8 +136,8 @@ fn long(strings: Strings<'_>, span: Span, entries: &[(Key, Node)], said: &mut Ve
     for (name, value) in entries {
         let ours = match name.name.as_str() {
             "published" => "port",
-            // Both mean the same for one host.
-            "mode" => continue,
+            // Both modes mean the same for one host, and what is spoken on a port changes nothing of it.
+            "mode" | "app_protocol" => continue,
             "target" | "host_ip" | "protocol" | "name" => name.name.as_str(),
             _ => continue,
         };

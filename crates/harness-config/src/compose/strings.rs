@@ -125,7 +125,7 @@ impl Strings<'_> {
         let is_secret = |after: &str| {
             let after = after.strip_prefix('{').unwrap_or(after);
             let name = &after[..name_len(after)];
-            !name.is_empty() && reader.context.variables.is_secret(name)
+            !name.is_empty() && reader.context.is_secret(name, node.span.file)
         };
         match text.split('$').skip(1).any(is_secret) {
             true => Self::Kept,

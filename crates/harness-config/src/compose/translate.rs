@@ -179,9 +179,13 @@ impl Translation<'_> {
     }
 
     fn flag(&mut self, ours: &str, name: &Key, value: &Node) {
-        let value = match value.kind {
-            Kind::Bool(_) => Some(value.clone()),
-            _ => self.strings.template(value, &mut self.said),
+        let value = match (self.strings, &value.kind) {
+            (_, Kind::Bool(_)) => Some(value.clone()),
+            (Strings::Kept, _) => self.strings.template(value, &mut self.said),
+            (Strings::Known(_), _) => Some(Node {
+                span: value.span,
+                kind: Kind::Bool(self.strings.flag(value, &mut self.said)),
+            }),
         };
         self.out.extend(value.map(|value| (key(ours, name.span), value)));
     }
