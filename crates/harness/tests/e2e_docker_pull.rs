@@ -174,18 +174,15 @@ fn asked_for_its_port(image: &str) -> String {
 fn an_interrupted_start_gives_up_what_is_pulled_before_its_plan() {
     let registry = Registry::new(Manner::Silent);
     let sandbox = DockerSandbox::new("unplanned", &asked_for_its_port(&registry.image()));
-    for args in [&["start"][..], &["start", "-d"]] {
-        let start = sandbox.spawn(args);
-        registry.await_open(true);
-        let doing = format!("pulling image {}", registry.image());
-        eventually("the pull is told", || {
-            start.stderr().contains(&doing).then_some(())
-        });
-        start.signal(Signal::INT);
-        let start = start.wait(common::PATIENCE).code(130);
-        assert!(start.stderr.contains("nothing was started"), "{start}");
-        registry.await_open(false);
-    }
+    let start = sandbox.spawn(&["start"]);
+    registry.await_open(true);
+    let doing = format!("pulling image {}", registry.image());
+    eventually("the pull is told", || {
+        start.stderr().contains(&doing).then_some(())
+    });
+    start.signal(Signal::INT);
+    let start = start.wait(common::PATIENCE).code(130);
+    assert!(start.stderr.contains("nothing was started"), "{start}");
     let start = sandbox.harness(&["start", "--timeout", "2"]).code(17);
     assert!(start.stderr.contains("db (starting: pulling image"), "{start}");
     assert!(start.stderr.contains("nothing was started"), "{start}");
