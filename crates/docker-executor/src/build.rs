@@ -16,7 +16,7 @@ use crate::base_images;
 use crate::body::text;
 use crate::bridge;
 use crate::context;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, explained};
 use crate::image::{self, Wanted};
 use crate::progress::{Throttled, shortened};
 use crate::registry::{Registry, is_refusal};
@@ -99,6 +99,7 @@ pub(crate) async fn build(
                     }
                     said.extend(line);
                     if let Some(message) = step.error_detail.and_then(|error| error.message) {
+                        let message = explained(&message);
                         return Err(BuildError::Failed { message });
                     }
                 }

@@ -218,7 +218,7 @@ impl Engine {
             operation,
             what: what.to_owned(),
             status,
-            message: message.trim().to_owned(),
+            message: explained(message.trim()),
         };
         match error {
             Error::DockerResponseServerError { status_code, message } => refused(status_code, message),
@@ -237,6 +237,16 @@ impl Engine {
             }
         }
     }
+}
+
+/// What an engine says of a failure, with what that means where it does not say so itself.
+pub(crate) fn explained(message: &str) -> String {
+    if message.contains("no space left on device") {
+        return format!(
+            "{message} (the disk of the Docker engine is full, it seems: `docker system df` shows what takes it)"
+        );
+    }
+    message.to_owned()
 }
 
 /// Whether somebody listens on a socket, and why not.

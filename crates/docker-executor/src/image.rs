@@ -12,7 +12,7 @@ use crate::access::{self, Access};
 use crate::body::{docker, text};
 use crate::bridge;
 use crate::build::{self, BuildError};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, explained};
 use crate::progress::{Layers, Throttled};
 use crate::registry::{Registry, is_refusal};
 
@@ -155,7 +155,7 @@ async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<
             match step {
                 Ok(step) => {
                     if let Some(message) = step.error_detail.and_then(|error| error.message) {
-                        return Ok(Some(message));
+                        return Ok(Some(explained(&message)));
                     }
                     layers.note(step.id, step.status.as_deref(), step.progress_detail);
                     said.say(|| format!("pulling image {name}{layers}"));

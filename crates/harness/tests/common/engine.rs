@@ -46,6 +46,39 @@ impl PrivateEngine {
         engine
     }
 
+    /// One whose storage is a disk of its own of this size, to be filled; `None`, and a word why, where none can be
+    /// mounted.
+    pub(crate) fn start_on_disk(size: &str, flags: &[&str]) -> Option<Self> {
+        let mut engine = Self::down(flags);
+        fs::create_dir(engine.path("data")).unwrap();
+        let mounted = command("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(engine.path("data"))
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: cannot mount a small disk");
+            return None;
+        }
+        engine.up();
+        engine.load(IMAGE);
+        Some(engine)
+    }
+
+    /// Leaves so many bytes of room on its disk.
+    pub(crate) fn fill_disk(&self, room: u64) {
+        let mut file = File::create(self.path("data/filler")).unwrap();
+        for size in [1 << 20, 4096] {
+            while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
+        }
+        let size = file.metadata().unwrap().len();
+        file.set_len(size.saturating_sub(room)).unwrap();
+    }
+
+    /// The room is there again.
+    pub(crate) fn empty_disk(&self) {
+        fs::remove_file(self.path("data/filler")).unwrap();
+    }
+
     /// One that is not started yet, and has no image.
     pub(crate) fn down(flags: &[&str]) -> Self {
         // In memory: an engine syncs much.
