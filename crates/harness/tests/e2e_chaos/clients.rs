@@ -28,7 +28,7 @@ services:
 const KEPT: usize = 2;
 
 /// The open descriptors of a process.
-pub(crate) fn descriptors(pid: u32) -> usize {
+fn descriptors(pid: u32) -> usize {
     open_files(pid).len()
 }
 

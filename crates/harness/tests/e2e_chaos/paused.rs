@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::clients::descriptors;
 use crate::common::{PATIENCE, Sandbox, eventually, proc};
 
 /// How long the daemon stands still: longer than every timeout of the services.
@@ -164,20 +163,11 @@ services:
     let api = sandbox.pid("api");
     // A command line that is at it already waits, and gets its answer.
     let daemon = sandbox.daemon_pid().unwrap();
-    // The connection of `start` may still be being closed.
-    let mut before = descriptors(daemon);
-    let mut same = 0;
-    eventually("nothing is opened or closed any more", || {
-        let now = descriptors(daemon);
-        same = if now == before { same + 1 } else { 0 };
-        before = now;
-        (same == 20).then_some(())
-    });
-    let waiting = sandbox.spawn(&["wait", "--for", "stopped", "--timeout", "60"]);
+    let script = "echo at it; until [ -e over ]; do sleep 0.05; done; exit 7";
+    let waiting = sandbox.spawn(&["exec", "api", "--", "sh", "-c", script]);
     let events = sandbox.spawn(&["events", "-f"]);
-    eventually("it listens", || (!events.stdout().is_empty()).then_some(()));
-    eventually("both are connected", || {
-        (descriptors(daemon) >= before + 2).then_some(())
+    eventually("both are heard", || {
+        (waiting.stdout().contains("at it") && !events.stdout().is_empty()).then_some(())
     });
     pause(&sandbox);
     let asked = [
@@ -202,8 +192,9 @@ services:
     proc::signal(daemon, Signal::CONT);
     status.wait(PATIENCE).code(0).says("running");
     assert_eq!(sandbox.pid("api"), api);
+    sandbox.write("over", "");
+    waiting.wait(PATIENCE).code(7);
     sandbox.ok(&["stop", "--all"]);
-    waiting.wait(PATIENCE).code(0);
     eventually("it hears what happens", || {
         events.stdout().contains("stopped").then_some(())
     });
