@@ -18,7 +18,8 @@ use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
 use crate::membership::{self, Membership};
 
-/// How often a network is made before something else has its name or addresses, and the pause between.
+/// How often a network is made before something else has its name or addresses, or removed before it stays; and the pause
+/// between.
 const ATTEMPTS: u32 = 15;
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -142,19 +143,39 @@ impl Networks {
         Arc::clone(used.entry(project.clone()).or_default())
     }
 
-    /// Removes the networks of a project that has no container any more. What cannot be removed stays for the next
-    /// time.
+    /// Removes the networks of a project that has no container any more. An engine may count containers on a network that
+    /// have gone already, so one that it refuses to remove is tried again for a while.
     pub(crate) async fn remove_unused(&self, engine: &Engine, owner: &Owner, project: &ProjectName) {
+        for attempt in 1..=ATTEMPTS {
+            match self.try_to_remove(engine, owner, project).await {
+                Ok(()) => return,
+                Err(error) if error.is_answer() && attempt < ATTEMPTS => Timer::after(AGAIN).await,
+                Err(error) => {
+                    tracing::warn!(
+                        %project,
+                        %error,
+                        "cannot remove the network of a project; if nothing is on it, the engine has miscounted and needs \
+                         a restart"
+                    );
+                    return;
+                }
+            };
+        }
+    }
+
+    async fn try_to_remove(
+        &self,
+        engine: &Engine,
+        owner: &Owner,
+        project: &ProjectName,
+    ) -> Result<(), EngineError> {
         let _turn = self.removing.lock().await;
         // A container on its way needs it, and looks again when it ends.
         let used = self.used(project).await;
         let Some(_alone) = used.try_write() else {
-            return;
+            return Ok(());
         };
-        let owned = owner.of_project(project);
-        if let Err(error) = remove_unused(engine, &owned).await {
-            tracing::warn!(%project, %error, "cannot remove the network of a project");
-        }
+        remove_unused(engine, &owner.of_project(project)).await
     }
 }
 

@@ -179,7 +179,15 @@ pub(crate) fn end(places: &Places) -> Result<(), EnvError> {
         None => start(places),
     };
     match engine {
-        Ok(engine) => engine.docker.clear(true)?,
+        Ok(engine) => {
+            if let Err(error) = engine.docker.clear(true) {
+                eprintln!("{error}; the engine counts anew what is on its networks when it is started again");
+                if let Some(pid) = alive(places) {
+                    terminate(places, pid)?;
+                }
+                start(places)?.docker.clear(true)?;
+            }
+        }
         Err(error) => eprintln!("ending it without its help: {error}"),
     }
     if let Some(pid) = alive(places) {
