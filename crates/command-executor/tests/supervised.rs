@@ -212,15 +212,21 @@ fn a_killed_shim_is_told_and_its_tree_is_gone() {
 #[test]
 fn a_main_process_that_ends_with_its_shim_has_its_exit_code_told() {
     let dir = tempfile::tempdir().unwrap();
-    let (run_dir, up) = (dir.path().join("run"), dir.path().join("up"));
+    let (run_dir, up, over) = (
+        dir.path().join("run"),
+        dir.path().join("up"),
+        dir.path().join("over"),
+    );
     // The rest ignores SIGTERM: the shim waits for its end before it records anything.
     let script = format!(
-        "sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.1; done' & while ! test -s {}; do sleep 0.01; done; exit 23",
+        "sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.1; done' & while ! test -e {}; do sleep 0.01; done; exit 23",
         up.display(),
-        up.display()
+        over.display()
     );
     let service = block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, &script))).unwrap();
     let rest = pid_in(&up);
+    // Of one that ends before anybody knows it, only its parent is told.
+    std::fs::write(&over, "").unwrap();
     let main = service.identity().main.clone();
     eventually("the main process has ended", || !main.is_alive());
     assert!(service.identity().shim.signal(9).unwrap());

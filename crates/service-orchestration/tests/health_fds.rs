@@ -60,7 +60,8 @@ fn no_descriptor_is_left_behind() {
             assert_eq!(outcome == ProbeOutcome::Healthy, good, "{index}: {outcome:?}");
         }
     }));
-    eventually("every descriptor is closed", || open_fds() == before);
+    // Of the warm-up one may have been open still.
+    eventually("every descriptor is closed", || open_fds() <= before);
 }
 
 /// The open file descriptors of this process.

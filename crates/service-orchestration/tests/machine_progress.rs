@@ -9,7 +9,9 @@
 
 mod machine_support;
 
-use machine_support::{Bench, name, plain, probed};
+use harness_model::ServiceState;
+use harness_model::spec::RestartMode;
+use machine_support::{Bench, name, plain, probed, restarting};
 use service_orchestration::machine::*;
 
 fn progress(bench: &mut Bench, service: &str, doing: &str) {
@@ -57,4 +59,50 @@ fn one_that_stalls_fails_with_what_it_was_at_and_is_stopped() {
     });
     let roots = bench.roots();
     assert_eq!(roots[0].reason, "not launched within 60s: pulling image x");
+}
+
+#[test]
+fn attempts_that_fail_have_no_more_time_for_saying_what_they_are_at() {
+    let mut bench = Bench::new(&[("db", restarting(plain("1"), RestartMode::Always, None))]);
+    bench.start(false, false, &[]);
+    let began = bench.now;
+    let mut attempts = 0;
+    let goes_on = |bench: &Bench| !bench.effects.iter().any(|e| matches!(e, Effect::Finished { .. }));
+    while goes_on(&bench) {
+        assert!(bench.now.since(began).as_secs() < 62, "{attempts} attempts");
+        if bench.view("db").state == ServiceState::Starting {
+            progress(&mut bench, "db", "pulling image x");
+            bench.wait(200);
+            let generation = bench.view("db").generation;
+            bench.give(Event::LaunchFailed {
+                service: name("db"),
+                generation,
+                reason: "there is no such image".to_owned(),
+            });
+            attempts += 1;
+        }
+        bench.wait(50);
+    }
+    assert!(attempts > 2);
+    let roots = bench.roots();
+    assert!(roots[0].reason.contains("there is no such image"), "{roots:?}");
+}
+
+#[test]
+fn one_that_takes_long_and_fails_is_not_waited_for_again() {
+    let mut bench = Bench::new(&[("db", restarting(plain("1"), RestartMode::Always, None))]);
+    bench.start(false, false, &[]);
+    for _ in 0..3 {
+        bench.wait(50_000);
+        progress(&mut bench, "db", "pulling image x");
+    }
+    let generation = bench.view("db").generation;
+    bench.give(Event::LaunchFailed {
+        service: name("db"),
+        generation,
+        reason: "the registry hung up".to_owned(),
+    });
+    bench.wait(1);
+    let roots = bench.roots();
+    assert!(roots[0].reason.contains("the registry hung up"), "{roots:?}");
 }

@@ -247,6 +247,9 @@ fn segment_name(number: u64) -> String {
     format!("{number:06}.seg")
 }
 
+/// No segment has this number: there is none for the next one.
+pub(super) const NO_NUMBER: u64 = u64::MAX;
+
 /// The numbers of all segments, ascending. What has no name of a segment is not one, and after the last number
 /// there is no next one: nothing is ever written under it. Before anything is written, there is no directory.
 pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
@@ -259,7 +262,7 @@ pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
         let name = entry?.file_name();
         let digits = name.to_str().and_then(|name| name.strip_suffix(".seg"));
         let number = digits.and_then(|digits| digits.parse::<u64>().ok());
-        numbers.extend(number.filter(|number| *number < u64::MAX && *name == *segment_name(*number)));
+        numbers.extend(number.filter(|number| *number != NO_NUMBER && *name == *segment_name(*number)));
     }
     numbers.sort_unstable();
     Ok(numbers)

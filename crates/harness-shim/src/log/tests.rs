@@ -74,6 +74,16 @@ fn what_is_not_named_as_a_segment_is_none() {
 }
 
 #[test]
+fn a_log_without_another_number_is_told_and_nothing_is_written_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    segment(dir.path(), u64::MAX - 1, 0, 0, &[(0, "a\n")]);
+    let error = Writer::open(dir.path(), LogLimits::default(), 2).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(why, "no number is left for another segment");
+    assert_eq!(read(dir.path()), ["a\n"]);
+}
+
+#[test]
 fn many_at_once_are_as_good_as_one_by_one() {
     let limits = LogLimits {
         max_size: 4096,

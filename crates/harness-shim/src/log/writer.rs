@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::LogError;
 use super::format::{
-    DroppedCount, Kind, MAX_RECORD, RecordHeader, SegmentHeader, Stream, newlines, segment_numbers,
-    segment_path,
+    DroppedCount, Kind, MAX_RECORD, NO_NUMBER, RecordHeader, SegmentHeader, Stream, newlines,
+    segment_numbers, segment_path,
 };
 use super::reader::{ReadItem, Reader};
 use crate::run_dir::LogLimits;
@@ -224,8 +224,12 @@ impl Writer {
             lines_before: self.lines,
             created_ns: now_ns,
         };
-        let segment = create(&self.dir, self.number + 1, &header)?;
-        self.number += 1;
+        let number = self.number + 1;
+        if number == NO_NUMBER {
+            return Err(io::Error::other("no number is left for another segment"));
+        }
+        let segment = create(&self.dir, number, &header)?;
+        self.number = number;
         self.len = SegmentHeader::LEN as u64;
         self.segment = Some(segment);
         Ok(())

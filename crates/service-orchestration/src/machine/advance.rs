@@ -127,6 +127,7 @@ impl Machine {
             stage: Stage::Launching {
                 since: now,
                 doing: None,
+                before: None,
             },
             halt: None,
         });

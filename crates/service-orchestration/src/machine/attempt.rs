@@ -24,6 +24,7 @@ impl Machine {
             }) => {
                 *stage = Stage::Up(Up::new(now, policy.map(|policy| Probing::new(policy, now))));
                 service.note("launched");
+                self.launch_was_worth_it(name);
             }
             Phase::Stopping(stopping) => {
                 stopping.launched_at.get_or_insert(now);
@@ -84,33 +85,40 @@ impl Machine {
         service.note(note);
     }
 
-    /// A launch says what it is at. As long as it does, it has time.
+    /// A launch says what it is at. As long as it does, it has time; if it fails after all, it has had none.
     pub(super) fn progressed(&mut self, name: &ServiceName, generation: u64, said: String) {
         let now = self.now;
         let Some(service) = self.current(name, generation) else {
             return;
         };
         if let Phase::Active(Active {
-            stage: Stage::Launching { doing, .. },
+            stage: Stage::Launching { doing, before, .. },
             halt: None,
         }) = &mut service.phase
         {
             *doing = Some(said.clone());
+            *before = before.or(service.series.window);
             service.series.window = Some(now.after(service.startup_timeout()));
             service.note(said);
-            self.be_patient(name);
+            self.be_patient_while_launching(name);
         }
     }
 
     pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
+        let now = self.now;
         let Some(service) = self.current(name, generation) else {
             return;
         };
         match &service.phase {
             Phase::Active(Active {
-                stage: Stage::Launching { .. },
+                stage: Stage::Launching { before, .. },
                 halt: None,
             }) => {
+                if let Some(before) = *before {
+                    service.series.overdue |= before <= now;
+                    service.series.window = Some(before).filter(|before| *before > now);
+                }
+                self.be_as_patient_as_before(name);
                 let failure = Failure {
                     reason: format!("could not be launched: {reason}"),
                     cause: FailureCause::Launch(reason),

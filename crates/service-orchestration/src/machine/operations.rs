@@ -44,6 +44,8 @@ pub(super) struct Entry {
     pub(super) done: Option<Time>,
     /// When patience with it ends.
     pub(super) deadline: Option<Time>,
+    /// When it would have ended had the launch that goes on not said what it is at.
+    pub(super) deadline_before: Option<Time>,
     /// That patience ended once without it being up.
     pub(super) late: bool,
     pub(super) status: Status,
@@ -70,6 +72,7 @@ impl Entry {
             launched: None,
             done: None,
             deadline: None,
+            deadline_before: None,
             late: false,
             status: Status::Moving,
         }
@@ -448,6 +451,43 @@ impl Machine {
             }
         }
         self.heard.insert(name.clone());
+    }
+
+    /// The same as long as its launch goes on.
+    pub(super) fn be_patient_while_launching(&mut self, name: &ServiceName) {
+        for operation in self.operations.values_mut() {
+            if let Some(entry) = operation.entries.get_mut(name) {
+                entry.deadline_before = entry.deadline_before.or(entry.deadline);
+            }
+        }
+        self.be_patient(name);
+    }
+
+    /// Its launch has failed: what was waited for it counts.
+    pub(super) fn be_as_patient_as_before(&mut self, name: &ServiceName) {
+        let now = self.now;
+        for (id, operation) in &mut self.operations {
+            let Some(entry) = operation.entries.get_mut(name) else {
+                continue;
+            };
+            let Some(before) = entry.deadline_before.take() else {
+                continue;
+            };
+            let deadline = before.max(now);
+            if let Some(extended) = entry.deadline.replace(deadline) {
+                self.operation_timers.remove(&(extended, *id, name.clone()));
+            }
+            self.operation_timers.insert((deadline, *id, name.clone()));
+        }
+    }
+
+    /// Its launch has succeeded: what was waited for it does not count.
+    pub(super) fn launch_was_worth_it(&mut self, name: &ServiceName) {
+        for operation in self.operations.values_mut() {
+            if let Some(entry) = operation.entries.get_mut(name) {
+                entry.deadline_before = None;
+            }
+        }
     }
 
     /// When an operation loses patience with a service; `None` before anything of it has begun.

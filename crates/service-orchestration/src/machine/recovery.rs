@@ -90,6 +90,7 @@ impl Machine {
                     stage: Stage::Launching {
                         since: now,
                         doing: None,
+                        before: None,
                     },
                     halt,
                 });

@@ -106,6 +106,8 @@ pub(super) enum Stage {
         since: Time,
         /// What it says that it is at.
         doing: Option<String>,
+        /// The window that it had before it said anything.
+        before: Option<Time>,
     },
     /// Its process runs.
     Up(Up),
