@@ -75,7 +75,7 @@ fn a_failing_healthcheck_of_a_built_image_says_why() {
   app:
     type: docker
     build: app
-    startup_timeout: 4
+    startup_timeout: 8
     env: {WHO: the-app}
   after: {type: process, binary: sleep, args: ["1000"], dependencies: [app]}
 "#,
@@ -87,7 +87,7 @@ fn a_failing_healthcheck_of_a_built_image_says_why() {
     sandbox
         .harness(&["start"])
         .code(18)
-        .tells("not healthy within 4s")
+        .tells("not healthy within 8s")
         .tells("exited 1: not yet: the-app")
         .tells("blocked     after");
     sandbox
