@@ -95,8 +95,11 @@ fn of_many_that_race_for_a_home_one_daemon_lives() {
                 std::mem::forget(typed);
             }
         }
-        let living = daemons(&sandbox);
-        assert_eq!(living.len(), 1, "round {round}: {living:?}");
+        // One that a client started may be giving up still.
+        eventually("one daemon lives", || {
+            (daemons(&sandbox).len() == 1).then_some(())
+        });
+        assert_eq!(sandbox.daemon_pid(), Some(daemon), "round {round}");
         sandbox.await_state("counter", "running/healthy");
         assert_eq!(sandbox.read("starts"), "x\n", "round {round}");
         // The next ones find it killed, or ended in order.
