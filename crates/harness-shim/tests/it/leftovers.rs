@@ -14,7 +14,9 @@ use crate::support::{Run, perl, run_id, sh, until};
 const SCRIPT: &str = r#"
     $| = 1; $SIG{TERM} = 'IGNORE'; require POSIX;
     if (!fork) { print "up $$\n"; sleep 1000; exit }
-    if (!fork) { POSIX::setsid(); if (!fork) { print "up $$\n"; sleep 1000 } exit }
+    my $between = fork;
+    if (!$between) { POSIX::setsid(); if (!fork) { print "up $$\n"; sleep 1000 } exit }
+    waitpid $between, 0;
     if (!fork) { exec 'env', '-i', 'perl', '-e', '$| = 1; print "up $$\n"; sleep 1000' }
     print "up $$\n"; sleep 1000;
 "#;
