@@ -3,7 +3,7 @@
 //! The engine cannot end a command: see `processes`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -53,6 +53,10 @@ struct Command {
     terminal: bool,
     /// To its stdin, where a terminal is told of a Ctrl-C.
     input: Sender<Vec<u8>>,
+    /// Columns and rows that its terminal is to have.
+    size: std::sync::Mutex<(u16, u16)>,
+    /// Held while they are passed on.
+    sizing: async_lock::Mutex<()>,
 }
 
 /// Starts a command in a container, as its main program's user and in its folder unless others are given.
@@ -109,6 +113,8 @@ pub(crate) async fn start(
         mark,
         terminal,
         input: input.clone(),
+        size: std::sync::Mutex::new(command.terminal.unwrap_or_default()),
+        sizing: async_lock::Mutex::new(()),
     });
     let (out, events) = async_channel::bounded(PIECES);
     let StartExecResults::Attached {
@@ -145,11 +151,10 @@ pub(crate) async fn start(
         }
     }
     let reader = Arc::clone(&command_);
-    let size = command.terminal;
     let reading = Task::spawn(async move {
         let sizing = async {
-            if let Some((columns, rows)) = size {
-                reader.resize(columns, rows).await;
+            if terminal {
+                reader.resize().await;
             }
         };
         futures_lite::future::zip(sizing, reader.read(output, &out)).await;
@@ -212,13 +217,14 @@ impl Command {
             .await
     }
 
-    async fn resize(&self, columns: u16, rows: u16) {
-        let options = ResizeExecOptions {
-            height: rows,
-            width: columns,
-        };
+    /// Gives its terminal the size that was wanted last. One after the other: an engine carries out what it is asked at
+    /// once in any order.
+    async fn resize(&self) {
+        let _turn = self.sizing.lock().await;
         // It has a terminal only a moment after it was started.
         for _ in 0..50 {
+            let (width, height) = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
+            let options = ResizeExecOptions { height, width };
             let resized = self.engine.ask("resize", "a terminal", |docker| async move {
                 docker.resize_exec(&self.id, options).await
             });
@@ -267,7 +273,8 @@ impl Session for ContainerSession {
 
     fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError> {
         let command = Arc::clone(&self.command);
-        Task::spawn(async move { command.resize(columns, rows).await });
+        *command.size.lock().unwrap_or_else(PoisonError::into_inner) = (columns, rows);
+        Task::spawn(async move { command.resize().await });
         Ok(())
     }
 

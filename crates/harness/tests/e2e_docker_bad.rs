@@ -101,7 +101,7 @@ fn a_container_that_is_paused_or_renamed_by_others_is_still_ours() {
     // The next daemon knows them, too.
     sandbox.kill_daemon();
     sandbox.ok(&["daemon", "start"]);
-    sandbox.await_state("paused", "running/none");
+    sandbox.await_state("paused", "running/unknown");
     sandbox.await_state("renamed", "running/none");
     sandbox.ok(&["exec", "renamed", "--", "true"]);
     sandbox.ok(&["restart", "renamed"]);

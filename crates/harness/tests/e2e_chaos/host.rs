@@ -64,9 +64,18 @@ impl Scene for Host {
         proc::kill(start.who.parse().unwrap());
     }
 
-    /// The daemon keeps at least so many run directories of a service.
-    fn kept(&self, _: &str) -> u64 {
-        9
+    /// How many run directories there are of instances that ended; of others a killed daemon had made just that. One may
+    /// have ended before it wrote down its start.
+    fn kept(&self, service: &str) -> u64 {
+        let folder = self
+            .home()
+            .join("projects")
+            .join(self.project_name())
+            .join(service);
+        let generations = std::fs::read_dir(folder).unwrap();
+        let ended =
+            generations.filter(|generation| generation.as_ref().unwrap().path().join("exit").exists());
+        (ended.count() as u64).saturating_sub(1)
     }
 
     /// So many witnesses live, each under one supervisor, and no other.
