@@ -53,6 +53,7 @@ mod conditions;
 mod graph;
 mod health;
 mod operations;
+mod patience;
 mod plan;
 mod recovery;
 mod restart;

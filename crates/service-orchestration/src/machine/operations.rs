@@ -10,7 +10,7 @@ use harness_model::ServiceName;
 
 use super::Machine;
 use super::plan::{Plan, StartRequest};
-use super::service::{Active, Halt, Phase};
+use super::service::{Halt, Phase};
 use super::types::{
     Change, Definition, Effect, OperationId, OperationOutcome, OperationRequest, Outcome, RootFailure, Time,
     Timing,
@@ -439,71 +439,6 @@ impl Machine {
         operation.set_status(name, status, now);
         if let Some(entry) = operation.entries.get_mut(name) {
             entry.late = late;
-        }
-    }
-
-    /// Operations wait for a service as if it had just begun.
-    pub(super) fn be_patient(&mut self, name: &ServiceName) {
-        for (id, operation) in &mut self.operations {
-            let entry = operation.entries.get_mut(name);
-            if let Some(deadline) = entry.and_then(|entry| entry.deadline.take()) {
-                self.operation_timers.remove(&(deadline, *id, name.clone()));
-            }
-        }
-        self.heard.insert(name.clone());
-    }
-
-    /// The same as long as its launch goes on.
-    pub(super) fn be_patient_while_launching(&mut self, name: &ServiceName) {
-        for operation in self.operations.values_mut() {
-            if let Some(entry) = operation.entries.get_mut(name) {
-                entry.deadline_before = entry.deadline_before.or(entry.deadline);
-            }
-        }
-        self.be_patient(name);
-    }
-
-    /// Its launch has failed: what was waited for it counts.
-    pub(super) fn be_as_patient_as_before(&mut self, name: &ServiceName) {
-        let now = self.now;
-        for (id, operation) in &mut self.operations {
-            let Some(entry) = operation.entries.get_mut(name) else {
-                continue;
-            };
-            let Some(before) = entry.deadline_before.take() else {
-                continue;
-            };
-            let deadline = before.max(now);
-            if let Some(extended) = entry.deadline.replace(deadline) {
-                self.operation_timers.remove(&(extended, *id, name.clone()));
-            }
-            self.operation_timers.insert((deadline, *id, name.clone()));
-        }
-    }
-
-    /// Its launch has succeeded: what was waited for it does not count.
-    pub(super) fn launch_was_worth_it(&mut self, name: &ServiceName) {
-        for operation in self.operations.values_mut() {
-            if let Some(entry) = operation.entries.get_mut(name) {
-                entry.deadline_before = None;
-            }
-        }
-    }
-
-    /// When an operation loses patience with a service; `None` before anything of it has begun.
-    fn patience(&self, operation: &Operation, name: &ServiceName) -> Option<Time> {
-        let service = self.services.get(name)?;
-        let from_now = self.now.after(service.startup_timeout());
-        match (&service.phase, &operation.stage) {
-            (Phase::Active(Active { halt: None, .. }) | Phase::Backoff { .. }, _) => Some(
-                service
-                    .series
-                    .window
-                    .filter(|window| *window > self.now)
-                    .unwrap_or(from_now),
-            ),
-            (Phase::Pending, OperationStage::Starting { no_deps: true, .. }) => Some(from_now),
-            _ => None,
         }
     }
 }
