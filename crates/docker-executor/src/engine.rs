@@ -78,6 +78,11 @@ impl EngineError {
         matches!(self, Self::Refused { status: 409, .. })
     }
 
+    /// Whether it failed at what it was asked for, which may well be possible.
+    pub(crate) fn is_fault(&self) -> bool {
+        matches!(self, Self::Refused { status: 500.., .. })
+    }
+
     /// Whether its answer has words that are not known.
     pub(crate) fn is_strange(&self) -> bool {
         matches!(self, Self::NoAnswer { source, .. } if matches!(**source, Error::JsonDataError { .. }))

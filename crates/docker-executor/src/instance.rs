@@ -32,6 +32,10 @@ use crate::stop::StopPolicy;
 const STRANGE_ATTEMPTS: u32 = 100;
 const STRANGE: Duration = Duration::from_millis(50);
 
+/// How often a removal at which the engine fails is tried again, and the pause before.
+const REMOVE_ATTEMPTS: u32 = 10;
+const REMOVE: Duration = Duration::from_millis(100);
+
 /// Keys that nobody types one after the other.
 const NO_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^,ctrl-@";
 
@@ -126,8 +130,19 @@ pub(crate) async fn inspect(
     }
 }
 
-/// Removes a container and its nameless volumes; one that is gone is fine.
+/// Removes a container and its nameless volumes; one that is gone is fine. One that ends at this moment is what an
+/// engine may stumble over (Podman: "container state improper"): it is asked again.
 pub(crate) async fn remove(engine: &Engine, id: &str, name: &str) -> Result<(), EngineError> {
+    let mut attempts = 1..=REMOVE_ATTEMPTS;
+    loop {
+        match try_to_remove(engine, id, name).await {
+            Err(error) if error.is_fault() && attempts.next().is_some() => Timer::after(REMOVE).await,
+            other => return other,
+        };
+    }
+}
+
+async fn try_to_remove(engine: &Engine, id: &str, name: &str) -> Result<(), EngineError> {
     let options = RemoveContainerOptions {
         force: true,
         v: true,
@@ -269,5 +284,73 @@ impl Instance for ContainerInstance {
     async fn signal(&self, signal: i32) -> Result<(), SessionError> {
         let sent = self.container.send(signal).await;
         sent.map_err(|error| session_error("send the signal", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::address::Address;
+
+    const IMPROPER: (u16, &str) = (500, r#"{"message": "container state improper: stopped"}"#);
+    const DONE: (u16, &str) = (204, "");
+
+    /// An engine whose answers to removals are these, the last one for ever.
+    fn engine(dir: &tempfile::TempDir, removals: &'static [(u16, &'static str)]) -> Engine {
+        let socket = dir.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || {
+            let mut asked = 0;
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                let (status, body) = match head.first() {
+                    // Only to see whether anybody is there.
+                    None => continue,
+                    Some(request) if request.starts_with("DELETE") => {
+                        asked += 1;
+                        removals[asked.min(removals.len()) - 1]
+                    }
+                    Some(_) => (200, r#"{"ApiVersion": "1.41"}"#),
+                };
+                let length = body.len();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 {status} It\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                     content-length: {length}\r\n\r\n{body}"
+                );
+            }
+        });
+        Engine::at(Address::Socket(socket))
+    }
+
+    fn removal(removals: &'static [(u16, &'static str)]) -> Result<(), EngineError> {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(&dir, removals);
+        futures_lite::future::block_on(remove(&engine, "c0", "shop-db"))
+    }
+
+    #[test]
+    fn a_container_at_which_the_engine_stumbles_is_removed_all_the_same() {
+        removal(&[IMPROPER, IMPROPER, DONE]).unwrap();
+        removal(&[IMPROPER, (404, r#"{"message": "gone"}"#)]).unwrap();
+    }
+
+    #[test]
+    fn an_engine_that_goes_on_stumbling_is_quoted() {
+        let error = removal(&[IMPROPER]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot remove container shop-db: container state improper: stopped"
+        );
+    }
+
+    #[test]
+    fn a_removal_that_is_refused_is_not_asked_for_again() {
+        let error = removal(&[(403, r#"{"message": "not yours"}"#), DONE]).unwrap_err();
+        assert!(error.to_string().ends_with("not yours"), "{error}");
     }
 }
