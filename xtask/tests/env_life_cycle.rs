@@ -1,14 +1,11 @@
 //! The life of the container tests' engine: brought up, killed, brought up again, ended with everything on it. It
 //! runs beside the engine that this test itself uses, in a network namespace of its own.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the test runs the task as a developer does, and other programs on its engine"
-)]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers, too"
 )]
 
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! What many launches leave in this process: nothing. Alone in its binary, because it counts. `HARNESS_SOAK=1`
 //! makes it twenty times as many.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use std::fs;
 use std::time::{Duration, Instant};

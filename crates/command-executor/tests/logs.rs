@@ -1,6 +1,6 @@
 //! Following the log of a real run.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use command_executor::logs::{FollowItem, LogFollower, LogFrom, Stream, last_lines};
 use command_executor::supervised::{LogLimits, Stdin, TtySize};

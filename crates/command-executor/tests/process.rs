@@ -1,6 +1,6 @@
 //! Direct children: streams, stdin, signals, timeouts, what dropping does.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use std::fs;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The same suite under smol, tokio and a bare async-executor: nothing here may depend on one of them.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use std::time::Duration;
 

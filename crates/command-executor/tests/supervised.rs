@@ -1,6 +1,6 @@
 //! Services under the real shim: launch, stop, adopt, and what happens when the shim is killed.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Processes on a terminal, through the trampoline.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use command_executor::{Command, Executor, ProcessEvent, Running, WindowSize};
 use smol::io::AsyncWriteExt;

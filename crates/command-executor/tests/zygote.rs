@@ -1,7 +1,7 @@
 //! The process that supervisors are forked from: that they are as if they had been executed, and that nothing is lost,
 //! doubled or left behind when it is killed, held, or not needed any more.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,6 @@
 //! `type: compose`: services of a compose file as docker services.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test program, which fails by panicking"
-)]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,10 +1,6 @@
 //! Env files of compose files, and the `.env` beside one: read by the rules of Docker Compose.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test program, which fails by panicking"
-)]
+
+#![cfg(test)]
 
 mod common;
 

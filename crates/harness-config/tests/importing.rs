@@ -1,5 +1,6 @@
 //! What `harness init` writes is valid, whatever it starts from.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 mod common;
 

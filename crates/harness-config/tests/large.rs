@@ -1,6 +1,7 @@
 //! Large files take time in proportion: each of these took minutes, or all memory, when something in it was
 //! compared with everything before it.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 mod common;
 

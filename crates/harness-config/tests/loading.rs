@@ -1,5 +1,6 @@
 //! Files: finding, merging, profiles, `.env`, env files, templates, inherited variables.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 mod common;
 

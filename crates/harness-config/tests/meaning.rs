@@ -1,9 +1,6 @@
 //! What a right file means, key by key.
-#![allow(missing_docs, reason = "a test program")]
-#![allow(
-    clippy::panic,
-    reason = "a helper that is given something else must fail its test"
-)]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Every mistake a file can have is reported at its exact place, with what to do about it.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 mod common;
 

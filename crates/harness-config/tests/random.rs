@@ -1,10 +1,6 @@
 //! No text makes the loader panic, and every mistake it tells of has a place in the text.
-#![allow(missing_docs, reason = "a test program")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a helper that is given something else must fail its test"
-)]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! What people and scripts read of a mistake, to the letter; and what they never read.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The examples that the project was commissioned with are valid.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 mod common;
 

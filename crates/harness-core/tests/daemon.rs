@@ -1,5 +1,6 @@
 //! A daemon built with the builder, driven over its own protocol.
-#![allow(missing_docs, reason = "a test")]
+
+#![cfg(test)]
 
 mod common;
 

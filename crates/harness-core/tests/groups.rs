@@ -1,10 +1,6 @@
 //! Names of groups in requests: the services that they stand for.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    reason = "a test program, which fails by panicking"
-)]
+
+#![cfg(test)]
 
 mod common;
 

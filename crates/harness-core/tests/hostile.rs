@@ -1,13 +1,8 @@
 //! Whoever is not let in is refused or timed out, logged once with the cause, and disturbs nobody.
 //!
 //! One test in a program of its own: it reads the daemon's log, of which a process has one.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,11 +1,6 @@
 //! A daemon under one executor and its client under another: neither may need a runtime of its own.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
 
 mod common;
 

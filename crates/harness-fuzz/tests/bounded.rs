@@ -1,5 +1,6 @@
 //! A short run of every fuzz target.
-#![allow(missing_docs, reason = "a test program")]
+
+#![cfg(test)]
 
 use std::path::Path;
 

@@ -1,10 +1,6 @@
 //! A digest is that of the meaning: any change of it shows, and the order in which maps are written does not.
-#![allow(missing_docs, reason = "a test program")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what cannot be read must fail its test"
-)]
+
+#![cfg(test)]
 
 use std::path::Path;
 

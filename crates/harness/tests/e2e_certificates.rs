@@ -1,12 +1,6 @@
 //! Certificates against the real daemon: near their end, ended, exposed, of another time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

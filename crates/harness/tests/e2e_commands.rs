@@ -1,12 +1,6 @@
 //! Commands beside services (probes, hooks, execs): they end with whoever wanted them, whatever dies.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

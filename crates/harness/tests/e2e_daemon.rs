@@ -1,12 +1,6 @@
 //! The daemon may come, go and be killed at any instant; services do not notice, and the next one knows.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

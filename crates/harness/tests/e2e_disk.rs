@@ -1,14 +1,7 @@
 //! A home that is full or cannot be written: a clear error, the services run on, nothing is corrupt, and all goes on
 //! when there is room again.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

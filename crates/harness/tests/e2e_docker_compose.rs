@@ -1,13 +1,7 @@
 //! `type: compose` on a real engine: services of compose files as they are, beside processes.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

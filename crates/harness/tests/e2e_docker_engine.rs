@@ -1,14 +1,8 @@
 //! What a Docker engine may do in the middle of a run: crash, end, come back, with its containers or without. Each
 //! test has an engine of its own.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

@@ -1,14 +1,8 @@
 //! A process and containers that work together: `examples/web-and-db`, and the example that the project was
 //! commissioned with.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

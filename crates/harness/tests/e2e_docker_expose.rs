@@ -1,13 +1,7 @@
 //! What an image EXPOSEs counts as declared where the file gives its container no ports.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

@@ -1,13 +1,7 @@
 //! Hooks of containers: on this machine while there is no container, in it while there is one.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

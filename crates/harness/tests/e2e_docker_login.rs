@@ -1,14 +1,8 @@
 //! Images that registries give only to those who have logged in. The registries are the tests' own, on this machine: they
 //! give away one image, ask for credentials in both ways there are, and repeat in their refusals what they were shown.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

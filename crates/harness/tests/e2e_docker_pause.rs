@@ -1,13 +1,7 @@
 //! Containers that somebody pauses in the engine are not taken for healthy, say why, and can be stopped.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

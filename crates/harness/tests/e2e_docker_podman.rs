@@ -1,15 +1,8 @@
 //! Podman's socket in the place of Docker's. Where Podman is not installed, or cannot run a container, nothing is
 //! tested and that is said.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

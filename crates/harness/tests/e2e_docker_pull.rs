@@ -1,14 +1,8 @@
 //! Pulling and building: heard of while it goes on, ended when nobody wants it, explained when it fails. The registry is
 //! the test's own, on this machine.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

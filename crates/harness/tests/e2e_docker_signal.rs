@@ -1,13 +1,7 @@
 //! Containers are stopped by the signal that their image names, unless the file names one.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 mod common;
 

@@ -1,13 +1,7 @@
 //! What `harness` says and does when something goes wrong: services that die, checks that never pass, ports that
 //! are taken, words that are mistyped.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

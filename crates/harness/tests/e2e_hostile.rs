@@ -1,13 +1,7 @@
 //! Clients that mean harm, against the real daemon: it stays small, answers everybody else in the meantime, and
 //! is the same afterwards.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

@@ -1,14 +1,7 @@
 //! Who is who: a pid that now belongs to a stranger is never taken for ours, whatever lies in the home; nor is a
 //! stranger's port. After a reboot nothing is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

@@ -1,14 +1,7 @@
 //! A thousand services in one project, and fifty clients that follow them: everything within its time, once, and
 //! in proportion.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

@@ -1,12 +1,6 @@
 //! No line is lost or mixed, nobody who reads slows a service, and what rotation took is counted.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

@@ -1,13 +1,7 @@
 //! Into a running system: exec, attach, run, env; what a service finds in its place: files, environment, hooks,
 //! a user, a terminal.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

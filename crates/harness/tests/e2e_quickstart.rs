@@ -1,4 +1,7 @@
 //! `examples/quickstart`, as somebody meets it who has just built harness.
+
+#![cfg(test)]
+
 mod common;
 
 use common::{Sandbox, eventually};

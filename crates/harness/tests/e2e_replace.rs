@@ -1,14 +1,7 @@
 //! Daemons that take each other's place: many at once, a newer build, one that lost its home, one whose client
 //! left. There is one daemon, and services notice nothing.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

@@ -1,14 +1,7 @@
 //! One run that uses secrets everywhere, and a search for them everywhere afterwards: in every file of the home, in
 //! what every verb says, in every argument list of the machine, in what the daemon says and leaves when it dies.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

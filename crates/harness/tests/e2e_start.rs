@@ -1,12 +1,6 @@
 //! Start is idempotent, replaces exactly what changed, and does what its options say.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

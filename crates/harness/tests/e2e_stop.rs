@@ -1,12 +1,6 @@
 //! Stop means gone: whole trees, with all the time they were promised, in the reverse order of their start.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod common;
 

@@ -1,7 +1,8 @@
 //! The verbs that need only files, through the real program.
+
+#![cfg(test)]
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
     reason = "a test runs the program as its users do, and fails where it does not run"
 )]
 

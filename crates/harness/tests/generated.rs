@@ -3,6 +3,8 @@
 //! `cargo xtask generate` writes them: it runs this test with `HARNESS_GENERATE=write`. Without it, a stale file
 //! fails the test.
 
+#![cfg(test)]
+
 use std::path::Path;
 
 /// Each file with the text that it must have.

@@ -1,6 +1,6 @@
 //! Probes against real servers on loopback that answer, refuse, hang and misbehave.
 
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod health_support;
 

@@ -1,6 +1,6 @@
 //! Probes leave no file descriptor behind. In a test program of its own: others would open some meanwhile.
 
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![cfg(test)]
 #![expect(
     dead_code,
     reason = "the helpers are shared with health.rs, which uses the rest"

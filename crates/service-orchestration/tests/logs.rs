@@ -1,6 +1,6 @@
 //! Reading the logs of services with real files and real shims.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test binary")]
+#![cfg(test)]
 
 use std::time::Duration;
 

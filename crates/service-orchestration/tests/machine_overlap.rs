@@ -1,11 +1,7 @@
 //! Two starts at once, the later with another file: the earlier one follows what it now waits for.
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
+#![allow(unreachable_pub, reason = "a test")]
 
 mod machine_support;
 

@@ -1,12 +1,7 @@
 //! What a service's place says of it: the health check of its image, and that it cannot be asked.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test"
-)]
+#![cfg(test)]
+#![allow(unreachable_pub, reason = "a test")]
 
 mod machine_support;
 

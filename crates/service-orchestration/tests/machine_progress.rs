@@ -1,11 +1,7 @@
 //! Launches that take long, and say so.
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
+#![allow(unreachable_pub, reason = "a test")]
 
 mod machine_support;
 

@@ -1,11 +1,7 @@
 //! The rules of the machine one by one, in virtual time and with every answer given by hand.
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
+#![allow(unreachable_pub, reason = "a test")]
 
 mod machine_support;
 

@@ -1,11 +1,6 @@
 //! What a new orchestrator makes of what one left that was cut off at some instant.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
 
 mod actor_support;
 

@@ -1,13 +1,7 @@
 //! Orders are carried out one after the other, also when the first has to ask the kernel about its ports; and a
 //! service that is forgotten may come again before its folder is gone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 mod actor_support;
 

@@ -1,6 +1,6 @@
 //! Who holds a port: real sockets, of this process and of others.
 
-#![expect(clippy::expect_used, reason = "helpers of tests")]
+#![cfg(test)]
 #![expect(
     clippy::disallowed_methods,
     reason = "a stranger who holds a port is nothing that harness spawned"

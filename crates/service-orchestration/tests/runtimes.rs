@@ -1,11 +1,6 @@
 //! The same story of the orchestrator under smol, tokio and a bare async-executor: it must not depend on any.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+
+#![cfg(test)]
 
 mod actor_support;
 

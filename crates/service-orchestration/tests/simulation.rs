@@ -2,15 +2,9 @@
 //!
 //! `HARNESS_SIM_SEED=n` plays the one schedule with that number, `HARNESS_SIM_SHOW=1` prints what goes in and out.
 //! `HARNESS_SIM_START=n` plays others than usual, a different lot for each n; `HARNESS_SOAK=1` plays ten times as many.
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::large_enum_variant,
-    reason = "a test"
-)]
+
+#![cfg(test)]
+#![allow(unreachable_pub, clippy::large_enum_variant, reason = "a test")]
 
 mod simulation_world;
 

@@ -2,15 +2,9 @@
 //! nothing doubled, every pause within its bounds, every restart counted, and a state that does not grow.
 //!
 //! `HARNESS_SOAK=n` plays n days instead of one.
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test"
-)]
+
+#![cfg(test)]
+#![allow(unreachable_pub, dead_code, reason = "a test")]
 
 #[path = "simulation_world/rng.rs"]
 mod rng;

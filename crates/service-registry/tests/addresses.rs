@@ -1,11 +1,6 @@
 //! Who gets which address, and what a reference to it says.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,11 +1,6 @@
 //! Subscribers: nobody waits for them, and they know what they missed.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+
+#![cfg(test)]
 
 mod common;
 

@@ -1,11 +1,6 @@
 //! A store that was damaged anywhere: noticed or harmless, never believed, never a panic.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+
+#![cfg(test)]
 
 mod common;
 

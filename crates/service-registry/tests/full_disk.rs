@@ -2,13 +2,8 @@
 //!
 //! The limit on the size of files (RLIMIT_FSIZE) stands in for the disk, since it fails the same calls. It needs
 //! SIGXFSZ ignored, which only a parent can arrange without unsafe code: the test starts itself again.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+
+#![cfg(test)]
 
 mod common;
 

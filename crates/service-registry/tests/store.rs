@@ -1,11 +1,6 @@
 //! The store: what goes in comes out, whatever happens to the file in between.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+
+#![cfg(test)]
 
 mod common;
 

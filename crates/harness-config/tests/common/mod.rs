@@ -1,10 +1,5 @@
 //! Loading texts as a user would load files.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot be set up must fail"
-)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

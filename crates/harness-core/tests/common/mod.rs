@@ -1,12 +1,5 @@
 //! A daemon in a thread of the test, with its own home, and words to ask it.
 #![allow(dead_code, reason = "not every test uses all of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "this is test code, which fails by panicking"
-)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,10 +1,6 @@
 //! The protocol over real sockets and real TLS.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail by panicking"
-)]
+
+#![cfg(test)]
 
 mod certificates;
 mod handshake;

@@ -5,13 +5,6 @@
 //! every service end up there.
 
 #![allow(dead_code, reason = "each test program uses its part of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "this is test code, which fails by panicking"
-)]
 
 pub(crate) mod cable;
 pub(crate) mod disk;

@@ -11,14 +11,7 @@
 //! Instants and orders are drawn from a seed, which a failing test tells: `HARNESS_CHAOS_SEED` draws them again,
 //! and `HARNESS_CHAOS_ROUNDS` says how many rounds there are in all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
+#![cfg(test)]
 
 #[path = "../common/mod.rs"]
 mod common;

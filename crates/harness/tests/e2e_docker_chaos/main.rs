@@ -4,15 +4,8 @@
 //! `HARNESS_CHAOS_SEED` draws the instants of a failing test again. There is a quarter of the rounds that
 //! `HARNESS_CHAOS_ROUNDS` asks of `e2e_chaos`.
 
+#![cfg(test)]
 #![cfg(feature = "docker-tests")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "this is test code, which fails by panicking"
-)]
 
 #[path = "../common/mod.rs"]
 mod common;
