@@ -54,7 +54,8 @@ A container is named `<project>-<service>` and is removed when it ends; its outp
 docker program would use (`DOCKER_HOST`, else the context in use, else this machine's) in the environment of whoever
 starts the daemon. Named volumes stay, until `harness stop --all --volumes`.
 
-- Each network with containers has a subnet: the network's `subnet`, unless that is loopback, or one that is chosen once.
+- Each network with containers has a subnet: the network's `subnet`, unless that is loopback, or one that is chosen once,
+  away from every network that this machine is on.
   Containers find each other there by the names of their services, and this machine as `host.docker.internal`.
 - `${x.ip}` and `${x.port}` are where the referring service reaches `x`: a process reaches a container where it is
   published, or at the container's own address if it publishes nothing; containers reach each other at their own

@@ -192,6 +192,26 @@ fn networks_of_others_are_left_alone_and_named() {
 }
 
 #[test]
+fn a_subnet_that_nobody_wrote_keeps_away_from_those_of_others() {
+    let sandbox = DockerSandbox::new(
+        "chosennet",
+        "services:\n  app: {type: docker, image: harness-test/program}\n",
+    );
+    let chosen = || {
+        sandbox.ok(&["start"]);
+        let subnet = sandbox.networks()[0]["IPAM"]["Config"][0]["Subnet"].clone();
+        sandbox.ok(&["stop", "--all"]);
+        sandbox.ok(&["daemon", "stop"]);
+        // What was chosen once is kept while it is remembered.
+        std::fs::remove_dir_all(sandbox.home()).unwrap();
+        subnet.as_str().unwrap().to_owned()
+    };
+    let first = chosen();
+    let _foreign = Foreign::new(&project("chosennet-other"), &first);
+    assert_ne!(chosen(), first);
+}
+
+#[test]
 fn another_subnet_in_the_file_replaces_the_network_and_what_is_on_it() {
     let sandbox = DockerSandbox::new("subnet", &on_network(&subnet(3)));
     sandbox.ok(&["start"]);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use harness_model::{ProjectName, ProjectSpec, ServiceName};
+use harness_model::spec::ServiceKind;
+use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec};
 
 use crate::address::{self, AddressError, FreePorts, Holder, PortAssignment, ServiceAddresses, Taken};
 use crate::changes::{ChangeKind, Changes};
+use crate::network;
 use crate::record::{ProjectRecord, ServiceRecord};
 use crate::store::{Store, StoreError};
 
@@ -207,7 +209,8 @@ impl Registry {
     }
 
     /// What every service that is not part of `project` as it is now occupies: those of other projects, and,
-    /// unless `prune` is about to stop them, those of its own that it no longer has.
+    /// unless `prune` is about to stop them, those of its own that it no longer has. For containers also what this
+    /// machine reaches.
     fn taken(&self, project: &ProjectSpec, prune: bool) -> Taken {
         let memory = self.read();
         let mut taken = Taken::default();
@@ -221,6 +224,14 @@ impl Registry {
                 service: record.name.clone(),
             };
             taken.add(holder, record.state.is_live(), record.addresses.clone());
+        }
+        drop(memory);
+        let is_container = |spec: &ServiceSpec| matches!(spec.kind, ServiceKind::Docker(_));
+        if project.services.values().any(is_container) {
+            match network::detect() {
+                Ok(topology) => taken.add_reached(&topology),
+                Err(error) => tracing::debug!(%error, "cannot see which networks there are"),
+            }
         }
         taken
     }

@@ -14,6 +14,7 @@ use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference,
 use service_registry::address::{
     AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
 };
+use service_registry::network::{Cidr, Interface, InterfaceKind, Topology};
 
 type Plan = BTreeMap<ServiceName, ServiceAddresses>;
 
@@ -404,6 +405,37 @@ fn containers_have_addresses_of_their_own_and_keep_them() {
         subnet("10.9.8.0/30"),
         Err(AddressError::NoContainerSubnet { .. })
     ));
+}
+
+#[test]
+fn a_subnet_is_chosen_away_from_what_this_machine_reaches() {
+    let project = project_spec("p", vec![("db", container(vec![]))]);
+    let subnet = |plan: &Plan| plan[&service("db")].networks().next().unwrap().subnet;
+    let alone = plan(&project, &Plan::new()).unwrap();
+    let beside = |addresses: &[Cidr], routes: &[Cidr], previous: &Plan| {
+        let mut taken = Taken::default();
+        taken.add_reached(&Topology {
+            interfaces: vec![Interface {
+                name: "br-strange".to_owned(),
+                kind: InterfaceKind::Lan,
+                addresses: addresses.to_vec(),
+                routes: routes.to_vec(),
+            }],
+        });
+        assign(&project, previous, &taken, &mut counting()).unwrap()
+    };
+    let theirs = Cidr::new(subnet(&alone).hosts().next().unwrap(), 28).unwrap();
+    for other in [
+        beside(&[theirs], &[], &Plan::new()),
+        beside(&[], &[theirs], &Plan::new()),
+    ] {
+        assert!(!subnet(&other).overlaps(&theirs), "{}", subnet(&other));
+    }
+    // It may be the project's own by now.
+    assert_eq!(beside(&[theirs], &[], &alone), alone);
+    // A way to everything, or to most of what could be chosen, leaves something to choose.
+    let everything = ["0.0.0.0/0", "10.0.0.0/8"].map(|text| text.parse().unwrap());
+    assert_eq!(beside(&[], &everything, &Plan::new()), alone);
 }
 
 #[test]

@@ -252,10 +252,10 @@ fn subnet(
         |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
     // Another project of the same name, under another home, chooses another one.
     let key = format!("{} {} {}", project.source.display(), project.name, name);
-    let candidates = (0..CHOICE_COUNT).filter_map(|n| choice(hash(&key).wrapping_add(n)));
+    let mut candidates = (0..CHOICE_COUNT).filter_map(|n| choice(hash(&key).wrapping_add(n)));
     before
         .filter(free)
-        .or_else(|| candidates.into_iter().find(free))
+        .or_else(|| candidates.find(|subnet| free(subnet) && !taken.is_reached(subnet, &CHOICES)))
         .ok_or_else(|| AddressError::PoolExhausted {
             service: service.clone(),
             network: name.clone(),

@@ -18,7 +18,7 @@ pub use assign::assign;
 pub use free_ports::FreePorts;
 pub use lookup::{environment, lookup, seen_from};
 
-use crate::network::Cidr;
+use crate::network::{Cidr, Interface, Topology};
 
 /// Where a service runs, as far as reaching it is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -181,10 +181,11 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// What the services of other projects occupy on this machine.
+/// What the services of other projects, and strangers, occupy on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     entries: Vec<TakenBy>,
+    reached: Vec<Cidr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,6 +208,13 @@ impl Taken {
         }
     }
 
+    /// Adds what this machine reaches already: networks of other engines and of other homes, tunnels, its LAN. A subnet
+    /// that is chosen anew keeps away from them; one that was chosen before may be among them, as it is itself reached.
+    pub fn add_reached(&mut self, topology: &Topology) {
+        let of = |interface: &Interface| [interface.addresses.clone(), interface.routes.clone()].concat();
+        self.reached.extend(topology.interfaces.iter().flat_map(of));
+    }
+
     fn in_use_by(&self, endpoint: &Endpoint) -> Option<&Holder> {
         let used = |t: &&TakenBy| t.live && t.addresses.ports.iter().any(|p| p.endpoint().overlaps(endpoint));
         self.entries.iter().find(used).map(|t| &t.holder)
@@ -222,6 +230,12 @@ impl Taken {
     fn has_subnet(&self, subnet: &Cidr) -> bool {
         let mut theirs = self.entries.iter().flat_map(|t| t.addresses.networks());
         theirs.any(|theirs| theirs.subnet.overlaps(subnet))
+    }
+
+    /// Whether this machine reaches somebody there. What is as wide as `choices` says nothing of a part of them.
+    fn is_reached(&self, subnet: &Cidr, choices: &Cidr) -> bool {
+        let mut there = self.reached.iter();
+        there.any(|other| other.prefix() > choices.prefix() && other.overlaps(subnet))
     }
 
     fn has_ip(&self, ip: IpAddr) -> bool {
