@@ -90,11 +90,9 @@ impl DockerExecutor {
             while looks > 0 {
                 Timer::after(AGAIN).await;
                 match self::undo(&engine, &labels).await {
-                    Ok(found) => {
+                    Ok(()) => {
                         looks -= 1;
-                        if found || looks == 0 {
-                            networks.remove_unused(&engine, &owner, &project).await;
-                        }
+                        networks.remove_unused(&engine, &owner, &project).await;
                     }
                     Err(error) => tracing::debug!(%error, "cannot take back a launch that failed"),
                 }
@@ -151,15 +149,14 @@ impl DockerExecutor {
     }
 }
 
-/// Removes every container with these labels; whether there was any.
-async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<bool, EngineError> {
-    let found = list(engine, labels).await?;
-    for container in &found {
+/// Removes every container with these labels.
+async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), EngineError> {
+    for container in list(engine, labels).await? {
         if let Some(id) = &container.id {
             instance::remove(engine, id, id).await?;
         }
     }
-    Ok(!found.is_empty())
+    Ok(())
 }
 
 /// Whether the engine said why a launch failed; otherwise it may still carry out what it was asked.
