@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use harness_model::spec::{DockerSpec, InheritEnv, ServiceKind, ServiceSpec, StopMode};
+use harness_model::spec::{
+    DockerSpec, EngineOptions, InheritEnv, ServiceKind, ServiceSpec, StopMode, Ulimit,
+};
 use harness_model::{SecretString, Template};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
@@ -179,7 +181,7 @@ pub(crate) fn create(
         privileged: docker.privileged.then_some(true),
         cap_add: Some(docker.cap_add.clone()),
         cap_drop: Some(docker.cap_drop.clone()),
-        ..HostConfig::default()
+        ..host_config(&docker.options)
     };
     Ok(ContainerCreateBody {
         image: Some(image.name.clone()),
@@ -204,6 +206,44 @@ pub(crate) fn create(
         }),
         ..ContainerCreateBody::default()
     })
+}
+
+/// What an engine does about the options that few need.
+fn host_config(options: &EngineOptions) -> HostConfig {
+    let ulimit = |(name, limit): (&String, &Ulimit)| ResourcesUlimits {
+        name: Some(name.clone()),
+        soft: Some(limit.soft),
+        hard: Some(limit.hard),
+    };
+    // What is not written is left to the engine, which may have defaults of its own.
+    let ulimits = (!options.ulimits.is_empty()).then(|| options.ulimits.iter().map(ulimit).collect());
+    HostConfig {
+        shm_size: options.shm_size.map(saturated),
+        ulimits,
+        dns: Some(options.dns.clone()),
+        sysctls: Some(options.sysctls.clone().into_iter().collect()),
+        security_opt: Some(options.security_opt.clone()),
+        group_add: Some(options.group_add.clone()),
+        devices: Some(options.devices.iter().map(|device| mapping(device)).collect()),
+        ..HostConfig::default()
+    }
+}
+
+/// `host path[:container path[:permissions]]`, where the second may be the permissions.
+fn mapping(device: &str) -> DeviceMapping {
+    let mut parts = device.splitn(3, ':');
+    let host = parts.next().unwrap_or_default();
+    let (inside, permissions) = match (parts.next(), parts.next()) {
+        (Some(inside), Some(permissions)) => (inside, permissions),
+        (Some(inside), None) if inside.starts_with('/') => (inside, "rwm"),
+        (Some(permissions), None) => (host, permissions),
+        (None, _) => (host, "rwm"),
+    };
+    DeviceMapping {
+        path_on_host: Some(host.to_owned()),
+        path_in_container: Some(inside.to_owned()),
+        cgroup_permissions: Some(permissions.to_owned()),
+    }
 }
 
 fn saturated(figure: u64) -> i64 {

@@ -73,6 +73,7 @@ pub(crate) async fn build(
         forcerm: true,
         buildargs: Some(args).filter(|args| !args.is_empty()),
         target: spec.target.clone().unwrap_or_default(),
+        platform: wanted.platform().unwrap_or_default().to_owned(),
         ..BuildImageOptions::default()
     };
     let docker = engine.docker().await?;

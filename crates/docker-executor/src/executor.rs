@@ -132,7 +132,7 @@ impl DockerExecutor {
                 request.clone(),
                 CreateContainerOptions {
                     name: Some(name.to_owned()),
-                    ..CreateContainerOptions::default()
+                    platform: Wanted::by(order).platform().unwrap_or_default().to_owned(),
                 },
             );
             let created = self

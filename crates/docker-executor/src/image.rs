@@ -21,13 +21,13 @@ use crate::registry::{Registry, is_refusal};
 pub(crate) enum ImageError {
     /// It is not here, and no registry gave it.
     #[error(
-        "image `{image}` is not on this machine and could not be pulled: {message} (check its name, or bring it here: \
+        "image {image} is not on this machine and could not be pulled: {message} (check its name, or bring it here: \
          docker pull, build or load)"
     )]
     NotPulled { image: String, message: String },
     /// It is not here, and its registry refuses it.
     #[error(
-        "image `{image}` is not on this machine and could not be pulled: {message}; {access} (check the image's name, too)"
+        "image {image} is not on this machine and could not be pulled: {message}; {access} (check the image's name, too)"
     )]
     Denied {
         image: String,
@@ -35,7 +35,7 @@ pub(crate) enum ImageError {
         access: Box<Access>,
     },
     /// It is not here.
-    #[error("image `{image}` is not on this machine yet")]
+    #[error("image {image} is not on this machine yet")]
     NotHere { image: String },
     /// It could not be built.
     #[error(transparent)]
@@ -82,6 +82,11 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// What the image has to be for, if that is written.
+    pub(crate) fn platform(&self) -> Option<&'a str> {
+        docker(self.spec).ok()?.options.platform.as_deref()
+    }
+
     fn name(&self) -> Result<String, LaunchError> {
         let spec = docker(self.spec)?;
         // Names of images have no capitals.
@@ -100,10 +105,10 @@ pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image,
             find(engine, wanted).await?
         }
         None => match look(engine, &name).await.map_err(ImageError::from)? {
-            Some(there) => there.config.unwrap_or_default(),
-            None => {
+            Some(there) if is_for(&there, wanted.platform()) => there.config.unwrap_or_default(),
+            _ => {
                 tracing::info!(service = %wanted.service, image = name, "pulling an image");
-                pull(engine, &name, wanted.link).await?;
+                pull(engine, &name, wanted.platform(), wanted.link).await?;
                 find(engine, wanted).await?
             }
         },
@@ -115,9 +120,30 @@ pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image,
 pub(crate) async fn find(engine: &Engine, wanted: Wanted<'_>) -> Result<ImageConfig, LaunchError> {
     let image = wanted.name()?;
     match look(engine, &image).await.map_err(ImageError::from)? {
-        Some(found) => Ok(found.config.unwrap_or_default()),
-        None => Err(ImageError::NotHere { image }.into()),
+        Some(found) if is_for(&found, wanted.platform()) => Ok(found.config.unwrap_or_default()),
+        _ => Err(ImageError::NotHere {
+            image: named(&image, wanted.platform()),
+        }
+        .into()),
     }
+}
+
+/// An image in words.
+fn named(name: &str, platform: Option<&str>) -> String {
+    match platform {
+        Some(platform) => format!("`{name}` for {platform}"),
+        None => format!("`{name}`"),
+    }
+}
+
+/// Whether an image is for a platform, `linux/arm64/v8` or a part of that.
+fn is_for(image: &ImageInspect, platform: Option<&str>) -> bool {
+    let has =
+        [&image.os, &image.architecture, &image.variant].map(|part| part.as_deref().unwrap_or_default());
+    // The one variant that engines leave out.
+    let is_implied = |part: &str| part == "v8" && has.contains(&"arm64");
+    let mut parts = platform.into_iter().flat_map(|platform| platform.split('/'));
+    parts.all(|part| has.contains(&part) || is_implied(part))
 }
 
 /// An image of this machine; `None`: it is not there.
@@ -134,7 +160,12 @@ pub(crate) async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInsp
     }
 }
 
-async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<(), ImageError> {
+async fn pull(
+    engine: &Engine,
+    name: &str,
+    platform: Option<&str>,
+    link: Option<&LaunchLink>,
+) -> Result<(), ImageError> {
     let docker = engine.docker().await?;
     // Without a tag an engine pulls all there are.
     let last = name.rsplit('/').next().unwrap_or(name);
@@ -142,6 +173,7 @@ async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<
     let options = CreateImageOptions {
         from_image: Some(name.to_owned()),
         tag: Some(tag.to_owned()).filter(|tag| !tag.is_empty()),
+        platform: platform.unwrap_or_default().to_owned(),
         ..CreateImageOptions::default()
     };
     let mut layers = Layers::default();
@@ -171,7 +203,7 @@ async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<
     .await;
     let Some(message) = pulled? else { return Ok(()) };
     let message = access::redactor(std::slice::from_ref(&access)).redact(&message);
-    let (image, access) = (name.to_owned(), Box::new(access));
+    let (image, access) = (named(name, platform), Box::new(access));
     Err(if is_refusal(&message) {
         ImageError::Denied {
             image,
@@ -181,4 +213,22 @@ async fn pull(engine: &Engine, name: &str, link: Option<&LaunchLink>) -> Result<
     } else {
         ImageError::NotPulled { image, message }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_for_its_platform() {
+        let image = |architecture: &str| ImageInspect {
+            os: Some("linux".to_owned()),
+            architecture: Some(architecture.to_owned()),
+            ..ImageInspect::default()
+        };
+        let (amd64, arm64) = (image("amd64"), image("arm64"));
+        assert!(is_for(&amd64, None) && is_for(&amd64, Some("linux/amd64")) && is_for(&amd64, Some("linux")));
+        assert!(!is_for(&amd64, Some("linux/arm64")) && !is_for(&amd64, Some("linux/amd64/v3")));
+        assert!(is_for(&arm64, Some("linux/arm64/v8")) && !is_for(&arm64, Some("windows/arm64")));
+    }
 }

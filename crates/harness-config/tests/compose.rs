@@ -6,7 +6,9 @@ mod common;
 
 use common::{Folder, good, mistakes};
 use harness_config::{LoadOptions, Loaded};
-use harness_model::spec::{Condition, DockerSpec, Probe, RestartMode, ServiceKind, Signal};
+use harness_model::spec::{
+    Condition, DockerSpec, EngineOptions, Probe, RestartMode, ServiceKind, Signal, Ulimit,
+};
 use harness_model::{NetworkName, ServiceSpec, Template};
 
 /// A folder with this services.yaml and this compose file.
@@ -140,6 +142,14 @@ fn each_key_means_what_it_means_to_compose() {
     stdin_open: true
     healthcheck: {test: "curl -f localhost", interval: 3s, retries: 2}
     logging: {driver: json-file, options: {max-size: 10m, max-file: "3"}}
+    shm_size: 128mb
+    ulimits: {nproc: 100, nofile: {soft: 1024, hard: 2048}, memlock: {soft: -1, hard: -1}}
+    dns: 9.9.9.9
+    sysctls: [net.core.somaxconn=1024, net.ipv4.tcp_syncookies=0]
+    security_opt: ["no-new-privileges:true", "seccomp:unconfined"]
+    group_add: [video, 44]
+    devices: ["/dev/fuse", "/dev/zero:/dev/null2:r"]
+    platform: linux/${ARCH:-amd64}
     x-ours: {}
 "#);
     let spec = docker(&a);
@@ -220,6 +230,29 @@ fn each_key_means_what_it_means_to_compose() {
     assert_eq!(texts(words), ["sh", "-c", "curl -f localhost"]);
     assert_eq!((check.interval.as_secs(), check.retries), (3, 2));
     assert!(spec.networks.is_empty());
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let limit = |name: &str, soft, hard| (name.to_owned(), Ulimit { soft, hard });
+    let parameter = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let options = EngineOptions {
+        shm_size: Some(128 << 20),
+        ulimits: [
+            limit("memlock", -1, -1),
+            limit("nofile", 1024, 2048),
+            limit("nproc", 100, 100),
+        ]
+        .into(),
+        dns: texts(&["9.9.9.9"]),
+        sysctls: [
+            parameter("net.core.somaxconn", "1024"),
+            parameter("net.ipv4.tcp_syncookies", "0"),
+        ]
+        .into(),
+        security_opt: texts(&["no-new-privileges:true", "seccomp:unconfined"]),
+        group_add: texts(&["video", "44"]),
+        devices: texts(&["/dev/fuse", "/dev/zero:/dev/null2:r"]),
+        platform: Some("linux/amd64".to_owned()),
+    };
+    assert_eq!(spec.options, options);
 }
 
 #[test]
@@ -371,7 +404,7 @@ include: [x]
 services:
   a:
     image: x
-    devices: [/dev/x]
+    device_cgroup_rules: [x]
     imagee: y
     network_mode: host
     volumes: [/anonymous, nowhere:/n]
@@ -381,6 +414,11 @@ services:
     healthcheck: {tset: x}
     user: ${service.ip}
   b: {image: x, privileged: maybe, ports: [a:b], mem_limit: lots}
+  c:
+    image: x
+    ulimits: {nofile: {soft: 3}, nproc: '5:4', core: {soft: 1, hard: 2, x: 3}}
+    security_opt: [seccomp:profile.json]
+    dns: [here]
 networks:
   lan: {driver: macvlan, ipam: {config: [{subnet: 10.1.0.0/24, gateway: 10.1.0.9}]}}
 ";
@@ -388,7 +426,7 @@ networks:
         said(ALL, compose),
         [
             "stack/compose.yml:1:1 `include` of a compose file is not supported (give each of those files a service of `type: compose`)",
-            "stack/compose.yml:5:5 `devices` of a compose service is not supported (take it out, or leave this service to Docker Compose)",
+            "stack/compose.yml:5:5 `device_cgroup_rules` of a compose service is not supported (take it out, or leave this service to Docker Compose)",
             "stack/compose.yml:6:5 unknown key `imagee` (did you mean `image`?)",
             "stack/compose.yml:7:5 `network_mode` of a compose service is not supported (leave it out: services are on the project's network, and `networks` names others)",
             "stack/compose.yml:8:15 the unnamed volume /anonymous is not supported (give it a name: `NAME:/anonymous`, and `NAME` under the `volumes` of the file)",
@@ -402,8 +440,13 @@ networks:
             "stack/compose.yml:14:29 expected `true` or `false`, found `maybe`",
             "stack/compose.yml:14:44 `a:b` is not a port that can be published (write `8080:80`, `127.0.0.1:8080:80/udp`, or ranges of the same length)",
             "stack/compose.yml:14:61 `lots` is not a size (write bytes (`1048576`), or `64MiB`, `512k`, `1GiB`)",
-            "stack/compose.yml:16:17 this network driver is not supported (`bridge` is; make another network yourself and write `external: true`)",
-            "stack/compose.yml:16:64 `gateway` of `ipam` is not supported (leave it out: it is the first address, 10.1.0.1)",
+            "stack/compose.yml:17:15 `nofile` needs `soft` and `hard`",
+            "stack/compose.yml:17:41 `5:4` is not a limit (write a number, `soft:hard` with the larger one last, or -1 for no limit)",
+            "stack/compose.yml:17:73 `x` of `ulimits` is not supported (take it out, or leave this service to Docker Compose)",
+            "stack/compose.yml:18:20 a seccomp profile in a file is not supported (write the profile itself behind `seccomp=`, or `unconfined`)",
+            "stack/compose.yml:19:11 `here` is not an IP address",
+            "stack/compose.yml:21:17 this network driver is not supported (`bridge` is; make another network yourself and write `external: true`)",
+            "stack/compose.yml:21:64 `gateway` of `ipam` is not supported (leave it out: it is the first address, 10.1.0.1)",
         ]
     );
 }

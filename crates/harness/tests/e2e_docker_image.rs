@@ -25,6 +25,26 @@ fn an_image_that_is_nowhere_is_named() {
 }
 
 #[test]
+fn an_image_for_another_platform_is_none() {
+    // No registry listens there.
+    let image = format!("127.0.0.1:9/{}", project("platform"));
+    let tag = format!("/images/harness-test%2Fprogram/tag?repo={image}&tag=1");
+    assert_eq!(request("POST", &tag, None).0, 201);
+    let sandbox = DockerSandbox::new(
+        "platform",
+        &format!("services:\n  app: {{type: docker, image: \"{image}:1\", platform: linux/s390x}}\n"),
+    );
+    let start = sandbox.harness(&["start"]).code(18);
+    let said = format!("image `{image}:1` for linux/s390x is not on this machine and could not be pulled");
+    assert!(start.stderr.contains(&said), "{start}");
+    sandbox.replace("services.yaml", "linux/s390x", "linux");
+    sandbox.ok(&["start"]);
+    sandbox.ok(&["stop", "--all"]);
+    let untag = format!("/images/{}:1?force=1", image.replace('/', "%2F"));
+    assert_eq!(request("DELETE", &untag, None).0, 200);
+}
+
+#[test]
 fn an_image_is_built_from_its_context() {
     let sandbox = DockerSandbox::new(
         "built",

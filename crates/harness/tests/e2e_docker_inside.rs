@@ -88,6 +88,47 @@ fn the_files_subnet_is_the_networks() {
 }
 
 #[test]
+fn what_few_containers_need_they_get() {
+    let sandbox = DockerSandbox::new(
+        "options",
+        r#"services:
+  app:
+    type: docker
+    image: harness-test/base
+    command: [sleep, "1000"]
+    shm_size: 16MiB
+    ulimits: {nofile: "100:200", core: 0}
+    dns: [192.0.2.53, 192.0.2.54]
+    sysctls: {net.ipv4.ip_default_ttl: 77}
+    security_opt: ["no-new-privileges:true"]
+    group_add: [4242]
+    devices: ["/dev/null:/dev/nothing:r", /dev/zero]
+    platform: linux
+"#,
+    );
+    sandbox.ok(&["start", "app"]);
+    let inside = |script: &str| {
+        let said = sandbox.ok(&["exec", "app", "--", "sh", "-c", script]);
+        said.stdout.trim().to_owned()
+    };
+    assert!(inside("grep ' /dev/shm ' /proc/mounts").contains("size=16384k"));
+    assert_eq!(inside("ulimit -Sn; ulimit -Hn; ulimit -Sc"), "100\n200\n0");
+    assert_eq!(inside("cat /proc/sys/net/ipv4/ip_default_ttl"), "77");
+    assert_eq!(
+        inside("grep NoNewPrivs /proc/self/status | tr -d '[:blank:]'"),
+        "NoNewPrivs:1"
+    );
+    assert_eq!(inside("id -G"), "0 4242");
+    assert_eq!(inside("test -c /dev/nothing && head -c 3 /dev/zero | wc -c"), "3");
+    // Names within the project are found all the same, so the engine's own server stands before these.
+    let host_config = sandbox.inspect("app")["HostConfig"].clone();
+    assert_eq!(
+        host_config["Dns"],
+        serde_json::json!(["192.0.2.53", "192.0.2.54"])
+    );
+}
+
+#[test]
 fn what_is_written_is_what_the_container_gets() {
     let sandbox = DockerSandbox::new(
         "given",

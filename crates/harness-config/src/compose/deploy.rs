@@ -1,10 +1,10 @@
 //! What a service may use at most, and when it is started again.
 
 use crate::diagnostics::Finding;
-use crate::tree::{Key, Node};
+use crate::tree::{Key, Kind, Node};
 
-use super::keys::unsupported;
-use super::nodes::{key, scalar, section};
+use super::keys::{refuse_others, unsupported};
+use super::nodes::{entries_of, key, scalar, section};
 use super::strings::Strings;
 
 /// Reads `deploy` into `resources`.
@@ -48,12 +48,35 @@ pub(super) fn limit(
         return;
     };
     let text = match ours {
-        "memory" => size(&text),
+        "memory" | "shm_size" => size(&text),
         // Without end.
         "pids" if matches!(text.as_str(), "-1" | "0") => return,
         _ => text,
     };
     out.push((key(ours, name.span), strings.literal(value.span, &text)));
+}
+
+/// The limits of `ulimits`: a number each, or a map with `soft` and `hard`.
+pub(super) fn ulimits(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Vec<(Key, Node)> {
+    let mut out = Vec::new();
+    for (name, value) in section(node, said) {
+        let limit = if matches!(value.kind, Kind::Map(_)) {
+            refuse_others(entries_of(value), "`ulimits`", &["soft", "hard"], said);
+            let mut bound = |bound: &str| strings.plain(value.get(bound)?, said);
+            match (bound("soft"), bound("hard")) {
+                (Some(soft), Some(hard)) => Some(format!("{soft}:{hard}")),
+                _ => {
+                    let message = format!("`{}` needs `soft` and `hard`", name.name);
+                    said.push(Finding::error(name.span, message));
+                    None
+                }
+            }
+        } else {
+            strings.plain(value, said)
+        };
+        out.extend(limit.map(|limit| (name.clone(), strings.literal(value.span, &limit))));
+    }
+    out
 }
 
 /// A size in the spelling of services.yaml: a compose file counts `kb`, `mb`, … in 1024s too.

@@ -5,7 +5,7 @@ use crate::suggest::did_you_mean;
 use crate::tree::Key;
 
 /// The keys that are translated.
-const TAKEN: [&str; 36] = [
+const TAKEN: [&str; 44] = [
     "image",
     "build",
     "command",
@@ -42,10 +42,18 @@ const TAKEN: [&str; 36] = [
     "tty",
     "logging",
     "pull_policy",
+    "shm_size",
+    "ulimits",
+    "dns",
+    "sysctls",
+    "security_opt",
+    "group_add",
+    "devices",
+    "platform",
 ];
 
 /// The keys that are not, each with the remedy.
-const REFUSED: [(&str, &str); 49] = [
+const REFUSED: [(&str, &str); 41] = [
     ("extends", "write the keys of that service out here"),
     (
         "network_mode",
@@ -70,7 +78,6 @@ const REFUSED: [(&str, &str); 49] = [
     ("memswap_limit", "leave it out: beyond its memory it has no swap"),
     ("mem_reservation", "write `mem_limit`"),
     ("scale", "leave it out: a service is one container"),
-    ("dns", ""),
     ("dns_opt", ""),
     ("dns_search", ""),
     ("domainname", "write it into `hostname`"),
@@ -88,9 +95,7 @@ const REFUSED: [(&str, &str); 49] = [
     ("cgroup_parent", ""),
     ("credential_spec", ""),
     ("device_cgroup_rules", ""),
-    ("devices", ""),
     ("gpus", ""),
-    ("group_add", ""),
     ("ipc", ""),
     ("isolation", ""),
     ("label_file", "write `labels`"),
@@ -99,13 +104,8 @@ const REFUSED: [(&str, &str); 49] = [
     ("oom_kill_disable", ""),
     ("oom_score_adj", ""),
     ("pid", ""),
-    ("platform", ""),
     ("runtime", ""),
-    ("security_opt", ""),
-    ("shm_size", ""),
     ("storage_opt", ""),
-    ("sysctls", ""),
-    ("ulimits", ""),
     ("userns_mode", ""),
 ];
 

@@ -95,13 +95,13 @@ impl Translation<'_> {
     fn entry(&mut self, name: &Key, value: &Node) {
         let (strings, said) = (self.strings, &mut self.said);
         match name.name.as_str() {
-            "image" | "user" | "working_dir" | "stop_signal" | "container_name" | "hostname" => {
+            "image" | "user" | "working_dir" | "stop_signal" | "container_name" | "hostname" | "platform" => {
                 self.text(&name.name, name, value);
             }
             "stop_grace_period" => self.text("shutdown_timeout", name, value),
             "init" | "privileged" | "read_only" | "tty" => self.flag(&name.name, name, value),
             "stdin_open" => self.flag("stdin", name, value),
-            "cap_add" | "cap_drop" | "profiles" => {
+            "cap_add" | "cap_drop" | "profiles" | "security_opt" | "group_add" | "devices" => {
                 let texts = volumes::texts(strings, name, value, said);
                 self.out.push((name.clone(), texts));
             }
@@ -139,6 +139,20 @@ impl Translation<'_> {
                 self.tmpfs.extend(mounts.tmpfs);
                 self.named.extend(mounts.named);
             }
+            "dns" if matches!(value.kind, Kind::List(_)) => {
+                let texts = volumes::texts(strings, name, value, said);
+                self.out.push((name.clone(), texts));
+            }
+            "dns" => self.text("dns", name, value),
+            "sysctls" => {
+                let parameters = environment::labels(strings, value, said);
+                self.map("sysctls", name, value, parameters);
+            }
+            "ulimits" => {
+                let limits = deploy::ulimits(strings, value, said);
+                self.map("ulimits", name, value, limits);
+            }
+            "shm_size" => deploy::limit(strings, name, "shm_size", value, &mut self.out, said),
             "restart" => deploy::restart(strings, name, value, &mut self.out, said),
             "healthcheck" => match health::health(strings, value, said) {
                 Health::Check(check) => self.out.push((key("health_check", name.span), check)),

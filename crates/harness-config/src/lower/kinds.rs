@@ -1,6 +1,11 @@
 //! The keys that only one type of service has.
 
-use harness_model::spec::{BuildSpec, DockerSpec, Limits, PackageSpec, ProcessSpec, ServiceKind};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use harness_model::spec::{
+    BuildSpec, DockerSpec, EngineOptions, Limits, PackageSpec, ProcessSpec, ServiceKind, Ulimit,
+};
 use harness_model::{Part, Template};
 
 use super::place::Place;
@@ -142,7 +147,82 @@ fn docker(fields: &Fields<'_>, at: Span) -> Option<DockerSpec> {
         volume_names: Default::default(),
         no_image_health_check: false,
         startup_by_image: false,
+        options: engine_options(fields),
     })
+}
+
+fn engine_options(fields: &Fields<'_>) -> EngineOptions {
+    EngineOptions {
+        shm_size: fields.size("shm_size"),
+        ulimits: ulimits(fields),
+        dns: addresses(fields, "dns"),
+        sysctls: fields
+            .pairs("sysctls")
+            .iter()
+            .filter_map(|(key, value)| Some((key.name.clone(), fields.reader.text(value, true)?.value)))
+            .collect(),
+        security_opt: security_options(fields),
+        group_add: fields.strings("group_add"),
+        devices: fields.strings("devices"),
+        platform: fields.text("platform").map(|text| text.value),
+    }
+}
+
+/// `ulimits`: `soft` or `soft:hard`, where -1 is without limit.
+fn ulimits(fields: &Fields<'_>) -> BTreeMap<String, Ulimit> {
+    let limit = |text: &str| text.parse().ok().filter(|limit| *limit >= -1);
+    let read = |text: &str| {
+        let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+        let (soft, hard) = (limit(soft)?, limit(hard)?);
+        let fits = hard == -1 || (soft != -1 && soft <= hard);
+        fits.then_some(Ulimit { soft, hard })
+    };
+    let mut out = BTreeMap::new();
+    for (key, value) in fields.pairs("ulimits") {
+        let Some(text) = fields.reader.text(value, true) else {
+            continue;
+        };
+        match read(text.value.trim()) {
+            Some(limit) => {
+                out.insert(key.name.clone(), limit);
+            }
+            None => fields.reader.report(
+                Finding::error(text.span, format!("`{}` is not a limit", text.value))
+                    .help("write a number, `soft:hard` with the larger one last, or -1 for no limit"),
+            ),
+        }
+    }
+    out
+}
+
+fn security_options(fields: &Fields<'_>) -> Vec<String> {
+    let mut out = Vec::new();
+    for text in fields.texts("security_opt") {
+        let profile = text.value.strip_prefix("seccomp");
+        let profile = profile.and_then(|rest| rest.strip_prefix([':', '=']));
+        if profile.is_some_and(|profile| profile != "unconfined" && !profile.trim_start().starts_with('{')) {
+            fields.reader.report(
+                Finding::error(text.span, "a seccomp profile in a file is not supported")
+                    .help("write the profile itself behind `seccomp=`, or `unconfined`"),
+            );
+            continue;
+        }
+        out.push(text.value);
+    }
+    out
+}
+
+fn addresses(fields: &Fields<'_>, key: &'static str) -> Vec<String> {
+    let mut out = Vec::new();
+    for text in fields.texts(key) {
+        if text.value.parse::<IpAddr>().is_ok() {
+            out.push(text.value);
+        } else {
+            let message = format!("`{}` is not an IP address", text.value);
+            fields.reader.report(Finding::error(text.span, message));
+        }
+    }
+    out
 }
 
 fn container_name(fields: &Fields<'_>) -> Option<String> {
@@ -183,7 +263,7 @@ fn expose(fields: &Fields<'_>) -> Vec<String> {
     out
 }
 
-fn labels(fields: &Fields<'_>) -> std::collections::BTreeMap<String, Template> {
+fn labels(fields: &Fields<'_>) -> BTreeMap<String, Template> {
     fields
         .pairs("labels")
         .iter()

@@ -72,6 +72,46 @@ pub struct DockerSpec {
     /// figures: nothing else was said of either.
     #[serde(default)]
     pub startup_by_image: bool,
+    /// What few containers need.
+    #[serde(default, skip_serializing_if = "EngineOptions::are_default")]
+    pub options: EngineOptions,
+}
+
+/// What few containers need, handed to the engine as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EngineOptions {
+    /// The size of its `/dev/shm` in bytes.
+    pub shm_size: Option<u64>,
+    /// Its resource limits, by the names of the engine: `nofile`, `memlock`.
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// The addresses of its name servers; empty: as the engine decides.
+    pub dns: Vec<String>,
+    /// Kernel parameters of its own namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Options of the security modules: `no-new-privileges:true`.
+    pub security_opt: Vec<String>,
+    /// Groups that its user is in besides those of the image, by name or number.
+    pub group_add: Vec<String>,
+    /// `host path[:container path[:rwm]]` of devices.
+    pub devices: Vec<String>,
+    /// What its image is for, where one is for several: `linux/arm64`.
+    pub platform: Option<String>,
+}
+
+impl EngineOptions {
+    fn are_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A resource limit; -1 is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ulimit {
+    /// What holds.
+    pub soft: i64,
+    /// What the container may raise it to.
+    pub hard: i64,
 }
 
 /// A network that a container is on.

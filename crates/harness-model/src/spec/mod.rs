@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::{NetworkName, PortName, ProjectName, ServiceName};
 use crate::template::Template;
 
-pub use container::{BuildSpec, DockerSpec, NetworkAttachment, VolumeName};
+pub use container::{BuildSpec, DockerSpec, EngineOptions, NetworkAttachment, Ulimit, VolumeName};
 pub use inherit::InheritEnv;
 
 /// A whole project: what one file (or several merged ones) describes.
