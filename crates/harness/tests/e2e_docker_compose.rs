@@ -271,7 +271,7 @@ fn one_service_under_another_name_with_keys_of_its_own() {
     let sandbox = sandbox(
         "one",
         "services:\n  front:\n    type: compose\n    file: compose.yml\n    service: web\n    env: {B: over}\n",
-        "services:\n  web: {image: harness-test/base, command: [sleep, '1000'], environment: [A=1, B=2], depends_on: [helper]}\n  helper: {image: harness-test/base, command: [sleep, '1000']}\n  other: {image: nowhere, devices: [x]}\n",
+        "services:\n  web: {image: harness-test/base, command: [sleep, '1000'], environment: [A=1, B=2], depends_on: [helper]}\n  helper: {image: harness-test/base, command: [sleep, '1000']}\n  other: {image: nowhere, ipc: host}\n",
     );
     sandbox.ok(&["start"]);
     sandbox
@@ -294,7 +294,7 @@ fn what_is_missing_or_not_supported_is_said_and_nothing_is_made() {
     let sandbox = sandbox(
         "refused",
         STACK,
-        "services:\n  a: {image: harness-test/base, devices: [x]}\n  b: {image: harness-test/base, network_mode: host}\n",
+        "services:\n  a: {image: harness-test/base, ipc: host}\n  b: {image: harness-test/base, network_mode: host}\n",
     );
     let start = sandbox.harness(&["start"]).code(2);
     assert!(
