@@ -3,11 +3,9 @@
 //! A daemon for one purpose (a test network, say) registers a stack of them. They are run by the same
 //! orchestrator as everything else and show up as a project of their own.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use harness_model::spec::{NetworkKind, NetworkSpec};
-use harness_model::{NetworkName, ProjectName, ProjectSpec, ServiceName, ServiceSpec};
+use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec};
 
 use crate::action::Actions;
 
@@ -56,21 +54,10 @@ impl ServiceStack {
 
     /// The stack as a project.
     pub fn project(&self, home: &Path) -> ProjectSpec {
-        let local = NetworkSpec {
-            kind: NetworkKind::Local,
-            subnet: None,
-            config_path: None,
-            nodes: Vec::new(),
-        };
+        let source = home.join(self.name.as_str());
         ProjectSpec {
-            name: self.name.clone(),
-            description: None,
-            source: home.join(self.name.as_str()),
-            base_dir: home.to_owned(),
-            secrets: Default::default(),
-            networks: BTreeMap::from([(NetworkName::local(), local)]),
             services: self.services.iter().map(|s| (s.name(), s.spec(home))).collect(),
-            groups: BTreeMap::new(),
+            ..ProjectSpec::new(self.name.clone(), source, home.to_owned())
         }
     }
 }

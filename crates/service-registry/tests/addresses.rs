@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 
 use common::{addresses, named_port, port, project, project_spec, service, spec};
-use harness_model::spec::{NetworkAttachment, NetworkKind, NetworkSpec, PackageSpec, Protocol, ServiceKind};
+use harness_model::spec::{NetworkAttachment, NetworkSpec, PackageSpec, Protocol, ServiceKind};
 use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName, ServiceSpec};
 use service_registry::address::{
     AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
@@ -41,10 +41,8 @@ fn ip(plan: &Plan, name: &str) -> String {
 
 fn pool(mut spec: ProjectSpec, subnet: &str) -> ProjectSpec {
     let network = NetworkSpec {
-        kind: NetworkKind::Local,
         subnet: Some(subnet.to_owned()),
-        config_path: None,
-        nodes: Vec::new(),
+        ..NetworkSpec::local()
     };
     spec.networks.insert(NetworkName::local(), network);
     spec
@@ -500,10 +498,8 @@ fn attached(networks: &[(&str, Option<&str>)]) -> ServiceSpec {
 fn with_networks(mut project: ProjectSpec) -> ProjectSpec {
     for (name, subnet) in [("front", None), ("back", Some("10.9.8.0/24")), ("side", None)] {
         let network = NetworkSpec {
-            kind: NetworkKind::Local,
             subnet: subnet.map(str::to_owned),
-            config_path: None,
-            nodes: Vec::new(),
+            ..NetworkSpec::local()
         };
         project.networks.insert(NetworkName::new(name).unwrap(), network);
     }

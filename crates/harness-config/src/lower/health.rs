@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness_model::spec::{HealthCheck, Probe};
-use harness_model::{Part, Template};
+use harness_model::{Part, ServiceSpec, Template};
 
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
@@ -16,7 +16,6 @@ const PROBES: [&str; 4] = ["http", "tcp", "command", "log"];
 const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 3;
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads `health_check`.
 pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
@@ -88,7 +87,7 @@ fn key_span(check: &Fields<'_>, probe: &str) -> Span {
 pub(super) fn default_startup_timeout(check: Option<&HealthCheck>) -> Duration {
     check
         .map_or(Duration::ZERO, HealthCheck::needs)
-        .max(STARTUP_TIMEOUT)
+        .max(ServiceSpec::STARTUP_TIMEOUT)
 }
 
 /// Whether a regular expression can be used; a mistake if not.

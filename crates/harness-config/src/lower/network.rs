@@ -27,12 +27,7 @@ impl DraftNetwork {
     /// The network `local`, which exists without being written.
     pub(super) fn implied() -> Self {
         Self {
-            spec: NetworkSpec {
-                kind: NetworkKind::Local,
-                subnet: None,
-                config_path: None,
-                nodes: Vec::new(),
-            },
+            spec: NetworkSpec::local(),
             span: None,
             compose: None,
         }

@@ -20,8 +20,6 @@ use crate::source::Span;
 use crate::tree::{Kind, MAX_FILE_SIZE, Node};
 use crate::variables::parse_env_file;
 
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What a service is lowered with.
 pub(super) struct Surroundings<'a> {
     pub context: &'a Context<'a>,
@@ -147,7 +145,7 @@ fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place:
         shutdown_timeout: fields
             .duration("shutdown_timeout")
             .or(settings.shutdown_timeout)
-            .unwrap_or(SHUTDOWN_TIMEOUT),
+            .unwrap_or(ServiceSpec::SHUTDOWN_TIMEOUT),
         health_check,
         stop_signal: policy::stop_signal(fields),
         stop_mode: policy::stop_mode(fields),

@@ -8,11 +8,8 @@ use std::time::{Duration, Instant};
 
 use harness_core::lifecycle::DaemonError;
 use harness_core::{ConnectOptions, DaemonBuilder, Home, Session, connect};
-use harness_model::spec::{
-    Condition, Dependency, Hooks, InheritEnv, Limits, LogLimits, NetworkKind, NetworkSpec, ProcessSpec,
-    RestartPolicy, ServiceKind, Signal, StopMode,
-};
-use harness_model::{NetworkName, ProjectName, ProjectSpec, ServiceName, ServiceSpec};
+use harness_model::spec::{Condition, Dependency};
+use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec};
 use harness_wire::client::ClientError;
 use harness_wire::message::{
     DaemonStopRequest, ErrorBody, ProjectSelector, Request, Response, ServiceView, StartReport, StartRequest,
@@ -176,56 +173,19 @@ pub(crate) fn selector() -> ProjectSelector {
 }
 
 pub(crate) fn project(daemon: &Daemon, services: &[(&str, ServiceSpec)]) -> ProjectSpec {
-    let local = NetworkSpec {
-        kind: NetworkKind::Local,
-        subnet: None,
-        config_path: None,
-        nodes: Vec::new(),
-    };
+    let home = daemon.home.path();
+    let name = ProjectName::new("test").unwrap();
     ProjectSpec {
-        name: ProjectName::new("test").unwrap(),
-        description: None,
-        source: daemon.home.path().join("services.yaml"),
-        base_dir: daemon.home.path().to_owned(),
-        secrets: Default::default(),
-        networks: BTreeMap::from([(NetworkName::local(), local)]),
         services: services
             .iter()
             .map(|(name, spec)| (ServiceName::new(name).unwrap(), spec.clone()))
             .collect(),
-        groups: BTreeMap::new(),
+        ..ProjectSpec::new(name, home.join("services.yaml"), home.to_owned())
     }
 }
 
 pub(crate) fn service(words: &[&str]) -> ServiceSpec {
-    ServiceSpec {
-        kind: ServiceKind::Process(ProcessSpec {
-            binary: words[0].into(),
-            args: words[1..].iter().map(|word| (*word).into()).collect(),
-            working_dir: Some("/".into()),
-            user: None,
-            limits: Limits::default(),
-        }),
-        network: NetworkName::local(),
-        host: None,
-        env: BTreeMap::new(),
-        inherit_env: InheritEnv::default(),
-        files: Vec::new(),
-        ports: Vec::new(),
-        dependencies: Vec::new(),
-        health_check: None,
-        startup_timeout: Duration::from_secs(60),
-        shutdown_timeout: Duration::from_secs(10),
-        stop_signal: Some(Signal::default()),
-        stop_mode: StopMode::default(),
-        stdin: false,
-        tty: false,
-        restart: RestartPolicy::default(),
-        oneshot: false,
-        profiles: Default::default(),
-        logs: LogLimits::default(),
-        hooks: Hooks::default(),
-    }
+    ServiceSpec::process(words[0], words[1..].iter().copied())
 }
 
 pub(crate) fn started(service: &str) -> Dependency {

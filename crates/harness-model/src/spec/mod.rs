@@ -5,6 +5,7 @@
 
 mod container;
 mod inherit;
+mod new;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

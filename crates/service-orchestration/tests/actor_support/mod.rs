@@ -11,11 +11,8 @@ use async_channel::Receiver;
 use async_io::Timer;
 use command_executor::Supervisor;
 use futures_lite::FutureExt;
-use harness_model::spec::{
-    Condition, Dependency, Hooks, InheritEnv, Limits, LogLimits, NetworkKind, NetworkSpec, ProcessSpec,
-    RestartMode, RestartPolicy, ServiceKind, Signal, StopMode,
-};
-use harness_model::{NetworkName, ProjectName, ProjectSpec, ServiceName, ServiceSpec, ServiceState};
+use harness_model::spec::{Condition, Dependency, RestartMode};
+use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec, ServiceState};
 use service_orchestration::Orchestrator;
 use service_orchestration::actor::{Operation, OperationEvent, StartOrder, StopOrder};
 use service_orchestration::executor::{Executors, ProcessExecutor};
@@ -184,24 +181,12 @@ pub(crate) fn home() -> TempDir {
 }
 
 pub(crate) fn project(home: &Path, services: &[(&str, ServiceSpec)]) -> ProjectSpec {
-    let local = NetworkSpec {
-        kind: NetworkKind::Local,
-        subnet: None,
-        config_path: None,
-        nodes: Vec::new(),
-    };
     ProjectSpec {
-        name: project_name(),
-        description: None,
-        source: home.join("services.yaml"),
-        base_dir: home.to_owned(),
-        secrets: Default::default(),
-        networks: BTreeMap::from([(NetworkName::local(), local)]),
         services: services
             .iter()
             .map(|(service, spec)| (name(service), spec.clone()))
             .collect(),
-        groups: BTreeMap::new(),
+        ..ProjectSpec::new(project_name(), home.join("services.yaml"), home.to_owned())
     }
 }
 
@@ -215,32 +200,8 @@ pub(crate) fn sleeper() -> ServiceSpec {
 
 fn service(words: &[&str]) -> ServiceSpec {
     ServiceSpec {
-        kind: ServiceKind::Process(ProcessSpec {
-            binary: words[0].into(),
-            args: words[1..].iter().map(|word| (*word).into()).collect(),
-            working_dir: Some("/".into()),
-            user: None,
-            limits: Limits::default(),
-        }),
-        network: NetworkName::local(),
-        host: None,
-        env: BTreeMap::new(),
-        inherit_env: InheritEnv::default(),
-        files: Vec::new(),
-        ports: Vec::new(),
-        dependencies: Vec::new(),
-        health_check: None,
         startup_timeout: Duration::from_secs(20),
-        shutdown_timeout: Duration::from_secs(10),
-        stop_signal: Some(Signal::default()),
-        stop_mode: StopMode::default(),
-        stdin: false,
-        tty: false,
-        restart: RestartPolicy::default(),
-        oneshot: false,
-        profiles: Default::default(),
-        logs: LogLimits::default(),
-        hooks: Hooks::default(),
+        ..ServiceSpec::process(words[0], words[1..].iter().copied())
     }
 }
 

@@ -1,18 +1,13 @@
 //! Projects and services to test with.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use harness_model::spec::{
-    Hooks, InheritEnv, Limits, LogLimits, NetworkKind, NetworkSpec, PortSpec, ProcessSpec, Protocol,
-    RestartPolicy, ServiceKind, Signal, StopMode,
-};
+use harness_model::spec::{PortSpec, Protocol};
 use harness_model::{
-    NetworkName, PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template,
-    WallTime,
+    PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template, WallTime,
 };
 use service_registry::address::{Place, PortAssignment, ServiceAddresses};
 use service_registry::{ProjectRecord, ServiceRecord};
@@ -45,54 +40,20 @@ pub(crate) fn named_port(name: &str, number: u16) -> PortSpec {
 
 pub(crate) fn spec(ports: Vec<PortSpec>) -> ServiceSpec {
     ServiceSpec {
-        kind: ServiceKind::Process(ProcessSpec {
-            binary: Template::from("/bin/true"),
-            args: vec![Template::from("--verbose")],
-            working_dir: Some(Template::from("/")),
-            user: None,
-            limits: Limits::default(),
-        }),
-        network: NetworkName::local(),
-        host: None,
         env: BTreeMap::from([("DB_PASSWORD".to_owned(), Template::secret("hunter2-in-spec"))]),
-        inherit_env: InheritEnv::Minimal,
-        files: Vec::new(),
         ports,
-        dependencies: Vec::new(),
-        health_check: None,
-        startup_timeout: Duration::from_secs(60),
-        shutdown_timeout: Duration::from_secs(10),
-        stop_signal: Some(Signal::default()),
-        stop_mode: StopMode::Mixed,
-        stdin: false,
-        tty: false,
-        restart: RestartPolicy::default(),
-        oneshot: false,
-        profiles: BTreeSet::new(),
-        logs: LogLimits::default(),
-        hooks: Hooks::default(),
+        ..ServiceSpec::process("/bin/true", ["--verbose"])
     }
 }
 
 pub(crate) fn project_spec(name: &str, services: Vec<(&str, ServiceSpec)>) -> ProjectSpec {
-    let local = NetworkSpec {
-        kind: NetworkKind::Local,
-        subnet: None,
-        config_path: None,
-        nodes: Vec::new(),
-    };
+    let folder = PathBuf::from("/srv/app");
     ProjectSpec {
-        name: project(name),
-        description: None,
-        source: PathBuf::from("/srv/app/services.yaml"),
-        base_dir: PathBuf::from("/srv/app"),
-        secrets: BTreeSet::new(),
-        networks: BTreeMap::from([(NetworkName::local(), local)]),
         services: services
             .into_iter()
             .map(|(name, spec)| (service(name), spec))
             .collect(),
-        groups: BTreeMap::new(),
+        ..ProjectSpec::new(project(name), folder.join("services.yaml"), folder)
     }
 }
 

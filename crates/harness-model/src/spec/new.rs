@@ -1,0 +1,103 @@
+//! Specifications that nobody wrote: what a file means that says nothing more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Hooks, InheritEnv, Limits, LogLimits, NetworkKind, NetworkSpec, ProcessSpec, ProjectSpec, RestartPolicy,
+    ServiceKind, ServiceSpec, Signal, StopMode,
+};
+use crate::names::{NetworkName, ProjectName};
+use crate::template::Template;
+
+impl ServiceSpec {
+    /// How long a service may take to be ready.
+    pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// How long a service may take to end.
+    pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// A service of this kind on the network `local`, with nothing special about it.
+    pub fn new(kind: ServiceKind) -> Self {
+        let stop_signal = match kind {
+            // Its image may name one.
+            ServiceKind::Docker(_) => None,
+            ServiceKind::Process(_) | ServiceKind::Remote(_) | ServiceKind::Package(_) => {
+                Some(Signal::default())
+            }
+        };
+        Self {
+            kind,
+            network: NetworkName::local(),
+            host: None,
+            env: BTreeMap::new(),
+            inherit_env: InheritEnv::default(),
+            files: Vec::new(),
+            ports: Vec::new(),
+            dependencies: Vec::new(),
+            health_check: None,
+            startup_timeout: Self::STARTUP_TIMEOUT,
+            shutdown_timeout: Self::SHUTDOWN_TIMEOUT,
+            stop_signal,
+            stop_mode: StopMode::default(),
+            stdin: false,
+            tty: false,
+            restart: RestartPolicy::default(),
+            oneshot: false,
+            profiles: BTreeSet::new(),
+            logs: LogLimits::default(),
+            hooks: Hooks::default(),
+        }
+    }
+
+    /// A process on this machine.
+    ///
+    /// ```
+    /// use harness_model::ServiceSpec;
+    ///
+    /// let sleeper = ServiceSpec::process("sleep", ["1000"]);
+    /// assert_eq!(sleeper.kind.type_name(), "process");
+    /// ```
+    pub fn process<A: Into<Template>>(
+        binary: impl Into<Template>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self::new(ServiceKind::Process(ProcessSpec {
+            binary: binary.into(),
+            args: args.into_iter().map(Into::into).collect(),
+            working_dir: None,
+            user: None,
+            limits: Limits::default(),
+        }))
+    }
+}
+
+impl NetworkSpec {
+    /// This machine: the network `local` where no file says otherwise.
+    pub fn local() -> Self {
+        Self {
+            kind: NetworkKind::Local,
+            subnet: None,
+            config_path: None,
+            nodes: Vec::new(),
+        }
+    }
+}
+
+impl ProjectSpec {
+    /// A project without services, on the network `local`. `source` identifies it besides its name; both paths are
+    /// absolute.
+    pub fn new(name: ProjectName, source: PathBuf, base_dir: PathBuf) -> Self {
+        Self {
+            name,
+            description: None,
+            source,
+            base_dir,
+            secrets: BTreeSet::new(),
+            networks: BTreeMap::from([(NetworkName::local(), NetworkSpec::local())]),
+            services: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        }
+    }
+}
