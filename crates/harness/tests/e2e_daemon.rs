@@ -128,6 +128,34 @@ services:
 }
 
 #[test]
+fn what_ended_before_it_was_healthy_is_no_success_to_the_next_daemon() {
+    let sandbox = Sandbox::with_file(
+        "early",
+        r#"
+name: early
+services:
+  db:
+    type: process
+    binary: sh
+    args: [-c, 'while ! test -e end; do sleep 0.02; done']
+    health_check: {log: never}
+  app: {type: process, binary: sleep, args: [1000], dependencies: [db]}
+"#,
+    );
+    sandbox.ok(&["start", "-d"]);
+    eventually("db runs", || sandbox.pids().contains_key("db").then_some(()));
+    let db = sandbox.pid("db");
+    kill_daemon(&sandbox);
+    sandbox.write("end", "");
+    eventually("it has ended", || (!proc::is_alive(db)).then_some(()));
+    sandbox.ok(&["daemon", "start"]);
+    sandbox.await_state("db", "failed/none");
+    let error = sandbox.service("db")["error"].as_str().unwrap().to_owned();
+    assert_eq!(error, "exited 0 before it was seen to be healthy");
+    assert_ne!(sandbox.service("app")["status"], "running");
+}
+
+#[test]
 fn an_interrupted_start_is_continued() {
     let sandbox = Sandbox::with_file(
         "start_interrupted",

@@ -320,6 +320,45 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
 }
 
 #[test]
+fn an_end_before_it_was_healthy_is_a_failure_to_the_next_daemon_too() {
+    let ended = |definition: Definition, was_ready| {
+        let mut bench = Bench::new(&[]);
+        bench.give(Event::Recover {
+            service: name("db"),
+            definition,
+            wanted: true,
+            found: Recovered::Ended {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                ended: Ended::Exit(ExitStatus::Code(0)),
+                fresh: true,
+                was_ready,
+                restarts: 0,
+            },
+        });
+        bench.wait(0);
+        (bench.view("db").state, bench.deeds())
+    };
+    let nothing = String::new;
+    let again = |definition| restarting(definition, RestartMode::OnFailure, None);
+    assert_eq!(ended(probed("1"), false), (ServiceState::Failed, nothing()));
+    assert_eq!(ended(again(probed("1")), false).1, "+db");
+    assert_eq!(
+        ended(again(probed("1")), true),
+        (ServiceState::Completed, nothing())
+    );
+    assert_eq!(
+        ended(again(plain("1")), false),
+        (ServiceState::Completed, nothing())
+    );
+    let oneshot = Definition {
+        oneshot: true,
+        ..again(probed("1"))
+    };
+    assert_eq!(ended(oneshot, false), (ServiceState::Completed, nothing()));
+}
+
+#[test]
 fn stable_running_is_counted_across_daemons() {
     let mut bench = Bench::new(&[]);
     bench.wait(60_000);

@@ -366,6 +366,7 @@ impl Day {
                         digest,
                         ended: Ended::Lost("the launch was interrupted".into()),
                         fresh: true,
+                        was_ready: false,
                         restarts: last.restarts,
                     }
                 }
@@ -382,6 +383,7 @@ impl Day {
                     digest,
                     ended: last.ended.clone().unwrap(),
                     fresh: true,
+                    was_ready: true,
                     restarts: last.restarts,
                 },
             };

@@ -167,6 +167,7 @@ impl Driver {
                         digest,
                         ended,
                         fresh,
+                        was_ready: record.was_ready && record.generation == generation,
                         restarts: record.restarts,
                     }
                 }
@@ -274,6 +275,7 @@ fn recorded_end(
             digest,
             ended: Ended::Exit(exit),
             fresh: false,
+            was_ready: record.was_ready,
             restarts: record.restarts,
         },
         _ => Recovered::Idle { generation },

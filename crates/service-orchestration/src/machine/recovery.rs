@@ -101,14 +101,22 @@ impl Machine {
                 digest,
                 ended,
                 fresh,
+                was_ready,
                 restarts,
             } => {
                 service.generation = generation;
                 service.digest = Some(digest);
                 service.restarts = restarts;
                 service.ended = Some(ended.clone());
-                let failure = (!words::succeeded(&ended, service.definition.oneshot)).then(|| Failure {
-                    reason: words::ended(&ended),
+                let oneshot = service.definition.oneshot;
+                let awaited = fresh && !was_ready && !oneshot && service.health_policy().is_some();
+                let reason = match words::succeeded(&ended, oneshot) {
+                    true if awaited => Some("exited 0 before it was seen to be healthy".to_owned()),
+                    true => None,
+                    false => Some(words::ended(&ended)),
+                };
+                let failure = reason.map(|reason| Failure {
+                    reason,
                     cause: FailureCause::Ended(ended),
                 });
                 if fresh {

@@ -278,6 +278,8 @@ pub enum Recovered {
         ended: Ended,
         /// Whether the restart policy has yet to decide.
         fresh: bool,
+        /// Whether it had become ready before; an end before that is a failure, however well it ended.
+        was_ready: bool,
         /// Restarts so far.
         restarts: u32,
     },

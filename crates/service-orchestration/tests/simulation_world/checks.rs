@@ -24,7 +24,7 @@ pub struct View {
     pub over: bool,
     pub exited_well: bool,
     pub probing: bool,
-    was_healthy: bool,
+    pub was_healthy: bool,
     bad_in_a_row: u32,
     unknown: bool,
     matched: BTreeSet<LogPattern>,
@@ -42,6 +42,12 @@ impl View {
 
     fn healthy(&self, retries: u32) -> bool {
         self.up() && self.was_healthy && !self.unknown && self.bad_in_a_row < retries.max(1)
+    }
+
+    /// It ended well, and not before it was healthy.
+    fn ended_ready(&self, definition: Option<&Definition>) -> bool {
+        let awaited = definition.is_some_and(|d| d.health.is_some() && !d.oneshot);
+        self.exited_well && (self.was_healthy || !awaited)
     }
 }
 
@@ -209,9 +215,11 @@ impl Checker {
         let ready = machine
             .snapshot(service, now)
             .is_some_and(|snapshot| snapshot.ready);
-        let health = machine.definition(service).and_then(|d| d.health.clone());
+        let definition = machine.definition(service);
+        let health = definition.and_then(|d| d.health.clone());
         let view = self.views.get(service).cloned().unwrap_or_default();
-        let really = view.exited_well || view.up() && health.is_none_or(|h| view.healthy(h.retries));
+        let really =
+            view.ended_ready(definition) || view.up() && health.is_none_or(|h| view.healthy(h.retries));
         ensure(ready && really, || {
             format!("start done, and {service} is not ready: {view:?}")
         })
@@ -290,7 +298,7 @@ impl Checker {
             Condition::Ready if definition.is_none_or(|d| d.health.is_none()) => {
                 view.up() || view.exited_well
             }
-            Condition::Ready if view.exited_well => true,
+            Condition::Ready if view.ended_ready(definition) => true,
             Condition::Ready | Condition::Healthy => definition
                 .and_then(|d| d.health.as_ref())
                 .is_some_and(|h| view.healthy(h.retries)),

@@ -507,13 +507,18 @@ impl World {
                 .processes
                 .get(&service)
                 .filter(|p| !p.gone && p.generation == generation);
+            let view = self.checker.views.get(&service);
+            let was_healthy = view.is_some_and(|view| view.generation == generation && view.was_healthy);
             let ended = |ended, fresh| Recovered::Ended {
                 generation,
                 digest: digest.clone(),
                 ended,
                 fresh,
+                was_ready: was_healthy,
                 restarts,
             };
+            let ran = |process: &&Process| process.generation == generation && process.launched_at.is_some();
+            let ran = self.processes.get(&service).is_some_and(|process| ran(&process));
             let found = match (process.cloned(), last.state) {
                 (Some(_), _) if reboot => {
                     self.kill_silently(&service);
@@ -547,12 +552,9 @@ impl World {
                     reason: last.error.clone().ok_or("failed without an error")?,
                     restarts,
                 },
-                (None, ServiceState::Restarting) => ended(
-                    last.ended
-                        .clone()
-                        .unwrap_or(Ended::Lost("it was not launched".into())),
-                    true,
-                ),
+                (None, ServiceState::Restarting) if ran => {
+                    ended(last.ended.clone().ok_or("restarting without an end")?, true)
+                }
                 (None, _) => Recovered::Idle { generation },
             };
             self.recorded.insert(service.clone(), definition.clone());
