@@ -70,38 +70,39 @@ impl<'a> Fields<'a> {
                 && !known.types.is_empty()
                 && !known.types.contains(&service_type)
             {
+                let message = format!("a {service_type} service has no `{}`", key.name);
                 let types = listed(known.types.iter().copied(), "none");
-                self.reader.report(
-                    Finding::error(
-                        key.span,
-                        format!("a {service_type} service has no `{}`", key.name),
-                    )
-                    .help(format!("only for type {types}")),
-                );
+                let help = match self.synonym(&key.name, Some(service_type)) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("only for type {types}"),
+                };
+                self.reader.report(Finding::error(key.span, message).help(help));
             }
         }
     }
 
+    /// Whether a service of this type has the key.
+    fn fits(&self, name: &str, service_type: Option<&str>) -> bool {
+        self.section.key(name).is_some_and(|key| {
+            key.types.is_empty() || service_type.is_none_or(|service_type| key.types.contains(&service_type))
+        })
+    }
+
+    /// The key that is meant by a word that hands know from elsewhere.
+    fn synonym(&self, word: &str, service_type: Option<&str>) -> Option<&'static str> {
+        let mut synonyms = SYNONYMS.iter();
+        let meant = synonyms.find(|(theirs, ours)| *theirs == word && self.fits(ours, service_type));
+        meant.map(|(_, ours)| *ours)
+    }
+
     fn suggestion(&self, word: &str, service_type: Option<&str>) -> Option<String> {
-        let fits = |name: &str| {
-            self.section.key(name).is_some_and(|key| {
-                key.types.is_empty()
-                    || service_type.is_none_or(|service_type| key.types.contains(&service_type))
-            })
-        };
         let plain = word.to_lowercase().replace('-', "_");
-        let synonym = SYNONYMS
-            .iter()
-            .find(|(theirs, ours)| *theirs == plain && fits(ours))
-            .map(|(_, ours)| *ours);
-        let names = || {
-            self.section
-                .keys
-                .iter()
-                .map(|key| key.name)
-                .filter(|name| fits(name))
-        };
-        if let Some(name) = synonym.or_else(|| nearest(&plain, names())) {
+        let names = self.section.keys.iter().map(|key| key.name);
+        let names = || names.clone().filter(|name| self.fits(name, service_type));
+        if let Some(name) = self
+            .synonym(&plain, service_type)
+            .or_else(|| nearest(&plain, names()))
+        {
             return Some(format!("did you mean `{name}`?"));
         }
         if let Some(service_type) = service_type

@@ -66,6 +66,10 @@ fn keys() {
         ["5:23 unknown key `nmae` (did you mean `name`?)",]
     );
     assert_eq!(
+        said(&process("    ulimits: {nofile: 3}\n")),
+        ["5:5 a process service has no `ulimits` (did you mean `limits`?)",]
+    );
+    assert_eq!(
         said("nmae: x\nservices: {}\n"),
         ["1:1 unknown key `nmae` (did you mean `name`?)",]
     );
