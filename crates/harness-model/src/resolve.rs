@@ -1,6 +1,6 @@
 //! A service's specification with every reference replaced, its digest, and what changed between two of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -218,11 +218,10 @@ fn kind_changes(old: &Value, new: &Value, out: &mut Vec<String>) {
                 old.as_object().unwrap_or(&empty),
                 new.as_object().unwrap_or(&empty),
             );
-            for (key, value) in new {
-                if old.get(key) != Some(value) {
-                    out.push(format!("{key} changed"));
-                }
-            }
+            // What is not written does not stand there.
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let changed = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
+            out.extend(changed.map(|key| format!("{key} changed")));
         }
         (Some((old_type, _)), Some((new_type, _))) => {
             out.push(format!("type changed from {old_type} to {new_type}"))

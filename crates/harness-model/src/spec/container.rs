@@ -73,36 +73,39 @@ pub struct DockerSpec {
     #[serde(default)]
     pub startup_by_image: bool,
     /// What few containers need.
-    #[serde(default, skip_serializing_if = "EngineOptions::are_default")]
+    #[serde(flatten)]
     pub options: EngineOptions,
 }
 
-/// What few containers need, handed to the engine as it is.
+/// What few containers need, handed to the engine as it is. What is not written does not stand in a stored specification:
+/// those of a time before these options keep their digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EngineOptions {
     /// The size of its `/dev/shm` in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<u64>,
     /// Its resource limits, by the names of the engine: `nofile`, `memlock`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ulimits: BTreeMap<String, Ulimit>,
     /// The addresses of its name servers; empty: as the engine decides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<String>,
     /// Kernel parameters of its own namespaces.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
     /// Options of the security modules: `no-new-privileges:true`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_opt: Vec<String>,
     /// Groups that its user is in besides those of the image, by name or number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group_add: Vec<String>,
     /// `host path[:container path[:rwm]]` of devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
     /// What its image is for, where one is for several: `linux/arm64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-}
-
-impl EngineOptions {
-    fn are_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// A resource limit; -1 is without limit.
@@ -162,4 +165,46 @@ pub struct BuildSpec {
     pub args: BTreeMap<String, Template>,
     /// The stage to build.
     pub target: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{ServiceKind, ServiceSpec};
+
+    #[test]
+    fn an_option_is_told_when_it_comes_and_when_it_goes() {
+        let without = ServiceSpec::new(ServiceKind::Docker(Box::default()));
+        let docker = DockerSpec {
+            options: EngineOptions {
+                shm_size: Some(1),
+                ..EngineOptions::default()
+            },
+            ..DockerSpec::default()
+        };
+        let with = ServiceSpec::new(ServiceKind::Docker(Box::new(docker)));
+        assert_ne!(with.digest(), without.digest());
+        assert_eq!(with.changes_since(&without), ["shm_size changed"]);
+        assert_eq!(without.changes_since(&with), ["shm_size changed"]);
+        let stored = serde_json::to_string(&with).unwrap();
+        assert_eq!(serde_json::from_str::<ServiceSpec>(&stored).unwrap(), with);
+    }
+
+    #[test]
+    fn what_is_not_written_is_not_stored() {
+        let stored = serde_json::to_value(DockerSpec::default()).unwrap();
+        for option in [
+            "shm_size",
+            "ulimits",
+            "dns",
+            "sysctls",
+            "security_opt",
+            "group_add",
+            "devices",
+            "platform",
+            "options",
+        ] {
+            assert_eq!(stored.get(option), None, "{option}");
+        }
+    }
 }
