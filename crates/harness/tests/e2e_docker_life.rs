@@ -53,9 +53,12 @@ fn a_container_is_a_service_like_any_other() {
 fn ends_are_told_as_they_are() {
     let sandbox = DockerSandbox::new(
         "ends",
-        "services:\n  crash: {type: docker, image: harness-test/program, command: [crash, 3, 600]}\n  signal: {type: docker, image: harness-test/program, command: [kill, USR1]}\n  done: {type: docker, image: harness-test/program, command: [chat, 3], oneshot: true}\n  greedy: {type: docker, image: harness-test/program, command: [memory, 200], resources: {memory: 32M}}\n  lost: {type: docker, image: harness-test/base, command: [no-such-program]}\n",
+        "services:\n  crash: {type: docker, image: harness-test/program, command: [crash, 3, 600]}\n  signal: {type: docker, image: harness-test/program, command: [kill, USR1]}\n  done: {type: docker, image: harness-test/program, command: [chat, 3], oneshot: true}\n  greedy: {type: docker, image: harness-test/program, entrypoint: [sh, -c], command: ['until test -e /go; do sleep 0.02; done; exec program memory 200'], resources: {memory: 32M}}\n  lost: {type: docker, image: harness-test/base, command: [no-such-program]}\n",
     );
     let start = sandbox.harness(&["start"]).code(18);
+    // An engine looks at the memory of what it has started, so not quite from the first instant.
+    sandbox.await_state("greedy", "running/none");
+    sandbox.ok(&["exec", "greedy", "--", "touch", "/go"]);
     sandbox.await_state("done", "completed/none");
     sandbox.await_state("crash", "failed/none");
     assert_eq!(sandbox.service("crash")["exit_code"], 3);
