@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::{exec, supervise, zygote};
+use crate::{command, exec, supervise, zygote};
 
 const USAGE: &str = "\
 usage: harness-shim supervise RUNDIR
        harness-shim zygote PADDING
+       harness-shim command [OPTIONS OF exec]... -- PROGRAM [ARGS]...
        harness-shim exec [--user USER] [--cwd DIR] [--tty] [--limit NAME=N]... -- PROGRAM [ARGS]...
        harness-shim --version
 ";
@@ -24,6 +25,10 @@ pub fn main() -> ExitCode {
         (Some(zygote::VERB), 1) => zygote::run(),
         (Some("exec"), _) => match exec::Options::parse(args) {
             Ok(options) => exec::run(&options),
+            Err(mistake) => usage(&mistake),
+        },
+        (Some(command::VERB), _) => match exec::Options::parse(args) {
+            Ok(options) => command::run(&options),
             Err(mistake) => usage(&mistake),
         },
         (Some("--version"), 0) => {

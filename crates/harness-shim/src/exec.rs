@@ -1,5 +1,5 @@
-//! The trampoline: sets this process up and becomes the program. For hooks, probes and `exec`, whose starter
-//! holds them as its own children.
+//! The trampoline: sets this process up and becomes the program. A daemon is started through it, which must not
+//! stay in the session of whoever starts it.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use crate::launch::{Failure, Launch, Step};
 use crate::run_dir::Resource;
 use crate::sys;
 
-/// What stands on the command line.
+/// What stands on the command line, behind `exec` or `command`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     user: Option<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads what follows `exec`; the error is for a person.
+    /// Reads what follows the verb; the error is for a person.
     pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut options = Self::default();
         loop {
@@ -64,9 +64,21 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The program.
+    pub(crate) fn program(&self) -> &std::path::Path {
+        &self.program
+    }
+}
+
 /// Becomes the program, or says why not: 127 when it was not found, 126 otherwise.
 pub(crate) fn run(options: &Options) -> ExitCode {
     sys::close_from(3);
+    ExitCode::from(become_it(options))
+}
+
+/// Becomes the program; returns the exit code for having failed, which it has said on stderr.
+pub(crate) fn become_it(options: &Options) -> u8 {
     let launch = Launch {
         program: &options.program,
         args: &options.args,
@@ -83,7 +95,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let message = format!("harness-shim: {} {program}: {reason}\n", step.word());
     let _ = io::stderr().write_all(message.as_bytes());
     let not_found = step == Step::Exec && errno == libc::ENOENT;
-    ExitCode::from(if not_found { 127 } else { 126 })
+    if not_found { 127 } else { 126 }
 }
 
 #[cfg(test)]

@@ -23,8 +23,6 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     /// Its parent.
     pub(crate) parent: u32,
-    /// Its session.
-    pub(crate) session: u32,
     /// Clock ticks between boot and its start.
     pub(crate) start_time: u64,
     /// How it ended, as `waitpid` tells it; 0 for those who may not know, and for what runs.
@@ -51,16 +49,14 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        let session = fields.nth(1)?.parse().ok()?;
-        // Field 22 of proc_pid_stat(5); `session` was field 6.
-        let start_time = fields.nth(15)?.parse().ok()?;
+        // Field 22 of proc_pid_stat(5); the parent was field 4.
+        let start_time = fields.nth(17)?.parse().ok()?;
         // Field 52, the last one.
         let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
         Some(Self {
             pid,
             state,
             parent,
-            session,
             start_time,
             exit_code,
         })
@@ -308,10 +304,7 @@ mod tests {
     fn a_name_full_of_parentheses_does_not_confuse() {
         let text = b"7 (a) b) (c) T 3 7 5 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 99123 1 2";
         let stat = Stat::parse(7, text).unwrap();
-        assert_eq!(
-            (stat.state, stat.parent, stat.session, stat.start_time),
-            (b'T', 3, 5, 99123)
-        );
+        assert_eq!((stat.state, stat.parent, stat.start_time), (b'T', 3, 99123));
     }
 
     #[test]

@@ -126,11 +126,7 @@ impl Launch<'_> {
     }
 
     fn prepare(&mut self) -> Result<(), Failure> {
-        match rustix::process::setsid() {
-            // Who leads a session already, or (without a terminal to take) a group, has what it needs.
-            Err(rustix::io::Errno::PERM) if !self.tty || leads_session() => {}
-            other => other.map(drop).map_err(Failure::at(Step::Session))?,
-        }
+        sys::leave_session().map_err(Failure::at(Step::Session))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         let account = match self.user {
             Some(user) => Some(Account::find(user).map_err(Failure::at(Step::User))?),
@@ -210,11 +206,6 @@ impl Launch<'_> {
         }
         Failure::at(Step::Exec)(error)
     }
-}
-
-fn leads_session() -> bool {
-    let me = rustix::process::getpid();
-    rustix::process::getsid(None).is_ok_and(|session| session == me)
 }
 
 fn is_me(account: &Account) -> bool {

@@ -8,6 +8,7 @@
 //! | [`log`] | log segments: writer, reader, line cutter |
 //! | [`control`] | what a client may ask of a running shim |
 //! | [`handshake`] | the one line a starting shim sends to its starter |
+//! | [`command`] | running a command with a supervisor of its own, which ends with its starter |
 //! | [`exit_watch`] | how a process ended whose shim died before it could say so |
 //! | [`tree`] | finding and killing what a dead shim left behind |
 //! | [`cgroup`] | whether cgroups may be used here, and killing with them |
@@ -28,6 +29,7 @@ mod account;
 mod atomic_file;
 pub mod cgroup;
 mod cli;
+pub mod command;
 pub mod control;
 mod exec;
 pub mod exit_watch;

@@ -69,6 +69,22 @@ pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Forked> {
     }
 }
 
+/// Leaves the session of whoever started this program, and with it his terminal, for one of its own; nothing for who
+/// leads one already.
+///
+/// # Errors
+/// `EPERM` for the leader of a process group in somebody else's session: he would stay in it. Whoever starts this program
+/// must not make it one.
+pub(crate) fn leave_session() -> io::Result<()> {
+    let me = rustix::process::getpid();
+    match rustix::process::setsid() {
+        Err(rustix::io::Errno::PERM) if rustix::process::getsid(None).is_ok_and(|leader| leader == me) => {
+            Ok(())
+        }
+        other => Ok(other.map(drop)?),
+    }
+}
+
 /// Ends the process at once, running no destructors and flushing nothing.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
@@ -156,6 +172,12 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     }
     // SAFETY: signalfd returned a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes what waits in a descriptor of [`block_signals`]: that somebody ended is asked of the kernel afterwards.
+pub(crate) fn drain_signals(signals: &OwnedFd) {
+    let mut buffer = [0; 1024];
+    while matches!(rustix::io::read(signals, &mut buffer), Ok(read) if read > 0) {}
 }
 
 /// Has children vanish when they end: nobody asks how.

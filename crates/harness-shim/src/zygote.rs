@@ -109,9 +109,11 @@ fn prepare() -> io::Result<(OwnedFd, Option<ArgumentArea>)> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    // What a terminal sends to the starter is not meant for this. It fails for who leads one already.
-    let _ = rustix::process::setsid();
+    // What a terminal sends to the starter is not meant for this.
+    sys::leave_session()?;
     sys::forget_children();
+    // What a supervisor leaves that dies comes here, and is told from supervisors by what it executes.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // Remembered, and inherited by all that are forked.
     crate::identity::boot_id()?;
     crate::identity::pid_namespace()?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, wait};
 
 use super::complain;
 use crate::cgroup;
@@ -16,7 +16,7 @@ use crate::tree::{family_of, snapshot};
 const KILLS_IN_A_ROUND: usize = 50;
 
 /// The main process and everything that came from it.
-pub(super) struct Family {
+pub(crate) struct Family {
     main: Pid,
     main_ended: bool,
     cgroup: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub(super) struct Family {
 }
 
 impl Family {
-    pub(super) fn new(main: Pid, cgroup: Option<PathBuf>) -> Self {
+    pub(crate) fn new(main: Pid, cgroup: Option<PathBuf>) -> Self {
         Self {
             main,
             main_ended: false,
@@ -35,17 +35,17 @@ impl Family {
     }
 
     /// Whether no process is left.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
     /// Whether the main process has ended.
-    pub(super) fn main_ended(&self) -> bool {
+    pub(crate) fn main_ended(&self) -> bool {
         self.main_ended
     }
 
     /// Fetches the exit status of everybody who ended; returns that of the main process if it is among them.
-    pub(super) fn reap(&mut self) -> Option<Outcome> {
+    pub(crate) fn reap(&mut self) -> Option<Outcome> {
         let mut outcome = None;
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -65,14 +65,24 @@ impl Family {
         }
     }
 
-    /// Sends a signal to the main process. Its pid cannot be anybody else's: it is not reaped yet.
-    pub(super) fn signal_main(&self, signal: i32) -> rustix::io::Result<()> {
+    /// Sends a signal to the main process, which must not have ended: until it is reaped its pid is nobody else's.
+    pub(crate) fn signal_main(&self, signal: i32) -> rustix::io::Result<()> {
         let signal = signal_from_number(signal).map_err(|_| rustix::io::Errno::INVAL)?;
         kill_process(self.main, signal)
     }
 
+    /// Sends a signal to the process group that the main process leads; to nobody once that has ended, since the
+    /// number may be another group's then.
+    pub(crate) fn signal_main_group(&self, signal: i32) -> rustix::io::Result<()> {
+        if self.main_ended {
+            return Ok(());
+        }
+        let signal = signal_from_number(signal).map_err(|_| rustix::io::Errno::INVAL)?;
+        kill_process_group(self.main, signal)
+    }
+
     /// Sends a signal to every process of the tree.
-    pub(super) fn signal_all(&self, signal: i32) {
+    pub(crate) fn signal_all(&self, signal: i32) {
         let Ok(signal) = signal_from_number(signal) else {
             return;
         };
@@ -87,7 +97,7 @@ impl Family {
     }
 
     /// Kills everybody who can be found now; returns the status of the main process if it ended by that.
-    pub(super) fn kill_round(&mut self) -> Option<Outcome> {
+    pub(crate) fn kill_round(&mut self) -> Option<Outcome> {
         if let Some(cgroup) = &self.cgroup {
             // What this cannot do, the walk does.
             let _ = cgroup::kill(cgroup);
@@ -111,13 +121,13 @@ impl Family {
     }
 
     /// The pids of those who are left, for a message.
-    pub(super) fn left(&self) -> Vec<u32> {
+    pub(crate) fn left(&self) -> Vec<u32> {
         let left = family_of(std::process::id()).unwrap_or_default();
         left.iter().map(|stat| stat.pid).collect()
     }
 
     /// Removes the cgroup, and first whoever is in it without being a descendant.
-    pub(super) fn remove_cgroup(&self) {
+    pub(crate) fn remove_cgroup(&self) {
         if let Some(cgroup) = &self.cgroup {
             if cgroup::processes(cgroup).is_ok_and(|pids| !pids.is_empty()) {
                 let _ = cgroup::kill(cgroup);

@@ -14,7 +14,7 @@
 mod buffer;
 mod clients;
 mod event_loop;
-mod family;
+pub(crate) mod family;
 mod spawn;
 mod start;
 mod stdin;

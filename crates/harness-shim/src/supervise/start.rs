@@ -58,8 +58,7 @@ impl Inherited {
 /// Starts the program of the working directory's spec.
 pub(super) fn start() -> Result<(Supervisor, Handshake), Failure> {
     let signals = sys::block_signals().map_err(Failure::at(Step::Fork))?;
-    // A group leader cannot; it is out of the starter's way as it is.
-    let _ = rustix::process::setsid();
+    sys::leave_session().map_err(Failure::at(Step::Session))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::at(Step::Fork))?;
     let dir = RunDir::open(".").map_err(|error| run_dir_failure(Step::Spec, &error))?;
     let spec = dir

@@ -10,7 +10,7 @@ use harness_shim::tree::{self, LeftoversError};
 
 use crate::support::{Run, perl, run_id, sh, until};
 
-/// Main, a plain child, a double-forked one in its own session, and one without environment in main's session.
+/// Main, a plain child, a double-forked one in its own session, and a child without environment.
 const SCRIPT: &str = r#"
     $| = 1; $SIG{TERM} = 'IGNORE'; require POSIX;
     if (!fork) { print "up $$\n"; sleep 1000; exit }
@@ -60,9 +60,14 @@ fn the_tree_of_a_dead_shim_is_found_and_killed() {
             until("main is gone", || !main.is_alive());
         }
         assert!(processes.iter().filter(|p| p.is_alive()).count() >= 3);
-        let expected = if kill_main_too { 3 } else { 4 };
+        // With main dead nothing leads to the child without environment but the cgroup, which this run has none of.
+        let expected = if kill_main_too { 2 } else { 4 };
         assert_eq!(tree::kill_leftovers(&run.dir).unwrap(), expected);
-        assert!(processes.iter().all(|p| !p.is_alive()));
+        let left: Vec<_> = processes.iter().filter(|p| p.is_alive()).collect();
+        assert_eq!(left.len(), usize::from(kill_main_too));
+        for process in left {
+            process.signal(libc::SIGKILL).unwrap();
+        }
         assert_eq!(tree::kill_leftovers(&run.dir).unwrap(), 0);
         assert_eq!(run.dir.read_exit().unwrap(), None);
         assert!(bystander.try_wait().unwrap().is_none());
@@ -84,7 +89,11 @@ fn the_cgroup_of_a_dead_shim_is_killed_and_removed() {
     });
     let processes = four(&run);
     kill_shim(&mut run);
-    assert_eq!(tree::kill_leftovers(&run.dir).unwrap(), 4);
+    ProcessId::of(run.pid()).unwrap().signal(libc::SIGKILL).unwrap();
+    until("main is gone", || {
+        processes.iter().filter(|p| p.is_alive()).count() == 3
+    });
+    assert_eq!(tree::kill_leftovers(&run.dir).unwrap(), 3);
     assert!(processes.iter().all(|p| !p.is_alive()));
     assert!(!cgroup.exists());
 }

@@ -8,6 +8,7 @@
 )]
 
 mod disk_full;
+mod evidence;
 mod exec;
 mod formats;
 mod garbage;
