@@ -142,7 +142,7 @@ impl AttachedHandle {
     /// If it is a child of this process, has it reaped whenever it ends.
     pub(crate) fn leave_to_reaper(&self) {
         if let Some(pidfd) = &self.pidfd
-            && !reaper::try_reap(&**pidfd)
+            && reaper::try_reap(&**pidfd) == reaper::Reaping::Alive
             && let Ok(pidfd) = pidfd.as_fd().try_clone_to_owned()
         {
             reaper::abandon(pidfd);

@@ -46,6 +46,19 @@ pub struct Command {
     pub(crate) tty: Option<WindowSize>,
     /// Written to stdin before anything of the caller's: a layer's way to hand over what must not be in argv.
     pub(crate) preamble: Vec<u8>,
+    pub(crate) form: Form,
+}
+
+/// How a command becomes a child of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Form {
+    /// By itself, as the leader of a process group in this process's session.
+    #[default]
+    Direct,
+    /// It is a program that begins a session of its own, which the leader of a group cannot.
+    OwnSession,
+    /// It is `harness-shim command`, which supervises the program and all that comes of it.
+    Supervised,
 }
 
 impl Command {
@@ -62,6 +75,7 @@ impl Command {
             stdin: StdinMode::Null,
             tty: None,
             preamble: Vec::new(),
+            form: Form::Direct,
         }
     }
 
@@ -134,6 +148,13 @@ impl Command {
         self
     }
 
+    /// Its program is `harness-shim exec`, which begins a session of its own.
+    #[must_use]
+    pub fn begins_session(mut self) -> Self {
+        self.form = Form::OwnSession;
+        self
+    }
+
     /// The program.
     pub fn program(&self) -> &OsStr {
         &self.program
@@ -167,6 +188,7 @@ impl fmt::Debug for Command {
             .field("stdin", &self.stdin)
             .field("tty", &self.tty)
             .field("preamble_bytes", &self.preamble.len())
+            .field("form", &self.form)
             .finish()
     }
 }

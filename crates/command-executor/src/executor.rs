@@ -34,7 +34,7 @@ impl Executor {
         }
     }
 
-    /// Gives it the shim binary, which user switches and terminals need.
+    /// Gives it the shim binary: commands are supervised then, and may have users and terminals.
     #[must_use]
     pub fn with_shim(mut self, shim: impl Into<PathBuf>) -> Self {
         self.local = Local::with_shim(shim);
@@ -86,12 +86,45 @@ impl Executor {
         Running::spawn(self.wrap(command)?)
     }
 
-    /// Runs a command to its end and keeps the tail of its output; its stdin is empty. When `timeout` passes, or this future is
-    /// dropped, its whole process group is killed.
+    /// Runs a command to its end and keeps the tail of its output; its stdin is empty. When `timeout` passes, or this
+    /// future is dropped, everything of it is killed, and so is what it leaves behind when it ends.
     ///
     /// # Errors
     /// When it cannot be started, its output cannot be read, or the timeout passes.
     pub async fn run(&self, command: Command, timeout: Option<Duration>) -> Result<Output, RunError> {
+        let program = command.program.to_string_lossy().into_owned();
+        let expired = async {
+            match timeout {
+                Some(timeout) => pass(timeout).await,
+                None => future::pending().await,
+            }
+        };
+        let ran = self.run_until(command, expired).await?;
+        match ran.status {
+            Some(status) => Ok(Output {
+                status,
+                stdout: ran.stdout,
+                stderr: ran.stderr,
+            }),
+            None => Err(RunError::Timeout {
+                program,
+                after: timeout.unwrap_or_default(),
+                stdout: ran.stdout,
+                stderr: ran.stderr,
+            }),
+        }
+    }
+
+    /// Runs a command to its end, or until `expired` is; then everything of it is gone when this returns. Its stdin is
+    /// empty, and the tail of its output is kept. Dropping this future has everything of it killed.
+    ///
+    /// # Errors
+    /// When it cannot be started, its output cannot be read, or something of it would not end.
+    pub async fn run_until(
+        &self,
+        command: Command,
+        expired: impl Future<Output = ()>,
+    ) -> Result<Ran, RunError> {
         let program = command.program.to_string_lossy().into_owned();
         let mut running = self.spawn(command)?;
         // Nobody will write to it: it reads the end.
@@ -111,32 +144,43 @@ impl Executor {
                 }
             };
             let expired = async {
-                match timeout {
-                    Some(timeout) => pass(timeout).await,
-                    None => future::pending().await,
-                }
+                expired.await;
                 Ok(None)
             };
             future::or(drain, expired).await
         };
-        match (ended, timeout) {
-            (Ok(Some(status)), _) => Ok(Output {
-                status,
-                stdout: stdout.into(),
-                stderr: stderr.into(),
-            }),
-            (Ok(None), after) => {
-                running.kill_tree();
-                Err(RunError::Timeout {
-                    program,
-                    after: after.unwrap_or_default(),
-                    stdout: stdout.into(),
-                    stderr: stderr.into(),
-                })
+        let failed = |source| RunError::Io { program, source };
+        let status = match ended {
+            Ok(status) => status,
+            Err(source) => return Err(failed(source)),
+        };
+        let rest = match status {
+            Some(_) => Some(running),
+            None => {
+                running.end().await.map_err(failed)?;
+                None
             }
-            (Err(source), _) => Err(RunError::Io { program, source }),
-        }
+        };
+        Ok(Ran {
+            status,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            rest,
+        })
     }
+}
+
+/// What became of a command that had until something else happened.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended; `None` when it was killed.
+    pub status: Option<ExitStatus>,
+    /// What it wrote to stdout.
+    pub stdout: TailBytes,
+    /// What it wrote to stderr.
+    pub stderr: TailBytes,
+    /// What it has left behind, if anything, which ends with this.
+    pub rest: Option<Running>,
 }
 
 /// How a command ended, and the end of what it said.
@@ -173,7 +217,7 @@ pub enum RunError {
     /// It could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    /// It did not end in time; its whole process group was killed.
+    /// It did not end in time; everything of it was killed.
     #[error("`{program}` did not end within {after:?} and was killed")]
     Timeout {
         /// The program.

@@ -10,9 +10,13 @@
 //! The child is kept unreaped until its handle is dropped, so that its pid, and with it its process group,
 //! cannot come to mean another process. Dropping the handle kills the group; [`Running::detach`] is how to let
 //! a process go on.
+//!
+//! With a shim, the child is a supervisor of the command's own: then dropping the handle ends everything that came of
+//! the command, whatever session or environment it has given itself, also what it left behind when it ended.
 
 mod spawn;
 mod stream;
+mod supervision;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,27 +24,31 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use async_io::Async;
+use async_io::{Async, Timer};
+use blocking::unblock;
 use futures_lite::{Stream, future, stream as streams};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
 
+use harness_shim::command::Request;
 use harness_shim::tree;
 
 use crate::attached::signal_from_number;
 use crate::command::WindowSize;
 use crate::pty;
-use crate::reaper;
+use crate::reaper::{self, Reaping};
 
 pub use spawn::SpawnError;
 use stream::Source;
 pub use stream::Stdin;
+use supervision::Supervision;
+pub(crate) use supervision::Supervisor;
 
 /// What happens to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessEvent {
     /// It runs.
     Started {
-        /// Its process id, on this machine: of the outermost layer's client, if there are layers.
+        /// Its process id, on this machine: that of its supervisor, if it has one, or of the outermost layer's client.
         pid: u32,
     },
     /// It wrote this to stdout, or to its terminal.
@@ -57,6 +65,7 @@ pub struct Running {
     pid: Pid,
     /// Taken only by `detach` and `drop`.
     pidfd: Option<Async<OwnedFd>>,
+    supervision: Option<Supervision>,
     stdin: Option<Stdin>,
     stdout: Option<Source>,
     stderr: Option<Source>,
@@ -132,7 +141,12 @@ impl Running {
                     async { Turn::Stdout(next_bytes(&mut self.stdout).await) },
                     async { Turn::Stderr(next_bytes(&mut self.stderr).await) },
                 ),
-                async { Turn::Exit(exit_status(pidfd).await) },
+                async {
+                    Turn::Exit(match &self.supervision {
+                        Some(supervision) => supervision.exit_status().await,
+                        None => exit_status(pidfd).await,
+                    })
+                },
             )
             .await;
             match turn {
@@ -186,6 +200,9 @@ impl Running {
     /// When there is no such signal, or the process belongs to another user.
     pub fn signal(&self, number: i32) -> io::Result<()> {
         let signal = signal_from_number(number)?;
+        if let Some(supervision) = &self.supervision {
+            return supervision.ask(Request::Signal(number));
+        }
         match &self.pidfd {
             Some(pidfd) => ended_is_fine(pidfd_send_signal(pidfd, signal)),
             None => Ok(()),
@@ -197,13 +214,21 @@ impl Running {
     /// # Errors
     /// When there is no such signal, or nobody in the group may be signalled by us.
     pub fn signal_group(&self, number: i32) -> io::Result<()> {
-        ended_is_fine(kill_process_group(self.pid, signal_from_number(number)?))
+        let signal = signal_from_number(number)?;
+        match &self.supervision {
+            Some(supervision) => supervision.ask(Request::SignalGroup(number)),
+            None => ended_is_fine(kill_process_group(self.pid, signal)),
+        }
     }
 
-    /// Kills the process, its group, and while it runs its descendants outside of the group too. A descendant
-    /// that has lost its parents and left the group is not found: what must never escape belongs under a shim.
+    /// Has everything that came of the command killed; does not wait for it. Without a supervisor that is the process,
+    /// its group, and while it runs its descendants outside of the group too; one that has lost its parents and left
+    /// the group is not found then.
     pub fn kill_tree(&self) {
         let Some(pidfd) = &self.pidfd else { return };
+        if let Some(supervision) = &self.supervision {
+            return supervision.close();
+        }
         let running = matches!(self.phase, Phase::New | Phase::Running);
         // Found before the kill: afterwards they are descendants of somebody else.
         let descendants = match running {
@@ -233,11 +258,53 @@ impl Running {
         Ok(pty::resize(terminal.as_fd(), size)?)
     }
 
-    /// Lets the process go on without this handle. Its output pipes are closed: if it still writes to them it
-    /// gets SIGPIPE. It is reaped when it ends.
+    /// Kills everything that came of the command, and returns when it is gone: the process and what it left behind.
+    /// Without a supervisor only the process itself is waited for.
+    ///
+    /// # Errors
+    /// When something of it is still there after ten seconds.
+    pub async fn end(mut self) -> io::Result<()> {
+        self.kill_tree();
+        // Taken only behind the last wait: whoever drops this future leaves the rest to the reaper.
+        if let (Some(pidfd), None) = (&self.pidfd, &self.supervision) {
+            exit_status(pidfd).await?;
+            return Ok(());
+        }
+        if let Some(pidfd) = &self.pidfd {
+            let late = async {
+                Timer::after(reaper::PATIENCE).await;
+                Ok(())
+            };
+            future::or(pidfd.readable(), late).await?;
+        }
+        let (Some(pidfd), Some(supervision)) = (self.pidfd.take(), self.supervision.take()) else {
+            return Ok(());
+        };
+        let supervisor = supervision.hand_over(self.id(), pidfd.into_inner()?);
+        if reaper::try_reap(&supervisor.pidfd) == Reaping::Done {
+            return Ok(());
+        }
+        unblock(move || {
+            let swept = supervisor.sweep().map_err(io::Error::other);
+            reaper::abandon(supervisor.pidfd);
+            swept
+        })
+        .await
+    }
+
+    /// Lets the process go on without this handle, and what it has left behind. Its output pipes are closed: if it
+    /// still writes to them it gets SIGPIPE. It is reaped when it ends. Under a supervisor it ends with this process.
     pub fn detach(mut self) {
-        if let Some(pidfd) = self.pidfd.take().and_then(|fd| fd.into_inner().ok()) {
-            reaper::abandon(pidfd);
+        self.release(reaper::keep);
+    }
+
+    fn release(&mut self, supervised: fn(Supervisor)) {
+        let Some(pidfd) = self.pidfd.take().and_then(|fd| fd.into_inner().ok()) else {
+            return;
+        };
+        match self.supervision.take() {
+            Some(supervision) => supervised(supervision.hand_over(self.id(), pidfd)),
+            None => reaper::abandon(pidfd),
         }
     }
 }
@@ -245,9 +312,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill_tree();
-        if let Some(pidfd) = self.pidfd.take().and_then(|fd| fd.into_inner().ok()) {
-            reaper::abandon(pidfd);
-        }
+        self.release(reaper::end);
     }
 }
 

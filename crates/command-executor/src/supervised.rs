@@ -41,7 +41,7 @@ pub use harness_shim::identity::{Identity, ProcessId};
 pub use harness_shim::run_dir::{
     ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode, StopPolicy, TtySize,
 };
-pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, kill_all};
+pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
 pub use launch::LaunchError;
 
 /// Launches services under one shim binary.

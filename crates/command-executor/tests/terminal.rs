@@ -1,4 +1,4 @@
-//! Processes on a terminal, through the trampoline.
+//! Processes on a terminal, under their supervisor.
 
 #![cfg(test)]
 
@@ -59,27 +59,12 @@ fn dropping_kills_what_runs_on_a_terminal() {
         .spawn(sh("trap '' HUP; sleep 60 & echo up; wait").tty(WindowSize::default()))
         .unwrap();
     block_on(shown(&mut running, "up"));
-    let group: Vec<u32> = members(running.id());
-    assert!(group.len() >= 2, "{group:?}");
+    let family = harness_shim::tree::descendants(running.id()).unwrap();
+    assert!(family.len() >= 2, "{family:?}");
     drop(running);
-    eventually("all are gone", || !group.iter().any(|pid| runs(*pid)));
-}
-
-/// The processes of a session.
-fn members(session: u32) -> Vec<u32> {
-    let in_session = |pid: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| rest.to_owned())
-            .unwrap_or_default();
-        fields.split_ascii_whitespace().nth(3) == Some(&session.to_string())
-    };
-    std::fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
-        .filter(in_session)
-        .collect()
+    eventually("all are gone", || {
+        !family.iter().any(|process| process.is_alive())
+    });
 }
 
 #[test]

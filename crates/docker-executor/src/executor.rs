@@ -4,9 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use async_io::Timer;
 use async_lock::OnceCell;
 use async_trait::async_trait;
 use blocking::unblock;
@@ -16,8 +14,8 @@ use futures_lite::FutureExt;
 use harness_model::{ProjectName, Redactor, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Found, HookPlace, Instance, LaunchError, LaunchLink, Order, PlaceCommand,
-    Session, SessionEvent,
+    CommandAnswer, Executor, Expiry, Found, HookPlace, Instance, LaunchError, LaunchLink, Order,
+    PlaceCommand, Rest, Session, SessionEvent,
 };
 use service_orchestration::machine::Hook;
 
@@ -435,7 +433,7 @@ impl Executor for DockerExecutor {
         &self,
         order: &Order,
         command: &PlaceCommand,
-        timeout: Duration,
+        expiry: Expiry<'_>,
     ) -> Result<CommandAnswer, LaunchError> {
         let mut session = self.exec(order, command).await?;
         let mut tail = Vec::new();
@@ -453,7 +451,7 @@ impl Executor for DockerExecutor {
             Some(None)
         };
         let late = async {
-            Timer::after(timeout).await;
+            expiry.await;
             None
         };
         match said.or(late).await {
@@ -465,11 +463,13 @@ impl Executor for DockerExecutor {
                 Ok(CommandAnswer {
                     exit: Some(exit),
                     tail: order.redactor.redact(&last),
+                    rest: Rest::none(),
                 })
             }
             None => Ok(CommandAnswer {
                 exit: None,
                 tail: String::new(),
+                rest: Rest::none(),
             }),
         }
     }

@@ -107,8 +107,8 @@ pub async fn start(home: &Home, port: Option<u16>) -> Result<DaemonInfo, StartEr
     if !binary.is_file() {
         return Err(StartError::NoBinary { beside: own });
     }
-    // Through the shim's trampoline: it leaves the session and closes every descriptor that this process was
-    // given by whoever started it.
+    // Through the shim's trampoline: it leaves the session, and with it the terminal, and closes every descriptor that
+    // this process was given by whoever started it.
     let mut command = Command::new(own.with_file_name(SHIM))
         .args(["exec", "--cwd", "/", "--"])
         .arg(binary)
@@ -116,7 +116,8 @@ pub async fn start(home: &Home, port: Option<u16>) -> Result<DaemonInfo, StartEr
         .clear_env()
         .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_inherited)))
         .env("HARNESS_HOME", home.path())
-        .cwd("/");
+        .cwd("/")
+        .begins_session();
     if let Some(port) = port {
         command = command.arg("--port").arg(port.to_string());
     }

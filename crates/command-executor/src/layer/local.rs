@@ -1,11 +1,12 @@
-//! This machine: the outermost place. A user switch, a terminal and limits go through `harness-shim exec`, so that
-//! nothing runs between fork and exec in a large process.
+//! This machine: the outermost place. With a shim, commands run under `harness-shim command`: in a session of their own,
+//! so that they reach no terminal of whoever started this process, and with a supervisor that ends all they leave. It
+//! switches users and takes terminals too, so that nothing runs between fork and exec in a large process.
 
 use std::path::PathBuf;
 
 use harness_shim::run_dir::Resource;
 
-use crate::command::Command;
+use crate::command::{Command, Form};
 use crate::layer::{Layer, LayerError};
 
 /// This machine.
@@ -21,7 +22,7 @@ impl Local {
         Self::default()
     }
 
-    /// This machine, with the shim binary that switches users and takes terminals.
+    /// This machine, with the shim binary that supervises commands, switches users and takes terminals.
     pub fn with_shim(shim: impl Into<PathBuf>) -> Self {
         Self {
             shim: Some(shim.into()),
@@ -39,11 +40,15 @@ impl Local {
 
 impl Layer for Local {
     fn wrap(&self, mut command: Command) -> Result<Command, LayerError> {
-        if command.user.is_none() && command.tty.is_none() && self.soft_limits.is_empty() {
-            return Ok(command);
-        }
-        let shim = self.shim.as_ref().ok_or(LayerError::ShimNeeded)?;
-        let mut args = vec!["exec".into()];
+        let Some(shim) = &self.shim else {
+            let plain = command.user.is_none() && command.tty.is_none() && self.soft_limits.is_empty();
+            return if plain {
+                Ok(command)
+            } else {
+                Err(LayerError::ShimNeeded)
+            };
+        };
+        let mut args = vec![harness_shim::command::VERB.into()];
         if let Some(user) = command.user.take() {
             args.extend(["--user".into(), user.into()]);
         }
@@ -63,6 +68,7 @@ impl Layer for Local {
         args.push(std::mem::replace(&mut command.program, shim.into()));
         args.append(&mut command.args);
         command.args = args;
+        command.form = Form::Supervised;
         Ok(command)
     }
 

@@ -161,7 +161,7 @@ fn what_a_place_cannot_do_is_refused() {
 }
 
 #[test]
-fn the_trampoline_switches_user_and_takes_the_terminal() {
+fn the_supervisor_switches_user_and_takes_the_terminal() {
     let local = Local::with_shim("/opt/harness-shim");
     let wrapped = local
         .wrap(
@@ -176,7 +176,7 @@ fn the_trampoline_switches_user_and_takes_the_terminal() {
         argv(&wrapped),
         [
             "/opt/harness-shim",
-            "exec",
+            "command",
             "--user",
             "nobody",
             "--cwd",
@@ -187,7 +187,14 @@ fn the_trampoline_switches_user_and_takes_the_terminal() {
             "-b"
         ]
     );
-    assert_eq!(local.wrap(Command::new("top")).unwrap(), Command::new("top"));
+    assert_eq!(
+        argv(&local.wrap(Command::new("top")).unwrap()),
+        ["/opt/harness-shim", "command", "--", "top"]
+    );
+    assert_eq!(
+        Local::new().wrap(Command::new("top")).unwrap(),
+        Command::new("top")
+    );
 }
 
 /// What a host's `sh` makes of the line that `ssh` is given, with the same stdin: the reader itself, for real.

@@ -3,17 +3,19 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use async_io::Async;
+use harness_shim::command::Channel;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::supervision::Supervision;
 use super::{Phase, Running, Source, Stdin};
-use crate::command::{Command, StdinMode};
+use crate::command::{Command, Form, StdinMode};
 use crate::layer::LayerError;
 use crate::pty;
 
@@ -97,19 +99,37 @@ impl Running {
             plain.current_dir(dir);
         }
         let mut master = None;
+        let mut stdin = None;
+        let mut channel = None;
         if let Some(size) = command.tty {
             let pair = pty::open(size)
                 .map_err(io::Error::from)
                 .map_err(fail("opening a terminal"))?;
             let copy = || pair.slave.try_clone().map_err(fail("opening a terminal"));
             plain.stdin(copy()?).stdout(copy()?).stderr(copy()?);
+            if command.form == Form::Supervised {
+                channel =
+                    Some(supervise(&mut plain, Some(copy()?.as_fd())).map_err(fail("opening a channel"))?);
+            }
             master = Some(pair.master);
         } else {
-            // The trampoline of a terminal calls setsid, which a group leader may not.
-            plain.process_group(0);
-            let piped = command.stdin == StdinMode::Piped || !command.preamble.is_empty();
-            plain.stdin(if piped { Stdio::piped() } else { Stdio::null() });
+            let theirs = if command.stdin == StdinMode::Piped || !command.preamble.is_empty() {
+                let (theirs, mine) = io::pipe().map_err(fail("opening a pipe"))?;
+                stdin = Some(OwnedFd::from(mine));
+                Some(OwnedFd::from(theirs))
+            } else {
+                None
+            };
             plain.stdout(Stdio::piped()).stderr(Stdio::piped());
+            if command.form == Form::Supervised {
+                let stdin = theirs.as_ref().map(AsFd::as_fd);
+                channel = Some(supervise(&mut plain, stdin).map_err(fail("opening a channel"))?);
+            } else {
+                plain.stdin(theirs.map_or_else(Stdio::null, Stdio::from));
+            }
+        }
+        if command.form == Form::Direct && master.is_none() {
+            plain.process_group(0);
         }
 
         let child = plain.spawn().map_err(|source| match &command.cwd {
@@ -132,8 +152,8 @@ impl Running {
         let streams = guard
             .0
             .as_mut()
-            .map(|child| (child.stdin.take(), child.stdout.take(), child.stderr.take()));
-        let (stdin, stdout, stderr) = streams.unwrap_or_default();
+            .map(|child| (child.stdout.take(), child.stderr.take()));
+        let (stdout, stderr) = streams.unwrap_or_default();
         let (stdin, stdout, stderr, terminal) = match master {
             Some(master) => {
                 let master = Arc::new(Async::new(master).map_err(watch)?);
@@ -143,7 +163,7 @@ impl Running {
             }
             None => {
                 let stdin = match stdin {
-                    Some(fd) => prepared_stdin(fd.into(), &command, &program)?,
+                    Some(fd) => prepared_stdin(fd, &command, &program)?,
                     None => None,
                 };
                 let source = |fd: OwnedFd| Source::pipe(fd).map_err(watch.clone());
@@ -152,10 +172,15 @@ impl Running {
                 (stdin, stdout, stderr, None)
             }
         };
+        let supervisor = channel
+            .map(|channel| Supervision::new(channel, &command))
+            .transpose()
+            .map_err(fail("watching it"))?;
         guard.0 = None;
         Ok(Self {
             pid,
             pidfd: Some(pidfd),
+            supervision: supervisor,
             stdin,
             stdout,
             stderr,
@@ -163,6 +188,14 @@ impl Running {
             phase: Phase::New,
         })
     }
+}
+
+/// Gives a supervisor its end of a channel, and over it the stdin of its program.
+fn supervise(supervisor: &mut std::process::Command, stdin: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
+    let (channel, theirs) = Channel::pair()?;
+    channel.give_stdin(stdin)?;
+    supervisor.stdin(theirs);
+    Ok(channel)
 }
 
 /// Writes the preamble, which an empty pipe takes at once, and keeps the pipe if the caller wants to write.

@@ -190,7 +190,8 @@ impl Driver {
                 (Ok(_), Some(Err(unresolved))) => Err(unresolved),
                 (Ok((executor, order)), Some(Ok(words))) => {
                     let limit = limit.min(HOOK_LIMIT);
-                    match executor.run(&order, &PlaceCommand::new(words), limit).await {
+                    let expiry = Box::pin(pass(limit));
+                    match executor.run(&order, &PlaceCommand::new(words), expiry).await {
                         Ok(answer) => match answer.exit {
                             Some(exit) if exit.success() => Ok(()),
                             Some(exit) => Err(with_tail(exit.to_string(), &answer.tail)),

@@ -111,8 +111,9 @@ fn ask(
                 Box::new(move |timeout| {
                     let (executor, order, words) = (Arc::clone(&executor), Arc::clone(&order), words.clone());
                     async move {
+                        let limit = Box::pin(pass(timeout.saturating_mul(2)));
                         let answer = executor
-                            .run(&order, &PlaceCommand::new(words), timeout.saturating_mul(2))
+                            .run(&order, &PlaceCommand::new(words), limit)
                             .await
                             .map_err(|error| chain(&error))?;
                         match answer.exit {

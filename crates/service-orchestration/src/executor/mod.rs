@@ -9,6 +9,7 @@ mod link;
 mod local;
 mod process;
 mod program;
+mod rest;
 mod session;
 mod unreached;
 
@@ -28,6 +29,7 @@ use service_registry::address::ServiceAddresses;
 pub use environment::compose as compose_environment;
 pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
+pub use rest::Rest;
 pub use session::CommandSession;
 
 use crate::machine::{Ended, Hook, Lost};
@@ -220,13 +222,18 @@ impl PlaceCommand {
 }
 
 /// The answer of a command that was run to its end.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct CommandAnswer {
-    /// How it ended; `None` when its time ran out and it was killed.
+    /// How it ended; `None` when it was killed because its time was over.
     pub exit: Option<ExitStatus>,
     /// The end of its output, both streams.
     pub tail: String,
+    /// What it left in the background.
+    pub rest: Rest,
 }
+
+/// How long a command may run: its timeout, or whatever else ends it.
+pub type Expiry<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What a session with a command says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -401,7 +408,8 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// When it could not be started.
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError>;
-    /// Runs a command in the service's place to its end, at most this long.
+    /// Runs a command in the service's place to its end, at most until `expiry`: then everything of it on this machine is
+    /// gone when this returns. Dropping the future has it killed, too, without waiting.
     ///
     /// # Errors
     /// When it could not be started.
@@ -409,7 +417,7 @@ pub trait Executor: Send + Sync {
         &self,
         order: &Order,
         command: &PlaceCommand,
-        timeout: Duration,
+        expiry: Expiry<'_>,
     ) -> Result<CommandAnswer, LaunchError>;
 }
 

@@ -23,8 +23,8 @@ use super::program::{check_folder, find, redacted, text};
 use super::session::{CommandSession, exit_status};
 use super::unreached::{UnreachedInstance, settled};
 use super::{
-    CommandAnswer, Executor, Found, Instance, LaunchError, Order, PlaceCommand, Session, compose_environment,
-    files,
+    CommandAnswer, Executor, Expiry, Found, Instance, LaunchError, Order, PlaceCommand, Rest, Session,
+    compose_environment, files,
 };
 use crate::machine::Ended;
 use crate::words::chain;
@@ -52,6 +52,8 @@ impl ProcessExecutor {
     /// Under this supervisor, for the daemon of this home.
     pub fn new(supervisor: Supervisor, home: &Path) -> Self {
         let commands = command_executor::Executor::local().with_shim(supervisor.shim());
+        // Cleaned, so that nothing of it looks like what separates the id of a command.
+        let home: PathBuf = home.components().collect();
         Self {
             supervisor,
             commands,
@@ -159,7 +161,7 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str) -> Result<Command,
             env.into_iter()
                 .map(|(name, value)| (name, value.expose().to_owned())),
         )
-        .env(supervised::RUN_ID_VARIABLE, mark)
+        .env(supervised::RUN_ID_VARIABLE, supervised::below(mark, &unique()))
         .cwd(cwd)
         .stdin(if command.stdin {
             StdinMode::Piped
@@ -183,7 +185,7 @@ impl Executor for ProcessExecutor {
 
     async fn end_leftover_commands(&self) {
         let mark = Arc::clone(&self.mark);
-        match unblock(move || supervised::kill_all(&mark, None)).await {
+        match unblock(move || supervised::kill_all_below(&mark)).await {
             Ok(0) => {}
             Ok(killed) => tracing::info!(killed, "ended the commands of a former daemon"),
             Err(error) => {
@@ -257,26 +259,20 @@ impl Executor for ProcessExecutor {
         &self,
         order: &Order,
         command: &PlaceCommand,
-        timeout: Duration,
+        expiry: Expiry<'_>,
     ) -> Result<CommandAnswer, LaunchError> {
         let program = command.words.first().cloned().unwrap_or_default();
-        match self
-            .commands
-            .run(self.command_in_place(order, command).await?, Some(timeout))
-            .await
-        {
-            Ok(output) => {
-                let tail = format!("{}{}", whole_lines(&output.stdout), whole_lines(&output.stderr));
+        let command = self.command_in_place(order, command).await?;
+        match self.commands.run_until(command, expiry).await {
+            Ok(ran) => {
+                let tail = format!("{}{}", whole_lines(&ran.stdout), whole_lines(&ran.stderr));
                 Ok(CommandAnswer {
-                    exit: Some(exit_status(output.status)),
+                    exit: ran.status.map(exit_status),
                     // Whoever shows it shortens it, and half a secret is not recognized any more.
                     tail: order.redactor.redact(&last_lines(&tail)),
+                    rest: Rest::of(ran.rest),
                 })
             }
-            Err(RunError::Timeout { .. }) => Ok(CommandAnswer {
-                exit: None,
-                tail: String::new(),
-            }),
             Err(RunError::Spawn(source)) => Err(LaunchError::Command { program, source }),
             Err(source) => Err(LaunchError::Run {
                 program,

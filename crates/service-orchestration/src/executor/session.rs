@@ -8,32 +8,60 @@ use harness_model::ExitStatus;
 
 use super::{Session, SessionError, SessionEvent, SessionStdin};
 
-/// A direct child of the daemon with its streams.
+/// A command of the daemon with its streams.
 pub struct CommandSession {
-    running: Running,
+    /// Taken only by `drop`.
+    running: Option<Running>,
+    ended: bool,
 }
 
 impl CommandSession {
-    /// A session with this child; dropping it kills the child's group.
+    /// A session with this command. Dropping it kills everything of the command; but what one that has ended left in the
+    /// background, as a shell does, stays until the daemon ends.
     pub fn new(running: Running) -> Self {
-        Self { running }
+        Self {
+            running: Some(running),
+            ended: false,
+        }
+    }
+
+    fn tell(
+        &self,
+        operation: &'static str,
+        how: impl FnOnce(&Running) -> std::io::Result<()>,
+    ) -> Result<(), SessionError> {
+        let told = self.running.as_ref().map_or(Ok(()), how);
+        told.map_err(|source| SessionError { operation, source })
+    }
+}
+
+impl Drop for CommandSession {
+    fn drop(&mut self) {
+        if self.ended
+            && let Some(running) = self.running.take()
+        {
+            running.detach();
+        }
     }
 }
 
 #[async_trait]
 impl Session for CommandSession {
     fn take_stdin(&mut self) -> Option<Box<dyn SessionStdin>> {
-        let stdin = self.running.take_stdin()?;
+        let stdin = self.running.as_mut()?.take_stdin()?;
         Some(Box::new(CommandStdin(stdin)))
     }
 
     async fn next(&mut self) -> Option<SessionEvent> {
         loop {
-            return Some(match self.running.next_event().await {
+            return Some(match self.running.as_mut()?.next_event().await {
                 Ok(Some(ProcessEvent::Started { .. })) => continue,
                 Ok(Some(ProcessEvent::Stdout(bytes))) => SessionEvent::Stdout(bytes),
                 Ok(Some(ProcessEvent::Stderr(bytes))) => SessionEvent::Stderr(bytes),
-                Ok(Some(ProcessEvent::Exited(status))) => SessionEvent::Exited(exit_status(status)),
+                Ok(Some(ProcessEvent::Exited(status))) => {
+                    self.ended = true;
+                    SessionEvent::Exited(exit_status(status))
+                }
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "lost a command");
@@ -44,19 +72,12 @@ impl Session for CommandSession {
     }
 
     fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError> {
-        self.running
-            .resize(WindowSize { cols: columns, rows })
-            .map_err(|source| SessionError {
-                operation: "resize the terminal",
-                source,
-            })
+        let size = WindowSize { cols: columns, rows };
+        self.tell("resize the terminal", |running| running.resize(size))
     }
 
     fn signal(&self, signal: i32) -> Result<(), SessionError> {
-        self.running.signal_group(signal).map_err(|source| SessionError {
-            operation: "send the signal",
-            source,
-        })
+        self.tell("send the signal", |running| running.signal_group(signal))
     }
 }
 
