@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::shim_binary::Shim;
+
 /// What a process gets as its standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StdinMode {
@@ -50,7 +52,7 @@ pub struct Command {
 }
 
 /// How a command becomes a child of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Form {
     /// By itself, as the leader of a process group in this process's session.
     #[default]
@@ -58,7 +60,7 @@ pub(crate) enum Form {
     /// It is a program that begins a session of its own, which the leader of a group cannot.
     OwnSession,
     /// It is `harness-shim command`, which supervises the program and all that comes of it.
-    Supervised,
+    Supervised(Shim),
 }
 
 impl Command {

@@ -1,7 +1,6 @@
 //! A stack of layers, and running a command through it to its end.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::command::Command;
 use crate::layer::{Layer, LayerError, Local};
 use crate::patience::pass;
 use crate::process::{ProcessEvent, Running, SpawnError};
+use crate::shim_binary::Shim;
 
 /// How many bytes of each stream [`Executor::run`] keeps: the last 256 KiB.
 pub const OUTPUT_TAIL: usize = 256 * 1024;
@@ -36,7 +36,7 @@ impl Executor {
 
     /// Gives it the shim binary: commands are supervised then, and may have users and terminals.
     #[must_use]
-    pub fn with_shim(mut self, shim: impl Into<PathBuf>) -> Self {
+    pub fn with_shim(mut self, shim: impl Into<Shim>) -> Self {
         self.local = Local::with_shim(shim);
         self
     }

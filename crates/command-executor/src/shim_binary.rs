@@ -4,10 +4,94 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+
+/// A shim binary to run. One that was [installed](install) is put back when somebody has removed it.
+#[derive(Debug, Clone)]
+pub struct Shim(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    /// Open, so that its bytes are there whatever becomes of its name.
+    copy: Option<Mutex<File>>,
+    put_back: AtomicBool,
+}
+
+impl Shim {
+    fn new(path: PathBuf, copy: Option<File>) -> Self {
+        Self(Arc::new(Inner {
+            path,
+            copy: copy.map(Mutex::new),
+            put_back: AtomicBool::new(false),
+        }))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Whether it was removed and put back since this was last asked.
+    pub fn take_put_back(&self) -> bool {
+        self.0.put_back.swap(false, Ordering::Relaxed)
+    }
+
+    /// Starts it somehow, a second time if it had to be put back first.
+    pub(crate) fn start<T>(&self, mut how: impl FnMut(&Path) -> io::Result<T>) -> io::Result<T> {
+        match how(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.put_back() {
+                Ok(()) => how(self.path()),
+                // What is missing tells more than why it cannot be made anew.
+                Err(_) => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    fn put_back(&self) -> io::Result<()> {
+        let copy = self.0.copy.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        // One at a time: they all write the same partial file.
+        let copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path();
+        if path.exists() {
+            return Ok(());
+        }
+        let dir = path.parent().ok_or(io::ErrorKind::NotFound)?;
+        // Not with its parents: a home that is gone must not come back by this.
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let mut bytes = vec![0; usize::try_from(copy.metadata()?.len()).unwrap_or(0)];
+        copy.read_exact_at(&mut bytes, 0)?;
+        let partial = dir.join(format!(".harness-shim-again.{}", std::process::id()));
+        write_copy(&partial, &bytes)?;
+        fs::rename(&partial, path)?;
+        self.0.put_back.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Shim {
+    /// One that is somebody else's to keep in place.
+    fn from(path: P) -> Self {
+        Self::new(path.into(), None)
+    }
+}
+
+impl PartialEq for Shim {
+    fn eq(&self, other: &Self) -> bool {
+        self.path() == other.path()
+    }
+}
+
+impl Eq for Shim {}
 
 /// A shim that could not be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -31,17 +115,17 @@ fn fail(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Insta
     }
 }
 
-/// Copies the shim to `dir/harness-shim-<digest>` (0700) unless a whole copy is there, and returns its path.
+/// Copies the shim to `dir/harness-shim-<digest>` (0700) unless a whole copy is there, and returns it.
 /// The directory is created (0700) if it is missing. Blocks on the disk.
 ///
 /// # Errors
 /// When the source cannot be read or the copy cannot be written.
-pub fn install(source: &Path, dir: &Path) -> Result<PathBuf, InstallError> {
+pub fn install(source: &Path, dir: &Path) -> Result<Shim, InstallError> {
     let bytes = fs::read(source).map_err(fail("read", source))?;
     let digest = hex(&Sha256::digest(&bytes)[..16]);
     let target = dir.join(format!("harness-shim-{digest}"));
     if is_whole(&target, &digest) {
-        return Ok(target);
+        return opened(target);
     }
     DirBuilder::new()
         .recursive(true)
@@ -61,7 +145,12 @@ pub fn install(source: &Path, dir: &Path) -> Result<PathBuf, InstallError> {
         let corrupt = io::Error::new(io::ErrorKind::InvalidData, "it is not what was written");
         return Err(fail("verify", &target)(corrupt));
     }
-    Ok(target)
+    opened(target)
+}
+
+fn opened(path: PathBuf) -> Result<Shim, InstallError> {
+    let copy = File::open(&path).map_err(fail("open", &path))?;
+    Ok(Shim::new(path, Some(copy)))
 }
 
 /// Removes the copies of other versions from `dir` that nobody runs any more, and what an interrupted
@@ -147,18 +236,19 @@ mod tests {
         let (source, bin) = (dir.path().join("shim"), dir.path().join("home/bin"));
         fs::write(&source, "one").unwrap();
         let first = install(&source, &bin).unwrap();
-        assert_eq!(install(&source, &bin).unwrap(), first);
-        assert_eq!(fs::metadata(&first).unwrap().permissions().mode() & 0o777, 0o700);
+        let first = first.path();
+        assert_eq!(install(&source, &bin).unwrap().path(), first);
+        assert_eq!(fs::metadata(first).unwrap().permissions().mode() & 0o777, 0o700);
 
         fs::write(&source, "two").unwrap();
         let second = install(&source, &bin).unwrap();
-        assert_ne!(first, second);
-        assert_eq!(fs::read(&first).unwrap(), b"one");
+        assert_ne!(first, second.path());
+        assert_eq!(fs::read(first).unwrap(), b"one");
 
-        fs::write(&first, "on").unwrap();
+        fs::write(first, "on").unwrap();
         fs::write(&source, "one").unwrap();
-        assert_eq!(install(&source, &bin).unwrap(), first);
-        assert_eq!(fs::read(&first).unwrap(), b"one");
+        assert_eq!(install(&source, &bin).unwrap().path(), first);
+        assert_eq!(fs::read(first).unwrap(), b"one");
         assert_eq!(fs::read_dir(&bin).unwrap().count(), 2, "nothing partial is left");
     }
 
@@ -167,7 +257,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         let sleep = fs::canonicalize("/bin/sleep").unwrap();
-        let old = install(&sleep, &bin).unwrap();
+        let old = install(&sleep, &bin).unwrap().path().to_path_buf();
         let dead = bin.join("harness-shim-00");
         let half = bin.join(".harness-shim-00.7");
         fs::write(&dead, "x").unwrap();
@@ -175,7 +265,7 @@ mod tests {
         fs::write(bin.join("other"), "x").unwrap();
         let source = dir.path().join("new");
         fs::write(&source, "new").unwrap();
-        let current = install(&source, &bin).unwrap();
+        let current = install(&source, &bin).unwrap().path().to_path_buf();
         #[expect(clippy::disallowed_methods, reason = "something has to run the old copy")]
         let mut running = std::process::Command::new(&old).arg("60").spawn().unwrap();
         assert_eq!(remove_unused(&bin, &current), 2);
@@ -184,6 +274,33 @@ mod tests {
         running.wait().unwrap();
         assert_eq!(remove_unused(&bin, &current), 1);
         assert!(!old.exists() && current.exists() && bin.join("other").exists());
+    }
+
+    #[test]
+    fn one_that_was_removed_is_put_back_but_not_its_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, home) = (dir.path().join("shim"), dir.path().join("home"));
+        fs::write(&source, "one").unwrap();
+        let shim = install(&source, &home.join("bin")).unwrap();
+        fs::write(&source, "an upgrade").unwrap();
+        let read = |shim: &Shim| shim.start(|path| fs::read(path));
+        assert_eq!(read(&shim).unwrap(), b"one");
+        assert!(!shim.take_put_back());
+        for removed in [home.join("bin"), shim.path().to_path_buf()] {
+            match removed.is_dir() {
+                true => fs::remove_dir_all(&removed).unwrap(),
+                false => fs::remove_file(&removed).unwrap(),
+            }
+            assert_eq!(read(&shim).unwrap(), b"one");
+            assert_eq!(
+                fs::metadata(shim.path()).unwrap().permissions().mode() & 0o777,
+                0o700
+            );
+            assert!(shim.take_put_back());
+        }
+        fs::remove_dir_all(&home).unwrap();
+        assert!(read(&shim).is_err());
+        assert!(!home.exists());
     }
 
     #[test]

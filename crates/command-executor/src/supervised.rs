@@ -18,7 +18,7 @@ mod spawn;
 mod zygote;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,7 @@ use harness_shim::tree;
 
 use crate::attached::AttachedHandle;
 use crate::logs::{FollowError, LogFollower, LogFrom};
+use crate::shim_binary::Shim;
 use zygote::Zygote;
 
 pub use adopt::{AdoptError, Adopted};
@@ -43,6 +44,7 @@ pub use harness_shim::run_dir::{
 };
 pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
 pub use launch::LaunchError;
+pub use zygote::end_former;
 
 /// Launches services under one shim binary.
 ///
@@ -55,13 +57,13 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Launches with this shim; see [`crate::shim_binary::install`].
-    pub fn new(shim: impl Into<PathBuf>) -> Self {
+    pub fn new(shim: impl Into<Shim>) -> Self {
         let zygote = Arc::new(Zygote::new(shim.into()));
         Self { zygote }
     }
 
     /// The shim binary.
-    pub fn shim(&self) -> &Path {
+    pub fn shim(&self) -> &Shim {
         self.zygote.shim()
     }
 }
@@ -107,12 +109,14 @@ struct Inner {
     /// Its main process; `None` if that was gone already or cannot be watched.
     main: Option<Arc<ExitWatch>>,
     ended: OnceCell<Ended>,
+    /// Of which its shim was forked: what that leaves when it dies is given to it.
+    zygote: Option<Arc<Zygote>>,
     /// Keeps what one caller sends together.
     stdin: Mutex<()>,
 }
 
 impl Supervised {
-    fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle) -> Self {
+    fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle, zygote: Option<Arc<Zygote>>) -> Self {
         // It only serves to tell more of an end without a record.
         let main = ExitWatch::open(&identity.main).ok().flatten().map(Arc::new);
         Self(Arc::new(Inner {
@@ -121,6 +125,7 @@ impl Supervised {
             identity,
             shim,
             ended: OnceCell::new(),
+            zygote,
             stdin: Mutex::new(()),
         }))
     }
@@ -150,7 +155,7 @@ impl Supervised {
         self.0.shim.reap();
         let ended = self.0.ended.get_or_try_init(|| {
             let inner = Arc::clone(&self.0);
-            unblock(move || match ended(&inner.run_dir, inner.main.as_deref()) {
+            unblock(move || match inner.ended() {
                 Err(WaitError::Leftovers(LeftoversError::RunDir(_)) | WaitError::RunDir(_))
                     if !inner.run_dir.path().exists() =>
                 {
@@ -171,6 +176,16 @@ impl Supervised {
     /// When the run directory cannot be watched.
     pub fn logs(&self, from: LogFrom) -> Result<LogFollower, FollowError> {
         LogFollower::new(self.run_dir(), from)
+    }
+}
+
+impl Inner {
+    fn ended(&self) -> Result<Ended, WaitError> {
+        let ended = ended(&self.run_dir, self.main.as_deref());
+        if let (Ok(Ended::SupervisorDied { .. }), Some(zygote)) = (&ended, &self.zygote) {
+            zygote.kill_strays();
+        }
+        ended
     }
 }
 

@@ -232,7 +232,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     let layout = Layout::new(home.path());
     let (beside, known) = (layout.clone(), registry.clone());
     unblock(move || refuse_newer_records(&beside, &known)).await?;
-    let (bin, current) = (home.bin(), shim.clone());
+    let (bin, current) = (home.bin(), shim.path().to_owned());
     let mut process = ProcessExecutor::new(Supervisor::new(shim), home.path());
     if let Some(before) = before {
         process = process.with_open_files(before);

@@ -146,6 +146,16 @@ impl ProcessId {
         })
     }
 
+    /// The process that this was read of.
+    pub(crate) fn from_stat(stat: &Stat) -> io::Result<Self> {
+        Ok(Self {
+            pid: stat.pid,
+            start_time: stat.start_time,
+            boot_id: boot_id()?,
+            pid_ns: pid_namespace()?,
+        })
+    }
+
     /// The process that has this pid now.
     ///
     /// # Errors

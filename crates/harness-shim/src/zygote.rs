@@ -14,10 +14,12 @@
 //! for their exit status, so they leave none.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::fs;
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,8 +29,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
+use crate::identity::{ProcessId, Stat};
 use crate::supervise;
 use crate::sys::{self, ArgumentArea, Forked};
+use crate::tree;
 
 /// The word of the command line.
 pub(crate) const VERB: &str = "zygote";
@@ -85,6 +89,70 @@ pub fn ask(
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     rustix::io::retry_on_intr(|| sendmsg(socket, &[IoSlice::new(path)], &mut control, flags))?;
     Ok(())
+}
+
+/// The zygotes that run a shim of this directory, the caller's own children excepted. They are told by what they
+/// execute, a file that is nobody else's, and by the word in their arguments; what is forked of them has another.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn find(bin: &Path) -> io::Result<Vec<ProcessId>> {
+    let me = std::process::id();
+    // As the kernel names it. One that was removed keeps its name.
+    let bin = &fs::canonicalize(bin).unwrap_or_else(|_| bin.to_owned());
+    let all = tree::snapshot()?;
+    let zygotes = all.into_iter().filter(|stat| {
+        stat.parent != me && !stat.is_gone() && runs_shim_of(stat.pid, bin) && is_called(stat.pid, VERB)
+    });
+    zygotes.map(|stat| ProcessId::from_stat(&stat)).collect()
+}
+
+/// Kills what dead supervisors have left to this zygote, and returns how many there were. They are not the shim; the
+/// supervisors among its children are.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn kill_strays(zygote: u32) -> io::Result<usize> {
+    let shim = fs::metadata(format!("/proc/{zygote}/exe"))?;
+    let is_shim = |pid: u32| {
+        let file = fs::metadata(format!("/proc/{pid}/exe"));
+        // One that cannot be told from a supervisor is left alone.
+        file.map_or(true, |file| (file.dev(), file.ino()) == (shim.dev(), shim.ino()))
+    };
+    let mut killed = 0;
+    loop {
+        let family = tree::family_of(zygote)?;
+        let mut strays = family
+            .iter()
+            .filter(|stat| stat.parent == zygote && !stat.is_gone() && !is_shim(stat.pid))
+            .peekable();
+        if strays.peek().is_none() {
+            return Ok(killed);
+        }
+        let roots: Vec<Stat> = strays.copied().collect();
+        // Their children are given to the zygote, and are killed in the next round.
+        for stray in roots {
+            // It may have ended by itself.
+            killed += usize::from(ProcessId::from_stat(&stray)?.signal(libc::SIGKILL)?);
+        }
+    }
+}
+
+fn runs_shim_of(pid: u32, bin: &Path) -> bool {
+    let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) else {
+        return false;
+    };
+    let name = exe.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    exe.parent() == Some(bin) && name.starts_with(b"harness-shim-")
+}
+
+/// Whether the first argument behind its name is this.
+fn is_called(pid: u32, verb: &str) -> bool {
+    // It may be any size; the two words stand at its beginning.
+    let mut cmdline = Vec::new();
+    let read = fs::File::open(format!("/proc/{pid}/cmdline"))
+        .and_then(|file| file.take(MAX_PATH as u64 * 2).read_to_end(&mut cmdline));
+    read.is_ok() && cmdline.split(|&b| b == 0).nth(1) == Some(verb.as_bytes())
 }
 
 /// A supervisor that somebody asks for.

@@ -2,17 +2,16 @@
 //! so that they reach no terminal of whoever started this process, and with a supervisor that ends all they leave. It
 //! switches users and takes terminals too, so that nothing runs between fork and exec in a large process.
 
-use std::path::PathBuf;
-
 use harness_shim::run_dir::Resource;
 
 use crate::command::{Command, Form};
 use crate::layer::{Layer, LayerError};
+use crate::shim_binary::Shim;
 
 /// This machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Local {
-    shim: Option<PathBuf>,
+    shim: Option<Shim>,
     soft_limits: Vec<(Resource, u64)>,
 }
 
@@ -23,7 +22,7 @@ impl Local {
     }
 
     /// This machine, with the shim binary that supervises commands, switches users and takes terminals.
-    pub fn with_shim(shim: impl Into<PathBuf>) -> Self {
+    pub fn with_shim(shim: impl Into<Shim>) -> Self {
         Self {
             shim: Some(shim.into()),
             soft_limits: Vec::new(),
@@ -65,10 +64,10 @@ impl Layer for Local {
             ]);
         }
         args.push("--".into());
-        args.push(std::mem::replace(&mut command.program, shim.into()));
+        args.push(std::mem::replace(&mut command.program, shim.path().into()));
         args.append(&mut command.args);
         command.args = args;
-        command.form = Form::Supervised;
+        command.form = Form::Supervised(shim.clone());
         Ok(command)
     }
 

@@ -107,7 +107,7 @@ impl Running {
                 .map_err(fail("opening a terminal"))?;
             let copy = || pair.slave.try_clone().map_err(fail("opening a terminal"));
             plain.stdin(copy()?).stdout(copy()?).stderr(copy()?);
-            if command.form == Form::Supervised {
+            if let Form::Supervised(_) = command.form {
                 channel =
                     Some(supervise(&mut plain, Some(copy()?.as_fd())).map_err(fail("opening a channel"))?);
             }
@@ -121,7 +121,7 @@ impl Running {
                 None
             };
             plain.stdout(Stdio::piped()).stderr(Stdio::piped());
-            if command.form == Form::Supervised {
+            if let Form::Supervised(_) = command.form {
                 let stdin = theirs.as_ref().map(AsFd::as_fd);
                 channel = Some(supervise(&mut plain, stdin).map_err(fail("opening a channel"))?);
             } else {
@@ -132,7 +132,11 @@ impl Running {
             plain.process_group(0);
         }
 
-        let child = plain.spawn().map_err(|source| match &command.cwd {
+        let spawned = match &command.form {
+            Form::Supervised(shim) => shim.start(|_| plain.spawn()),
+            Form::Direct | Form::OwnSession => plain.spawn(),
+        };
+        let child = spawned.map_err(|source| match &command.cwd {
             Some(dir) if !dir.is_dir() => SpawnError::WorkingDir {
                 path: dir.clone(),
                 source: std::fs::read_dir(dir).err().unwrap_or(source),

@@ -108,7 +108,7 @@ impl Supervisor {
             };
             if let (Some(run_dir), Some(identity)) = (run_dir, identity) {
                 match AttachedHandle::open(identity.shim.clone()) {
-                    Ok(shim) => return Ok(Adopted::Running(Supervised::new(run_dir, identity, shim))),
+                    Ok(shim) => return Ok(Adopted::Running(Supervised::new(run_dir, identity, shim, None))),
                     // It ended since the lock was looked at: look again.
                     Err(AttachError::Gone { .. }) => {}
                     Err(error) => return Err(error.into()),

@@ -116,7 +116,7 @@ impl Supervisor {
         let wanted = Arc::new(());
         let still_wanted = Arc::downgrade(&wanted);
         let (run_dir, mut launching) = unblock(move || {
-            let shim = zygote.shim();
+            let shim = zygote.shim().path();
             let path =
                 std::path::absolute(&path).map_err(LaunchError::shim(shim, "finding the run directory"))?;
             let run_dir = RunDir::create(path)?;
@@ -139,7 +139,12 @@ impl Supervisor {
                 let dir = run_dir.clone();
                 let found = unblock(move || watch(&dir, &mut launching.from)).await;
                 match found.map_err(|source| self.fail("watching it")(source))? {
-                    Some((identity, shim)) => Ok(Supervised::new(run_dir, identity, shim)),
+                    Some((identity, shim)) => Ok(Supervised::new(
+                        run_dir,
+                        identity,
+                        shim,
+                        Some(Arc::clone(&self.zygote)),
+                    )),
                     None => Err(LaunchError::SupervisorDied {
                         program,
                         messages: run_dir.shim_messages(),
@@ -167,7 +172,7 @@ impl Supervisor {
     }
 
     fn fail(&self, operation: &'static str) -> impl FnOnce(io::Error) -> LaunchError + use<> {
-        LaunchError::shim(self.shim(), operation)
+        LaunchError::shim(self.shim().path(), operation)
     }
 
     /// What the shim says; `None` when it says nothing in time. Where the zygote brings none forth, one is spawned.

@@ -5,7 +5,7 @@ use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
@@ -16,6 +16,7 @@ use harness_shim::run_dir::{LOCK, RunDir, RunDirError};
 use super::launch::LaunchError;
 use super::zygote::{Number, Zygote};
 use crate::attached::AttachedHandle;
+use crate::shim_binary::Shim;
 
 /// How long a lock is waited for that a dead zygote still had in its hands.
 const HANDED_BACK: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub(super) enum Instead {
 
 /// Has a shim started that holds this lock.
 pub(super) fn start(zygote: &Zygote, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
-    let (handshake, theirs) = io::pipe().map_err(LaunchError::shim(zygote.shim(), "pipe"))?;
+    let (handshake, theirs) = io::pipe().map_err(LaunchError::shim(zygote.shim().path(), "pipe"))?;
     match zygote.ask(run_dir.path(), &lock, &theirs) {
         Ok(number) => Ok(Launching {
             handshake,
@@ -124,10 +125,11 @@ pub(super) fn kill_holders(run_dir: &RunDir) -> io::Result<()> {
 
 /// Spawns the shim with the lock as fd 0 and the handshake pipe as fd 1 and, for what it says before it has found the
 /// run directory, as fd 2.
-fn spawn(shim: &Path, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
-    let fail = |operation| LaunchError::shim(shim, operation);
+fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
+    let fail = |operation| LaunchError::shim(shim.path(), operation);
     let (handshake, theirs) = io::pipe().map_err(fail("pipe"))?;
-    let child = execute(shim, run_dir.path(), lock, theirs.into()).map_err(fail("exec"))?;
+    let child = execute(shim, run_dir.path(), &lock, &theirs).map_err(fail("exec"))?;
+    drop((lock, theirs));
     let watched = ProcessId::of(child.id())
         .and_then(|process| AttachedHandle::from_pidfd(process, open_pidfd(&child)?));
     match watched {
@@ -145,17 +147,19 @@ fn spawn(shim: &Path, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchE
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place that spawns shims")]
-fn execute(shim: &Path, run_dir: &Path, lock: File, handshake: OwnedFd) -> io::Result<Child> {
-    // Its environment is the service's business, and its directory must not keep a mount busy.
-    std::process::Command::new(shim)
-        .arg("supervise")
-        .arg(run_dir)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(lock))
-        .stdout(Stdio::from(handshake.try_clone()?))
-        .stderr(Stdio::from(handshake))
-        .spawn()
+fn execute(shim: &Shim, run_dir: &Path, lock: &File, handshake: &io::PipeWriter) -> io::Result<Child> {
+    shim.start(|program| {
+        // Its environment is the service's business, and its directory must not keep a mount busy.
+        std::process::Command::new(program)
+            .arg("supervise")
+            .arg(run_dir)
+            .env_clear()
+            .current_dir("/")
+            .stdin(lock.try_clone()?)
+            .stdout(handshake.try_clone()?)
+            .stderr(handshake.try_clone()?)
+            .spawn()
+    })
 }
 
 fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {

@@ -1,19 +1,30 @@
 //! The waiting shim that supervisors are forked from. Started with the first launch, and again when it has died.
+//!
+//! One that is held (SIGSTOP) when its daemon dies does not notice, and the launches that wait in its socket keep their
+//! run directories locked: whoever comes next ends it first.
 
 use std::fs::File;
 use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use harness_shim::identity::ProcessId;
 use harness_shim::zygote;
+use rustix::process::Signal;
+
+use crate::shim_binary::Shim;
+
+/// How long a killed zygote may take to be gone.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// The zygote of one shim binary, if one lives.
 #[derive(Debug)]
 pub(super) struct Zygote {
-    shim: PathBuf,
+    shim: Shim,
     current: Mutex<Option<Living>>,
     started: AtomicU64,
 }
@@ -30,7 +41,7 @@ struct Living {
 pub(super) struct Number(u64);
 
 impl Zygote {
-    pub(super) fn new(shim: PathBuf) -> Self {
+    pub(super) fn new(shim: Shim) -> Self {
         Self {
             shim,
             current: Mutex::new(None),
@@ -39,7 +50,7 @@ impl Zygote {
     }
 
     /// The binary.
-    pub(super) fn shim(&self) -> &Path {
+    pub(super) fn shim(&self) -> &Shim {
         &self.shim
     }
 
@@ -74,6 +85,15 @@ impl Zygote {
         }
     }
 
+    /// Kills what supervisors have left to it that died: the supervisors themselves are the shim, the rest is not.
+    pub(super) fn kill_strays(&self) {
+        let zygote = self.current().as_ref().map(|living| living.process.id());
+        if let Some(zygote) = zygote {
+            // What cannot be found or killed now is left to the next time.
+            let _ = zygote::kill_strays(zygote);
+        }
+    }
+
     fn current(&self) -> MutexGuard<'_, Option<Living>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,14 +101,16 @@ impl Zygote {
     #[expect(clippy::disallowed_methods, reason = "this is the place that spawns zygotes")]
     fn start(&self) -> io::Result<Living> {
         let (socket, theirs) = zygote::socket()?;
-        let process = std::process::Command::new(&self.shim)
-            .args(zygote::arguments())
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let process = self.shim.start(|program| {
+            std::process::Command::new(program)
+                .args(zygote::arguments())
+                .env_clear()
+                .current_dir("/")
+                .stdin(theirs.try_clone()?)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+        })?;
         let number = Number(self.started.fetch_add(1, Ordering::Relaxed));
         Ok(Living {
             socket,
@@ -110,4 +132,25 @@ fn end(living: Option<Living>) {
         let _ = living.process.kill();
         let _ = living.process.wait();
     }
+}
+
+/// Ends the zygotes that run a shim of this directory and are not this process's own: a former daemon's. Returns which
+/// there were. Blocks until they are gone.
+///
+/// # Errors
+/// When processes cannot be listed, or one of them does not end.
+pub fn end_former(bin: &Path) -> io::Result<Vec<ProcessId>> {
+    let former = zygote::find(bin)?;
+    let deadline = Instant::now() + ENDING;
+    for process in &former {
+        process.signal(Signal::KILL.as_raw())?;
+    }
+    while let Some(left) = former.iter().find(|process| process.is_alive()) {
+        if Instant::now() >= deadline {
+            let message = format!("the zygote of a former daemon (pid {}) does not end", left.pid);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(former)
 }

@@ -51,7 +51,7 @@ pub struct ProcessExecutor {
 impl ProcessExecutor {
     /// Under this supervisor, for the daemon of this home.
     pub fn new(supervisor: Supervisor, home: &Path) -> Self {
-        let commands = command_executor::Executor::local().with_shim(supervisor.shim());
+        let commands = command_executor::Executor::local().with_shim(supervisor.shim().clone());
         // Cleaned, so that nothing of it looks like what separates the id of a command.
         let home: PathBuf = home.components().collect();
         Self {
@@ -184,6 +184,22 @@ impl Executor for ProcessExecutor {
     }
 
     async fn end_leftover_commands(&self) {
+        let bin = self.supervisor.shim().path().parent().map(Path::to_owned);
+        if let Some(bin) = bin {
+            match unblock(move || supervised::end_former(&bin)).await {
+                Ok(former) => {
+                    for zygote in former {
+                        tracing::warn!(
+                            pid = zygote.pid,
+                            "ended the zygote of a former daemon, which was held"
+                        );
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "cannot end the zygote of a former daemon")
+                }
+            }
+        }
         let mark = Arc::clone(&self.mark);
         match unblock(move || supervised::kill_all_below(&mark)).await {
             Ok(0) => {}
@@ -203,7 +219,12 @@ impl Executor for ProcessExecutor {
         let (owned, cgroup) = (order.clone(), self.cgroup(order));
         let mut launch = unblock(move || prepare(&owned, cgroup)).await?;
         launch.soft_limits.clone_from(&self.soft_limits);
-        let supervised = self.supervisor.launch(&order.run_dir, &launch).await?;
+        let supervised = self.supervisor.launch(&order.run_dir, &launch).await;
+        if self.supervisor.shim().take_put_back() {
+            let shim = self.supervisor.shim().path().display();
+            tracing::warn!(%shim, "the supervisor's program was removed, and is put back");
+        }
+        let supervised = supervised?;
         Ok(Arc::new(LocalInstance::new(supervised, order, place)))
     }
 
