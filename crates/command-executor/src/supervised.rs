@@ -19,7 +19,7 @@ mod zygote;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_lock::{Mutex, OnceCell};
@@ -109,14 +109,14 @@ struct Inner {
     /// Its main process; `None` if that was gone already or cannot be watched.
     main: Option<Arc<ExitWatch>>,
     ended: OnceCell<Ended>,
-    /// Of which its shim was forked: what that leaves when it dies is given to it.
-    zygote: Option<Arc<Zygote>>,
+    /// Of which its shim was forked, if it lives: what the shim leaves when it dies is given to it.
+    zygote: Weak<Zygote>,
     /// Keeps what one caller sends together.
     stdin: Mutex<()>,
 }
 
 impl Supervised {
-    fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle, zygote: Option<Arc<Zygote>>) -> Self {
+    fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle, zygote: Weak<Zygote>) -> Self {
         // It only serves to tell more of an end without a record.
         let main = ExitWatch::open(&identity.main).ok().flatten().map(Arc::new);
         Self(Arc::new(Inner {
@@ -182,7 +182,7 @@ impl Supervised {
 impl Inner {
     fn ended(&self) -> Result<Ended, WaitError> {
         let ended = ended(&self.run_dir, self.main.as_deref());
-        if let (Ok(Ended::SupervisorDied { .. }), Some(zygote)) = (&ended, &self.zygote) {
+        if let (Ok(Ended::SupervisorDied { .. }), Some(zygote)) = (&ended, self.zygote.upgrade()) {
             zygote.kill_strays();
         }
         ended

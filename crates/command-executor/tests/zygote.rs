@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use command_executor::supervised::{Adopted, Ended, LaunchSpec, Outcome, StopPolicy};
+use command_executor::supervised::{Adopted, Ended, LaunchSpec, Outcome, ProcessId, StopPolicy};
 use command_executor::{Supervised, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use smol::future::zip;
@@ -272,4 +272,40 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
             stop(service);
         }
     }
+}
+
+/// Without a cgroup, and with the main process dead too, nothing leads to a child without environment but that it was
+/// given to the zygote.
+#[test]
+fn what_a_dead_supervisor_leaves_to_the_zygote_is_killed_and_other_services_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let supervisor = supervisor();
+    let child = dir.path().join("child");
+    let script = format!(
+        "env -i setsid sh -c 'echo $$ > {}; exec /bin/sleep 1000' & wait",
+        child.display()
+    );
+    let run = |name: &str, script: &str| launch(&supervisor, &dir.path().join(name), script);
+    let other = run("other", "env -i /bin/sleep 1000 & wait");
+    for both_at_once in [true, false] {
+        let service = run(&format!("service-{both_at_once}"), &script);
+        let left = ProcessId::of(pid_in(&child)).unwrap();
+        let (shim, main) = (service.identity().shim.clone(), service.identity().main.clone());
+        shim.signal(9).unwrap();
+        if both_at_once {
+            main.signal(9).unwrap();
+        }
+        let ended = block_on(service.wait()).unwrap();
+        assert!(matches!(ended, Ended::SupervisorDied { .. }), "{ended:?}");
+        eventually("what it left is gone", || !left.is_alive());
+        std::fs::remove_file(&child).unwrap();
+    }
+    assert!(other.is_alive());
+    assert_eq!(
+        harness_shim::tree::descendants(other.identity().shim.pid)
+            .unwrap()
+            .len(),
+        2
+    );
+    stop(&other);
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -108,7 +109,14 @@ impl Supervisor {
             };
             if let (Some(run_dir), Some(identity)) = (run_dir, identity) {
                 match AttachedHandle::open(identity.shim.clone()) {
-                    Ok(shim) => return Ok(Adopted::Running(Supervised::new(run_dir, identity, shim, None))),
+                    Ok(shim) => {
+                        return Ok(Adopted::Running(Supervised::new(
+                            run_dir,
+                            identity,
+                            shim,
+                            Weak::new(),
+                        )));
+                    }
                     // It ended since the lock was looked at: look again.
                     Err(AttachError::Gone { .. }) => {}
                     Err(error) => return Err(error.into()),

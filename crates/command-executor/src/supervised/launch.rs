@@ -143,7 +143,7 @@ impl Supervisor {
                         run_dir,
                         identity,
                         shim,
-                        Some(Arc::clone(&self.zygote)),
+                        Arc::downgrade(&self.zygote),
                     )),
                     None => Err(LaunchError::SupervisorDied {
                         program,

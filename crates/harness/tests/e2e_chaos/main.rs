@@ -7,6 +7,7 @@
 //! | `shims` | supervisors, killed under a living daemon |
 //! | `clients` | command lines, killed amid a request or a stream |
 //! | `paused` | the daemon, stopped by SIGSTOP for a while |
+//! | `sessions` | the shells, terminals and groups that orders are given from, with strangers in them |
 //!
 //! Instants and orders are drawn from a seed, which a failing test tells: `HARNESS_CHAOS_SEED` draws them again,
 //! and `HARNESS_CHAOS_ROUNDS` says how many rounds there are in all.
@@ -22,5 +23,6 @@ mod chaos;
 mod clients;
 mod host;
 mod paused;
+mod sessions;
 mod shims;
 mod together;
