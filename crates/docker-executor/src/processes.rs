@@ -4,11 +4,12 @@
 //! shown that they belong to the container: an engine elsewhere tells pids that are somebody else's here. What a
 //! command started is found by what its environment was marked with.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness_model::WallTime;
-use rustix::process::{Pid, Signal};
+use harness_shim::identity::ProcessId;
+use harness_shim::tree::{self, Look};
+use rustix::process::Signal;
 
 /// Marks our commands and what they start, so that the next daemon finds what a killed one left.
 pub(crate) const MARK: &str = "HARNESS_COMMAND_OF";
@@ -25,14 +26,16 @@ pub(crate) fn mark(container: &str) -> String {
 
 /// Signals a process of a container. Blocks on `/proc`.
 pub(crate) fn signal(pid: Option<i32>, container: &str, signal: Signal) {
-    let Some(pid) = pid.and_then(Pid::from_raw) else {
+    // Named first, so that what is looked at is what is signalled.
+    let process = pid.and_then(|pid| ProcessId::of(u32::try_from(pid).ok()?).ok());
+    let Some(process) = process else {
         return;
     };
-    if !is_of(pid, container) {
+    if !is_of(process.pid, container) {
         tracing::warn!(%container, "a command cannot be signalled: the engine's processes are not this machine's");
         return;
     }
-    send(pid, container, signal);
+    send(&process, container, signal);
 }
 
 /// Kills what one command of a container started. Blocks on `/proc`.
@@ -45,48 +48,39 @@ pub(crate) fn kill_commands(container: &str) {
     kill_all(container, |value| value.starts_with(container.as_bytes()));
 }
 
+/// Kills what is marked so, and what descends from that without a mark.
 fn kill_all(container: &str, is_marked: impl Fn(&[u8]) -> bool) {
     for _ in 0..ROUNDS {
-        let marked: Vec<Pid> = pids()
-            .filter(|pid| {
-                is_of(*pid, container) && value_of_mark(*pid).is_some_and(|value| is_marked(&value))
-            })
-            .collect();
-        if marked.is_empty() {
+        let mut look = Look::default();
+        let marked = pids().filter(|pid| is_of(*pid, container) && look.finds_value(*pid, MARK, &is_marked));
+        let mut found: Vec<ProcessId> = Vec::new();
+        for pid in marked {
+            found.extend(ProcessId::of(pid));
+            found.extend(tree::descendants(pid).unwrap_or_default());
+        }
+        if found.is_empty() {
             return;
         }
-        for pid in marked {
-            send(pid, container, Signal::KILL);
+        for process in found {
+            // Looked at again now that it is named: had its pid been given away, it would be somebody else's.
+            if is_of(process.pid, container) {
+                send(&process, container, Signal::KILL);
+            }
         }
     }
 }
 
-fn send(pid: Pid, container: &str, signal: Signal) {
-    match rustix::process::kill_process(pid, signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => tracing::warn!(%container, %error, "a command in a container cannot be signalled"),
+fn send(process: &ProcessId, container: &str, signal: Signal) {
+    if let Err(error) = process.signal(signal.as_raw()) {
+        tracing::warn!(%container, %error, "a command in a container cannot be signalled");
     }
 }
 
-fn pids() -> impl Iterator<Item = Pid> {
+fn pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn file(pid: Pid, name: &str) -> PathBuf {
-    Path::new("/proc")
-        .join(pid.as_raw_nonzero().to_string())
-        .join(name)
-}
-
-fn is_of(pid: Pid, container: &str) -> bool {
-    std::fs::read_to_string(file(pid, "cgroup")).is_ok_and(|cgroup| cgroup.contains(container))
-}
-
-/// What a process was marked with. One that has ended has no environment any more.
-fn value_of_mark(pid: Pid) -> Option<Vec<u8>> {
-    let environ = std::fs::read(file(pid, "environ")).ok()?;
-    let entries = environ.split(|byte| *byte == 0);
-    let mut values = entries.filter_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
-    values.next_back().map(<[u8]>::to_vec)
+fn is_of(pid: u32, container: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(container))
 }

@@ -31,7 +31,8 @@ use crate::run_dir::{LockState, RunDir, RunDirError};
 
 use listing::descendants_in;
 pub(crate) use listing::{family_of, snapshot};
-use run_id::{Look, Wanted};
+pub use run_id::Look;
+use run_id::Wanted;
 
 /// The variable by which processes of a run are found.
 pub const RUN_ID_VARIABLE: &str = "HARNESS_RUN_ID";

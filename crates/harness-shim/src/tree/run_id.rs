@@ -1,4 +1,4 @@
-//! Reading the run id of a process from its environment, which its owner controls.
+//! Reading a mark of a process, such as its run id, from its environment, which its owner controls.
 //!
 //! The kernel shows as environment whatever memory a process names as such, gigabytes if it likes. A real one,
 //! as `execve` takes it, is never larger than 6 MiB; so no more than [`LARGEST`] is read of one, piece by piece,
@@ -19,8 +19,8 @@ const LARGEST: u64 = 8 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
-/// The longest run id.
-const LONGEST_ID: usize = 8 * 1024;
+/// The longest value that is looked at.
+const LONGEST_VALUE: usize = 8 * 1024;
 
 /// Which run ids are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +44,19 @@ impl Wanted<'_> {
 
 /// One look at many processes, with a limit on the time that each user can take up.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub struct Look {
     spent: BTreeMap<u32, Duration>,
 }
 
 impl Look {
-    /// Whether a process says that it belongs to such a run. One that cannot be read does not.
+    /// Whether a process says that it belongs to such a run.
     pub(super) fn finds(&mut self, pid: u32, wanted: Wanted<'_>) -> bool {
+        self.finds_value(pid, RUN_ID_VARIABLE, |run_id| wanted.is_met(run_id))
+    }
+
+    /// Whether a process has a variable of this name with such a value, of 8 KiB at most. One that cannot be read has
+    /// not.
+    pub fn finds_value(&mut self, pid: u32, name: &str, is_met: impl Fn(&[u8]) -> bool) -> bool {
         let Ok(file) = File::open(format!("/proc/{pid}/environ")) else {
             return false;
         };
@@ -62,21 +68,17 @@ impl Look {
             return false;
         }
         let begun = Instant::now();
-        let found = says(file.take(LARGEST), wanted);
+        let found = has_value(file.take(LARGEST), name, is_met);
         *spent += begun.elapsed();
         found.unwrap_or(false)
     }
 }
 
-/// Whether one of the variables is such a run id.
-fn says(mut environ: impl Read, wanted: Wanted<'_>) -> io::Result<bool> {
-    let prefix = [RUN_ID_VARIABLE.as_bytes(), b"="].concat();
-    let longest = prefix.len() + LONGEST_ID;
-    let met = |variable: &[u8]| {
-        variable
-            .strip_prefix(prefix.as_slice())
-            .is_some_and(|id| wanted.is_met(id))
-    };
+/// Whether one of the variables of this name has such a value.
+fn has_value(mut environ: impl Read, name: &str, is_met: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+    let prefix = [name.as_bytes(), b"="].concat();
+    let longest = prefix.len() + LONGEST_VALUE;
+    let met = |variable: &[u8]| variable.strip_prefix(prefix.as_slice()).is_some_and(&is_met);
     let mut piece = vec![0; PIECE];
     // The beginning of the variable that the last piece ended in.
     let mut begun: Vec<u8> = Vec::new();
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     fn finds(environ: &[u8], wanted: Wanted<'_>) -> bool {
-        says(environ, wanted).unwrap()
+        has_value(environ, RUN_ID_VARIABLE, |id| wanted.is_met(id)).unwrap()
     }
 
     #[test]
