@@ -48,7 +48,7 @@ fn every_row_is_held_by_a_test_that_exists() {
     let document = fs::read_to_string(repository().join("DAEMON.md")).unwrap();
     for heading in HEADINGS {
         let rows = rows(&document, heading);
-        assert!(rows.len() > 10, "{heading}: {} rows", rows.len());
+        assert!(rows.len() >= 5, "{heading}: {} rows", rows.len());
         for row in rows {
             let held_by = row.last().copied().unwrap_or_default();
             let tests: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
