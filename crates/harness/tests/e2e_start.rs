@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Sandbox, eventually, proc};
+use common::{PATIENCE, Sandbox, eventually, proc};
 
 /// Three sleepers in a row and a one-shot beside them.
 const FILE: &str = r#"
@@ -183,6 +183,62 @@ services:
     sandbox.ok(&["wait"]);
     assert_eq!(sandbox.state("slow"), "running/healthy");
     assert_eq!(sandbox.state("after"), "running/none");
+}
+
+#[test]
+fn an_order_waits_for_what_is_unhealthy_for_a_moment() {
+    let sandbox = Sandbox::with_file(
+        "relapse",
+        r#"
+name: relapse
+services:
+  db:
+    type: process
+    binary: sh
+    args: [-c, 'touch well; exec sleep 1000']
+    startup_timeout: 30
+    health_check: {command: "test -e well", interval: 20ms, retries: 2}
+  child: {type: process, binary: sleep, args: [1000], dependencies: [db]}
+"#,
+    );
+    sandbox.ok(&["start", "db"]);
+    let (db, well) = (sandbox.pid("db"), sandbox.project().join("well"));
+    let orders: &[&[&str]] = &[
+        &["start", "child"],
+        &["start", "--no-deps", "child"],
+        &["restart", "child"],
+        &["run", "child", "--", "true"],
+    ];
+    for order in orders {
+        std::fs::remove_file(&well).unwrap();
+        sandbox.await_state("db", "running/unhealthy");
+        let mut ordered = sandbox.spawn(order);
+        eventually("it says what it waits for", || {
+            assert!(!ordered.has_ended(), "{order:?} gave up: {}", ordered.stderr());
+            let child = sandbox.status().remove("child")?;
+            (child["status"] == "pending").then_some(())
+        });
+        std::fs::write(&well, "").unwrap();
+        ordered.wait(PATIENCE).code(0);
+        sandbox.ok(&["stop", "child"]);
+    }
+    assert_eq!(sandbox.pid("db"), db);
+
+    // Not for ever: the caller's time and the service's own end it, and it is said what ails it.
+    std::fs::remove_file(&well).unwrap();
+    sandbox.await_state("db", "running/unhealthy");
+    let late = sandbox
+        .harness(&["start", "--timeout", "300ms", "child"])
+        .code(17);
+    late.tells("db (unhealthy: command test -e well: exited 1)");
+    sandbox.ok(&["stop", "child"]);
+    sandbox.replace("services.yaml", "startup_timeout: 30", "startup_timeout: 1");
+    std::fs::write(&well, "").unwrap();
+    sandbox.ok(&["start", "db"]);
+    std::fs::remove_file(&well).unwrap();
+    sandbox.await_state("db", "running/unhealthy");
+    let failed = sandbox.harness(&["start", "child"]).code(18);
+    failed.tells("✗ db failed: unhealthy").tells("child");
 }
 
 #[test]

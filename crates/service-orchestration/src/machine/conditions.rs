@@ -117,8 +117,8 @@ fn is_up(service: &Service) -> bool {
 }
 
 /// Whether a dependency cannot be expected to hold without a new operation.
-pub(super) fn hopeless(dependency: &Dependency, service: &Service) -> bool {
-    given_up(service) || never_healthy(dependency, service)
+fn hopeless(dependency: &Dependency, service: &Service) -> bool {
+    given_up(service) || unhealthy_for_good(service) || never_healthy(dependency, service)
 }
 
 /// Whether it is awaited to be healthy, and runs without a probe.
@@ -134,7 +134,7 @@ pub(super) fn given_up(service: &Service) -> bool {
         Phase::Pending => service.facts.stuck || service.series.overdue,
         Phase::Backoff { .. } => service.series.overdue,
         Phase::Stopping(_) => !service.wanted || service.series.overdue,
-        Phase::Active(_) => !service.wanted || service.series.overdue || unhealthy_for_good(service),
+        Phase::Active(_) => !service.wanted || service.series.overdue,
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A start ends when nothing more can change its verdict: every service of it is up, has failed for good, or
 //! waits in vain for one that has. For a service that crashes again and again, or a condition that never comes
-//! to hold, "for good" means: not within its `startup_timeout` from the first launch the operation saw.
+//! to hold, "for good" means: not within its `startup_timeout` from the first launch the operation saw. The same
+//! goes for one that runs and is unhealthy: from the moment the operation first saw it so. What was up and goes down
+//! again has that time once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +50,8 @@ pub(super) struct Entry {
     pub(super) deadline_before: Option<Time>,
     /// That patience ended once without it being up.
     pub(super) late: bool,
+    /// That it was up once and no longer is, for which it was given more time.
+    pub(super) relapsed: bool,
     pub(super) status: Status,
 }
 
@@ -74,6 +78,7 @@ impl Entry {
             deadline: None,
             deadline_before: None,
             late: false,
+            relapsed: false,
             status: Status::Moving,
         }
     }
@@ -432,6 +437,7 @@ impl Machine {
             entry.deadline = Some(deadline);
             self.operation_timers.insert((deadline, id, name.clone()));
         }
+        self.bear_a_relapse(id, operation, name);
         let Some(entry) = operation.entries.get(name) else {
             return;
         };

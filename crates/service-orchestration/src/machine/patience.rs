@@ -3,9 +3,9 @@
 use harness_model::ServiceName;
 
 use super::Machine;
-use super::operations::{Operation, OperationStage};
+use super::operations::{Operation, OperationStage, Status};
 use super::service::{Active, Phase};
-use super::types::Time;
+use super::types::{OperationId, Time};
 
 impl Machine {
     /// Operations wait for a service as if it had just begun.
@@ -54,6 +54,29 @@ impl Machine {
                 entry.deadline_before = None;
             }
         }
+    }
+
+    /// What was up and no longer is (unhealthy, restarting) has its time once more, counted from now. Only once, so
+    /// that an operation ends even if its services take turns in being down.
+    pub(super) fn bear_a_relapse(&mut self, id: OperationId, operation: &mut Operation, name: &ServiceName) {
+        let Some(service) = self.services.get(name).filter(|service| !service.is_reached()) else {
+            return;
+        };
+        let until = self.now.after(service.startup_timeout());
+        let Some(entry) = operation.entries.get_mut(name) else {
+            return;
+        };
+        if entry.relapsed || entry.status != Status::Reached || service.is_at_rest() {
+            return;
+        }
+        (entry.relapsed, entry.late) = (true, false);
+        let former = entry.deadline;
+        let deadline = former.map_or(until, |former| former.max(until));
+        entry.deadline = Some(deadline);
+        if let Some(former) = former {
+            self.operation_timers.remove(&(former, id, name.clone()));
+        }
+        self.operation_timers.insert((deadline, id, name.clone()));
     }
 
     /// When an operation loses patience with a service; `None` before anything of it has begun.

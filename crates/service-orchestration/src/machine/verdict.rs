@@ -7,7 +7,7 @@ use harness_model::spec::Dependency;
 
 use super::Machine;
 use super::advance::unhealthy;
-use super::conditions::{hopeless, never_healthy, unhealthy_for_good};
+use super::conditions::{given_up, never_healthy, unhealthy_for_good};
 use super::health::Probing;
 use super::operations::{Entry, Operation, OperationStage, Status};
 use super::service::{Failure, Phase, Rest, Service};
@@ -38,7 +38,6 @@ impl Machine {
             Phase::Idle(_) | Phase::Adrift(_) => (Status::Failed, entry.late),
             Phase::Pending => (Status::Waiting, entry.late),
             Phase::Stopping(_) if !entry.late => (Status::Moving, false),
-            Phase::Active(_) if unhealthy_for_good(service) => (Status::Failed, entry.late),
             Phase::Active(_) | Phase::Backoff { .. } | Phase::Stopping(_) => {
                 if patient && !entry.late {
                     (Status::Moving, false)
@@ -122,7 +121,8 @@ impl Machine {
             return false;
         };
         match operation.entries.get(&dependency.service) {
-            None => !hopeless(dependency, service),
+            // What is unhealthy may recover for as long as its dependent is waited for.
+            None => !given_up(service) && !never_healthy(dependency, service),
             Some(_) if never_healthy(dependency, service) => false,
             Some(entry) => {
                 let patient = entry.deadline.is_some_and(|deadline| deadline > self.now);
@@ -202,6 +202,7 @@ impl Machine {
             {
                 Some(root(on, self.failure_of(operation, on)))
             }
+            _ if unhealthy_for_good(found) => Some(root(on, unhealthy(found))),
             _ => {
                 let within = words::brief(found.startup_timeout());
                 let reason = format!("{} within {within}", words::unmet(&dependency.condition));

@@ -52,13 +52,19 @@ impl Lines {
                 row(style.middling(moving), "starting", &format!("{elapsed}  {doing}"))
             }
             ProgressPhase::Starting { last_probe, left_ms } => {
-                let left = Duration::from_millis(*left_ms).saturating_sub(since);
-                let left = style.dim(&format!("({} left)", whole_seconds(left)));
+                let left = match *left_ms {
+                    // It has been up before: no such time runs.
+                    0 => String::new(),
+                    left => {
+                        let left = Duration::from_millis(left).saturating_sub(since);
+                        style.dim(&format!("({} left)", whole_seconds(left)))
+                    }
+                };
                 let rest = match last_probe {
                     Some(probe) => format!("{elapsed}  {probe} {left}"),
                     None => format!("{elapsed}  {left}"),
                 };
-                row(style.middling(moving), "starting", &rest)
+                row(style.middling(moving), coming_word(progress), &rest)
             }
             ProgressPhase::Ready { .. } if !settled => row(style.dim(STILL), ready_word(progress), ""),
             ProgressPhase::Ready {
@@ -120,7 +126,7 @@ pub(crate) fn brief(progress: &Progress) -> String {
         ProgressPhase::Starting {
             last_probe: Some(probe),
             ..
-        } => format!("{name} (starting: {probe})"),
+        } => format!("{name} ({}: {probe})", coming_word(progress)),
         ProgressPhase::Launching { doing } => format!("{name} (starting: {doing})"),
         ProgressPhase::Retrying { reason, .. } => format!("{name} (restarting: {reason})"),
         ProgressPhase::Failed { reason } => format!("{name} (failed: {reason})"),
@@ -140,6 +146,14 @@ pub(crate) fn unchanged(pid: Option<u32>) -> String {
     match pid {
         Some(pid) => format!("unchanged (pid {pid})"),
         None => "unchanged".to_owned(),
+    }
+}
+
+/// What a service does that is not ready: one that was is not starting any more.
+fn coming_word(progress: &Progress) -> &'static str {
+    match (progress.view.status, progress.view.health) {
+        (ServiceState::Running, Health::Unhealthy) => "unhealthy",
+        _ => "starting",
     }
 }
 
@@ -232,6 +246,14 @@ mod tests {
         assert_eq!(
             progress("api", Starting, Health::Starting, starting, 4_000),
             "⠙ api      starting   4.1s  http localhost:8080/health: connection refused (56s left)"
+        );
+        let relapsed = ProgressPhase::Starting {
+            last_probe: Some("http localhost:8080/health: connection refused".into()),
+            left_ms: 0,
+        };
+        assert_eq!(
+            progress("api", Running, Health::Unhealthy, relapsed, 4_000),
+            "⠙ api      unhealthy  4.1s  http localhost:8080/health: connection refused"
         );
         let waiting = ProgressPhase::Waiting(vec![WaitingFor {
             service: harness_model::ServiceName::new("api").unwrap(),
