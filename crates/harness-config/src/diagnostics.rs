@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use harness_model::foreign;
 use serde_json::{Value, json};
 
 use crate::source::{Sources, Span};
@@ -83,7 +84,7 @@ impl Excerpt {
     fn correct_column(&self, rendered: &mut String) {
         let shown = self.text[..self.highlight.start].chars().count() + 1;
         if shown != self.column as usize {
-            let place = |column: usize| format!("{}:{}:{column}", self.file, self.line);
+            let place = |column: usize| format!("{}:{}:{column}", foreign::shown(&self.file), self.line);
             *rendered = rendered.replacen(&place(shown), &place(self.column as usize), 1);
         }
     }
@@ -149,7 +150,7 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostic {
-    /// This one as a person reads it.
+    /// This one as a person reads it. Whoever wrote the file, nothing of it speaks to the terminal.
     pub fn render(&self, color: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -158,29 +159,31 @@ impl Diagnostic {
         let short = self
             .help
             .as_deref()
-            .filter(|help| help.chars().count() <= LABEL_WIDTH);
+            .filter(|help| help.chars().count() <= LABEL_WIDTH)
+            .map(foreign::shown);
         let mut primary = snippet(&self.excerpt).annotation(
             AnnotationKind::Primary
                 .span(self.excerpt.highlight.clone())
-                .label(short),
+                .label(short.clone()),
         );
         let mut others = Vec::new();
         for (label, excerpt) in &self.related {
             let context = AnnotationKind::Context
                 .span(excerpt.highlight.clone())
-                .label(label.as_str());
+                .label(foreign::shown(label));
             if excerpt.text == self.excerpt.text && excerpt.line == self.excerpt.line {
                 primary = primary.annotation(context);
             } else {
                 others.push(snippet(excerpt).annotation(context));
             }
         }
-        let mut group = Group::with_title(level.primary_title(self.message.as_str())).element(primary);
+        let mut group =
+            Group::with_title(level.primary_title(foreign::shown(&self.message))).element(primary);
         for other in others {
             group = group.element(other);
         }
-        if let (Some(help), None) = (&self.help, short) {
-            group = group.element(Level::HELP.message(help.as_str()));
+        if let (Some(help), None) = (&self.help, &short) {
+            group = group.element(Level::HELP.message(foreign::shown(help)));
         }
         let renderer = if color {
             Renderer::styled()
@@ -204,7 +207,7 @@ impl Diagnostic {
 fn snippet(excerpt: &Excerpt) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
     Snippet::source(excerpt.text.as_str())
         .line_start(excerpt.line as usize)
-        .path(excerpt.file.as_str())
+        .path(foreign::shown(&excerpt.file))
 }
 
 /// A mistake before the whole list is known, when more of the text may yet turn out to be secret.

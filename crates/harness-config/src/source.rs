@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use harness_model::foreign::push_shown;
+
 /// So much of a line is shown before what is wrong.
 const SHOWN_BEFORE: usize = 400;
 /// So much of a line is shown in all.
@@ -150,7 +152,11 @@ impl Source {
                 }
                 hidden = true;
             } else {
-                out.push(c);
+                if c == '\t' {
+                    out.push(c);
+                } else {
+                    push_shown(c, &mut out);
+                }
                 hidden = false;
             }
         }

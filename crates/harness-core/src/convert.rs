@@ -23,7 +23,7 @@ pub fn view(record: &ServiceRecord, redactor: &Redactor, now: WallTime) -> Servi
         status: record.state,
         health: record.health,
         network: record.spec.network.to_string(),
-        host: host(record),
+        host: host(record).into(),
         ports: record
             .addresses
             .ports
@@ -51,7 +51,7 @@ pub fn view(record: &ServiceRecord, redactor: &Redactor, now: WallTime) -> Servi
             .exit
             .filter(|_| !live)
             .and_then(harness_model::ExitStatus::signal),
-        error: record.error.as_deref().map(|error| redactor.redact(error)),
+        error: record.error.as_deref().map(|error| redactor.redact(error).into()),
         in_file: record.in_file,
     }
 }
@@ -86,24 +86,28 @@ pub fn progress(
                 .iter()
                 .map(|w| WaitingFor {
                     service: w.service.clone(),
-                    condition: w.condition.clone(),
+                    condition: w.condition.clone().into(),
                 })
                 .collect(),
         ),
         ServiceState::Starting if record.doing.is_some() => ProgressPhase::Launching {
-            doing: redactor.redact(record.doing.as_deref().unwrap_or_default()),
+            doing: redactor
+                .redact(record.doing.as_deref().unwrap_or_default())
+                .into(),
         },
         ServiceState::Starting | ServiceState::Running | ServiceState::Unknown => ProgressPhase::Starting {
-            last_probe: probe_line(record).map(|line| redactor.redact(&line)),
+            last_probe: probe_line(record).map(|line| redactor.redact(&line).into()),
             left_ms: left(record.startup_deadline),
         },
         ServiceState::Restarting => ProgressPhase::Retrying {
-            reason: reason(),
+            reason: reason().into(),
             in_ms: left(record.retry_at),
         },
         ServiceState::Stopping => ProgressPhase::Stopping,
         ServiceState::Stopped => ProgressPhase::Stopped,
-        ServiceState::Completed | ServiceState::Failed => ProgressPhase::Failed { reason: reason() },
+        ServiceState::Completed | ServiceState::Failed => ProgressPhase::Failed {
+            reason: reason().into(),
+        },
     };
     let since = match record.started_at {
         Some(at) if at > began && record.state != ServiceState::Pending => at,
@@ -128,7 +132,9 @@ pub fn change(change: machine::Change, differences: &[String]) -> Change {
     match change {
         machine::Change::Start => Change::Started,
         machine::Change::Unchanged => Change::Unchanged,
-        machine::Change::Replace => Change::Replaced(differences.to_vec()),
+        machine::Change::Replace => {
+            Change::Replaced(differences.iter().map(|what| what.as_str().into()).collect())
+        }
         machine::Change::Restart => Change::Restarted,
         machine::Change::Stop => Change::Stopped,
     }
@@ -162,7 +168,7 @@ pub fn change_event(change: &service_registry::Change, redactor: &Redactor) -> C
             Kind::Adopted => ChangeKind::Adopted,
             Kind::Project => ChangeKind::Project,
         },
-        message: redactor.redact(&change.message),
+        message: redactor.redact(&change.message).into(),
         view: change
             .record
             .as_ref()
@@ -248,7 +254,7 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
                     service: conflict.service.clone(),
                     port: conflict.port,
                     protocol: conflict.protocol,
-                    holder: conflict.holder.to_string(),
+                    holder: conflict.holder.to_string().into(),
                     origin: conflict.origin.clone(),
                 })
                 .collect();

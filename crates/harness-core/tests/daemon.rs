@@ -105,7 +105,11 @@ fn a_failing_start_says_why_and_what_is_blocked() {
     assert_eq!(report.failures.len(), 1, "{report:?}");
     let failure = &report.failures[0];
     assert_eq!(failure.service.as_str(), "api");
-    assert!(failure.reason.starts_with("exited 3 after"), "{}", failure.reason);
+    assert!(
+        failure.reason.raw().starts_with("exited 3 after"),
+        "{}",
+        failure.reason
+    );
     assert_eq!(failure.last_lines, ["starting", "FATAL: no database"]);
     assert_eq!(failure.blocked[0].as_str(), "worker");
     assert_eq!(failure.still_up[0].as_str(), "cache");

@@ -6,6 +6,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | [`foreign`] | [`foreign::ForeignText`]: text of others, which cannot be printed so that it does harm |
 //! | [`names`] | validated names: project, service, network, port |
 //! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for free text |
 //! | [`template`] | strings with `${service.ip}` references still in them |
@@ -14,6 +15,7 @@
 //! | [`state`] | what a service is doing, as everybody sees it |
 //! | [`time`] | wall-clock instants in nanoseconds |
 
+pub mod foreign;
 pub mod names;
 pub mod resolve;
 pub mod secret;
@@ -22,6 +24,7 @@ pub mod state;
 pub mod template;
 pub mod time;
 
+pub use foreign::ForeignText;
 pub use names::{NetworkName, PortName, ProjectName, ServiceName};
 pub use secret::{REDACTED, RedactingStream, Redactor, SecretString};
 pub use spec::{ProjectSpec, ServiceSpec};

@@ -1,6 +1,6 @@
 //! What a failed service has to say for itself: promise 5.
 
-use harness_model::{ProjectName, Redactor, ServiceName};
+use harness_model::{ForeignText, ProjectName, Redactor, ServiceName};
 use harness_wire::message::Failure;
 use service_orchestration::logs;
 use service_orchestration::machine::RootFailure;
@@ -39,9 +39,9 @@ pub(super) async fn report(
     let up = |other: &&std::sync::Arc<ServiceRecord>| other.state.is_live() && other.name != record.name;
     Failure {
         service: record.name.clone(),
-        reason: redactor.redact(&reason),
+        reason: redactor.redact(&reason).into(),
         exit: record.exit,
-        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line)),
+        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line).into()),
         last_lines: last_lines(context, record, &redactor).await,
         blocked,
         still_up: context
@@ -55,7 +55,7 @@ pub(super) async fn report(
 }
 
 /// The last lines of the newest generation that wrote any.
-async fn last_lines(context: &Context, record: &ServiceRecord, redactor: &Redactor) -> Vec<String> {
+async fn last_lines(context: &Context, record: &ServiceRecord, redactor: &Redactor) -> Vec<ForeignText> {
     let mut generations = context.layout.generations(&record.project, &record.name);
     while let Some(generation) = generations.pop() {
         let run_dir = context
@@ -65,7 +65,7 @@ async fn last_lines(context: &Context, record: &ServiceRecord, redactor: &Redact
             Ok(lines) if !lines.is_empty() => {
                 return lines
                     .iter()
-                    .map(|line| String::from_utf8_lossy(line).into_owned())
+                    .map(|line| String::from_utf8_lossy(line).into_owned().into())
                     .collect();
             }
             Ok(_) => {}

@@ -36,7 +36,7 @@ pub(super) fn graph(context: &Context, request: &GraphRequest) -> Answer {
             record.spec.dependencies.iter().map(|dependency| GraphEdge {
                 from: record.name.clone(),
                 to: dependency.service.clone(),
-                condition: label(&dependency.condition),
+                condition: label(&dependency.condition).into(),
                 holds: records
                     .get(&dependency.service)
                     .is_some_and(|to| holds(&dependency.condition, to)),

@@ -50,15 +50,15 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
         view: convert::view(record, &redactor, WallTime::now()),
         generation: record.generation,
         started_at: record.started_at,
-        command,
-        working_dir: working_dir.map(Template::to_string),
+        command: command.into(),
+        working_dir: working_dir.map(|folder| folder.to_string().into()),
         env: spec
             .env
             .iter()
-            .map(|(name, value)| (name.clone(), shown_env(name, value)))
+            .map(|(name, value)| (name.clone(), shown_env(name, value).into()))
             .collect(),
         dependencies: dependencies
-            .map(|d| format!("{} ({})", d.service, label(&d.condition)))
+            .map(|d| format!("{} ({})", d.service, label(&d.condition)).into())
             .collect(),
         dependents: others
             .iter()
@@ -66,11 +66,11 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
             .map(|other| other.name.clone())
             .collect(),
         health_check: record.health_check().map(|check| match record.spec.health_check {
-            Some(_) => check.probe.describe(),
-            None => format!("{} (of its image)", check.probe.describe()),
+            Some(_) => check.probe.describe().into(),
+            None => format!("{} (of its image)", check.probe.describe()).into(),
         }),
-        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line)),
-        run_dir: (record.generation > 0).then(|| run_dir.display().to_string()),
+        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line).into()),
+        run_dir: (record.generation > 0).then(|| run_dir.display().to_string().into()),
     }
 }
 

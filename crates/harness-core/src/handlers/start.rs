@@ -72,7 +72,14 @@ async fn ordered(
     };
     let telling = async {
         while let Ok((service, doing)) = heard.recv().await {
-            stream::tell(responder, Event::Preparing { service, doing }).await;
+            stream::tell(
+                responder,
+                Event::Preparing {
+                    service,
+                    doing: doing.into(),
+                },
+            )
+            .await;
         }
         future::pending().await
     };

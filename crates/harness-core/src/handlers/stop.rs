@@ -74,7 +74,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
         stopped,
         already,
         failures,
-        volumes,
+        volumes: volumes.into_iter().map(Into::into).collect(),
         elapsed_ms: convert::millis(WallTime::now().since(began)),
     }))
 }

@@ -26,13 +26,13 @@ pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
     } else {
         None
     };
-    let summary = redactor.redact(&sentence(&record));
+    let summary = redactor.redact(&sentence(&record)).into();
     let report = WhyReport {
         service: service_show::detail(context, &record),
         summary,
         chain: chain
             .into_iter()
-            .map(|(line, _)| redactor.redact(&line))
+            .map(|(line, _)| redactor.redact(&line).into())
             .collect(),
         failure,
         events: events(context, &record),

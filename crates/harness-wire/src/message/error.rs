@@ -1,7 +1,7 @@
 //! Refusals, with what a client needs to choose its words and its exit code.
 
 use harness_model::spec::{Origin, Protocol};
-use harness_model::{ProjectName, ServiceName};
+use harness_model::{ForeignText, ProjectName, ServiceName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ pub struct PortConflict {
     /// Its transport.
     pub protocol: Protocol,
     /// Who holds it: `postgres (pid 812, user postgres, not harness)`.
-    pub holder: String,
+    pub holder: ForeignText,
     /// Where the file asks for it.
     pub origin: Option<Origin>,
 }

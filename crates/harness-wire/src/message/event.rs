@@ -1,6 +1,6 @@
 //! What happens between a request and its response.
 
-use harness_model::{ProjectName, ServiceName, WallTime};
+use harness_model::{ForeignText, ProjectName, ServiceName, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub enum Event {
         /// Of which service.
         service: ServiceName,
         /// What is done, for people.
-        doing: String,
+        doing: ForeignText,
     },
     /// What a start or stop is going to do; first event of it but those before the plan.
     Plan(Vec<PlanStep>),
@@ -59,12 +59,12 @@ pub enum ProgressPhase {
     /// Its launch is at something that takes long.
     Launching {
         /// What: `pulling image nginx: 3 of 12 MB`.
-        doing: String,
+        doing: ForeignText,
     },
     /// Launched, not ready.
     Starting {
         /// What the last probe answered.
-        last_probe: Option<String>,
+        last_probe: Option<ForeignText>,
         /// Milliseconds until `startup_timeout`.
         left_ms: u64,
     },
@@ -76,14 +76,14 @@ pub enum ProgressPhase {
     /// Ended and will be tried again.
     Retrying {
         /// How it ended.
-        reason: String,
+        reason: ForeignText,
         /// Milliseconds until the next try.
         in_ms: u64,
     },
     /// Will not become ready.
     Failed {
         /// Why, in one line.
-        reason: String,
+        reason: ForeignText,
     },
     /// Being stopped.
     Stopping,
@@ -97,7 +97,7 @@ pub struct WaitingFor {
     /// The other service.
     pub service: ServiceName,
     /// `be healthy`, `complete`, …
-    pub condition: String,
+    pub condition: ForeignText,
 }
 
 /// A change in the registry.
@@ -114,7 +114,7 @@ pub struct ChangeEvent {
     /// What happened.
     pub kind: ChangeKind,
     /// In one line: `exited 3 after 0.2s; restarting in 0.4s (attempt 2 of 3)`.
-    pub message: String,
+    pub message: ForeignText,
     /// How the service is after it.
     pub view: Option<ServiceView>,
 }

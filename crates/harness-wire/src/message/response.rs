@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use harness_model::{ExitStatus, ProjectName, ServiceName, WallTime};
+use harness_model::{ExitStatus, ForeignText, ProjectName, ServiceName, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,7 @@ pub enum Change {
     /// It runs already (or has completed), with the same spec.
     Unchanged,
     /// It ran with another spec and is stopped and started; what changed.
-    Replaced(Vec<String>),
+    Replaced(Vec<ForeignText>),
     /// It is stopped and started because that was asked for.
     Restarted,
     /// It is stopped.
@@ -115,13 +115,13 @@ pub struct Failure {
     /// The root service.
     pub service: ServiceName,
     /// `exited 3 after 0.2s (attempt 3 of 3)`.
-    pub reason: String,
+    pub reason: ForeignText,
     /// How its process ended, if it did.
     pub exit: Option<ExitStatus>,
     /// `http localhost:8080/health: connection refused`.
-    pub last_probe: Option<String>,
+    pub last_probe: Option<ForeignText>,
     /// Its last 20 lines, oldest first.
-    pub last_lines: Vec<String>,
+    pub last_lines: Vec<ForeignText>,
     /// Services that wait for it in vain.
     pub blocked: Vec<ServiceName>,
     /// Services of the project that are up.
@@ -141,7 +141,7 @@ pub struct StopReport {
     pub failures: Vec<Failure>,
     /// Named volumes that were removed.
     #[serde(default)]
-    pub volumes: Vec<String>,
+    pub volumes: Vec<ForeignText>,
     /// Milliseconds it took.
     pub elapsed_ms: u64,
 }
@@ -171,9 +171,9 @@ pub struct WhyReport {
     /// The service.
     pub service: ServiceDetail,
     /// One sentence: `api is failed because it exited 3 after 0.2s`.
-    pub summary: String,
+    pub summary: ForeignText,
     /// The chain of causes from the service to the root, one line each.
-    pub chain: Vec<String>,
+    pub chain: Vec<ForeignText>,
     /// The root failure, if there is one.
     pub failure: Option<Failure>,
     /// Its last events, oldest first.
@@ -209,7 +209,7 @@ pub struct GraphEdge {
     /// The dependency.
     pub to: ServiceName,
     /// `healthy`, `started`, …
-    pub condition: String,
+    pub condition: ForeignText,
     /// Whether it holds now.
     pub holds: bool,
 }

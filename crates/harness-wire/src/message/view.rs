@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_model::spec::Protocol;
-use harness_model::{Health, PortName, ServiceName, ServiceState, WallTime};
+use harness_model::{ForeignText, Health, PortName, ServiceName, ServiceState, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub struct ServiceView {
     /// The network it is on.
     pub network: String,
     /// The host it runs on.
-    pub host: String,
+    pub host: ForeignText,
     /// Its ports.
     pub ports: Vec<PortView>,
     /// Its main process, never the shim.
@@ -38,7 +38,7 @@ pub struct ServiceView {
     /// The signal that ended its last process.
     pub signal: Option<i32>,
     /// What is wrong, in one line.
-    pub error: Option<String>,
+    pub error: Option<ForeignText>,
     /// Whether the file last started from has it.
     pub in_file: bool,
 }
@@ -81,19 +81,19 @@ pub struct ServiceDetail {
     /// When its process started.
     pub started_at: Option<WallTime>,
     /// Program and arguments, or image and command.
-    pub command: String,
+    pub command: ForeignText,
     /// The folder it runs in.
-    pub working_dir: Option<String>,
+    pub working_dir: Option<ForeignText>,
     /// Its environment by its file, redacted.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, ForeignText>,
     /// What it needs: `db (healthy)`.
-    pub dependencies: Vec<String>,
+    pub dependencies: Vec<ForeignText>,
     /// What needs it.
     pub dependents: Vec<ServiceName>,
     /// What its health check tries.
-    pub health_check: Option<String>,
+    pub health_check: Option<ForeignText>,
     /// What the last probe answered.
-    pub last_probe: Option<String>,
+    pub last_probe: Option<ForeignText>,
     /// The folder of its logs and records.
-    pub run_dir: Option<String>,
+    pub run_dir: Option<ForeignText>,
 }

@@ -8,6 +8,7 @@ use docker_executor::DockerExecutor;
 use harness::actions::ServiceSignal;
 use harness_core::lifecycle::DaemonError;
 use harness_core::{DEFAULT_PORT, DaemonBuilder, Home};
+use harness_model::foreign::shown;
 use service_orchestration::words::chain;
 
 /// Owns and supervises services; `harness` drives it. Typed by hand it runs in the foreground until Ctrl-C;
@@ -57,5 +58,5 @@ fn run(arguments: &Arguments) -> Result<(), DaemonError> {
 fn say(words: &str) {
     use std::io::Write;
     // Nobody may be listening on stderr.
-    let _ = writeln!(std::io::stderr(), "{words}");
+    let _ = writeln!(std::io::stderr(), "{}", shown(words));
 }

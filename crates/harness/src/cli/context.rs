@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use harness_model::ProjectName;
+use harness_model::foreign::shown;
 use harness_wire::message::{ProjectSelector, Request, Response};
 
 use super::args::Globals;
@@ -104,6 +105,7 @@ impl Context {
         self.executor.spawn(driver).detach();
         let (ours, theirs) = (backend::VERSION, &daemon.version);
         if ours != theirs {
+            let theirs = shown(theirs);
             self.ui.err(&format!(
                 "warning: this is harness {ours}, but the daemon is {theirs}; `harness daemon restart` replaces \
                  it (services run on)\n"

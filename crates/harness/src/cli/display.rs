@@ -8,13 +8,13 @@ mod preparing;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use harness_model::ServiceName;
+use harness_model::{ForeignText, ServiceName};
 use harness_wire::message::{Change, PlanStep, Progress, ProgressPhase};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
 use super::render::progress::{self, Goal, Lines, SPINNER, STILL};
-use super::render::{NAME_WIDTH, name_width, outcome};
+use super::render::{NAME_WIDTH, harmless, name_width, outcome};
 use super::ui::Ui;
 use preparing::Preparing;
 
@@ -70,7 +70,7 @@ impl<'a> Display<'a> {
     ///
     /// # Errors
     /// When stderr cannot be written.
-    pub(crate) fn preparing(&mut self, service: ServiceName, doing: String) -> Result<(), CliError> {
+    pub(crate) fn preparing(&mut self, service: ServiceName, doing: ForeignText) -> Result<(), CliError> {
         self.lines.width = self.lines.width.max(service.as_str().len());
         let bar = || self.live.as_ref().map(new_bar);
         match self.preparing.note(&self.lines, service, doing, bar) {
@@ -144,7 +144,7 @@ impl<'a> Display<'a> {
             self.preparing.tick(&self.lines, moving);
             for row in self.rows.values() {
                 if let Some(bar) = &row.bar {
-                    bar.set_message(self.line(row, moving));
+                    bar.set_message(harmless(self.line(row, moving)));
                 }
             }
             return Ok(());
@@ -219,7 +219,7 @@ impl<'a> Display<'a> {
             return Ok(row);
         }
         let bar = row.bar.take().unwrap_or_else(|| new_bar(live));
-        bar.set_message(self.line(&row, SPINNER[self.frame % SPINNER.len()]));
+        bar.set_message(harmless(self.line(&row, SPINNER[self.frame % SPINNER.len()])));
         row.bar = Some(bar);
         Ok(row)
     }
@@ -240,6 +240,11 @@ impl<'a> Display<'a> {
     }
 }
 
+/// A line that moves goes to the terminal past [`Ui`], and so past its gate.
+fn harmless(line: String) -> String {
+    harmless::words(&line).into_owned()
+}
+
 /// A line that moves, which says its message.
 fn new_bar(live: &MultiProgress) -> ProgressBar {
     let bar = ProgressBar::no_length();
@@ -251,7 +256,7 @@ fn new_bar(live: &MultiProgress) -> ProgressBar {
 }
 
 /// What of a phase makes a new line where lines cannot move.
-fn turn(phase: &ProgressPhase) -> (u8, Option<&str>, Option<&Change>) {
+fn turn(phase: &ProgressPhase) -> (u8, Option<&ForeignText>, Option<&Change>) {
     match phase {
         ProgressPhase::Waiting(_) => (0, None, None),
         ProgressPhase::Starting { .. } => (1, None, None),

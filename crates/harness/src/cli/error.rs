@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use harness_model::ForeignText;
 use serde_json::{Value, json};
 
 use harness_core::daemon_info::DaemonInfoError;
@@ -305,7 +306,7 @@ impl CliError {
         }
         self.report_words(ui);
         if ui.json {
-            let _ = ui.out(&format!("{}\n", self.json(ui)));
+            let _ = ui.out_json(&self.json(ui));
         }
     }
 
@@ -331,8 +332,10 @@ impl CliError {
             })) => ports::conflicts(conflicts, &ui.err_style()),
             _ => {
                 let style = ui.err_style();
-                let mut text = format!("{} {}\n", style.error("error:"), self.message());
-                if let Some(hint) = self.hint(ui) {
+                // Whoever made a sentence of it, others had a word in it: paths, engines, other processes.
+                let message = ForeignText::from(self.message());
+                let mut text = format!("{} {message}\n", style.error("error:"));
+                if let Some(hint) = self.hint(ui).map(ForeignText::from) {
                     text.push_str(&format!("  {} {hint}\n", style.dim("next:")));
                 }
                 text

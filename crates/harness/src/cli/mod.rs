@@ -67,8 +67,16 @@ pub fn main() -> ExitCode {
 /// Help, version, or words that clap does not understand.
 fn refuse(error: &clap::Error) -> ExitCode {
     let asked_for = !error.use_stderr();
+    let ui = Ui::new(&args::Globals::default());
+    let coloured = if asked_for { ui.out_colour } else { ui.err_colour };
+    let said = error.render();
+    let said = if coloured {
+        said.ansi().to_string()
+    } else {
+        said.to_string()
+    };
     // A closed stdout is no reason to fail; there is nothing else to say.
-    let _ = error.print();
+    let _ = if asked_for { ui.out(&said) } else { ui.err(&said) };
     let words: Vec<_> = std::env::args_os()
         .skip(1)
         .take_while(|word| word != "--")
@@ -86,7 +94,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             "hint": "harness --help",
             "exit_code": Exit::Usage.code(),
         } });
-        let _ = Ui::new(&args::Globals::default()).out(&format!("{body}\n"));
+        let _ = ui.out_json(&body);
     }
     ExitCode::from(if asked_for {
         Exit::Ok.code()

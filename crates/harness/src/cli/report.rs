@@ -1,9 +1,10 @@
 //! What `start --report DIR` leaves for CI: `junit.xml`, `report.json`, and `logs/<service>.log`, also when `--timeout`
-//! has passed.
+//! has passed. All of it is text to be read: what services write stands there without colours, and what a terminal would
+//! act on as something to see; the bytes themselves are what `harness logs` gives a file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use harness_wire::message::{
 
 use super::backend::{Client, Item};
 use super::error::CliError;
+use super::render::harmless::{self, TerminalText};
 use super::render::{junit, seconds};
 
 /// Writes all of it; the folder is made if it is not there.
@@ -27,7 +29,7 @@ pub(crate) async fn write(client: &Client, report: &StartReport, folder: &Path) 
     fs::create_dir_all(&logs).map_err(CliError::io("create", &logs))?;
     put(&folder.join("junit.xml"), &junit::xml(report))?;
     let json = serde_json::to_string_pretty(report).map_err(|error| CliError::Output(error.into()))?;
-    put(&folder.join("report.json"), &json)?;
+    put(&folder.join("report.json"), &harmless::json(json))?;
     write_logs(client, report, &logs).await
 }
 
@@ -74,7 +76,7 @@ pub(crate) async fn late(
             };
             report.failures.push(Failure {
                 service: view.name.clone(),
-                reason: format!("not ready within {}: {}", seconds(after), why.summary),
+                reason: format!("not ready within {}: {}", seconds(after), why.summary.raw()).into(),
                 exit: None,
                 last_probe: why.service.last_probe,
                 last_lines: Vec::new(),
@@ -112,7 +114,7 @@ async fn write_logs(client: &Client, report: &StartReport, folder: &Path) -> Res
             grep: None,
         }))
         .await?;
-    let mut files: BTreeMap<ServiceName, BufWriter<File>> = BTreeMap::new();
+    let mut files: BTreeMap<ServiceName, LogFile> = BTreeMap::new();
     loop {
         match call.next().await? {
             Item::Data {
@@ -128,29 +130,54 @@ async fn write_logs(client: &Client, report: &StartReport, folder: &Path) -> Res
         }
     }
     for (service, mut file) in files {
-        file.flush()
+        file.finish()
             .map_err(CliError::io("write", log_path(folder, &service)))?;
     }
     Ok(())
 }
 
-fn append(
-    files: &mut BTreeMap<ServiceName, BufWriter<File>>,
-    folder: &Path,
-    line: &LogLine,
-) -> Result<(), CliError> {
+/// The log of one service.
+struct LogFile {
+    file: BufWriter<File>,
+    text: TerminalText,
+}
+
+impl LogFile {
+    fn new(file: File) -> Self {
+        Self {
+            file: BufWriter::new(file),
+            text: TerminalText::new(false),
+        }
+    }
+
+    fn append(&mut self, line: &LogLine) -> io::Result<()> {
+        let mut out = Vec::with_capacity(line.text.len() + 1);
+        self.text.piece(&line.text, &mut out);
+        if !line.partial {
+            self.text.end(&mut out);
+            out.push(b'\n');
+        }
+        self.file.write_all(&out)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let mut out = Vec::new();
+        self.text.end(&mut out);
+        self.file.write_all(&out)?;
+        self.file.flush()
+    }
+}
+
+fn append(files: &mut BTreeMap<ServiceName, LogFile>, folder: &Path, line: &LogLine) -> Result<(), CliError> {
     let path = log_path(folder, &line.service);
     if !files.contains_key(&line.service) {
         let file = File::create(&path).map_err(CliError::io("write", &path))?;
-        files.insert(line.service.clone(), BufWriter::new(file));
+        files.insert(line.service.clone(), LogFile::new(file));
     }
     let Some(file) = files.get_mut(&line.service) else {
         return Ok(());
     };
-    let end: &[u8] = if line.partial { b"" } else { b"\n" };
-    file.write_all(&line.text)
-        .and_then(|()| file.write_all(end))
-        .map_err(CliError::io("write", &path))
+    file.append(line).map_err(CliError::io("write", &path))
 }
 
 fn log_path(folder: &Path, service: &ServiceName) -> std::path::PathBuf {

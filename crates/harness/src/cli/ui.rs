@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::args::Globals;
 use super::error::CliError;
 use super::exit::Exit;
-use super::render::Style;
+use super::render::{Style, harmless};
 
 /// How this process talks.
 #[derive(Debug, Clone)]
@@ -92,19 +92,32 @@ impl Ui {
         Style::new(self.err_colour)
     }
 
-    /// Writes results to stdout as they are.
+    /// Writes results to stdout, for people.
     ///
     /// # Errors
     /// When stdout cannot be written; [`CliError::OutputClosed`] when its reader has gone.
     pub(crate) fn out(&self, text: &str) -> Result<(), CliError> {
-        self.out_bytes(text.as_bytes())
+        self.out_raw(harmless::words(text).as_bytes())
     }
 
-    /// The same for bytes.
+    /// Writes what a program may read (a script, variables) to stdout: as it is, unless somebody looks at it.
     ///
     /// # Errors
     /// As [`Self::out`].
-    pub(crate) fn out_bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(crate) fn out_exact(&self, text: &str) -> Result<(), CliError> {
+        if self.out_tty {
+            self.out(text)
+        } else {
+            self.out_raw(text.as_bytes())
+        }
+    }
+
+    /// Writes bytes as they are, also to a terminal: those of the caller's own session with a program, and what is
+    /// known to be harmless.
+    ///
+    /// # Errors
+    /// As [`Self::out`].
+    pub(crate) fn out_raw(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).map_err(written)
     }
@@ -115,7 +128,7 @@ impl Ui {
     /// As [`Self::out`].
     pub(crate) fn out_json(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string(value).map_err(|error| CliError::Output(error.into()))?;
-        self.out(&format!("{text}\n"))
+        self.out_raw(format!("{}\n", harmless::json(text)).as_bytes())
     }
 
     /// Writes a value to stdout as indented JSON: for one result, not for streams.
@@ -124,7 +137,7 @@ impl Ui {
     /// As [`Self::out`].
     pub(crate) fn out_json_pretty(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.into()))?;
-        self.out(&format!("{text}\n"))
+        self.out_raw(format!("{}\n", harmless::json(text)).as_bytes())
     }
 
     /// Words about a result: to stdout, or to stderr when stdout belongs to JSON; not with `-q`.
@@ -152,14 +165,14 @@ impl Ui {
     /// # Errors
     /// When stderr cannot be written.
     pub(crate) fn err(&self, text: &str) -> Result<(), CliError> {
-        self.err_bytes(text.as_bytes())
+        self.err_raw(harmless::words(text).as_bytes())
     }
 
-    /// The same for bytes.
+    /// The same for bytes, as they are: see [`Self::out_raw`].
     ///
     /// # Errors
     /// When stderr cannot be written.
-    pub(crate) fn err_bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(crate) fn err_raw(&self, bytes: &[u8]) -> Result<(), CliError> {
         io::stderr().lock().write_all(bytes).map_err(written)
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod engine;
 mod logs;
 pub(crate) mod proc;
 mod run;
+pub(crate) mod terminal;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -144,6 +145,14 @@ impl Sandbox {
     /// Starts any program in the project folder, with the sandbox's environment.
     pub(crate) fn command(&self, program: &str, args: &[&str]) -> Running {
         Running::start(program, args, &self.project(), &self.env)
+    }
+
+    /// Starts `harness ARGS` in the project folder, on a terminal of its own that has colours.
+    pub(crate) fn on_terminal(&self, args: &[&str]) -> terminal::OnTerminal {
+        let program = env!("CARGO_BIN_EXE_harness");
+        let mut command = run::command(program, args, &self.project(), &self.env);
+        command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
+        terminal::OnTerminal::start(format!("{program} {}", args.join(" ")), command)
     }
 
     /// What `harness --json ARGS` prints; it must end with 0.

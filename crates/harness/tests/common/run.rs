@@ -76,29 +76,37 @@ pub(crate) struct Running {
     started: Instant,
 }
 
+/// A program with an environment of its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program it tests, as a shell would"
+)]
+pub(super) fn command(
+    program: &str,
+    args: &[&str],
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command.args(args).current_dir(cwd);
+    for (name, _) in std::env::vars_os() {
+        // What the developer's shell says about a harness is none of this one's business.
+        if name.to_string_lossy().starts_with("HARNESS_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(env);
+    command
+}
+
 impl Running {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test starts the program it tests, as a shell would"
-    )]
     pub(super) fn start(program: &str, args: &[&str], cwd: &Path, env: &BTreeMap<String, String>) -> Self {
         let stdout = tempfile::tempfile().unwrap();
         let stderr = tempfile::tempfile().unwrap();
-        let mut command = std::process::Command::new(program);
-        command
-            .args(args)
-            .current_dir(cwd)
+        let child = command(program, args, cwd, env)
             .stdin(Stdio::piped())
             .stdout(stdout.try_clone().unwrap())
-            .stderr(stderr.try_clone().unwrap());
-        for (name, _) in std::env::vars_os() {
-            // What the developer's shell says about a harness is none of this one's business.
-            if name.to_string_lossy().starts_with("HARNESS_") {
-                command.env_remove(name);
-            }
-        }
-        command.envs(env);
-        let child = command
+            .stderr(stderr.try_clone().unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
         Self {

@@ -5,10 +5,12 @@
 mod values;
 mod verbs;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use harness_model::ProjectName;
+use harness_model::foreign::shown;
 
 pub(crate) use values::{Moment, parse_duration};
 pub(crate) use verbs::*;
@@ -151,11 +153,16 @@ impl Cli {
     /// # Errors
     /// clap's, which holds the text to show (help and version are such "errors" too).
     pub(crate) fn from_env() -> Result<Self, clap::Error> {
-        Self::try_parse_from_words(std::env::args_os().collect())
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let shown = |word: &OsString| shown(&word.to_string_lossy()).into_owned().into();
+        let harmless = words.iter().map(shown).collect();
+        // The error repeats words, which a script may have from others.
+        Self::try_parse_from_words(words)
+            .map_err(|error| Self::try_parse_from_words(harmless).err().unwrap_or(error))
     }
 
     /// A variable counts as an argument for clap, so without words it is left out: that asks for the help.
-    fn try_parse_from_words(words: Vec<std::ffi::OsString>) -> Result<Self, clap::Error> {
+    fn try_parse_from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         if words.len() < 2 {
             command = command.mut_arg("port", |port| port.env(clap::builder::Resettable::Reset));

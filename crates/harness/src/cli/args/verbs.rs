@@ -129,6 +129,9 @@ pub(crate) struct LogsArgs {
     /// Put the time before each line
     #[arg(short, long)]
     pub(crate) timestamps: bool,
+    /// Send the services' bytes to a terminal as they are, whatever they make it do; elsewhere they always are
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// Arguments of `wait`.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use harness_model::ServiceName;
+use harness_model::{ForeignText, ServiceName};
 use indicatif::ProgressBar;
 
-use super::HEARTBEAT;
+use super::{HEARTBEAT, harmless};
 use crate::cli::render::progress::{Lines, STILL};
 
 /// The services, and what is done for each.
@@ -14,7 +14,7 @@ use crate::cli::render::progress::{Lines, STILL};
 pub(super) struct Preparing(BTreeMap<ServiceName, Row>);
 
 struct Row {
-    doing: String,
+    doing: ForeignText,
     began: Instant,
     told: Instant,
     bar: Option<ProgressBar>,
@@ -32,7 +32,7 @@ impl Preparing {
         &mut self,
         lines: &Lines,
         service: ServiceName,
-        doing: String,
+        doing: ForeignText,
         bar: impl FnOnce() -> Option<ProgressBar>,
     ) -> Option<String> {
         if let Some(row) = self.0.get_mut(&service) {
@@ -49,7 +49,7 @@ impl Preparing {
         let line = row.line(lines, &service, STILL);
         let still = row.bar.is_none().then(|| line.clone());
         if let Some(bar) = &row.bar {
-            bar.set_message(line);
+            bar.set_message(harmless(line));
         }
         self.0.insert(service, row);
         still
@@ -59,7 +59,7 @@ impl Preparing {
     pub(super) fn tick(&self, lines: &Lines, moving: &str) {
         for (service, row) in &self.0 {
             if let Some(bar) = &row.bar {
-                bar.set_message(row.line(lines, service, moving));
+                bar.set_message(harmless(row.line(lines, service, moving)));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What `doctor` found.
 
+use harness_model::foreign::shown;
+
 use super::{Style, name_width};
 use crate::cli::doctor::{Check, Verdict};
 
@@ -13,12 +15,16 @@ pub(crate) fn report(checks: &[Check], style: &Style) -> String {
             Verdict::Warn => style.middling("!"),
             Verdict::Fail => style.bad("✗"),
         };
-        out.push_str(&format!("{mark} {:<width$}  {}\n", check.name, check.finding));
+        out.push_str(&format!(
+            "{mark} {:<width$}  {}\n",
+            check.name,
+            shown(&check.finding)
+        ));
         if let Some(remedy) = &check.remedy {
             out.push_str(&format!(
                 "  {:<width$}  {}\n",
                 "",
-                style.dim(&format!("→ {remedy}"))
+                style.dim(format!("→ {}", shown(remedy)))
             ));
         }
     }

@@ -1,5 +1,6 @@
 //! One service in detail, and why it is as it is.
 
+use harness_model::foreign::shown;
 use harness_wire::message::{ServiceDetail, WhyReport};
 use jiff::tz::TimeZone;
 
@@ -21,12 +22,12 @@ pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) ->
     row("status", view.status.to_string());
     row("health", view.health.to_string());
     if let Some(error) = &view.error {
-        row("error", error.clone());
+        row("error", error.to_string());
     }
     row("place", format!("{} (network {})", view.host, view.network));
-    row("command", detail.command.clone());
+    row("command", detail.command.to_string());
     if let Some(folder) = &detail.working_dir {
-        row("working dir", folder.clone());
+        row("working dir", folder.to_string());
     }
     if let Some(pid) = view.pid {
         row("pid", pid.to_string());
@@ -48,10 +49,10 @@ pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) ->
         row("ports", list(view.ports.iter().map(status::port)));
     }
     if let Some(check) = &detail.health_check {
-        row("health check", check.clone());
+        row("health check", check.to_string());
     }
     if let Some(probe) = &detail.last_probe {
-        row("last probe", probe.clone());
+        row("last probe", probe.to_string());
     }
     if !detail.dependencies.is_empty() {
         row("needs", list(&detail.dependencies));
@@ -60,10 +61,11 @@ pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) ->
         row("needed by", list(&detail.dependents));
     }
     for (index, (name, value)) in detail.env.iter().enumerate() {
+        let name = shown(name);
         row(if index == 0 { "env" } else { "" }, format!("{name}={value}"));
     }
     if let Some(folder) = &detail.run_dir {
-        row("run dir", folder.clone());
+        row("run dir", folder.to_string());
     }
     if !view.in_file {
         row("not in file", "it runs on until stopped or pruned".to_owned());
@@ -112,7 +114,7 @@ mod tests {
             command: "postgres -D data".into(),
             working_dir: None,
             env: [("PGPASSWORD", "•••"), ("TZ", "UTC")]
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .map(|(k, v)| (k.to_owned(), v.into()))
                 .into(),
             dependencies: vec!["initdb (completed)".into()],
             dependents: vec![],

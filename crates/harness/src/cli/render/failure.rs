@@ -1,5 +1,8 @@
 //! Why something failed, and what follows from it.
 
+use std::fmt::Display;
+
+use harness_model::ForeignText;
 use harness_wire::message::Failure;
 
 use super::{Style, list};
@@ -21,7 +24,7 @@ pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> S
     }
     out.push_str(&last_lines(&failure.last_lines, style));
     if !failure.blocked.is_empty() {
-        row(&mut out, style, "blocked", &list(&failure.blocked));
+        row(&mut out, style, "blocked", list(&failure.blocked));
     }
     if !failure.still_up.is_empty() {
         let remedy = format!("({})", ui.command("stop --all"));
@@ -29,25 +32,25 @@ pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> S
             &mut out,
             style,
             "still up",
-            &format!("{}  {}", list(&failure.still_up), style.dim(&remedy)),
+            format!("{}  {}", list(&failure.still_up), style.dim(&remedy)),
         );
     }
-    row(&mut out, style, "next", &next(failure, ui));
+    row(&mut out, style, "next", next(failure, ui));
     out
 }
 
 /// The last lines of a service, under the label that says so; nothing if there are none.
-fn last_lines(lines: &[String], style: &Style) -> String {
+fn last_lines(lines: &[ForeignText], style: &Style) -> String {
     let mut out = String::new();
     for (index, line) in lines.iter().enumerate() {
         let label = if index == 0 { "last lines" } else { "" };
-        row(&mut out, style, label, &format!("{} {line}", style.dim("|")));
+        row(&mut out, style, label, format!("{} {line}", style.dim("|")));
     }
     out
 }
 
 /// Lines that say themselves whose they are, under the label that says they are the last.
-pub(crate) fn named_lines(lines: &[String], style: &Style) -> String {
+pub(crate) fn named_lines(lines: &[ForeignText], style: &Style) -> String {
     let mut out = String::new();
     for (index, line) in lines.iter().enumerate() {
         row(&mut out, style, if index == 0 { "last lines" } else { "" }, line);
@@ -65,7 +68,7 @@ fn next(failure: &Failure, ui: &Ui) -> String {
     format!("{} · {why}", ui.command(&format!("logs {service}")))
 }
 
-fn row(out: &mut String, style: &Style, label: &str, text: &str) {
+fn row(out: &mut String, style: &Style, label: &str, text: impl Display) {
     let label = format!("{label:<LABEL_WIDTH$}");
     out.push_str(&format!("  {}{text}\n", style.dim(&label)));
 }

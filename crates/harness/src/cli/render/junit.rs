@@ -50,12 +50,11 @@ fn failed(failure: &Failure) -> String {
         text.push_str(&format!("last probe: {probe}\n"));
     }
     for line in &failure.last_lines {
-        text.push_str(line);
-        text.push('\n');
+        text.push_str(&format!("{line}\n"));
     }
     format!(
         "      <failure message=\"{}\">{}</failure>\n",
-        escape(&failure.reason),
+        escape(&failure.reason.to_string()),
         escape(&text)
     )
 }
@@ -76,7 +75,8 @@ fn seconds(millis: u64) -> String {
     format!("{:.3}", Duration::from_millis(millis).as_secs_f64())
 }
 
-/// Text for attributes and elements. Control characters may not stand in XML at all, not even escaped.
+/// Text for attributes and elements. Control characters may not stand in XML at all, not even escaped; those of others
+/// are shown already.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -125,7 +125,7 @@ mod tests {
                 reason: "exited 3 <now>".into(),
                 exit: None,
                 last_probe: Some("tcp: refused".into()),
-                last_lines: vec!["\u{1b}[31ma & b".into()],
+                last_lines: vec!["\u{1b}[31ma & b \u{1b}[2J".into()],
                 blocked: vec![name("worker")],
                 still_up: vec![name("db")],
             }],
@@ -142,7 +142,7 @@ mod tests {
     <testcase classname=\"shop\" name=\"db\" time=\"0.800\"/>
     <testcase classname=\"shop\" name=\"api\" time=\"0.000\">
       <failure message=\"exited 3 &lt;now&gt;\">last probe: tcp: refused
-\u{fffd}[31ma &amp; b
+a &amp; b ␛[2J
 </failure>
     </testcase>
     <testcase classname=\"shop\" name=\"worker\" time=\"0.000\">

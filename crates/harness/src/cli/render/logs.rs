@@ -1,7 +1,8 @@
 //! Log lines of several services in one stream.
 //!
 //! A line that is not finished is printed as far as it goes; what follows it from the same place continues it, and
-//! anything else begins a line of its own.
+//! anything else begins a line of its own. What services write goes on as it is; on a terminal only what is
+//! [harmless](TerminalText).
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use harness_wire::message::LogLine;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::harmless::TerminalText;
 use super::{Style, timestamp};
 
 /// Turns lines into what is printed, in order.
@@ -21,6 +23,8 @@ pub(crate) struct LogPrinter {
     width: usize,
     colours: BTreeMap<ServiceName, usize>,
     open: Option<(ServiceName, u64, bool)>,
+    /// `None`: the output goes on as it is.
+    terminal: Option<TerminalText>,
 }
 
 impl LogPrinter {
@@ -38,11 +42,19 @@ impl LogPrinter {
             width: 0,
             colours: BTreeMap::new(),
             open: None,
+            terminal: None,
         };
         for service in services {
             printer.meet(service);
         }
         printer
+    }
+
+    /// The same for a terminal, with the colours of the services or without.
+    #[must_use]
+    pub(crate) fn for_terminal(mut self, colours: bool) -> Self {
+        self.terminal = Some(TerminalText::new(colours));
+        self
     }
 
     fn meet(&mut self, service: &ServiceName) -> usize {
@@ -62,25 +74,29 @@ impl LogPrinter {
             self.finish(out);
             let number = self.meet(&line.service);
             if self.timestamps {
-                out.extend_from_slice(self.style.dim(&timestamp(line.time, &self.zone)).as_bytes());
+                out.extend_from_slice(self.style.dim(timestamp(line.time, &self.zone)).as_bytes());
                 out.push(b' ');
             }
             let name = format!("{:<width$} |", line.service, width = self.width);
             out.extend_from_slice(self.style.name(number, &name).as_bytes());
             out.push(b' ');
         }
-        out.extend_from_slice(&line.text);
-        if line.partial {
-            self.open = Some(from);
-        } else {
-            self.open = None;
-            out.push(b'\n');
+        match &mut self.terminal {
+            Some(terminal) => terminal.piece(&line.text, out),
+            None => out.extend_from_slice(&line.text),
+        }
+        self.open = Some(from);
+        if !line.partial {
+            self.finish(out);
         }
     }
 
     /// Ends a line left open, if there is one.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         if self.open.take().is_some() {
+            if let Some(terminal) = &mut self.terminal {
+                terminal.end(out);
+            }
             out.push(b'\n');
         }
     }
@@ -168,6 +184,25 @@ mod tests {
         assert_eq!(
             printed(false, false, &lines),
             "db     | password: \nworker | tick\ndb     | ok\ndb     | half\n"
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_a_line_can_neither_hurt_nor_colour_the_next() {
+        let db = ServiceName::new("db").unwrap();
+        let mut printer = LogPrinter::new([&db], false, TimeZone::UTC, Style::new(false)).for_terminal(true);
+        let mut out = Vec::new();
+        for line in [
+            line("db", "\u{1b}[31mred\r", false, false),
+            line("db", "\u{1b}[2J\u{1b}[3", false, true),
+            line("worker", "1m\u{1b}[32mgreen", false, true),
+        ] {
+            printer.line(&line, &mut out);
+        }
+        printer.finish(&mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "db | \u{1b}[31mred\u{1b}[0m\ndb | ␛[2J␛[3\nworker | 1m\u{1b}[32mgreen\u{1b}[0m\n"
         );
     }
 

@@ -1,7 +1,8 @@
 //! How things look: every table, line and report that people read. Pure: values in, text out.
 //!
 //! Each room makes whole lines, ended by a line break, and knows nothing of terminals; colours are asked of a
-//! [`Style`], which gives plain text back when there are none.
+//! [`Style`], which gives plain text back when there are none. What others had a word in is a
+//! [`harness_model::ForeignText`], which cannot be put into a line so that it does harm; see [`harmless`].
 
 pub(crate) mod checks;
 pub(crate) mod detail;
@@ -9,6 +10,7 @@ pub(crate) mod env;
 pub(crate) mod events;
 pub(crate) mod failure;
 pub(crate) mod graph;
+pub(crate) mod harmless;
 pub(crate) mod junit;
 pub(crate) mod logs;
 pub(crate) mod outcome;
@@ -18,6 +20,7 @@ pub(crate) mod status;
 mod style;
 mod time;
 
+pub(crate) use harmless::path;
 pub(crate) use style::Style;
 pub(crate) use time::{age, clock, seconds, timestamp, whole_seconds, with_instants};
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness_model::ForeignText;
 use harness_wire::message::{Change, PlanStep, StartReport, StopReport};
 
 use super::progress::unchanged;
@@ -19,11 +20,11 @@ pub(crate) fn replaced(plan: &[PlanStep]) -> String {
         .collect()
 }
 
-fn replaced_words(why: &[String]) -> String {
+fn replaced_words(why: &[ForeignText]) -> String {
     if why.is_empty() {
         "replaced".to_owned()
     } else {
-        format!("replaced: {}", why.join(", "))
+        format!("replaced: {}", list(why))
     }
 }
 
@@ -114,7 +115,7 @@ pub(crate) fn stopped(report: &StopReport, style: &Style) -> String {
             count(stopped, "service"),
             match report.already.as_slice() {
                 [] => String::new(),
-                already => style.dim(&format!("; not running already: {}", list(already))),
+                already => style.dim(format!("; not running already: {}", list(already))),
             }
         ),
     };

@@ -1,5 +1,6 @@
 //! Ports of the plan that others hold.
 
+use harness_model::foreign::shown;
 use harness_wire::message::PortConflict;
 
 use super::Style;
@@ -33,7 +34,12 @@ pub(crate) fn conflicts(conflicts: &[PortConflict], style: &Style) -> String {
                 } else {
                     format!("ports: {entry}")
                 };
-                out.push_str(&format!("{}:{} `{entry}`", origin.file, origin.line));
+                out.push_str(&format!(
+                    "{}:{} `{}`",
+                    shown(&origin.file),
+                    origin.line,
+                    shown(&entry)
+                ));
             }
             None => out.push_str("the port in the file"),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness_model::{Health, ServiceName, ServiceState};
+use harness_model::{ForeignText, Health, ServiceName, ServiceState};
 use harness_wire::message::{Change, Progress, ProgressPhase, WaitingFor};
 
 use super::{Style, list, seconds, whole_seconds};
@@ -57,7 +57,7 @@ impl Lines {
                     0 => String::new(),
                     left => {
                         let left = Duration::from_millis(left).saturating_sub(since);
-                        style.dim(&format!("({} left)", whole_seconds(left)))
+                        style.dim(format!("({} left)", whole_seconds(left)))
                     }
                 };
                 let rest = match last_probe {
@@ -92,7 +92,7 @@ impl Lines {
     pub(crate) fn preparing(
         &self,
         name: &ServiceName,
-        doing: &str,
+        doing: &ForeignText,
         elapsed: Duration,
         moving: &str,
     ) -> String {

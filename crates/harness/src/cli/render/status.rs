@@ -59,7 +59,7 @@ fn row(view: &ServiceView, verbose: bool) -> Vec<String> {
         view.status.to_string(),
         health(view.health),
         view.network.clone(),
-        view.host.clone(),
+        view.host.to_string(),
         view.uptime_s.map_or_else(dash, age),
     ];
     if verbose {
@@ -101,7 +101,7 @@ pub(crate) fn port(port: &PortView) -> String {
 
 fn remark(view: &ServiceView, style: &Style) -> String {
     let mut words = Vec::new();
-    words.extend(view.error.clone());
+    words.extend(view.error.as_ref().map(ToString::to_string));
     if let Some(seconds) = view.retry_in_s {
         let left = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
         words.push(format!("again in {}", super::seconds(left)));
@@ -149,10 +149,10 @@ fn coloured(line: &str, style: &Style) -> String {
 fn painted(cell: &str, style: &Style) -> String {
     let word = cell.trim();
     let paint: fn(Style, &str) -> String = match word.trim_start_matches(['✓', '✗', '·']).trim_start() {
-        "running" | "completed" | "healthy" => Style::good,
-        "failed" | "unhealthy" => Style::bad,
-        "starting" | "restarting" | "stopping" | "unknown" => Style::middling,
-        "pending" | "stopped" | "none" => Style::dim,
+        "running" | "completed" | "healthy" => |style, text| style.good(text),
+        "failed" | "unhealthy" => |style, text| style.bad(text),
+        "starting" | "restarting" | "stopping" | "unknown" => |style, text| style.middling(text),
+        "pending" | "stopped" | "none" => |style, text| style.dim(text),
         _ => return cell.to_owned(),
     };
     cell.replacen(word, &paint(*style, word), 1)

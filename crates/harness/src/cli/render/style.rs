@@ -1,5 +1,7 @@
 //! Colours, or none.
 
+use std::fmt::Display;
+
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 
 /// Puts colours around words, if colours are wanted.
@@ -25,45 +27,46 @@ impl Style {
     }
 
     /// What is well.
-    pub(crate) fn good(self, text: &str) -> String {
+    pub(crate) fn good(self, text: impl Display) -> String {
         self.paint(AnsiColor::Green.on_default(), text)
     }
 
     /// What is wrong.
-    pub(crate) fn bad(self, text: &str) -> String {
+    pub(crate) fn bad(self, text: impl Display) -> String {
         self.paint(AnsiColor::Red.on_default(), text)
     }
 
     /// What is under way or doubtful.
-    pub(crate) fn middling(self, text: &str) -> String {
+    pub(crate) fn middling(self, text: impl Display) -> String {
         self.paint(AnsiColor::Yellow.on_default(), text)
     }
 
     /// What may be overlooked.
-    pub(crate) fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: impl Display) -> String {
         self.paint(Ansi::new().effects(Effects::DIMMED), text)
     }
 
     /// What must not be overlooked.
-    pub(crate) fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: impl Display) -> String {
         self.paint(Ansi::new().bold(), text)
     }
 
     /// The word before an error.
-    pub(crate) fn error(self, text: &str) -> String {
+    pub(crate) fn error(self, text: impl Display) -> String {
         self.paint(AnsiColor::Red.on_default().bold(), text)
     }
 
     /// A service's name: the same colour for the same number.
-    pub(crate) fn name(self, number: usize, text: &str) -> String {
+    pub(crate) fn name(self, number: usize, text: impl Display) -> String {
         self.paint(NAMES[number % NAMES.len()].on_default(), text)
     }
 
-    fn paint(self, style: Ansi, text: &str) -> String {
+    fn paint(self, style: Ansi, text: impl Display) -> String {
+        let text = text.to_string();
         if self.colour && !text.is_empty() {
             format!("{style}{text}{style:#}")
         } else {
-            text.to_owned()
+            text
         }
     }
 }

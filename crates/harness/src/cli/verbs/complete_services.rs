@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {
     };
     names.extend(future::or(known(context), late).await.unwrap_or_default());
     let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
-    context.ui.out(&lines)?;
+    context.ui.out_exact(&lines)?;
     Ok(Exit::Ok)
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn run(context: &Context, args: &CompletionsArgs) -> Result<Exit, Cli
             .ui
             .out_json_pretty(&serde_json::json!({ "script": script }))?;
     } else {
-        context.ui.out(&script)?;
+        context.ui.out_exact(&script)?;
     }
     Ok(Exit::Ok)
 }

@@ -6,6 +6,7 @@ mod unit;
 use std::time::Duration;
 
 use harness_model::WallTime;
+use harness_model::foreign::shown;
 use harness_wire::message::{DaemonStatus, Request, Response};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use crate::cli::backend;
 use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::{age, count, with_instants};
+use crate::cli::render::{age, count, path, with_instants};
 
 pub(crate) async fn run(context: &Context, verb: DaemonVerb) -> Result<Exit, CliError> {
     match verb {
@@ -143,19 +144,19 @@ fn words(status: &DaemonStatus, now: WallTime) -> String {
         "running   pid {}, port {}, version {}, up {}\nhome      {}\ntls       certificate {}\n",
         status.pid,
         status.port,
-        status.version,
+        shown(&status.version),
         age(up),
-        status.home.display(),
+        path(&status.home),
         certificate(status.certificate_expires_at, now),
     );
     for store in &status.damaged_stores {
-        let store = store.display();
+        let store = path(store);
         out.push_str(&format!(
             "damaged   {store}, a store that was set aside: what it alone knew is lost (harness doctor)\n"
         ));
     }
     for project in &status.projects {
-        let (name, source) = (&project.name, project.source.display());
+        let (name, source) = (&project.name, path(&project.source));
         out.push_str(&format!(
             "project   {name}: {} of {} up  ({source})\n",
             project.up, project.services

@@ -19,8 +19,8 @@ pub(crate) async fn run(context: &Context, args: &EnvArgs) -> Result<Exit, CliEr
     match args.format {
         _ if ui.json => ui.out_json_pretty(&variables)?,
         EnvFormat::Json => ui.out_json_pretty(&variables)?,
-        EnvFormat::Shell => ui.out(&env::shell(&variables))?,
-        EnvFormat::Dotenv => ui.out(&env::dotenv(&variables))?,
+        EnvFormat::Shell => ui.out_exact(&env::shell(&variables))?,
+        EnvFormat::Dotenv => ui.out_exact(&env::dotenv(&variables))?,
     }
     Ok(Exit::Ok)
 }

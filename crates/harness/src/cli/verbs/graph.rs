@@ -20,7 +20,7 @@ pub(crate) async fn run(context: &Context, args: &GraphArgs) -> Result<Exit, Cli
         _ if ui.json => ui.out_json_pretty(&report)?,
         GraphFormat::Json => ui.out_json_pretty(&report)?,
         GraphFormat::Text => ui.out(&graph::text(&report, &ui.out_style()))?,
-        GraphFormat::Mermaid => ui.out(&graph::mermaid(&report))?,
+        GraphFormat::Mermaid => ui.out_exact(&graph::mermaid(&report))?,
     }
     Ok(Exit::Ok)
 }

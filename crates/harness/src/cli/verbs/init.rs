@@ -12,6 +12,7 @@ use crate::cli::args::{InitArgs, InitSource};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::render;
 use crate::cli::signals::Incoming;
 use crate::cli::terminal::confirm;
 
@@ -147,7 +148,7 @@ fn create(path: &Path, text: &str) -> Result<(), CliError> {
 
 fn tell(context: &Context, source: &Source, target: &Path, schema: Option<&Path>) -> Result<Exit, CliError> {
     let cwd = context.cwd()?;
-    let shown = |path: &Path| path.strip_prefix(&cwd).unwrap_or(path).display().to_string();
+    let shown = |path: &Path| render::path(path.strip_prefix(&cwd).unwrap_or(path));
     let with_schema = match schema {
         Some(schema) => format!(" and {} (for editors)", shown(schema)),
         None => String::new(),

@@ -12,6 +12,7 @@ use crate::cli::backend::{Client, Item};
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::render::harmless;
 use crate::cli::render::logs::{LogPrinter, gap, json};
 
 pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliError> {
@@ -38,6 +39,9 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliEr
         TimeZone::system(),
         context.ui.out_style(),
     );
+    if context.ui.out_tty && !args.raw {
+        printer = printer.for_terminal(context.ui.out_colour);
+    }
     let mut out = Vec::new();
     loop {
         match call.next().await? {
@@ -47,7 +51,7 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliEr
             } => {
                 for line in LogLine::decode_all(&payload).map_err(CliError::UnreadableLog)? {
                     if context.ui.json {
-                        out.extend_from_slice(json(&line).to_string().as_bytes());
+                        out.extend_from_slice(harmless::json(json(&line).to_string()).as_bytes());
                         out.push(b'\n');
                     } else {
                         printer.line(&line, &mut out);
@@ -57,18 +61,18 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliEr
             Item::Event(event) => {
                 if let Event::LogGap { service, lines } = *event {
                     printer.finish(&mut out);
-                    context.ui.out_bytes(&std::mem::take(&mut out))?;
+                    context.ui.out_raw(&std::mem::take(&mut out))?;
                     tell_gap(context, &service, lines)?;
                 }
             }
             Item::Response(_) => {
                 printer.finish(&mut out);
-                context.ui.out_bytes(&out)?;
+                context.ui.out_raw(&out)?;
                 return Ok(Exit::Ok);
             }
             Item::Data { .. } => {}
         }
-        context.ui.out_bytes(&out)?;
+        context.ui.out_raw(&out)?;
         out.clear();
     }
 }

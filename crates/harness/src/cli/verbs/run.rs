@@ -5,7 +5,7 @@ mod foreground;
 
 use std::time::Instant;
 
-use harness_model::{ServiceName, WallTime};
+use harness_model::{ForeignText, ServiceName, WallTime};
 use harness_wire::message::{Change, ProjectSelector, Request, StartReport};
 
 use super::{env, start};
@@ -87,7 +87,7 @@ async fn command(
         };
         if let Err(error) = failed.tell(context, client, project).await {
             // The command's exit code counts, not that its surroundings could not be shown.
-            let why = error.message();
+            let why = ForeignText::from(error.message());
             context
                 .ui
                 .err(&format!("  (the services' state cannot be shown: {why})\n"))?;

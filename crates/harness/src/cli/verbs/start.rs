@@ -11,7 +11,7 @@ use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::progress::Goal;
-use crate::cli::render::{failure, list, outcome};
+use crate::cli::render::{failure, list, outcome, path};
 use crate::cli::report;
 use crate::cli::ui::WithError;
 
@@ -88,7 +88,7 @@ async fn write_report(
         Err(_) => report.map(|_| ()),
     };
     match &written {
-        Ok(()) => context.ui.note(&format!("report in {}\n", folder.display()))?,
+        Ok(()) => context.ui.note(&format!("report in {}\n", path(folder)))?,
         Err(error) => error.report_words(&context.ui),
     }
     Ok(written.is_ok())

@@ -154,8 +154,8 @@ async fn pump(handle: CallHandle, mut detach: Option<DetachKeys>) -> Result<bool
 
 fn show(context: &Context, channel: Channel, payload: &[u8]) -> Result<(), CliError> {
     match channel {
-        Channel::Stderr => context.ui.err_bytes(payload),
-        Channel::Stdout => context.ui.out_bytes(payload),
+        Channel::Stderr => context.ui.err_raw(payload),
+        Channel::Stdout => context.ui.out_raw(payload),
         Channel::Stdin | Channel::Log => Ok(()),
     }
 }

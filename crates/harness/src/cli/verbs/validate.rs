@@ -7,7 +7,7 @@ use crate::cli::args::ValidateArgs;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::count;
+use crate::cli::render::{self, count};
 
 pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<Exit, CliError> {
     let loaded = context.load(&args.profiles)?;
@@ -34,5 +34,5 @@ pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<Exit, CliErr
 fn shown(context: &Context, project: &ProjectSpec) -> Result<String, CliError> {
     let cwd = context.cwd()?;
     let path = project.source.strip_prefix(&cwd).unwrap_or(&project.source);
-    Ok(path.display().to_string())
+    Ok(render::path(path))
 }

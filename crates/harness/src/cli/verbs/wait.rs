@@ -63,7 +63,7 @@ fn tell(context: &Context, report: &StatusReport, until: WaitState) -> Result<Ex
     for view in missed {
         let why = view
             .error
-            .as_deref()
+            .as_ref()
             .map(|error| format!(": {error}"))
             .unwrap_or_default();
         let hint = ui.command(&format!("why {}", view.name));

@@ -12,6 +12,7 @@ use crate::cli::args::DaemonLogsArgs;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::render::harmless::TerminalText;
 
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -21,7 +22,8 @@ pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit
     let mut file = File::open(&path).map_err(CliError::io("read", &path))?;
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(CliError::io("read", &path))?;
-    context.ui.out_bytes(tail(&text, args.tail))?;
+    let mut printer = Printer::new(context);
+    printer.print(tail(&text, args.tail))?;
     if !args.follow {
         return Ok(Exit::Ok);
     }
@@ -30,10 +32,43 @@ pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit
         text.clear();
         file.read_to_end(&mut text).map_err(CliError::io("read", &path))?;
         if !text.is_empty() {
-            context.ui.out_bytes(&text)?;
+            printer.print(&text)?;
         } else if let Some(next) = replaced(&file, &path) {
             file = next;
         }
+    }
+}
+
+/// The log as it is; on a terminal only what is harmless of it.
+struct Printer<'a> {
+    context: &'a Context,
+    terminal: Option<TerminalText>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self {
+            context,
+            terminal: context.ui.out_tty.then(|| TerminalText::new(false)),
+        }
+    }
+
+    fn print(&mut self, text: &[u8]) -> Result<(), CliError> {
+        let Some(terminal) = &mut self.terminal else {
+            return self.context.ui.out_raw(text);
+        };
+        let mut out = Vec::with_capacity(text.len());
+        for piece in text.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(line) => {
+                    terminal.piece(line, &mut out);
+                    terminal.end(&mut out);
+                    out.push(b'\n');
+                }
+                None => terminal.piece(piece, &mut out),
+            }
+        }
+        self.context.ui.out_raw(&out)
     }
 }
 

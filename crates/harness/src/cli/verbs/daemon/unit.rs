@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
     if context.ui.json {
         context.ui.out_json_pretty(&json!({ "unit": unit }))?;
     } else {
-        context.ui.out(&unit)?;
+        context.ui.out_exact(&unit)?;
     }
     Ok(Exit::Ok)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness_model::{ExitStatus, Health, ServiceState, WallTime};
+use harness_model::{ExitStatus, ForeignText, Health, ServiceState, WallTime};
 use harness_wire::message::{
     Channel, LogLine, LogsRequest, ProjectSelector, Request, Response, ServiceView, StatusRequest,
 };
@@ -51,7 +51,7 @@ impl Failed<'_> {
         for view in unwell(client, project).await? {
             let why = view
                 .error
-                .as_deref()
+                .as_ref()
                 .map(|error| format!(": {error}"))
                 .unwrap_or_default();
             ui.err(&format!(
@@ -85,7 +85,7 @@ async fn last_lines(
     client: &Client,
     project: &ProjectSelector,
     since: WallTime,
-) -> Result<Vec<String>, CliError> {
+) -> Result<Vec<ForeignText>, CliError> {
     let request = LogsRequest {
         project: project.clone(),
         services: Vec::new(),
@@ -119,5 +119,8 @@ async fn last_lines(
         printer.line(line, &mut out);
     }
     printer.finish(&mut out);
-    Ok(String::from_utf8_lossy(&out).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&out)
+        .lines()
+        .map(ForeignText::from)
+        .collect())
 }
