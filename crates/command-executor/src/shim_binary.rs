@@ -177,6 +177,13 @@ pub fn remove_unused(dir: &Path, current: &Path) -> usize {
     unused.filter(|path| fs::remove_file(path).is_ok()).count()
 }
 
+/// Whether the file at this path is a whole copy of a shim by this name: its content has the digest that the name
+/// tells. What a process executes may have been removed, and can still be read through `/proc`.
+pub(crate) fn is_copy_called(name: &str, path: &Path) -> bool {
+    name.strip_prefix("harness-shim-")
+        .is_some_and(|digest| is_whole(path, digest))
+}
+
 fn is_copy(path: &Path) -> bool {
     let name = path
         .file_name()

@@ -1,11 +1,11 @@
 //! Local services under the shim: they outlive whoever started them, and are found again through their run
-//! directory.
+//! directory, or without one by what else is known of them.
 //!
 //! ```text
 //!   launch ──▶ Supervised ──▶ wait ──▶ Ended::Exited(record)      the shim wrote how it ended
 //!     ▲            │                   Ended::SupervisorDied      it did not: the tree was found and killed
 //!     │            └─ dropped: the service goes on
-//!   adopt ──▶ Running | Ended | SupervisorDied | Rebooted | NeverStarted
+//!   adopt ──▶ Running | Homeless | Ended | SupervisorDied | Rebooted | NeverStarted
 //! ```
 //!
 //! **Invariant:** what a run directory says is read in the order lock, exit record, identity. A free lock is
@@ -13,13 +13,17 @@
 
 mod adopt;
 mod control;
+mod known;
 mod launch;
+mod living;
 mod spawn;
 mod zygote;
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use async_lock::{Mutex, OnceCell};
@@ -43,8 +47,12 @@ pub use harness_shim::run_dir::{
     ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode, StopPolicy, TtySize,
 };
 pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
+pub use known::{Evidence, Trace, clear_cgroup};
 pub use launch::LaunchError;
+pub use living::{FileId, LivingShim};
 pub use zygote::end_former;
+
+use known::Known;
 
 /// Launches services under one shim binary.
 ///
@@ -104,7 +112,12 @@ pub struct Supervised(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     run_dir: RunDir,
+    /// Which folder that is: another one may lie there some day.
+    folder: Option<FileId>,
+    /// The same, opened through the shim when that was still possible, where the path leads there no more.
+    elsewhere: OnceLock<File>,
     identity: Identity,
+    cgroup: Option<PathBuf>,
     shim: AttachedHandle,
     /// Its main process; `None` if that was gone already or cannot be watched.
     main: Option<Arc<ExitWatch>>,
@@ -116,13 +129,34 @@ struct Inner {
 }
 
 impl Supervised {
-    fn new(run_dir: RunDir, identity: Identity, shim: AttachedHandle, zygote: Weak<Zygote>) -> Self {
+    fn new(
+        run_dir: RunDir,
+        identity: Identity,
+        shim: AttachedHandle,
+        cgroup: Option<PathBuf>,
+        zygote: Weak<Zygote>,
+    ) -> Self {
+        let folder = FileId::of(run_dir.path()).ok();
+        Self::in_folder(run_dir, folder, identity, shim, cgroup, zygote)
+    }
+
+    fn in_folder(
+        run_dir: RunDir,
+        folder: Option<FileId>,
+        identity: Identity,
+        shim: AttachedHandle,
+        cgroup: Option<PathBuf>,
+        zygote: Weak<Zygote>,
+    ) -> Self {
         // It only serves to tell more of an end without a record.
         let main = ExitWatch::open(&identity.main).ok().flatten().map(Arc::new);
         Self(Arc::new(Inner {
             run_dir,
+            folder,
+            elsewhere: OnceLock::new(),
             main,
             identity,
+            cgroup,
             shim,
             ended: OnceCell::new(),
             zygote,
@@ -135,9 +169,25 @@ impl Supervised {
         &self.0.identity
     }
 
+    /// What to remember of it, so that it is found again without its run directory.
+    pub fn trace(&self) -> Trace {
+        Trace {
+            identity: self.0.identity.clone(),
+            cgroup: self.0.cgroup.clone(),
+        }
+    }
+
     /// Where its files are.
     pub fn run_dir(&self) -> &Path {
         self.0.run_dir.path()
+    }
+
+    /// Whether its run directory is where it was. What cannot be told is taken for good. Blocks on the disk.
+    pub fn is_in_place(&self) -> bool {
+        match FileId::of(self.run_dir()) {
+            Ok(found) => self.0.folder.is_none_or(|folder| folder == found),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Whether its shim lives: the service runs, or its end is not recorded yet.
@@ -154,20 +204,35 @@ impl Supervised {
         self.0.shim.wait().await.map_err(WaitError::Watch)?;
         self.0.shim.reap();
         let ended = self.0.ended.get_or_try_init(|| {
-            let inner = Arc::clone(&self.0);
-            unblock(move || match inner.ended() {
-                Err(WaitError::Leftovers(LeftoversError::RunDir(_)) | WaitError::RunDir(_))
-                    if !inner.run_dir.path().exists() =>
-                {
-                    // Somebody removed it, and with it what would lead others to what is left; we still know.
-                    let main = ended_by_itself(inner.main.as_deref());
-                    let killed = kill_all(&inner.identity.run_id, Some(&inner.identity.main))?;
-                    Ok(Ended::SupervisorDied { killed, main })
+            let this = self.clone();
+            unblock(move || {
+                let known = Known::of_trace(&this.trace());
+                let ended = ended(this.present_run_dir().as_ref(), this.0.main.as_deref(), &known);
+                if let (Ok(Ended::SupervisorDied { .. }), Some(zygote)) = (&ended, this.0.zygote.upgrade()) {
+                    zygote.kill_strays();
                 }
-                other => other,
+                ended
             })
         });
         ended.await.cloned()
+    }
+
+    /// Its run directory, wherever that is now; `None` when it was removed, or nobody knows where it is. Another one
+    /// in its place is somebody else's.
+    fn present_run_dir(&self) -> Option<RunDir> {
+        if let Some(opened) = self.0.elsewhere.get() {
+            return RunDir::open(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok();
+        }
+        let is_another = match FileId::of(self.run_dir()) {
+            Ok(found) => self.0.folder.is_some_and(|folder| folder != found),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        // Its number may be given to another one as soon as its shim is dead.
+        let says_another = || {
+            let said = self.0.run_dir.read_identity().ok().flatten();
+            said.is_some_and(|said| said.shim != self.0.identity.shim)
+        };
+        (!is_another && !says_another()).then(|| self.0.run_dir.clone())
     }
 
     /// Follows its log until it has ended.
@@ -176,16 +241,6 @@ impl Supervised {
     /// When the run directory cannot be watched.
     pub fn logs(&self, from: LogFrom) -> Result<LogFollower, FollowError> {
         LogFollower::new(self.run_dir(), from)
-    }
-}
-
-impl Inner {
-    fn ended(&self) -> Result<Ended, WaitError> {
-        let ended = ended(&self.run_dir, self.main.as_deref());
-        if let (Ok(Ended::SupervisorDied { .. }), Some(zygote)) = (&ended, self.zygote.upgrade()) {
-            zygote.kill_strays();
-        }
-        ended
     }
 }
 
@@ -204,21 +259,37 @@ fn ended_by_itself(main: Option<&ExitWatch>) -> Option<Outcome> {
     main.filter(|main| main.has_ended()).and_then(ExitWatch::outcome)
 }
 
-/// How a run ended whose shim is dead. Blocks while leftovers are killed.
-fn ended(run_dir: &RunDir, main: Option<&ExitWatch>) -> Result<Ended, WaitError> {
-    if let Some(record) = run_dir.read_exit()? {
+/// How a run ended whose shim is dead, by its directory if there is one. Blocks while leftovers are killed.
+fn ended(run_dir: Option<&RunDir>, main: Option<&ExitWatch>, known: &Known) -> Result<Ended, WaitError> {
+    if let Some(run_dir) = run_dir
+        && let Some(record) = run_dir.read_exit()?
+    {
+        known.remove_cgroup();
         return Ok(Ended::Exited(record));
     }
     // Asked before anything is killed.
     let main = ended_by_itself(main);
+    let killed = match run_dir {
+        Some(run_dir) => kill_leftovers(run_dir, known)?,
+        None => known.clear()?,
+    };
+    Ok(Ended::SupervisorDied { killed, main })
+}
+
+fn kill_leftovers(run_dir: &RunDir, known: &Known) -> Result<usize, LeftoversError> {
     let deadline = Instant::now() + LOCK_RELEASE;
     loop {
         match tree::kill_leftovers(run_dir) {
-            Ok(killed) => return Ok(Ended::SupervisorDied { killed, main }),
+            Ok(killed) => {
+                known.remove_cgroup();
+                return Ok(killed);
+            }
             Err(LeftoversError::ShimAlive) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Err(error) => return Err(error.into()),
+            // Its files do not tell what there was.
+            Err(LeftoversError::RunDir(_)) => return known.clear(),
+            Err(error) => return Err(error),
         }
     }
 }

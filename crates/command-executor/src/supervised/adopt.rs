@@ -1,18 +1,28 @@
-//! Finding out what has become of a run, from its directory alone.
+//! Finding out what has become of a run: from its directory, and where that is gone or has lost a file, from what else
+//! is known of it.
+//!
+//! | lost | what follows |
+//! |---|---|
+//! | the directory | its shim is found among the living ones, or by what was remembered: [`Adopted::Homeless`]; of a dead one, what it left is killed |
+//! | `lock` | the shim that `identity` names and that works here holds it |
+//! | `identity` | it is written again, once the program of the service runs |
+//! | `control.sock` | nothing here; see `control` |
+//! | `exit` | how it ended is not known |
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Weak;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_io::Timer;
 use blocking::unblock;
 
 use harness_shim::exit_watch::ExitWatch;
-use harness_shim::identity::{Identity, boot_id, pid_namespace};
-use harness_shim::run_dir::{ExitRecord, LockState, Outcome, RunDir, RunDirError};
+use harness_shim::identity::{Identity, ProcessId, boot_id, pid_namespace};
+use harness_shim::run_dir::{ExitRecord, LOCK, LockState, Outcome, RunDir, RunDirError};
 
-use super::{Ended, Supervised, Supervisor, WaitError};
+use super::known::Known;
+use super::{Ended, Evidence, FileId, LivingShim, Supervised, Supervisor, Trace, WaitError};
 use crate::attached::{AttachError, AttachedHandle};
 
 /// How long a shim whose lock is held may take to say who it is.
@@ -23,6 +33,8 @@ const IDENTITY: Duration = Duration::from_secs(10);
 pub enum Adopted {
     /// It runs.
     Running(Supervised),
+    /// It runs, but its run directory was removed or lies elsewhere: it can be stopped, and not much more.
+    Homeless(Supervised),
     /// It ended while nobody looked.
     Ended(ExitRecord),
     /// Its shim died without a record; what it left behind was killed.
@@ -62,6 +74,14 @@ pub enum AdoptError {
         /// The run directory.
         run_dir: PathBuf,
     },
+    /// The directory is a copy: the run that it tells of goes on in another one.
+    #[error("{} is a copy: what it tells of runs in {}", run_dir.display(), works_in.display())]
+    Copied {
+        /// The run directory.
+        run_dir: PathBuf,
+        /// Where the run is at home.
+        works_in: PathBuf,
+    },
     /// Its shim cannot be watched.
     #[error("cannot watch the supervisor")]
     Watch(#[from] AttachError),
@@ -73,12 +93,14 @@ pub enum AdoptError {
     Machine(#[source] io::Error),
 }
 
-/// What a run directory says at one moment.
+/// What is seen of a run at one moment.
 enum Sight {
     /// It is known what became of it.
     Settled(Adopted),
-    /// A shim holds the lock; perhaps it has said who it is.
-    Held(Option<Identity>),
+    /// A shim lives; perhaps it has said who it is.
+    Held(RunDir, Option<Identity>),
+    /// A shim lives, whose run directory is not there.
+    Homeless(LivingShim, Trace),
 }
 
 impl Supervisor {
@@ -87,42 +109,47 @@ impl Supervisor {
     /// # Errors
     /// When the directory cannot be read, or its shim cannot be watched or does not get anywhere.
     pub async fn adopt(run_dir: impl Into<PathBuf>) -> Result<Adopted, AdoptError> {
-        Self::adopt_within(run_dir, IDENTITY).await
+        Self::adopt_by(run_dir, Evidence::default(), IDENTITY).await
     }
 
-    /// The same for a caller in a hurry: a shim that is just starting may take this long to say who it is.
+    /// The same with what else is known of the run, and for a caller in a hurry: a shim that is just starting may take
+    /// this long to say who it is.
     ///
     /// # Errors
     /// As [`Self::adopt`].
-    pub async fn adopt_within(
+    pub async fn adopt_by(
         run_dir: impl Into<PathBuf>,
+        evidence: Evidence,
         patience: Duration,
     ) -> Result<Adopted, AdoptError> {
         let path = run_dir.into();
         let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         loop {
-            let dir = path.clone();
-            let (run_dir, identity) = match unblock(move || look(dir)).await? {
-                (_, Sight::Settled(adopted)) => return Ok(adopted),
-                (run_dir, Sight::Held(identity)) => (run_dir, identity),
+            let (dir, known) = (path.clone(), evidence.clone());
+            let late = Instant::now() >= deadline;
+            let (run_dir, identity) = match unblock(move || look(dir, &known, late)).await? {
+                Sight::Settled(adopted) => return Ok(adopted),
+                Sight::Held(run_dir, identity) => (run_dir, identity),
+                Sight::Homeless(shim, trace) => match homeless(&shim, trace) {
+                    Ok(Some(supervised)) => return Ok(Adopted::Homeless(supervised)),
+                    Ok(None) => continue,
+                    Err(error) => return Err(error),
+                },
             };
-            if let (Some(run_dir), Some(identity)) = (run_dir, identity) {
+            if let Some(identity) = identity {
                 match AttachedHandle::open(identity.shim.clone()) {
                     Ok(shim) => {
-                        return Ok(Adopted::Running(Supervised::new(
-                            run_dir,
-                            identity,
-                            shim,
-                            Weak::new(),
-                        )));
+                        let cgroup = cgroup(&run_dir, &evidence);
+                        let supervised = Supervised::new(run_dir, identity, shim, cgroup, Weak::new());
+                        return Ok(Adopted::Running(supervised));
                     }
                     // It ended since the lock was looked at: look again.
                     Err(AttachError::Gone { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            if Instant::now() >= deadline {
+            if late {
                 return Err(AdoptError::NoIdentity {
                     run_dir: path,
                     after: patience,
@@ -134,18 +161,101 @@ impl Supervisor {
     }
 }
 
-fn look(path: PathBuf) -> Result<(Option<RunDir>, Sight), AdoptError> {
-    if !path.exists() {
-        return Ok((None, Sight::Settled(Adopted::NeverStarted)));
+fn cgroup(run_dir: &RunDir, evidence: &Evidence) -> Option<PathBuf> {
+    match run_dir.read_spec() {
+        Ok(spec) => spec.cgroup,
+        Err(_) => evidence.trace.as_ref()?.cgroup.clone(),
     }
-    let run_dir = RunDir::open(path)?;
+}
+
+fn homeless(shim: &LivingShim, trace: Trace) -> Result<Option<Supervised>, AdoptError> {
+    let handle = match AttachedHandle::open(shim.process().clone()) {
+        Ok(handle) => handle,
+        Err(AttachError::Gone { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (run_dir, folder) = (RunDir::at(shim.works_in()), Some(shim.folder()));
+    let Trace { identity, cgroup } = trace;
+    Ok(Some(Supervised::in_folder(
+        run_dir,
+        folder,
+        identity,
+        handle,
+        cgroup,
+        Weak::new(),
+    )))
+}
+
+impl LivingShim {
+    /// Takes it over without its run directory, whatever it runs; `None` when it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be watched, or holds no lock and so is no shim at work.
+    pub fn take_over(&self) -> Result<Option<Supervised>, AdoptError> {
+        match self.traced(None) {
+            Some(trace) => homeless(self, trace),
+            None if !self.is_alive() => Ok(None),
+            None => Err(AdoptError::NoIdentity {
+                run_dir: self.works_in().to_owned(),
+                after: Duration::ZERO,
+            }),
+        }
+    }
+
+    /// What can be said of what it runs. `remembered` counts if it is of this very shim.
+    fn traced(&self, remembered: Option<&Trace>) -> Option<Trace> {
+        let remembered = remembered.filter(|trace| trace.identity.shim == *self.process());
+        let spec = self.spec();
+        let cgroup = match &spec {
+            Some(spec) => spec.cgroup.clone(),
+            None => remembered.and_then(|trace| trace.cgroup.clone()),
+        };
+        let written = || self.run_dir().ok()?.read_identity().ok()?;
+        let said = remembered.map(|trace| trace.identity.clone()).or_else(written);
+        let identity = match said.filter(|identity| identity.shim == *self.process()) {
+            Some(identity) => identity,
+            None => {
+                let run_id = spec?.run_id;
+                Identity {
+                    shim: self.process().clone(),
+                    // What has not begun to run, or has ended, is as well stopped through the shim.
+                    main: self.main(&run_id).unwrap_or_else(|| self.process().clone()),
+                    run_id,
+                    started_at_ns: now_ns(),
+                }
+            }
+        };
+        self.is_alive().then_some(Trace { identity, cgroup })
+    }
+}
+
+fn now_ns() -> u64 {
+    ns(SystemTime::now())
+}
+
+fn ns(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// `late`: the shim was given its time to say who it is.
+fn look(path: PathBuf, evidence: &Evidence, late: bool) -> Result<Sight, AdoptError> {
+    let run_dir = match RunDir::open(path) {
+        Ok(run_dir) => run_dir,
+        Err(error) if is_absent(&error) => return without_directory(evidence),
+        // Something of it may run.
+        Err(error) => return Err(AdoptError::Unreadable(error)),
+    };
     let lock = run_dir.lock_state().map_err(AdoptError::Unreadable)?;
     let unreadable = |error| match lock {
         LockState::Held => AdoptError::Unreadable(error),
         LockState::Free => AdoptError::RunDir(error),
     };
     if let Some(record) = run_dir.read_exit().map_err(unreadable)? {
-        return Ok((None, Sight::Settled(Adopted::Ended(record))));
+        if let Some(trace) = &evidence.trace {
+            Known::of_trace(trace).remove_cgroup();
+        }
+        return Ok(Sight::Settled(Adopted::Ended(record)));
     }
     match lock {
         LockState::Held => {
@@ -159,27 +269,158 @@ fn look(path: PathBuf) -> Result<(Option<RunDir>, Sight), AdoptError> {
                     run_dir: run_dir.path().to_path_buf(),
                 });
             }
-            Ok((Some(run_dir), Sight::Held(identity)))
+            let identity = match identity {
+                None if late => introduce(&run_dir, evidence, true),
+                said => said,
+            };
+            Ok(Sight::Held(run_dir, identity))
         }
-        LockState::Free => Ok((None, Sight::Settled(settle(&run_dir)?))),
+        LockState::Free => unlocked(run_dir, evidence),
     }
 }
 
-/// What became of a run whose shim is dead and left no record.
-fn settle(run_dir: &RunDir) -> Result<Adopted, AdoptError> {
-    let main = match run_dir.read_identity() {
-        // The identity is written before the program is executed.
-        Ok(None) => return Ok(Adopted::NeverStarted),
-        Ok(Some(identity)) if identity.shim.boot_id != boot_id().map_err(AdoptError::Machine)? => {
-            return Ok(Adopted::Rebooted);
-        }
-        // An identity that cannot be read names nobody, but something did run, and its run id finds it.
-        Err(_) => None,
-        // Of one that was reaped while nobody watched, nobody can tell.
-        Ok(Some(identity)) => ExitWatch::open(&identity.main).ok().flatten(),
+fn is_absent(error: &RunDirError) -> bool {
+    let RunDirError::Io { source, .. } = error else {
+        return false;
     };
-    Ok(match super::ended(run_dir, main.as_ref())? {
+    matches!(
+        source.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// What became of a run whose directory is not there.
+fn without_directory(evidence: &Evidence) -> Result<Sight, AdoptError> {
+    let trace = evidence.trace.as_ref();
+    let remembered = trace.and_then(|trace| LivingShim::of(&trace.identity.shim));
+    for shim in evidence.shims.iter().rev().chain(&remembered) {
+        if let Some(trace) = shim.traced(trace) {
+            return Ok(Sight::Homeless(shim.clone(), trace));
+        }
+    }
+    let Some(trace) = trace else {
+        return Ok(Sight::Settled(Adopted::NeverStarted));
+    };
+    Ok(Sight::Settled(left_by(None, trace)?))
+}
+
+/// What became of a run whose lock nobody holds, or whose lock is gone.
+fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
+    let here = FileId::of(run_dir.path()).ok();
+    let works_here = |shim: &LivingShim| Some(shim.folder()) == here;
+    let said = run_dir.read_identity();
+    let remembered = evidence.trace.as_ref().map(|trace| &trace.identity);
+    // An identity that is damaged names nobody; what was remembered does.
+    let named = said.as_ref().ok().and_then(Option::as_ref).or(remembered);
+    if let Some(identity) = named
+        && let Some(shim) = LivingShim::of(&identity.shim)
+    {
+        if works_here(&shim) {
+            if matches!(said, Ok(None)) {
+                write_again(&run_dir, identity);
+            }
+            return Ok(Sight::Held(run_dir, Some(identity.clone())));
+        }
+        if !shim.is_removed() {
+            return Err(AdoptError::Copied {
+                run_dir: run_dir.path().to_owned(),
+                works_in: shim.works_in().to_owned(),
+            });
+        }
+        if let Some(trace) = shim.traced(evidence.trace.as_ref()) {
+            return Ok(Sight::Homeless(shim, trace));
+        }
+    }
+    if evidence.shims.iter().any(works_here) {
+        // One that cannot be read is left as it is.
+        let identity = introduce(&run_dir, evidence, said.is_ok());
+        return Ok(Sight::Held(run_dir, identity));
+    }
+    let settled = match said {
+        Ok(Some(identity)) => {
+            let trace = Trace {
+                cgroup: cgroup(&run_dir, evidence),
+                identity,
+            };
+            left_by(Some(&run_dir), &trace)?
+        }
+        said => match (&evidence.trace, said) {
+            (Some(trace), _) => left_by(Some(&run_dir), trace)?,
+            // The identity is written before the program is executed.
+            (None, Ok(_)) => Adopted::NeverStarted,
+            // Something did run, and its spec leads to what is left of it.
+            (None, Err(error)) => match run_dir.read_spec() {
+                Ok(spec) => settled(super::ended(Some(&run_dir), None, &Known::of_spec(&spec))?),
+                Err(_) => return Err(error.into()),
+            },
+        },
+    };
+    Ok(Sight::Settled(settled))
+}
+
+/// What became of a run whose shim is dead and left no record.
+fn left_by(run_dir: Option<&RunDir>, trace: &Trace) -> Result<Adopted, AdoptError> {
+    let Identity { shim, main, .. } = &trace.identity;
+    if shim.boot_id != boot_id().map_err(AdoptError::Machine)? {
+        return Ok(Adopted::Rebooted);
+    }
+    // Of one that was reaped while nobody watched, nobody can tell.
+    let main = ExitWatch::open(main).ok().flatten();
+    Ok(settled(super::ended(
+        run_dir,
+        main.as_ref(),
+        &Known::of_trace(trace),
+    )?))
+}
+
+fn settled(ended: Ended) -> Adopted {
+    match ended {
         Ended::Exited(record) => Adopted::Ended(record),
         Ended::SupervisorDied { killed, main } => Adopted::SupervisorDied { killed, main },
-    })
+    }
+}
+
+/// Who runs in a directory whose `identity` was lost: by what was remembered, else by the shim that works there. Written
+/// again if its program has been executed: before that, the shim itself is about to write it.
+fn introduce(run_dir: &RunDir, evidence: &Evidence, write: bool) -> Option<Identity> {
+    let here = FileId::of(run_dir.path()).ok()?;
+    let remembered = evidence.trace.as_ref();
+    let of_trace = remembered.and_then(|trace| LivingShim::of(&trace.identity.shim));
+    let searched = || LivingShim::all().unwrap_or_default();
+    let shim = of_trace
+        .into_iter()
+        .chain(evidence.shims.iter().cloned())
+        .find(|shim| shim.folder() == here)
+        .or_else(|| searched().into_iter().find(|shim| shim.folder() == here))?;
+    let identity = match remembered.filter(|trace| trace.identity.shim == *shim.process()) {
+        Some(trace) => trace.identity.clone(),
+        None => {
+            let run_id = shim.spec()?.run_id;
+            let main = shim.main(&run_id).filter(|main| has_begun(&shim, main))?;
+            let lock = std::fs::metadata(run_dir.path().join(LOCK));
+            Identity {
+                shim: shim.process().clone(),
+                main,
+                run_id,
+                started_at_ns: lock
+                    .and_then(|lock| lock.modified())
+                    .map_or_else(|_| now_ns(), ns),
+            }
+        }
+    };
+    if write {
+        write_again(run_dir, &identity);
+    }
+    Some(identity)
+}
+
+/// Whether the program of a service runs: its process is a fork of the shim before.
+fn has_begun(shim: &LivingShim, main: &ProcessId) -> bool {
+    let program = |process: &ProcessId| FileId::of(Path::new(&format!("/proc/{}/exe", process.pid)));
+    program(main).is_ok_and(|program_of_main| program(shim.process()).is_ok_and(|own| own != program_of_main))
+}
+
+fn write_again(run_dir: &RunDir, identity: &Identity) {
+    // Where that fails, whoever comes next finds it as this one did.
+    let _ = run_dir.write_identity(identity);
 }

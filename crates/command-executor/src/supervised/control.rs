@@ -1,4 +1,7 @@
-//! Asking a running shim for something.
+//! Asking a running shim for something, or doing it past the shim where its socket is gone.
+//!
+//! The socket is reached through the shim itself (`/proc/PID/cwd`): what lies at the path of the run directory may be
+//! somebody else's by now, and a run directory that was moved is reached all the same.
 
 use std::fs::File;
 use std::io;
@@ -7,10 +10,14 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use async_io::Async;
+use blocking::unblock;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
+use harness_shim::cgroup;
 use harness_shim::control::{MAX_STDIN, Reply, Request, Scope, socket_path};
-use harness_shim::run_dir::{StopPolicy, TtySize};
+use harness_shim::identity::ProcessId;
+use harness_shim::run_dir::{StopMode, StopPolicy, TtySize};
+use harness_shim::tree;
 
 use super::Supervised;
 use crate::patience::pass;
@@ -21,7 +28,11 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long a shim may take to end after it has stopped listening.
 const ENDING: Duration = Duration::from_millis(500);
 
+/// How often the family of a shim is killed that is not asked to do it.
+const ROUNDS: u32 = 50;
+
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+const SIGCONT: i32 = rustix::process::Signal::CONT.as_raw();
 
 /// A request that the shim did not fulfil.
 #[derive(Debug, thiserror::Error)]
@@ -74,19 +85,38 @@ impl Supervised {
     /// Begins to stop it: the signal is sent when this returns, and after the grace period the shim kills
     /// whatever is left. [`Self::wait`] tells when it is gone. Success if it has ended.
     ///
+    /// A shim whose socket was removed cannot be told: the signal is sent past it, and SIGKILL is up to the caller.
+    ///
     /// # Errors
     /// When the shim does not answer or refuses.
     pub async fn stop(&self, policy: StopPolicy) -> Result<(), ControlError> {
-        ended_is_fine(self.ask("stop it", Request::Stop(policy)).await)
+        let operation = "stop it";
+        match ended_is_fine(self.ask(operation, Request::Stop(policy)).await) {
+            Err(error) if error.is_unreachable() => {
+                let this = self.clone();
+                unblock(move || this.signal_past(policy.signal, policy.mode))
+                    .await
+                    .map_err(|source| ControlError::Connection { operation, source })
+            }
+            asked => asked,
+        }
     }
 
-    /// Sends a signal to its main process past its shim: for one that nobody can talk to any more because its run
-    /// directory was removed. `false`: it has ended.
-    ///
-    /// # Errors
-    /// When there is no such signal, or the process belongs to another user.
-    pub fn signal_directly(&self, signal: i32) -> io::Result<bool> {
-        self.identity().main.signal(signal)
+    /// Sends a signal to its main process or to all of it, without asking the shim.
+    fn signal_past(&self, signal: i32, mode: StopMode) -> io::Result<()> {
+        let family = tree::descendants(self.identity().shim.pid)?;
+        if !self.is_alive() {
+            return Ok(());
+        }
+        let gets_it = |process: &ProcessId| mode == StopMode::Group || *process == self.identity().main;
+        for process in family.iter().filter(|process| gets_it(process)) {
+            process.signal(signal)?;
+        }
+        // One that is stopped (SIGSTOP) acts on the signal only when it goes on.
+        for process in family {
+            process.signal(SIGCONT)?;
+        }
+        Ok(())
     }
 
     /// Kills all of it now. A shim that does not answer is killed, and [`Self::wait`] kills the rest. Success if
@@ -98,10 +128,38 @@ impl Supervised {
         let operation = "kill it";
         match ended_is_fine(self.ask(operation, Request::Kill).await) {
             Ok(()) => Ok(()),
-            Err(_) => match self.0.shim.signal(SIGKILL) {
-                Ok(_) => Ok(()),
-                Err(source) => Err(ControlError::Connection { operation, source }),
-            },
+            Err(error) => {
+                if error.is_unreachable() {
+                    // While its shim lives, everything is its family; a shim that has none left ends in order.
+                    let this = self.clone();
+                    unblock(move || this.kill_family()).await;
+                    if self.ends_soon().await {
+                        return Ok(());
+                    }
+                }
+                match self.0.shim.signal(SIGKILL) {
+                    Ok(_) => Ok(()),
+                    Err(source) => Err(ControlError::Connection { operation, source }),
+                }
+            }
+        }
+    }
+
+    fn kill_family(&self) {
+        if let Some(cgroup) = &self.0.cgroup {
+            // What this cannot do, the walk does.
+            let _ = cgroup::kill(cgroup);
+        }
+        for _ in 0..ROUNDS {
+            let family = tree::descendants(self.identity().shim.pid).unwrap_or_default();
+            if family.is_empty() || !self.is_alive() {
+                return;
+            }
+            for process in family {
+                // Whoever is left is found by the run id when the shim is dead.
+                let _ = process.signal(SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -183,12 +241,43 @@ impl Supervised {
     }
 
     async fn reply(&self, request: &Request) -> io::Result<Option<Reply>> {
-        let dir = File::open(self.run_dir())?;
+        let dir = self.folder_of_shim()?;
         let mut stream = Async::<UnixStream>::connect(socket_path(dir.as_fd())).await?;
         stream.write_all(&request.encode()).await?;
         let mut reply = [0];
         stream.read_exact(&mut reply).await?;
         Ok(Reply::decode(reply[0]))
+    }
+
+    /// Its run directory, by whatever way leads there.
+    fn folder_of_shim(&self) -> io::Result<File> {
+        let opened = File::open(format!("/proc/{}/cwd", self.identity().shim.pid));
+        match opened {
+            Ok(dir) if self.is_alive() => {
+                if !self.is_in_place() {
+                    // How it ends will stand there, and once the shim is gone nothing else leads there. Kept once.
+                    let _ = dir.try_clone().map(|dir| self.0.elsewhere.set(dir));
+                }
+                Ok(dir)
+            }
+            // Where a system does not let even the owner look, the path has to do.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(self.run_dir()),
+            Ok(_) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl ControlError {
+    /// Whether the socket is gone, so that asking again will not help.
+    fn is_unreachable(&self) -> bool {
+        let Self::Connection { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        )
     }
 }
 

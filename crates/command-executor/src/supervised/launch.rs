@@ -14,8 +14,9 @@ use harness_shim::handshake::Handshake;
 use harness_shim::identity::Identity;
 use harness_shim::run_dir::{LaunchSpec, RunDir, RunDirError};
 
-use super::spawn::{Instead, Launching, Origin, start, start_instead};
-use super::{Supervised, Supervisor, WaitError, spawn};
+use super::known::Known;
+use super::spawn::{Instead, Launching, Origin, Spawned, start, start_instead};
+use super::{Supervised, Supervisor, WaitError};
 use crate::attached::{AttachError, AttachedHandle};
 
 /// How long a shim may take until its process runs.
@@ -64,6 +65,12 @@ pub enum LaunchError {
         /// What the shim said.
         messages: String,
     },
+    /// Somebody took the run directory away while it was launched.
+    #[error("{} was removed while the service was launched", run_dir.display())]
+    Removed {
+        /// The run directory.
+        run_dir: PathBuf,
+    },
     /// The shim was not heard of in time, and was killed.
     #[error("the supervisor of {} was not heard of within {after:?}", program.display())]
     Timeout {
@@ -98,7 +105,8 @@ impl LaunchError {
 impl Supervisor {
     /// Creates the run directory and starts the service in it. Returns when its process runs.
     ///
-    /// Dropping the future half-way does not undo the launch: [`Self::adopt`] tells what came of it.
+    /// Dropping the future half-way does not undo the launch: [`Self::adopt`] tells what came of it. A failed launch
+    /// leaves nothing running, also when its directory was taken away meanwhile.
     ///
     /// # Errors
     /// When the run directory exists or cannot be prepared, the shim cannot be started, or it could not start
@@ -110,11 +118,13 @@ impl Supervisor {
     ) -> Result<Supervised, LaunchError> {
         let path = run_dir.into();
         let program = spec.program.clone();
+        let (known, cgroup) = (Known::of_spec(spec), spec.cgroup.clone());
         let (spec, zygote) = (spec.clone(), Arc::clone(&self.zygote));
         // A dropped future cannot stop the thread that works for it, which therefore looks whether it is
         // still wanted once it holds the lock: from there on `adopt` sees it and waits for it.
         let wanted = Arc::new(());
         let still_wanted = Arc::downgrade(&wanted);
+        let begun = known.clone();
         let (run_dir, mut launching) = unblock(move || {
             let shim = zygote.shim().path();
             let path =
@@ -127,47 +137,69 @@ impl Supervisor {
                 ));
             }
             run_dir.write_spec(&spec)?;
-            let launching = start(&zygote, &run_dir, lock)?;
+            let launching = start(&zygote, &run_dir, lock).inspect_err(|_| {
+                // The first error is the one that matters.
+                let _ = super::ended(Some(&run_dir), None, &begun);
+            })?;
             Ok::<_, LaunchError>((run_dir, launching))
         })
         .await?;
         drop(wanted);
 
-        let line = self.hear(&run_dir, &mut launching).await?;
+        match self.follow(&run_dir, &mut launching, &program).await {
+            Ok((identity, shim)) => {
+                let zygote = Arc::downgrade(&self.zygote);
+                Ok(Supervised::new(run_dir, identity, shim, cgroup, zygote))
+            }
+            Err(Unlaunched::Gone(error)) => Err(error),
+            Err(Unlaunched::Unclear(why)) => Err(give_up(run_dir, launching, program, known, why).await),
+        }
+    }
+
+    /// From the request for a shim to the running program.
+    async fn follow(
+        &self,
+        run_dir: &RunDir,
+        launching: &mut Launching,
+        program: &Path,
+    ) -> Result<(Identity, AttachedHandle), Unlaunched> {
+        let unclear = |error| Unlaunched::Unclear(Silent::Failed(error));
+        let line = self.hear(run_dir, launching).await.map_err(unclear)?;
         match line.as_deref().map(Handshake::parse) {
             Some(Some(Handshake::Started { .. })) => {
                 let dir = run_dir.clone();
-                let found = unblock(move || watch(&dir, &mut launching.from)).await;
-                match found.map_err(|source| self.fail("watching it")(source))? {
-                    Some((identity, shim)) => Ok(Supervised::new(
-                        run_dir,
-                        identity,
-                        shim,
-                        Arc::downgrade(&self.zygote),
-                    )),
-                    None => Err(LaunchError::SupervisorDied {
-                        program,
-                        messages: run_dir.shim_messages(),
-                    }),
+                let from = std::mem::replace(&mut launching.from, Origin::Spawned(Spawned(None)));
+                let (from, found) = unblock(move || {
+                    let mut from = from;
+                    let found = watch(&dir, &mut from);
+                    (from, found)
+                })
+                .await;
+                launching.from = from;
+                match found.map_err(|source| unclear(self.fail("watching it")(source)))? {
+                    Some(watched) => Ok(watched),
+                    // It wrote down who it is, and that is gone: somebody removed it.
+                    None => Err(Unlaunched::Unclear(Silent::Removed)),
                 }
             }
             Some(Some(Handshake::Failed { operation, errno })) => {
-                launching.ended().await.map_err(self.fail("watching it"))?;
+                let ended = launching.ended().await;
+                ended.map_err(|source| unclear(self.fail("watching it")(source)))?;
                 let source = match errno {
                     0 => io::Error::other(run_dir.shim_messages()),
                     errno => io::Error::from_raw_os_error(errno),
                 };
-                Err(LaunchError::Spawn {
-                    program,
+                Err(Unlaunched::Gone(LaunchError::Spawn {
+                    program: program.to_owned(),
                     operation,
                     source,
-                })
+                }))
             }
             Some(None) => {
                 let said = String::from_utf8_lossy(&line.unwrap_or_default()).into_owned();
-                Err(give_up(run_dir, launching, program, Silent::Died { said }).await)
+                Err(Unlaunched::Unclear(Silent::Died { said }))
             }
-            None => Err(give_up(run_dir, launching, program, Silent::TimedOut(HANDSHAKE)).await),
+            None => Err(Unlaunched::Unclear(Silent::TimedOut(HANDSHAKE))),
         }
     }
 
@@ -189,8 +221,12 @@ impl Supervisor {
             Some(line) if !line.is_empty() => return Ok(Some(line.clone())),
             line => line.is_none(),
         };
-        let (zygote, dir) = (Arc::clone(&self.zygote), run_dir.clone());
-        match unblock(move || start_instead(&zygote, number, &dir, overdue)).await? {
+        let (zygote, dir, lock) = (
+            Arc::clone(&self.zygote),
+            run_dir.clone(),
+            Arc::clone(&launching.lock),
+        );
+        match unblock(move || start_instead(&zygote, number, &dir, &lock, overdue)).await? {
             Instead::Died => return Ok(line),
             Instead::Wait => {}
             Instead::Spawned(spawned) => *launching = spawned,
@@ -239,14 +275,18 @@ fn watch(run_dir: &RunDir, from: &mut Origin) -> io::Result<Option<(Identity, At
         Ok(shim) => shim,
         // The program may have been a short one: all is written down.
         Err(AttachError::Gone { .. }) => AttachedHandle::ended(identity.shim.clone()),
-        Err(error) => {
-            // What cannot be watched must not run. It may have ended by itself.
-            let _ = identity.shim.signal(Signal::KILL.as_raw());
-            let _ = super::ended(run_dir, None);
-            return Err(io::Error::other(error));
-        }
+        // What cannot be watched must not run.
+        Err(error) => return Err(io::Error::other(error)),
     };
     Ok(Some((identity, shim)))
+}
+
+/// A launch that failed.
+enum Unlaunched {
+    /// Nothing of it runs.
+    Gone(LaunchError),
+    /// Something of it may run.
+    Unclear(Silent),
 }
 
 /// Why nothing more is expected of a shim.
@@ -255,10 +295,20 @@ enum Silent {
     Died { said: String },
     /// It was given so long.
     TimedOut(Duration),
+    /// What it wrote down is gone.
+    Removed,
+    /// Something else failed.
+    Failed(LaunchError),
 }
 
-/// Kills a shim that did not come so far as to run its process.
-async fn give_up(run_dir: RunDir, launching: Launching, program: PathBuf, why: Silent) -> LaunchError {
+/// Kills a shim that did not come so far as to run its process, or whose run nobody would find again.
+async fn give_up(
+    run_dir: RunDir,
+    launching: Launching,
+    program: PathBuf,
+    known: Known,
+    why: Silent,
+) -> LaunchError {
     let shim = match &launching.from {
         Origin::Spawned(spawned) => spawned.0.clone(),
         Origin::Forked(_) => None,
@@ -270,20 +320,29 @@ async fn give_up(run_dir: RunDir, launching: Launching, program: PathBuf, why: S
             shim.wait().await
         }
         None => {
-            let dir = run_dir.clone();
-            unblock(move || spawn::kill_holders(&dir)).await
+            let lock = Arc::clone(&launching.lock);
+            unblock(move || lock.kill_holders()).await
         }
     };
     let cleared = match gone {
         Ok(()) => {
             let dir = run_dir.clone();
-            unblock(move || super::ended(&dir, None)).await.map(drop)
+            unblock(move || super::ended(Some(&dir), None, &known))
+                .await
+                .map(drop)
         }
         Err(source) => Err(WaitError::Watch(source)),
     };
     match (cleared, why) {
         (Err(source), _) => LaunchError::Cleanup { program, source },
         (Ok(()), Silent::TimedOut(after)) => LaunchError::Timeout { program, after },
+        (Ok(()), Silent::Removed) => LaunchError::Removed {
+            run_dir: run_dir.path().to_owned(),
+        },
+        (Ok(()), Silent::Failed(error)) => error,
+        (Ok(()), Silent::Died { .. }) if !run_dir.path().exists() => LaunchError::Removed {
+            run_dir: run_dir.path().to_owned(),
+        },
         (Ok(()), Silent::Died { said }) => LaunchError::SupervisorDied {
             program,
             messages: said + &run_dir.shim_messages(),

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
@@ -13,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use harness_shim::identity::ProcessId;
 use harness_shim::run_dir::{LOCK, RunDir, RunDirError};
 
+use super::FileId;
 use super::launch::LaunchError;
 use super::zygote::{Number, Zygote};
 use crate::attached::AttachedHandle;
@@ -25,7 +27,52 @@ const HANDED_BACK: Duration = Duration::from_secs(1);
 pub(super) struct Launching {
     /// Where its one line comes.
     pub(super) handshake: PipeReader,
+    pub(super) lock: Arc<Lock>,
     pub(super) from: Origin,
+}
+
+/// The lock that a shim was given, whatever becomes of its name. As long as this exists, no other file has its number; it
+/// does not hold the lock itself.
+pub(super) struct Lock(File);
+
+impl Lock {
+    fn of(held: &File) -> io::Result<Self> {
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        // Opened anew: a lock belongs to everybody who shares one opening of the file.
+        Ok(Self(File::open(path)?))
+    }
+
+    fn is(&self, file: &std::fs::Metadata) -> bool {
+        let this = self.0.metadata().map(|meta| FileId::from(&meta));
+        this.is_ok_and(|this| this == FileId::from(file))
+    }
+
+    /// Kills whoever of our own user has it: a shim that says nothing, and of which nothing else is known.
+    pub(super) fn kill_holders(&self) -> io::Result<()> {
+        let me = rustix::process::geteuid().as_raw();
+        let has_it = |pid: u32| {
+            let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
+            // Some end meanwhile.
+            descriptors.into_iter().flatten().flatten().any(|descriptor| {
+                let file = std::fs::metadata(descriptor.path());
+                file.is_ok_and(|file| self.is(&file))
+            })
+        };
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            if !entry.metadata().is_ok_and(|meta| meta.uid() == me) {
+                continue;
+            }
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let process = pid.filter(|pid| *pid != std::process::id()).map(ProcessId::of);
+            // Named before it is looked at, so that no other one is meant.
+            if let Some(Ok(process)) = process
+                && has_it(process.pid)
+            {
+                process.signal(Signal::KILL.as_raw())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where a shim comes from.
@@ -60,20 +107,26 @@ pub(super) enum Instead {
 /// Has a shim started that holds this lock.
 pub(super) fn start(zygote: &Zygote, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
     let (handshake, theirs) = io::pipe().map_err(LaunchError::shim(zygote.shim().path(), "pipe"))?;
+    let opened = Lock::of(&lock).map_err(LaunchError::shim(zygote.shim().path(), "opening the lock"))?;
     match zygote.ask(run_dir.path(), &lock, &theirs) {
         Ok(number) => Ok(Launching {
             handshake,
+            lock: Arc::new(opened),
             from: Origin::Forked(number),
         }),
         Err(_) => spawn(zygote.shim(), run_dir, lock),
     }
 }
 
-/// Spawns a shim if none has come of the zygote, nor will.
+/// Spawns a shim if none has come of the zygote, nor will. `asked` is the lock that the zygote was given.
+///
+/// # Errors
+/// When none can be spawned; whether there is one is not known then.
 pub(super) fn start_instead(
     zygote: &Zygote,
     number: Number,
     run_dir: &RunDir,
+    asked: &Lock,
     overdue: bool,
 ) -> Result<Instead, LaunchError> {
     if overdue {
@@ -92,6 +145,15 @@ pub(super) fn start_instead(
             Err(error) => return Err(error.into()),
         }
     };
+    if !lock.metadata().is_ok_and(|found| asked.is(&found)) {
+        // That this one is free says nothing.
+        return Err(RunDirError::Io {
+            operation: "find again",
+            path: run_dir.path().join(LOCK),
+            source: io::ErrorKind::NotFound.into(),
+        }
+        .into());
+    }
     // The identity is written before anything is executed.
     if run_dir.read_identity()?.is_some() || run_dir.read_exit()?.is_some() {
         return Ok(Instead::Died);
@@ -99,35 +161,12 @@ pub(super) fn start_instead(
     spawn(zygote.shim(), run_dir, lock).map(Instead::Spawned)
 }
 
-/// Kills whoever holds the lock of a run directory: a shim that says nothing, and of which nothing else is known.
-pub(super) fn kill_holders(run_dir: &RunDir) -> io::Result<()> {
-    let lock = std::fs::metadata(run_dir.path().join(LOCK))?;
-    let has_it = |pid: u32| {
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
-        // Those of others cannot be read; and some end meanwhile.
-        descriptors.into_iter().flatten().flatten().any(|descriptor| {
-            let file = std::fs::metadata(descriptor.path());
-            file.is_ok_and(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
-        })
-    };
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let process = pid.filter(|pid| *pid != std::process::id()).map(ProcessId::of);
-        // Named before it is looked at, so that no other one is meant.
-        if let Some(Ok(process)) = process
-            && has_it(process.pid)
-        {
-            process.signal(Signal::KILL.as_raw())?;
-        }
-    }
-    Ok(())
-}
-
 /// Spawns the shim with the lock as fd 0 and the handshake pipe as fd 1 and, for what it says before it has found the
 /// run directory, as fd 2.
 fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
     let fail = |operation| LaunchError::shim(shim.path(), operation);
     let (handshake, theirs) = io::pipe().map_err(fail("pipe"))?;
+    let opened = Lock::of(&lock).map_err(fail("opening the lock"))?;
     let child = execute(shim, run_dir.path(), &lock, &theirs).map_err(fail("exec"))?;
     drop((lock, theirs));
     let watched = ProcessId::of(child.id())
@@ -135,12 +174,12 @@ fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchE
     match watched {
         Ok(handle) => Ok(Launching {
             handshake,
+            lock: Arc::new(opened),
             from: Origin::Spawned(Spawned(Some(handle))),
         }),
         Err(source) => {
+            // Had it come so far as to run something, the caller clears that away.
             abort(child);
-            // Had it come so far as to run something, nobody would look after it.
-            let _ = super::ended(run_dir, None);
             Err(fail("watching it")(source))
         }
     }
@@ -183,14 +222,16 @@ mod tests {
     fn whoever_holds_the_lock_is_found() {
         let home = tempfile::tempdir().unwrap();
         let run_dir = RunDir::create(home.path().join("r")).unwrap();
+        let lock = run_dir.take_lock().unwrap();
+        let opened = Lock::of(&lock).unwrap();
         #[expect(clippy::disallowed_methods, reason = "somebody has to hold the lock")]
         let mut holder = std::process::Command::new("sleep")
             .arg("1000")
-            .stdin(run_dir.take_lock().unwrap())
+            .stdin(lock)
             .spawn()
             .unwrap();
         assert!(run_dir.take_lock().is_err());
-        kill_holders(&run_dir).unwrap();
+        opened.kill_holders().unwrap();
         assert!(!holder.wait().unwrap().success());
         assert!(run_dir.take_lock().is_ok());
     }

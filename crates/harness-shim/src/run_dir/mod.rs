@@ -146,6 +146,11 @@ impl RunDir {
         Ok(dir)
     }
 
+    /// One that may be gone.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

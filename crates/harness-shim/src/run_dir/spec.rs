@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::text::{ParseError, TextWriter, parse};
+use crate::text::{MAX_FILE, ParseError, TextWriter, parse};
 
 /// A resource that can be limited, `setrlimit(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -221,6 +223,20 @@ impl LaunchSpec {
             writer.bytes("cgroup", cgroup.as_os_str().as_bytes());
         }
         writer.finish()
+    }
+
+    /// Reads an open file, from its beginning: the lock that a shim holds, whose name may be gone.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no specification.
+    pub fn read(file: File) -> io::Result<Self> {
+        let mut text = Vec::new();
+        // One byte more than allowed is read, so that a file that is too large shows.
+        file.take(MAX_FILE + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(io::Error::other(ParseError::TooLarge));
+        }
+        Self::from_text(&text).map_err(io::Error::other)
     }
 
     /// Reads the text of the file.
