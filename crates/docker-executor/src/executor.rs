@@ -15,7 +15,7 @@ use harness_model::{ProjectName, Redactor, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
     CommandAnswer, Executor, Expiry, Found, HookPlace, Instance, LaunchError, LaunchLink, Order,
-    PlaceCommand, Rest, Session, SessionEvent,
+    PlaceCommand, Rest, RunTrace, Session, SessionEvent,
 };
 use service_orchestration::machine::Hook;
 
@@ -393,7 +393,7 @@ impl Executor for DockerExecutor {
         Ok(volumes::remove(&self.engine, &self.owner, project).await?)
     }
 
-    async fn adopt(&self, order: &Order) -> Found {
+    async fn adopt(&self, order: &Order, _trace: Option<&RunTrace>) -> Found {
         let run_dir = order.run_dir.clone();
         let record = match unblock(move || ContainerRecord::read(&run_dir)).await {
             Ok(Some(record)) => record,

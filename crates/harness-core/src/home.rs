@@ -159,9 +159,14 @@ impl Home {
         service_registry::store::damaged_stores(&self.state())
     }
 
+    /// Where logs lie.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
     /// The daemon's own log.
     pub fn daemon_log(&self) -> PathBuf {
-        self.0.join("logs").join("daemon.log")
+        self.logs().join("daemon.log")
     }
 
     /// The daemon's copies of the shim.

@@ -1,19 +1,24 @@
-//! Noticing that the home was taken from under a daemon.
+//! Noticing that the home, or what lies in it, was taken from under a daemon.
 //!
 //! | gone | what follows |
 //! |---|---|
 //! | `daemon.json` | it is written again |
-//! | `daemon.lock` | the daemon ends and services run on: the next one finds them, and two would not do |
+//! | `daemon.lock` alone | the daemon ends and services run on: the next one finds them, and two would not do |
+//! | `daemon.lock` and what the next one would find services by: the run directory of one that runs, or `state` and `projects/` | the home is being emptied: as if it were removed |
 //! | the home itself | services are stopped and the daemon ends: nobody could find either any more |
+//!
+//! Who empties a home takes one thing after the other. So when the lock is gone it is looked for a while what follows.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
+use service_orchestration::layout::Layout;
 use service_orchestration::words::chain;
+use service_registry::Registry;
 
 use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
@@ -22,11 +27,22 @@ use crate::lock::DaemonLock;
 /// How often it is looked at.
 const TICK: Duration = Duration::from_secs(2);
 
+/// The same once the lock is gone.
+const CLOSELY: Duration = Duration::from_millis(50);
+
+/// How long nothing else goes until the lock is taken to be all.
+const ALONE: Duration = Duration::from_secs(1);
+
+/// The same when more has gone that services do not need: certificates, logs, shims, the store alone.
+const WITH_OTHERS: Duration = Duration::from_secs(10);
+
 /// What a daemon cannot go on without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// Its home was removed, or another folder is in its place.
     Home,
+    /// What lay in its home was.
+    Contents,
     /// Its lock file was.
     Lock,
 }
@@ -34,29 +50,43 @@ pub(crate) enum Lost {
 /// Looks at the home of a running daemon.
 pub(crate) struct HomeWatch {
     home: Home,
-    folder: io::Result<(u64, u64)>,
+    /// Open, so that no other folder gets its number.
+    folder: io::Result<File>,
     lock: DaemonLock,
     info: DaemonInfo,
+    registry: Registry,
+    layout: Layout,
 }
 
 impl HomeWatch {
     /// For the daemon that has this lock.
-    pub(crate) fn new(home: Home, lock: DaemonLock, info: DaemonInfo) -> Self {
+    pub(crate) fn new(
+        home: Home,
+        lock: DaemonLock,
+        info: DaemonInfo,
+        registry: Registry,
+        layout: Layout,
+    ) -> Self {
         Self {
-            folder: identify(home.path()),
+            folder: File::open(home.path()),
             home,
             lock,
             info,
+            registry,
+            layout,
         }
     }
 
-    /// Returns when something is gone that the daemon cannot go on without.
-    pub(crate) async fn until_lost(&self) -> Lost {
+    /// Returns when something is gone that the daemon cannot go on without. `otherwise` is called after each look that
+    /// found the home in its place.
+    pub(crate) async fn until_lost(&self, otherwise: impl Fn()) -> Lost {
         loop {
             Timer::after(TICK).await;
             // A few small reads of what the kernel has in memory: a thread for them would cost more.
-            if let Some(lost) = self.look() {
-                return lost;
+            match self.look() {
+                Some(Lost::Lock) => return self.with_the_lock().await,
+                Some(lost) => return lost,
+                None => otherwise(),
             }
         }
     }
@@ -78,18 +108,60 @@ impl HomeWatch {
         None
     }
 
+    /// What is lost beside the lock.
+    async fn with_the_lock(&self) -> Lost {
+        let began = Instant::now();
+        loop {
+            if self.home_is_gone() {
+                return Lost::Home;
+            }
+            if self.services_are_lost() {
+                return Lost::Contents;
+            }
+            let others = [
+                self.home.tls(),
+                self.home.bin(),
+                self.home.state(),
+                self.home.logs(),
+            ];
+            let patience = match others.iter().any(|path| is_absent(path)) {
+                true => WITH_OTHERS,
+                false => ALONE,
+            };
+            // Another daemon has begun here, and takes over what it finds.
+            if !is_absent(&self.home.daemon_lock()) || began.elapsed() >= patience {
+                return Lost::Lock;
+            }
+            Timer::after(CLOSELY).await;
+        }
+    }
+
+    /// Whether what the next daemon would find services by is gone.
+    fn services_are_lost(&self) -> bool {
+        let services = self.registry.projects().into_iter();
+        let mut services = services.flat_map(|project| self.registry.services(&project.name));
+        let is_lost = services.any(|service| {
+            let run_dir = self
+                .layout
+                .generation(&service.project, &service.name, service.generation);
+            service.pid.is_some() && is_absent(&run_dir)
+        });
+        is_lost || (is_absent(&self.home.state()) && is_absent(self.layout.projects()))
+    }
+
     /// Only what is certain counts: a disk that does not answer is no missing home.
     fn home_is_gone(&self) -> bool {
         let Ok(was) = &self.folder else { return false };
-        match identify(self.home.path()) {
-            Ok(is) => is != *was,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        match (was.metadata(), fs::metadata(self.home.path())) {
+            (Ok(was), Ok(is)) => (was.dev(), was.ino()) != (is.dev(), is.ino()),
+            (_, Err(error)) => error.kind() == io::ErrorKind::NotFound,
+            (Err(_), _) => false,
         }
     }
 }
 
-fn identify(path: &Path) -> io::Result<(u64, u64)> {
-    fs::metadata(path).map(|meta| (meta.dev(), meta.ino()))
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -109,7 +181,45 @@ mod tests {
         };
         info.write(home).unwrap();
         let lock = DaemonLock::take(home).unwrap().unwrap();
-        HomeWatch::new(home.clone(), lock, info)
+        let opened = blocking_on(Registry::open(home.state()));
+        let layout = Layout::new(home.path());
+        HomeWatch::new(home.clone(), lock, info, opened.unwrap().registry, layout)
+    }
+
+    fn blocking_on<T>(future: impl Future<Output = T>) -> T {
+        async_io::block_on(future)
+    }
+
+    /// Everything but the home itself.
+    fn empty(home: &Home, but: &[&str]) {
+        for entry in fs::read_dir(home.path()).unwrap() {
+            let entry = entry.unwrap();
+            if but.contains(&entry.file_name().to_str().unwrap()) {
+                continue;
+            }
+            match entry.file_type().unwrap().is_dir() {
+                true => fs::remove_dir_all(entry.path()).unwrap(),
+                false => fs::remove_file(entry.path()).unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_with_the_lock_decides() {
+        for (kept, lost) in [
+            (&[][..], Lost::Contents),
+            (&["logs", "tls"], Lost::Contents),
+            (&["projects", "state", "logs", "tls", "bin"], Lost::Lock),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let home = Home::at(dir.path().join("h"));
+            let watch = watch(&home);
+            for folder in ["projects", "tls", "bin"] {
+                fs::create_dir(home.path().join(folder)).unwrap();
+            }
+            empty(&home, kept);
+            assert_eq!(blocking_on(watch.until_lost(|| {})), lost, "{kept:?}");
+        }
     }
 
     #[test]

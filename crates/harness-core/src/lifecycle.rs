@@ -124,6 +124,12 @@ pub enum DaemonError {
         /// Where it was.
         home: PathBuf,
     },
+    /// Everything in the home was.
+    #[error("{} was emptied: every service was stopped, and the daemon ended", home.display())]
+    HomeEmptied {
+        /// The home.
+        home: PathBuf,
+    },
     /// The lock was.
     #[error("{} was removed: the daemon ended, services run on, and the next one takes them over", path.display())]
     LockGone {
@@ -258,7 +264,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     // Before the file is there: from then on the daemon's end removes it again.
     let signals = Signals::new([Signal::Term, Signal::Int]).map_err(DaemonError::Signals)?;
     info.write(&home)?;
-    let watch = HomeWatch::new(home.clone(), lock, info.clone());
+    let watch = HomeWatch::new(home.clone(), lock, info.clone(), registry.clone(), layout.clone());
     tasks
         .spawn(async move {
             match unblock(move || shim_binary::remove_unused(&bin, &current)).await {
@@ -385,7 +391,8 @@ impl Running {
             }
             None
         };
-        let lost = async { Some(self.watch.until_lost().await) };
+        let look = || self.context.orchestrator.look_at_places();
+        let lost = async { Some(self.watch.until_lost(look).await) };
         let lost = self.tasks.run(serve.or(signalled).or(asked).or(lost)).await;
         let home = self.context.home.path().to_owned();
         let ended = match lost {
@@ -393,10 +400,13 @@ impl Running {
             Some(Lost::Lock) => Err(DaemonError::LockGone {
                 path: self.context.home.daemon_lock(),
             }),
-            Some(Lost::Home) => {
-                tracing::error!(home = %home.display(), "the home is gone, stopping every service");
+            Some(lost @ (Lost::Home | Lost::Contents)) => {
+                tracing::error!(home = %home.display(), ?lost, "the home is gone, stopping every service");
                 self.tasks.run(handlers::stop_services(&self.context)).await;
-                Err(DaemonError::HomeGone { home })
+                match lost {
+                    Lost::Contents => Err(DaemonError::HomeEmptied { home }),
+                    _ => Err(DaemonError::HomeGone { home }),
+                }
             }
         };
         if let Err(error) = &ended {

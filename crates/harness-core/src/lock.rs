@@ -1,7 +1,8 @@
 //! The lock that makes a daemon the only one of its home.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use rustix::fs::{FlockOperation, flock};
@@ -20,7 +21,11 @@ impl DaemonLock {
     pub fn take(home: &Home) -> io::Result<Option<Self>> {
         let file = open(home)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
+            Ok(()) => {
+                // A moved home is told by this from one that a daemon runs in. A full disk is no reason not to run.
+                let _ = say_home(&file, home);
+                Ok(Some(Self(file)))
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -53,6 +58,12 @@ impl DaemonLock {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn say_home(mut file: &File, home: &Home) -> io::Result<()> {
+    let path = home.path().canonicalize()?;
+    file.set_len(0)?;
+    file.write_all(path.as_os_str().as_bytes())
 }
 
 fn open(home: &Home) -> io::Result<File> {

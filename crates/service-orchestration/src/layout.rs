@@ -1,9 +1,12 @@
 //! Where the folders of services are: `projects/<project>/<service>/<generation>/` below the daemon's home.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use harness_model::{ProjectName, ServiceName};
 use rustix::fs::{FallocateFlags, IFlags, Mode, OFlags, fallocate, ioctl_getflags, ioctl_setflags};
@@ -26,6 +29,65 @@ pub struct NoRoom {
     pub source: io::Error,
 }
 
+/// The home was taken from under the daemon, or its lock was, and another daemon may have it now.
+#[derive(Debug, thiserror::Error)]
+#[error("{} was removed or replaced: nothing is started any more", path.display())]
+pub struct HomeGone {
+    /// The home, or its lock.
+    pub path: PathBuf,
+}
+
+/// A file or folder as it was at the beginning, held open so that no other one gets its number.
+#[derive(Debug)]
+struct Pinned {
+    path: PathBuf,
+    opened: File,
+}
+
+impl Pinned {
+    fn at(path: PathBuf) -> Option<Self> {
+        let opened = File::open(&path).ok()?;
+        Some(Self { path, opened })
+    }
+
+    /// Only what is certain counts: a disk that does not answer is no missing home.
+    fn check(&self) -> Result<(), HomeGone> {
+        let gone = || HomeGone {
+            path: self.path.clone(),
+        };
+        match (self.opened.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(was), Ok(is)) if (was.dev(), was.ino()) != (is.dev(), is.ino()) => Err(gone()),
+            (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(gone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The daemon's lock below its home. It says which home that is, so that one that was moved is told from one that a
+/// daemon has taken over in its new place.
+const DAEMON_LOCK: &str = "daemon.lock";
+
+/// What the lock in this home says that it is called, if a daemon has said so.
+pub fn home_of_lock(home: &Path) -> Option<PathBuf> {
+    let mut said = Vec::new();
+    let file = File::open(home.join(DAEMON_LOCK)).ok()?;
+    file.take(8 << 10).read_to_end(&mut said).ok()?;
+    (!said.is_empty()).then(|| OsStr::from_bytes(&said).into())
+}
+
+/// A short name of a home, by its path: the same in every version.
+pub fn tag(home: &Path) -> String {
+    // FNV-1a.
+    let hash = home
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
+}
+
 /// Asks ext4 to put each folder in this one where few others are: what is removed next to the home lately would
 /// have to be passed over each time that a file is made. Other file systems do not know of this, or need not.
 fn set_apart(folder: &Path) -> Result<(), Errno> {
@@ -38,8 +100,16 @@ fn set_apart(folder: &Path) -> Result<(), Errno> {
     ioctl_setflags(&folder, flags | IFlags::TOPDIR)
 }
 
+/// Makes a folder (0700) unless it is there. Never with its parents: a home that is gone must not come back by this.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 fn take_room(folder: &Path, file: &Path, bytes: u64) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    make_folder(folder)?;
     // It only makes things faster.
     let _ = set_apart(folder);
     let mut room = OpenOptions::new()
@@ -62,14 +132,26 @@ const DISCARDED: &str = ".removed-";
 #[derive(Debug, Clone)]
 pub struct Layout {
     projects: PathBuf,
+    /// The home and its lock, as far as they were there.
+    pinned: Arc<[Pinned]>,
 }
 
 impl Layout {
     /// Below this home.
     pub fn new(home: &Path) -> Self {
+        let pinned = [home.to_owned(), home.join(DAEMON_LOCK)];
         Self {
             projects: home.join("projects"),
+            pinned: pinned.into_iter().filter_map(Pinned::at).collect(),
         }
+    }
+
+    /// Whether the home is the one that it was, and its lock too. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When one of them was removed or replaced.
+    pub fn check_home(&self) -> Result<(), HomeGone> {
+        self.pinned.iter().try_for_each(Pinned::check)
     }
 
     /// The folder of all projects.

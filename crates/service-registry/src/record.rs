@@ -94,6 +94,38 @@ pub struct ServiceRecord {
     pub image_health: Option<Arc<HealthCheck>>,
     /// Why it failed for good, in whatever form the orchestrator wants it back.
     pub failure: Option<serde_json::Value>,
+    /// By what its newest process is found where its run directory does not lead to it any more, while it runs.
+    #[serde(default)]
+    pub trace: Option<Arc<RunTrace>>,
+}
+
+/// By what a process is found that runs under a supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTrace {
+    /// What marks its processes in their environment.
+    pub run_id: String,
+    /// Its supervisor.
+    pub shim: ProcessTrace,
+    /// Its main process.
+    pub main: ProcessTrace,
+    /// When that was started, in nanoseconds since the Unix epoch.
+    pub started_at_ns: u64,
+    /// The cgroup of its own, if it has one.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
+}
+
+/// One process, for all time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessTrace {
+    /// Its pid.
+    pub pid: u32,
+    /// Clock ticks between boot and its start.
+    pub start_time: u64,
+    /// The boot in which it runs.
+    pub boot_id: String,
+    /// The pid namespace in which `pid` is counted.
+    pub pid_ns: u64,
 }
 
 /// A dependency that does not hold.
@@ -146,6 +178,7 @@ impl ServiceRecord {
             retired_secrets: Arc::default(),
             image_health: None,
             failure: None,
+            trace: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The loop that owns the machines: takes a message or a deadline, steps a machine, has the effects performed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_channel::{Receiver, Sender, WeakSender};
 use async_executor::{Executor as Tasks, Task};
@@ -56,6 +56,8 @@ pub(super) struct Live {
     pub(super) prober: Option<Arc<Prober>>,
     /// The probe in flight: dropped, and its command ended, with the generation.
     pub(super) probing: Option<Task<()>>,
+    /// Why it is being stopped without anybody having asked: it has lost what it is managed by.
+    pub(super) lost: Arc<OnceLock<String>>,
 }
 
 /// What the actor keeps of a service beside its machine.
@@ -193,6 +195,17 @@ impl Driver {
                 reply,
             } => self.ports_asked(*planned, refusal, reply),
             Message::Abandon { project, operation } => self.step(&project, Event::Abandon { operation }),
+            Message::LookAtPlaces => self.look_at_places(),
+            Message::Misplaced {
+                project,
+                service,
+                generation,
+            } => self.lose(&project, &service, generation),
+            Message::StraysEnded => {
+                for order in self.behind.take().unwrap_or_default() {
+                    self.order_came(order);
+                }
+            }
             Message::Ready { reply } => {
                 // An asker that went away needs no answer.
                 let _ = reply.try_send(());

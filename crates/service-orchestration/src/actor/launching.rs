@@ -11,11 +11,13 @@ use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::record::ServiceRecord;
 
 use super::driver::{Driver, Live};
+use super::misplaced::end_of;
 use super::probes::Prober;
 use super::rebuild::keep_service;
 use super::start::health_policy;
 use super::{Launch, Message};
-use crate::executor::{Instance, LaunchLink, Order};
+use crate::executor::{Instance, LaunchError, LaunchLink, Order};
+use crate::layout::HomeGone;
 use crate::machine::Event;
 use crate::words::chain;
 
@@ -49,6 +51,7 @@ impl Driver {
             image_health: None,
             prober,
             probing: None,
+            lost: Arc::default(),
         };
         if let Some(entry) = self
             .projects
@@ -65,7 +68,12 @@ impl Driver {
             let beside = layout.clone();
             // Before there is anything to be found.
             let turn = folders.acquire().await;
-            unblock(move || record.iter().for_each(|record| keep_service(&beside, record))).await;
+            let home = unblock(move || {
+                beside.check_home()?;
+                record.iter().for_each(|record| keep_service(&beside, record));
+                Ok::<_, HomeGone>(())
+            })
+            .await;
             drop(turn);
             let (pruned, of) = (project.clone(), service.clone());
             // Many files may have to go, which the launch does not wait for; its answer does, so that no later
@@ -79,6 +87,7 @@ impl Driver {
                 unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation)).await;
             };
             let launch = async {
+                home.map_err(|gone| Box::new(LaunchError::from(gone)))?;
                 match executor {
                     Ok(executor) => executor.launch(&order).await.map_err(Box::new),
                     Err(error) => Err(Box::new(error)),
@@ -225,8 +234,11 @@ impl Driver {
             };
             contact.or(ended).await;
         });
+        let entry = self.projects.get(&project).and_then(|p| p.services.get(&service));
+        let live = entry.and_then(|entry| entry.live.as_ref());
+        let lost = live.map(|live| Arc::clone(&live.lost)).unwrap_or_default();
         self.spawn_message(async move {
-            let ended = instance.wait().await;
+            let ended = end_of(&lost, instance.wait().await);
             Some(Message::Machine {
                 project,
                 event: Event::Exited {

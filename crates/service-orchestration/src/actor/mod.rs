@@ -15,6 +15,7 @@ mod clock;
 mod driver;
 mod images;
 mod launching;
+mod misplaced;
 mod order_queue;
 mod orders;
 mod perform;
@@ -81,6 +82,13 @@ enum Message {
     Ready {
         reply: Sender<()>,
     },
+    LookAtPlaces,
+    Misplaced {
+        project: ProjectName,
+        service: ServiceName,
+        generation: u64,
+    },
+    StraysEnded,
     Place {
         project: ProjectName,
         service: ServiceName,
@@ -118,6 +126,13 @@ impl Orchestrator {
     pub async fn ready(&self) {
         // A stopped actor will never be any readier.
         let _ = self.ask(|reply| Message::Ready { reply }).await;
+    }
+
+    /// Has a look at the run directories of what runs: a service whose own was removed is stopped, since nobody could
+    /// find it again, and its restart policy decides.
+    pub fn look_at_places(&self) {
+        // A stopped actor has no services.
+        let _ = self.inbox.try_send(Message::LookAtPlaces);
     }
 
     /// Brings services up.

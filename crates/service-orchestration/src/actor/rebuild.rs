@@ -9,9 +9,9 @@
 //! removed, or the daemon was killed before its first write. What runs then is adopted. What does not run is
 //! not started by itself, since nobody knows any more whether it was wanted.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use harness_model::{ProjectName, ServiceName, ServiceState};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use service_registry::Registry;
 use service_registry::record::{ProjectRecord, ServiceRecord};
 
-use crate::layout::Layout;
+use crate::layout::{Layout, make_folder};
 
 /// The only format there is.
 const FORMAT: u32 = 1;
@@ -58,20 +58,24 @@ pub struct NewerRecord {
 
 /// Keeps a project beside its services. A failure is told and costs only what a lost store would need.
 pub(super) fn keep_project(layout: &Layout, record: &ProjectRecord) {
-    keep(&layout.project(&record.name), PROJECT_FILE, record);
+    let project = layout.project(&record.name);
+    keep(&[layout.projects(), &project], PROJECT_FILE, record);
 }
 
 /// Keeps a service beside its run directories; see [`keep_project`].
 pub(super) fn keep_service(layout: &Layout, record: &ServiceRecord) {
-    keep(
-        &layout.service(&record.project, &record.name),
-        SERVICE_FILE,
-        record,
+    let (project, service) = (
+        layout.project(&record.project),
+        layout.service(&record.project, &record.name),
     );
+    keep(&[layout.projects(), &project, &service], SERVICE_FILE, record);
 }
 
-fn keep(folder: &Path, name: &str, record: &impl Serialize) {
-    if let Err(error) = write(folder, name, record) {
+/// In the last of these folders, each of which is made in the one before.
+fn keep(folders: &[&Path], name: &str, record: &impl Serialize) {
+    let made = folders.iter().try_for_each(|folder| make_folder(folder));
+    let folder = folders.last().copied().unwrap_or(Path::new("/"));
+    if let Err(error) = made.and_then(|()| write(folder, name, record)) {
         let path = folder.join(name);
         tracing::warn!(path = %path.display(), %error, "cannot keep a copy for the case that the store is lost");
     }
@@ -79,7 +83,6 @@ fn keep(folder: &Path, name: &str, record: &impl Serialize) {
 
 /// All or nothing, for the owner alone: it holds the secrets of its service.
 fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let new = folder.join(format!("{name}.new"));
     let json = serde_json::to_vec(&Kept {
         format: FORMAT,

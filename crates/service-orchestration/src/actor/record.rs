@@ -71,6 +71,10 @@ impl Driver {
                 .as_ref()
                 .and_then(|failure| serde_json::to_value(failure).ok()),
             error: snapshot.error,
+            trace: match entry.live.as_ref().map(|live| &live.instance) {
+                Some(Some(instance)) => instance.trace().map(Arc::new),
+                _ => None,
+            },
             waiting: snapshot
                 .waiting
                 .into_iter()

@@ -1,6 +1,7 @@
 //! Taking over what a former daemon left: every recorded service is looked for where it ran, those included
 //! that only the disk remembers (see `rebuild`).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use blocking::unblock;
@@ -22,6 +23,9 @@ impl Driver {
     pub(super) async fn recover(&mut self) {
         for executor in self.executors.all() {
             executor.end_leftover_commands().await;
+        }
+        for executor in self.executors.all() {
+            executor.survey().await;
         }
         let layout = self.layout.clone();
         self.spawn(unblock(move || {
@@ -48,9 +52,10 @@ impl Driver {
             let order = Arc::new(self.order(&record.project, &record.name, &prepared, generation));
             let executor = self.executors.of(&record.spec).map(Arc::clone);
             let (sender, registry) = (sender.clone(), self.registry.clone());
+            let trace = record.trace.clone().filter(|_| record.generation == generation);
             self.spawn(async move {
                 let found = match executor {
-                    Ok(executor) if generation > 0 => executor.adopt(&order).await,
+                    Ok(executor) if generation > 0 => executor.adopt(&order, trace.as_deref()).await,
                     _ => Found::NeverStarted,
                 };
                 let record = match was_lost {
@@ -68,11 +73,36 @@ impl Driver {
         while let Ok(one) = found.recv().await {
             all.push(one);
         }
+        self.end_strays().await;
         for (record, prepared, order, found) in all {
             if let Some(record) = record {
                 self.recovered(&record, prepared, order, found);
             }
         }
+    }
+
+    /// Ends what belongs to nothing that is known. Orders wait until it is gone: they might start the same again.
+    async fn end_strays(&mut self) {
+        let mut ending = Vec::new();
+        for executor in self.executors.all() {
+            for stray in executor.strays().await {
+                tracing::warn!(
+                    what = stray.what,
+                    "stopping what was left of a home or run directory that is gone"
+                );
+                ending.push(self.tasks.spawn(stray.ended));
+            }
+        }
+        if ending.is_empty() {
+            return;
+        }
+        self.behind = Some(VecDeque::new());
+        self.spawn_message(async move {
+            for one in ending {
+                one.await;
+            }
+            Some(Message::StraysEnded)
+        });
     }
 
     fn recovered(&mut self, record: &ServiceRecord, prepared: Prepared, order: Arc<Order>, found: Found) {
@@ -90,8 +120,9 @@ impl Driver {
             .unwrap_or_else(|| prepared.digest.clone());
         let mut live = None;
         let mut runs = None;
+        let is_homeless = matches!(found, Found::Homeless(_));
         let recovered = match found {
-            Found::Running(instance) => {
+            Found::Running(instance) | Found::Homeless(instance) => {
                 last.pid = instance.pid();
                 last.started_at = Some(instance.started_at());
                 last.ended_at = None;
@@ -105,9 +136,9 @@ impl Driver {
                     image_health: None,
                     prober,
                     probing: None,
+                    lost: Arc::default(),
                 });
                 let running_for = WallTime::now().since(instance.started_at());
-                self.follow(&record.project, &record.name, generation, Arc::clone(&instance));
                 runs = Some((instance, was_ready));
                 Recovered::Running {
                     generation,
@@ -127,6 +158,7 @@ impl Driver {
                     image_health: None,
                     prober: Prober::new(&order, &self.executors, false).map(Arc::new),
                     probing: None,
+                    lost: Arc::default(),
                 });
                 let (project, service) = (record.project.clone(), record.name.clone());
                 self.spawn_message(async move {
@@ -145,6 +177,11 @@ impl Driver {
                     restarts: record.restarts,
                 }
             }
+            // How it ended cannot be told any more; what was recorded then can.
+            Found::Ended {
+                ended: Ended::SupervisorDied | Ended::Lost(_),
+                ..
+            } if has_settled(record, generation) => recorded_end(record, generation, digest),
             Found::Ended { ended, at } => {
                 last.ended_at = at.or(last.ended_at);
                 if let Some(cause) = had_failed(record, generation) {
@@ -197,6 +234,10 @@ impl Driver {
             },
         );
         if let Some((instance, was_ready)) = runs {
+            self.follow(&record.project, &record.name, generation, Arc::clone(&instance));
+            if is_homeless {
+                self.lose(&record.project, &record.name, generation);
+            }
             self.take_image_health(&record.project, &record.name, instance.as_ref(), was_ready);
         }
     }
@@ -207,7 +248,7 @@ impl Driver {
 fn found_again(lost: &ServiceRecord, generation: u64, found: &Found) -> Option<ServiceRecord> {
     let mut record = lost.clone();
     match found {
-        Found::Running(_) | Found::Launching(_) => record.wanted = true,
+        Found::Running(_) | Found::Homeless(_) | Found::Launching(_) => record.wanted = true,
         _ if !record.in_file => return None,
         Found::Ended { ended, .. } if record.spec.oneshot && succeeded(ended) => {
             (record.wanted, record.generation) = (true, generation);

@@ -7,9 +7,10 @@ use command_executor::Supervised;
 use command_executor::supervised;
 use harness_model::spec;
 use harness_model::{ExitStatus, ServiceSpec, WallTime};
+use service_registry::record::ProcessTrace;
 
 use super::capacity::Place;
-use super::{Instance, Order, SessionError};
+use super::{Instance, Order, RunTrace, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;
 
@@ -47,6 +48,14 @@ impl Instance for LocalInstance {
         WallTime(self.supervised.identity().started_at_ns)
     }
 
+    fn trace(&self) -> Option<RunTrace> {
+        Some(link(&self.supervised.trace()))
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.supervised.is_in_place()
+    }
+
     async fn wait(&self) -> Ended {
         let mut told = false;
         loop {
@@ -65,12 +74,6 @@ impl Instance for LocalInstance {
 
     async fn stop(&self) {
         if let Err(error) = self.supervised.stop(self.stop).await {
-            // A home that was removed took the control socket with it: what it was for can be done without, and
-            // the kill follows if that does not help.
-            let unreachable = !self.supervised.run_dir().exists();
-            if unreachable && matches!(self.supervised.signal_directly(self.stop.signal), Ok(true)) {
-                return;
-            }
             // A shim that cannot be talked to is dead or as good as dead: what it left is killed.
             let run_dir = self.supervised.run_dir().display();
             tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop, killing instead");
@@ -119,6 +122,43 @@ impl Instance for LocalInstance {
                 operation: "send the signal",
                 source: std::io::Error::other(error),
             })
+    }
+}
+
+/// What is remembered of a run, as the registry keeps it.
+fn link(trace: &supervised::Trace) -> RunTrace {
+    let process = |id: &supervised::ProcessId| ProcessTrace {
+        pid: id.pid,
+        start_time: id.start_time,
+        boot_id: id.boot_id.clone(),
+        pid_ns: id.pid_ns,
+    };
+    let identity = &trace.identity;
+    RunTrace {
+        run_id: identity.run_id.clone(),
+        shim: process(&identity.shim),
+        main: process(&identity.main),
+        started_at_ns: identity.started_at_ns,
+        cgroup: trace.cgroup.clone(),
+    }
+}
+
+/// The same the other way round.
+pub(super) fn link_back(trace: &RunTrace) -> supervised::Trace {
+    let process = |id: &ProcessTrace| supervised::ProcessId {
+        pid: id.pid,
+        start_time: id.start_time,
+        boot_id: id.boot_id.clone(),
+        pid_ns: id.pid_ns,
+    };
+    supervised::Trace {
+        identity: supervised::Identity {
+            shim: process(&trace.shim),
+            main: process(&trace.main),
+            run_id: trace.run_id.clone(),
+            started_at_ns: trace.started_at_ns,
+        },
+        cgroup: trace.cgroup.clone(),
     }
 }
 

@@ -11,6 +11,7 @@ mod process;
 mod program;
 mod rest;
 mod session;
+mod strays;
 mod unreached;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use harness_model::{
     ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, Template, WallTime,
 };
 use service_registry::address::ServiceAddresses;
+pub use service_registry::record::RunTrace;
 
 pub use environment::compose as compose_environment;
 pub use link::{LaunchLink, Link, OrderLink};
@@ -88,6 +90,9 @@ pub enum LaunchError {
         /// The type.
         type_name: &'static str,
     },
+    /// Nothing is launched in a home that is gone, or that another daemon may have.
+    #[error(transparent)]
+    HomeGone(#[from] crate::layout::HomeGone),
     /// Its program is in none of the folders of its PATH.
     #[error("{}", not_in_path(program, path))]
     NotInPath {
@@ -294,6 +299,14 @@ pub trait Instance: Send + Sync {
     fn root_pid(&self) -> Option<u32>;
     /// When it started.
     fn started_at(&self) -> WallTime;
+    /// By what it is found where its run directory does not lead to it any more.
+    fn trace(&self) -> Option<RunTrace> {
+        None
+    }
+    /// Whether its run directory is where it was. Blocks on the disk.
+    fn is_in_place(&self) -> bool {
+        true
+    }
     /// How what it runs in (its image) says to tell whether it is healthy; counts where its specification says nothing.
     fn image_health(&self) -> Option<HealthCheck> {
         None
@@ -329,6 +342,8 @@ pub trait Instance: Send + Sync {
 pub enum Found {
     /// It runs and is managed again.
     Running(Arc<dyn Instance>),
+    /// It runs, but its run directory is gone, and with it its output and its record: it has to be stopped.
+    Homeless(Arc<dyn Instance>),
     /// A former daemon launched it and did not see the answer, and there is none yet. What it has come to is told
     /// when that is known, which may take long: whatever it waits for may be stuck.
     Launching(Pin<Box<dyn Future<Output = Arc<dyn Instance>> + Send>>),
@@ -343,6 +358,14 @@ pub enum Found {
     Rebooted,
     /// It never came to run.
     NeverStarted,
+}
+
+/// Something that runs for this home and belongs to no service that is known. It is being ended.
+pub struct Stray {
+    /// What it is, for people: `shop/db (pid 812)`.
+    pub what: String,
+    /// Comes when nothing of it is left.
+    pub ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Where a hook runs.
@@ -369,6 +392,13 @@ pub trait Executor: Send + Sync {
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
     /// adopted or launched: a hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
+    /// Looks for everything that former daemons of this home left running. Called once, before anything is adopted.
+    async fn survey(&self) {}
+    /// What was found by that and belongs to nothing that was adopted since. Called once, when everything was, and before
+    /// anything is launched.
+    async fn strays(&self) -> Vec<Stray> {
+        Vec::new()
+    }
     /// The ports that what a service runs in (its image) declares, each once. With a line for it, an image that is not
     /// there is fetched or built, which tells so there and ends when this is dropped.
     ///
@@ -397,8 +427,8 @@ pub trait Executor: Send + Sync {
     async fn remove_volumes(&self, _project: &ProjectName) -> Result<Vec<String>, LaunchError> {
         Ok(Vec::new())
     }
-    /// Finds what a former daemon left of a generation.
-    async fn adopt(&self, order: &Order) -> Found;
+    /// Finds what a former daemon left of a generation. `trace` is what it remembered of it.
+    async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Found;
     /// Where a hook of its services runs.
     fn hook_place(&self, _hook: Hook) -> HookPlace {
         HookPlace::Service

@@ -1,31 +1,35 @@
 //! Local processes under the shim.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use blocking::unblock;
 use command_executor::executor::{RunError, TailBytes};
-use command_executor::supervised::{self, AdoptError, Adopted};
+use command_executor::patience::pass;
+use command_executor::supervised::{self, AdoptError, Adopted, Evidence, FileId, LivingShim, ProcessId};
 use command_executor::{Command, StdinMode, Supervisor, WindowSize};
+use futures_lite::FutureExt;
 use harness_model::spec::{Limits, ProcessSpec, ServiceKind};
 use harness_model::{SecretString, ServiceSpec, WallTime};
 
 use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
-use super::local::{LocalInstance, ended, stop_policy};
+use super::local::{LocalInstance, ended, link_back, stop_policy};
 use super::program::{check_folder, find, redacted, text};
 use super::session::{CommandSession, exit_status};
+use super::strays::{self, Home};
 use super::unreached::{UnreachedInstance, settled};
 use super::{
-    CommandAnswer, Executor, Expiry, Found, Instance, LaunchError, Order, PlaceCommand, Rest, Session,
-    compose_environment, files,
+    CommandAnswer, Executor, Expiry, Found, Instance, LaunchError, Order, PlaceCommand, Rest, RunTrace,
+    Session, Stray, compose_environment, files,
 };
+use crate::layout::tag;
 use crate::machine::Ended;
 use crate::words::chain;
 
@@ -35,6 +39,9 @@ const TAIL_LINES: usize = 20;
 /// How long the taking over of everything waits for one shim that has not said who it is.
 const PROMPT: Duration = Duration::from_millis(250);
 
+/// How long a supervisor that kills what is left after the grace may take for that.
+const GRACE_MARGIN: Duration = Duration::from_secs(1);
+
 /// Runs `type: process`.
 pub struct ProcessExecutor {
     supervisor: Supervisor,
@@ -43,6 +50,9 @@ pub struct ProcessExecutor {
     mark: Arc<str>,
     /// Where services get a cgroup of their own, if that is possible here.
     cgroups: Option<PathBuf>,
+    home: Home,
+    /// What former daemons left running and nobody has adopted yet.
+    found: Arc<Mutex<Vec<strays::Found>>>,
     capacity: Capacity,
     /// Given to services and commands in place of this process's own.
     soft_limits: Vec<(supervised::Resource, u64)>,
@@ -54,11 +64,14 @@ impl ProcessExecutor {
         let commands = command_executor::Executor::local().with_shim(supervisor.shim().clone());
         // Cleaned, so that nothing of it looks like what separates the id of a command.
         let home: PathBuf = home.components().collect();
+        let by_all_names = Home::at(&home);
         Self {
             supervisor,
             commands,
             mark: format!("commands of {}", home.display()).into(),
             cgroups: supervised::delegated_base(),
+            home: by_all_names,
+            found: Arc::default(),
             capacity: Capacity::of_this_process(),
             soft_limits: Vec::new(),
         }
@@ -77,11 +90,126 @@ impl ProcessExecutor {
     /// of the same name.
     fn cgroup(&self, order: &Order) -> Option<PathBuf> {
         let name = format!("{}.{}.{}", order.project, order.service, order.generation);
+        let prefix = self.cgroup_prefix();
         Some(
             self.cgroups
                 .as_ref()?
-                .join(format!("harness-{name}-{}", unique())),
+                .join(format!("{prefix}{name}-{}", unique())),
         )
+    }
+
+    /// How the names of this home's cgroups begin.
+    fn cgroup_prefix(&self) -> String {
+        format!("harness-{}-", tag(self.home.real()))
+    }
+
+    fn found(&self) -> MutexGuard<'_, Vec<strays::Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found that may be of this generation: its own supervisor, and those of the service that are lost.
+    fn evidence(&self, order: &Order, trace: Option<&RunTrace>) -> Evidence {
+        let of_service = self.of_service(order);
+        let may_be_its_own = |found: &&strays::Found| found.is_lost || found.generation == order.generation;
+        Evidence {
+            trace: trace.map(link_back),
+            shims: of_service
+                .iter()
+                .filter(may_be_its_own)
+                .map(|found| found.shim.clone())
+                .collect(),
+        }
+    }
+
+    fn of_service(&self, order: &Order) -> Vec<strays::Found> {
+        let is_of =
+            |found: &&strays::Found| (&found.project, &found.service) == (&order.project, &order.service);
+        self.found().iter().filter(is_of).cloned().collect()
+    }
+
+    /// Whatever supervises in this run directory, or is this very process, is accounted for.
+    fn account_for(&self, order: &Order, shim: Option<&ProcessId>) {
+        let folder = FileId::of(&order.run_dir).ok();
+        self.found().retain(|found| {
+            Some(found.shim.process()) != shim && folder.is_none_or(|folder| found.shim.folder() != folder)
+        });
+    }
+
+    /// A supervisor of the service that lives, although its own run directory does not tell of it.
+    fn lost_instance(&self, order: &Order) -> Option<Found> {
+        let lost = self
+            .of_service(order)
+            .into_iter()
+            .rev()
+            .find(|found| found.is_lost)?;
+        let supervised = lost.shim.take_over().ok()??;
+        self.account_for(order, Some(lost.shim.process()));
+        let instance = LocalInstance::new(supervised, order, self.capacity.take_over());
+        Some(Found::Homeless(Arc::new(instance)))
+    }
+
+    /// What has become of a generation, by its run directory and what is known beside.
+    async fn adopted(&self, order: &Order, trace: Option<&RunTrace>) -> Found {
+        let evidence = self.evidence(order, trace);
+        match Supervisor::adopt_by(&order.run_dir, evidence, PROMPT).await {
+            Ok(Adopted::Running(supervised)) => {
+                self.account_for(order, Some(&supervised.identity().shim));
+                let place = self.capacity.take_over();
+                Found::Running(Arc::new(LocalInstance::new(supervised, order, place)))
+            }
+            Ok(Adopted::Homeless(supervised)) => {
+                self.account_for(order, Some(&supervised.identity().shim));
+                let place = self.capacity.take_over();
+                Found::Homeless(Arc::new(LocalInstance::new(supervised, order, place)))
+            }
+            Ok(Adopted::Ended(record)) => {
+                let at = Some(WallTime(record.ended_at_ns));
+                Found::Ended {
+                    ended: ended(supervised::Ended::Exited(record)),
+                    at,
+                }
+            }
+            Ok(Adopted::SupervisorDied { killed, main }) => Found::Ended {
+                ended: ended(supervised::Ended::SupervisorDied { killed, main }),
+                at: None,
+            },
+            Ok(Adopted::Rebooted) => Found::Rebooted,
+            Ok(Adopted::NeverStarted) => Found::NeverStarted,
+            // Something of it runs, or may: a second one must not be started beside it.
+            Err(
+                error @ (AdoptError::OtherNamespace { .. }
+                | AdoptError::Unreadable(_)
+                | AdoptError::Machine(_)
+                | AdoptError::Watch(_)
+                | AdoptError::Wait(_)),
+            ) => Found::Running(Arc::new(UnreachedInstance::new(order, &error))),
+            // Launched by a former daemon a moment ago, or stuck: everything else need not wait for it.
+            Err(AdoptError::NoIdentity { .. }) => {
+                let (order, place) = (order.clone(), self.capacity.take_over());
+                Found::Launching(Box::pin(async move { settled(&order, place).await }))
+            }
+            Err(error) => Found::Ended {
+                ended: Ended::Lost(chain(&error)),
+                at: None,
+            },
+        }
+    }
+
+    /// Removes cgroups that were left behind, and kills what is still in them: no living supervisor has them.
+    async fn sweep_cgroups(&self) {
+        let Some(base) = self.cgroups.clone() else { return };
+        let prefix = self.cgroup_prefix();
+        unblock(move || {
+            // Without a look at the processes none is known to be unused.
+            let Ok(shims) = LivingShim::all() else { return };
+            let used: BTreeSet<PathBuf> = shims.iter().filter_map(|shim| shim.spec()?.cgroup).collect();
+            for path in strays::unused_cgroups(&base, &prefix, &used) {
+                let killed = supervised::clear_cgroup(&path);
+                let cgroup = path.display();
+                tracing::info!(%cgroup, killed, "removed a cgroup that was left behind");
+            }
+        })
+        .await;
     }
 
     async fn command_in_place(&self, order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
@@ -228,43 +356,45 @@ impl Executor for ProcessExecutor {
         Ok(Arc::new(LocalInstance::new(supervised, order, place)))
     }
 
-    async fn adopt(&self, order: &Order) -> Found {
-        match Supervisor::adopt_within(&order.run_dir, PROMPT).await {
-            Ok(Adopted::Running(supervised)) => {
-                let place = self.capacity.take_over();
-                Found::Running(Arc::new(LocalInstance::new(supervised, order, place)))
+    async fn survey(&self) {
+        let home = self.home.clone();
+        match unblock(move || home.survey()).await {
+            Ok(found) => *self.found() = found,
+            Err(error) => {
+                tracing::error!(%error, "cannot look for supervisors that have lost their run directories")
             }
-            Ok(Adopted::Ended(record)) => {
-                let at = Some(WallTime(record.ended_at_ns));
-                Found::Ended {
-                    ended: ended(supervised::Ended::Exited(record)),
-                    at,
-                }
-            }
-            Ok(Adopted::SupervisorDied { killed, main }) => Found::Ended {
-                ended: ended(supervised::Ended::SupervisorDied { killed, main }),
-                at: None,
-            },
-            Ok(Adopted::Rebooted) => Found::Rebooted,
-            Ok(Adopted::NeverStarted) => Found::NeverStarted,
-            // Something of it runs, or may: a second one must not be started beside it.
-            Err(
-                error @ (AdoptError::OtherNamespace { .. }
-                | AdoptError::Unreadable(_)
-                | AdoptError::Machine(_)
-                | AdoptError::Watch(_)
-                | AdoptError::Wait(_)),
-            ) => Found::Running(Arc::new(UnreachedInstance::new(order, &error))),
-            // Launched by a former daemon a moment ago, or stuck: everything else need not wait for it.
-            Err(AdoptError::NoIdentity { .. }) => {
-                let (order, place) = (order.clone(), self.capacity.take_over());
-                Found::Launching(Box::pin(async move { settled(&order, place).await }))
-            }
-            Err(error) => Found::Ended {
-                ended: Ended::Lost(chain(&error)),
-                at: None,
-            },
         }
+    }
+
+    async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Found {
+        let found = self.adopted(order, trace).await;
+        let ran = !matches!(
+            found,
+            Found::Running(_) | Found::Homeless(_) | Found::Launching(_)
+        );
+        match ran.then(|| self.lost_instance(order)).flatten() {
+            Some(lost) => lost,
+            None => {
+                if !ran {
+                    self.account_for(order, None);
+                }
+                found
+            }
+        }
+    }
+
+    async fn strays(&self) -> Vec<Stray> {
+        let left = std::mem::take(&mut *self.found());
+        let strays = left.into_iter().map(|found| {
+            let (project, service, pid) = (&found.project, &found.service, found.shim.process().pid);
+            Stray {
+                what: format!("{project}/{service} (supervisor {pid})"),
+                ended: Box::pin(end(found.shim)),
+            }
+        });
+        let strays = strays.collect();
+        self.sweep_cgroups().await;
+        strays
     }
 
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {
@@ -300,6 +430,48 @@ impl Executor for ProcessExecutor {
                 source: Box::new(source),
             }),
         }
+    }
+}
+
+/// Stops what a supervisor runs by the rules that it was launched with, and kills what does not heed them.
+async fn end(shim: LivingShim) {
+    let (of, looked) = (shim.clone(), shim);
+    let (spec, taken) = unblock(move || (of.spec(), looked.take_over())).await;
+    let supervised = match taken {
+        Ok(Some(supervised)) => supervised,
+        Ok(None) => return,
+        Err(error) => {
+            return tracing::error!(
+                error = chain(&error),
+                "cannot stop what has lost its run directory"
+            );
+        }
+    };
+    let policy = spec.map(|spec| spec.stop).unwrap_or_default();
+    if let Err(error) = supervised.stop(policy).await {
+        tracing::warn!(
+            error = chain(&error),
+            "cannot stop what has lost its run directory, killing instead"
+        );
+    } else {
+        let in_time = async { supervised.wait().await.is_ok() };
+        let late = async {
+            pass(policy.grace + GRACE_MARGIN).await;
+            false
+        };
+        if in_time.or(late).await {
+            return;
+        }
+    }
+    if let Err(error) = supervised.kill().await {
+        tracing::error!(
+            error = chain(&error),
+            "cannot kill what has lost its run directory"
+        );
+    }
+    while let Err(error) = supervised.wait().await {
+        tracing::error!(error = chain(&error), "cannot tell that a lost service is gone");
+        pass(super::local::LOOK_AGAIN).await;
     }
 }
 

@@ -40,7 +40,7 @@ impl UnreachedInstance {
 
     async fn reached(&self) -> Result<Supervised, SessionError> {
         let source = match Supervisor::adopt(&self.run_dir).await {
-            Ok(Adopted::Running(supervised)) => return Ok(supervised),
+            Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => return Ok(supervised),
             Ok(_) => std::io::ErrorKind::NotConnected.into(),
             Err(error) => std::io::Error::other(error),
         };
@@ -60,7 +60,7 @@ pub(super) async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
     let mut told = false;
     loop {
         match Supervisor::adopt(&order.run_dir).await {
-            Ok(Adopted::Running(supervised)) => {
+            Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => {
                 return Arc::new(LocalInstance::new(supervised, order, place));
             }
             // It tells how it ended when it is waited for.
@@ -93,7 +93,7 @@ impl Instance for UnreachedInstance {
     async fn wait(&self) -> Ended {
         loop {
             match Supervisor::adopt(&self.run_dir).await {
-                Ok(Adopted::Running(supervised)) => {
+                Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => {
                     if let Ok(end) = supervised.wait().await {
                         return ended(end);
                     }

@@ -12,7 +12,7 @@ use harness_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::address::ServiceAddresses;
-use crate::record::{ServiceRecord, Waiting};
+use crate::record::{RunTrace, ServiceRecord, Waiting};
 
 /// What changes when the user's file does.
 #[derive(Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub(super) struct StatusRow {
     failure: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_health: Option<Arc<HealthCheck>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<Arc<RunTrace>>,
 }
 
 impl SpecRow {
@@ -97,6 +99,7 @@ impl StatusRow {
             waiting: record.waiting.clone(),
             failure: record.failure.clone(),
             image_health: record.image_health.clone(),
+            trace: record.trace.clone(),
         }
     }
 }
@@ -140,5 +143,6 @@ pub(super) fn join(
         waiting: status.waiting,
         failure: status.failure,
         image_health: status.image_health,
+        trace: status.trace,
     }
 }
