@@ -6,6 +6,7 @@
 //! | `together` | the daemon, supervisors and services, killed at once |
 //! | `shims` | supervisors, killed under a living daemon |
 //! | `clients` | command lines, killed amid a request or a stream |
+//! | `homes` | the home, damaged at any instant, with the daemon and supervisors killed as well |
 //! | `paused` | the daemon, stopped by SIGSTOP for a while |
 //! | `sessions` | the shells, terminals and groups that orders are given from, with strangers in them |
 //!
@@ -21,6 +22,7 @@ mod common;
 mod chaos;
 
 mod clients;
+mod homes;
 mod host;
 mod paused;
 mod sessions;
