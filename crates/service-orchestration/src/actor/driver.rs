@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender, WeakSender};
 use async_executor::{Executor as Tasks, Task};
@@ -29,6 +30,9 @@ const PROBES_IN_FLIGHT: usize = 64;
 
 /// Launches that work on folders at once: each takes a thread, and a thousand services may start together.
 const FOLDERS_AT_ONCE: usize = 16;
+
+/// How often it is looked whether what has lost its run directory is gone.
+const LOSING: Duration = Duration::from_millis(10);
 
 /// What a service is launched by.
 #[derive(Debug, Clone)]
@@ -201,6 +205,10 @@ impl Driver {
                 service,
                 generation,
             } => self.lose(&project, &service, generation),
+            Message::StraysEnded if self.is_losing() => self.spawn_message(async {
+                async_io::Timer::after(LOSING).await;
+                Some(Message::StraysEnded)
+            }),
             Message::StraysEnded => {
                 for order in self.behind.take().unwrap_or_default() {
                     self.order_came(order);

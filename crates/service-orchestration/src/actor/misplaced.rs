@@ -64,6 +64,16 @@ impl Driver {
         });
     }
 
+    /// Whether a generation that has lost its run directory is not gone yet.
+    pub(super) fn is_losing(&self) -> bool {
+        let services = self
+            .projects
+            .values()
+            .flat_map(|project| project.services.values());
+        let mut live = services.filter_map(|service| service.live.as_ref());
+        live.any(|live| live.lost.get().is_some())
+    }
+
     /// Stops a generation that has lost its run directory. It ends as lost, whatever its own end says.
     pub(super) fn lose(&mut self, project: &ProjectName, service: &ServiceName, generation: u64) {
         let entry = self.projects.get(project).and_then(|p| p.services.get(service));

@@ -73,7 +73,8 @@ impl Driver {
         while let Ok(one) = found.recv().await {
             all.push(one);
         }
-        self.end_strays().await;
+        let any_homeless = all.iter().any(|(.., found)| matches!(found, Found::Homeless(_)));
+        self.end_strays(any_homeless).await;
         for (record, prepared, order, found) in all {
             if let Some(record) = record {
                 self.recovered(&record, prepared, order, found);
@@ -81,8 +82,9 @@ impl Driver {
         }
     }
 
-    /// Ends what belongs to nothing that is known. Orders wait until it is gone: they might start the same again.
-    async fn end_strays(&mut self) {
+    /// Ends what belongs to nothing that is known. Orders wait until that is gone, and what has lost its run directory:
+    /// they might start the same again, or take it for what is to stay.
+    async fn end_strays(&mut self, any_homeless: bool) {
         let mut ending = Vec::new();
         for executor in self.executors.all() {
             for stray in executor.strays().await {
@@ -93,7 +95,7 @@ impl Driver {
                 ending.push(self.tasks.spawn(stray.ended));
             }
         }
-        if ending.is_empty() {
+        if ending.is_empty() && !any_homeless {
             return;
         }
         self.behind = Some(VecDeque::new());
