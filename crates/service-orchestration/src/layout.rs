@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harness_model::{ProjectName, ServiceName};
-use rustix::fs::{FallocateFlags, IFlags, Mode, OFlags, fallocate, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{
+    FallocateFlags, FlockOperation, IFlags, Mode, OFlags, fallocate, flock, ioctl_getflags, ioctl_setflags,
+};
 use rustix::io::Errno;
 
 /// What a run directory takes before its service has written anything, in bytes: spec, identity, the room of the
@@ -235,6 +237,26 @@ impl Layout {
         }
     }
 
+    /// Takes what lies in the place of a generation that is about to be launched out of the way: the run of a service
+    /// of which nothing else was known any more, and which has been stopped. Returns where it is now.
+    pub fn discard_generation(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        generation: u64,
+    ) -> Option<PathBuf> {
+        let path = self.generation(project, service, generation);
+        if is_held(&path.join("lock")) {
+            return None;
+        }
+        let time = harness_model::WallTime::now().0;
+        let discarded = self
+            .project(project)
+            .join(format!("{DISCARDED}{service}-{generation}-{time:x}"));
+        // Nearly always there is none.
+        std::fs::rename(path, &discarded).ok().map(|()| discarded)
+    }
+
     /// What a former daemon took out of the way and did not get to remove.
     pub fn discarded(&self) -> Vec<PathBuf> {
         let below = |path: &Path| {
@@ -251,6 +273,14 @@ impl Layout {
             .flat_map(|project| below(project))
             .filter(is_discarded)
             .collect()
+    }
+}
+
+/// Whether somebody holds this lock, or that cannot be told.
+fn is_held(lock: &Path) -> bool {
+    match File::open(lock) {
+        Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 

@@ -17,7 +17,7 @@ use super::rebuild::keep_service;
 use super::start::health_policy;
 use super::{Launch, Message};
 use crate::executor::{Instance, LaunchError, LaunchLink, Order};
-use crate::layout::HomeGone;
+use crate::layout::{HomeGone, remove_discarded};
 use crate::machine::Event;
 use crate::words::chain;
 
@@ -65,12 +65,15 @@ impl Driver {
             .map(|record| ServiceRecord { generation, ..record });
         let (layout, project, folders) = (self.layout.clone(), project.clone(), Arc::clone(&self.folders));
         self.spawn_message(async move {
-            let beside = layout.clone();
+            let (beside, own) = (layout.clone(), (project.clone(), service.clone()));
             // Before there is anything to be found.
             let turn = folders.acquire().await;
             let home = unblock(move || {
                 beside.check_home()?;
                 record.iter().for_each(|record| keep_service(&beside, record));
+                if let Some(discarded) = beside.discard_generation(&own.0, &own.1, generation) {
+                    remove_discarded(&discarded);
+                }
                 Ok::<_, HomeGone>(())
             })
             .await;
