@@ -10,7 +10,7 @@ use futures_lite::FutureExt;
 use harness_model::WallTime;
 use harness_wire::message::{ErrorBody, ErrorCode};
 use harness_wire::server::{Admission, Connection, Limits, accept};
-use harness_wire::tls::TlsError;
+use harness_wire::tls::{Term, TlsError};
 use service_orchestration::words::chain;
 
 use crate::VERSION;
@@ -28,6 +28,9 @@ const RENEWAL: Duration = Duration::from_secs(3600);
 
 /// The same while there is none that can be used.
 const REPAIR: Duration = Duration::from_secs(1);
+
+/// How often the wall clock is looked at: somebody may set it, also to a time at which they are not good.
+const CLOCK: Duration = Duration::from_secs(5);
 
 /// Accepts clients until dropped.
 pub(crate) async fn serve(
@@ -172,8 +175,9 @@ struct Certificates {
     config: Option<Arc<harness_wire::tls::ServerConfig>>,
     /// When they are looked at again, as the processor counts.
     check: Instant,
-    /// The same by the wall clock, which goes on while the machine sleeps.
-    renewal: Option<WallTime>,
+    /// When they are good by the wall clock, which goes on while the machine sleeps; `None` if they cannot be renewed, or
+    /// there is none.
+    term: Option<Term>,
 }
 
 impl Certificates {
@@ -182,11 +186,11 @@ impl Certificates {
         let read = blocking::unblock(move || {
             let now = SystemTime::now();
             let ensured = tls.ensure(now)?;
-            Ok((ensured, tls.server_config()?, tls.renewal()?))
+            Ok((ensured, tls.server_config()?, tls.term()?))
         });
         let read: Result<_, TlsError> = read.await;
         match read {
-            Ok((ensured, config, renewal)) => {
+            Ok((ensured, config, term)) => {
                 if !ensured.renewed.is_empty() || !ensured.created.is_empty() {
                     tracing::info!(created = ?ensured.created, renewed = ?ensured.renewed, "new certificates");
                 }
@@ -194,11 +198,12 @@ impl Certificates {
                     let path = overdue.path.display();
                     tracing::warn!(%path, error = chain(&overdue.error), "a certificate cannot be renewed");
                 }
-                let left = Some(renewal.since(WallTime::now())).filter(|left| !left.is_zero());
+                let now = WallTime::now();
+                let left = Some(term.renewal.since(now)).filter(|left| !left.is_zero());
                 Self {
                     config: Some(config),
                     check: Instant::now() + left.unwrap_or(RENEWAL).clamp(REPAIR, RENEWAL),
-                    renewal: left.map(|_| renewal),
+                    term: left.map(|_| term).filter(|term| term.begin <= now),
                 }
             }
             Err(error) => {
@@ -206,7 +211,7 @@ impl Certificates {
                 Self {
                     config: None,
                     check: Instant::now() + REPAIR,
-                    renewal: None,
+                    term: None,
                 }
             }
         }
@@ -215,15 +220,25 @@ impl Certificates {
     /// Waits until it is time to look at them again.
     async fn due(&self) {
         match self.config {
-            Some(_) => drop(Timer::at(self.check).await),
+            Some(_) => {
+                while Instant::now() < self.check && self.are_good() {
+                    Timer::at(self.check.min(Instant::now() + CLOCK)).await;
+                }
+            }
             // They are looked at when a client comes: to do it all the time would fill the log.
             None => futures_lite::future::pending().await,
         }
     }
 
+    /// Whether the wall clock still says so. Those that cannot be renewed are not looked at for that.
+    fn are_good(&self) -> bool {
+        let now = WallTime::now();
+        self.term
+            .is_none_or(|term| term.begin <= now && now < term.renewal)
+    }
+
     async fn current(&mut self, context: &Context) -> Option<Arc<harness_wire::tls::ServerConfig>> {
-        let slept = self.renewal.is_some_and(|renewal| renewal <= WallTime::now());
-        if Instant::now() >= self.check || slept {
+        if Instant::now() >= self.check || !self.are_good() {
             *self = Self::load(context).await;
         }
         self.config.clone()

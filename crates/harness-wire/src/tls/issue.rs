@@ -18,6 +18,14 @@ use super::{TlsError, Validity};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Certificates begin this long before they are made, so that a clock set back does not invalidate them.
 const BACKDATED: Duration = DAY.saturating_mul(2);
+
+/// When a certificate begins that replaces this one. Never later than that did: it may be made while the clock is wrong,
+/// and must hold when it is set right.
+fn begin(now: SystemTime, former: Option<&Facts>) -> SystemTime {
+    let usual = now - BACKDATED;
+    let former = former.map(|former| SystemTime::UNIX_EPOCH + Duration::from_nanos(former.not_before.0));
+    former.map_or(usual, |former| former.min(usual))
+}
 /// A leaf certificate lives this long.
 const LEAF_LIFETIME: Duration = DAY.saturating_mul(365);
 /// A leaf certificate is renewed when it has no more than this left.
@@ -51,21 +59,30 @@ pub(super) fn parse_key(path: &Path, pem: &[u8]) -> Result<KeyPair, TlsError> {
     KeyPair::from_pem(text).map_err(damaged)
 }
 
-/// A self-signed authority for this key.
-pub(super) fn authority(path: &Path, key: &KeyPair, now: SystemTime) -> Result<String, TlsError> {
-    let mut params = named("harness certificate authority", now, AUTHORITY_LIFETIME);
+/// A self-signed authority for this key, in place of a former one.
+pub(super) fn authority(
+    path: &Path,
+    key: &KeyPair,
+    former: Option<&Facts>,
+    now: SystemTime,
+) -> Result<String, TlsError> {
+    let mut params = CertificateParams::default();
+    params.not_before = begin(now, former).into();
+    params.not_after = (now + AUTHORITY_LIFETIME).into();
+    params.distinguished_name = named("harness certificate authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params.self_signed(key).map_err(issue_failed(path))?.pem())
 }
 
-/// A leaf certificate for this key, signed by the authority.
+/// A leaf certificate for this key, signed by the authority, in place of a former one.
 pub(super) fn leaf(
     path: &Path,
     role: Role,
     key: &KeyPair,
     names: &[String],
     authority: &Issuer<'_, KeyPair>,
+    former: Option<&Facts>,
     now: SystemTime,
 ) -> Result<String, TlsError> {
     let mut params = CertificateParams::new(names.to_vec()).map_err(issue_failed(path))?;
@@ -73,9 +90,9 @@ pub(super) fn leaf(
         Role::Server => ("harness server", ExtendedKeyUsagePurpose::ServerAuth),
         Role::Client => ("harness client", ExtendedKeyUsagePurpose::ClientAuth),
     };
-    let dated = named(common_name, now, LEAF_LIFETIME);
-    (params.not_before, params.not_after) = (dated.not_before, dated.not_after);
-    params.distinguished_name = dated.distinguished_name;
+    params.not_before = begin(now, former).into();
+    params.not_after = (now + LEAF_LIFETIME).into();
+    params.distinguished_name = named(common_name);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
@@ -94,13 +111,10 @@ pub(super) fn issuer(
     Issuer::from_ca_cert_der(der, key).map_err(issue_failed(path))
 }
 
-fn named(common_name: &str, now: SystemTime, lifetime: Duration) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + lifetime).into();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params
+fn named(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
 }
 
 fn issue_failed(path: &Path) -> impl FnOnce(rcgen::Error) -> TlsError {

@@ -2,7 +2,8 @@
 //! of them.
 //!
 //! The authority lives ten years, leaf certificates one year, renewed with the same key when 30 days are left.
-//! All begin two days in the past. Keys are written before their certificates, so whatever a crash leaves
+//! All begin two days in the past, and a renewed one no later than the one before: one that was renewed while the clock
+//! was ahead holds when it is set right. Keys are written before their certificates, so whatever a crash leaves
 //! behind is completed by the next [`TlsDir::ensure`]; what is there and readable by others, or damaged, is
 //! refused by name instead of replaced behind somebody's back.
 //!
@@ -44,6 +45,15 @@ pub struct Ensured {
     pub renewed: Vec<PathBuf>,
     /// Certificates that are near their end and could not be replaced. They are valid still.
     pub overdue: Vec<Overdue>,
+}
+
+/// When the certificates of a home are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// From then on all of them are valid.
+    pub begin: WallTime,
+    /// When the first of them is to be renewed.
+    pub renewal: WallTime,
 }
 
 /// Whether a certificate is valid at some moment.
@@ -128,18 +138,23 @@ impl TlsDir {
         Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.not_after)
     }
 
-    /// When the first of the server's and the client's certificate is to be renewed.
+    /// When the server's and the client's certificate are both good.
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn renewal(&self) -> Result<WallTime, TlsError> {
-        let end = |name: &str| {
+    pub fn term(&self) -> Result<Term, TlsError> {
+        let facts = |name: &str| {
             let path = self.file(name);
-            Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.not_after)
+            Facts::parse(&path, &self.required(&path, files::read(&path)?)?)
         };
-        let first = end("server.pem")?.min(end("client.pem")?);
+        let (server, client) = (facts("server.pem")?, facts("client.pem")?);
+        let authority = facts("ca.pem")?;
+        let end = server.not_after.min(client.not_after);
         let ahead = u64::try_from(issue::LEAF_RENEWAL.as_nanos()).unwrap_or(u64::MAX);
-        Ok(WallTime(first.0.saturating_sub(ahead)))
+        Ok(Term {
+            begin: server.not_before.max(client.not_before).max(authority.not_before),
+            renewal: WallTime(end.0.saturating_sub(ahead)),
+        })
     }
 
     /// Whether the client's own certificate can be shown at this moment.
@@ -195,7 +210,7 @@ impl TlsDir {
             }
             Some(facts) if facts.lasts(now, issue::AUTHORITY_RENEWAL) => facts,
             former => {
-                let renewed = issue::authority(&path, &key, now).and_then(|pem| {
+                let renewed = issue::authority(&path, &key, former.as_ref(), now).and_then(|pem| {
                     files::replace(&path, pem.as_bytes())?;
                     Facts::parse(&path, pem.as_bytes())
                 });
@@ -262,7 +277,7 @@ impl TlsDir {
             usable(leaf, &path, &authority.key_path, now)?;
         }
         let issued = match &authority.signer {
-            Some(signer) => issue::leaf(&path, role, &key, names, signer, now)
+            Some(signer) => issue::leaf(&path, role, &key, names, signer, existing, now)
                 .and_then(|pem| files::replace(&path, pem.as_bytes())),
             None => Err(TlsError::Missing {
                 path: authority.key_path.clone(),

@@ -153,6 +153,39 @@ fn a_clock_set_back_a_day_changes_nothing_and_further_back_renews() {
     });
 }
 
+/// A year ahead the leaves are renewed, eleven years ahead the authority too; then the clock is set right.
+#[test]
+fn what_is_renewed_while_the_clock_is_ahead_holds_when_it_is_set_right() {
+    let rounds: [&[i32]; 5] = [&[400], &[400, 800], &[4_000], &[400, 4_000, 8_000], &[-40, 400]];
+    for jumps in rounds {
+        let home = Home::new();
+        let now = SystemTime::now();
+        home.tls.ensure(now).unwrap();
+        for days in jumps {
+            let then = match days {
+                0.. => now + DAY * days.unsigned_abs(),
+                _ => now - DAY * days.unsigned_abs(),
+            };
+            assert!(
+                !home.tls.ensure(then).unwrap().renewed.is_empty(),
+                "{days} of {jumps:?}"
+            );
+            assert_eq!(
+                home.tls.client_validity(then).unwrap(),
+                Validity::Valid,
+                "{jumps:?}"
+            );
+        }
+        assert_eq!(
+            home.tls.client_validity(now).unwrap(),
+            Validity::Valid,
+            "{jumps:?}"
+        );
+        assert!(home.tls.term().unwrap().begin <= now.into(), "{jumps:?}");
+        smol::block_on(in_time(home.works()));
+    }
+}
+
 #[test]
 fn a_key_that_others_can_read_is_refused_with_the_remedy() {
     for key in ["ca.key", "server.key", "client.key"] {
@@ -273,7 +306,7 @@ fn renewal_is_due_when_the_first_certificate_is_near_its_end() {
     let home = Home::new();
     let born = SystemTime::now();
     home.tls.ensure(born).unwrap();
-    let left = home.tls.renewal().unwrap().since(born.into());
+    let left = home.tls.term().unwrap().renewal.since(born.into());
     assert!(left > 334 * DAY && left <= 335 * DAY, "{left:?}");
     assert_eq!(home.tls.client_validity(born).unwrap(), Validity::Valid);
     assert_eq!(
