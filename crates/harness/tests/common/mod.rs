@@ -41,7 +41,11 @@ impl Sandbox {
     /// `name` is the test's; logs are kept under it.
     pub(crate) fn new(name: &str) -> Self {
         // Paths of Unix sockets are short.
-        let root = tempfile::Builder::new().prefix("hx").tempdir().unwrap();
+        Self::in_folder(name, tempfile::Builder::new().prefix("hx").tempdir().unwrap())
+    }
+
+    /// The same in a folder that is there already.
+    pub(crate) fn in_folder(name: &str, root: TempDir) -> Self {
         // Services may run as other users, who must be able to pass through; the home closes itself.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for folder in ["project", "user", "tmp"] {
