@@ -52,6 +52,12 @@ pub(crate) enum TaskError {
         /// What to do.
         remedy: String,
     },
+    /// A commit whose programs are needed is not in the history.
+    #[error(
+        "commit {0}, whose programs are to be built, is not in the history of this clone: get all of it with \
+         `git fetch --unshallow`"
+    )]
+    NoHistory(String),
     /// Processes were left behind.
     #[error("left running (and it was killed now):\n{0}")]
     Leftovers(String),

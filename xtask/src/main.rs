@@ -1,4 +1,4 @@
-//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | bench | soak | env | generate`.
+//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | bench | soak | record | env | generate`.
 //!
 //! They only run other programs: cargo, the package manager, the `harness` that was just built. No crate of the
 //! workspace is a dependency, so that the tasks start fast and work while the workspace does not compile.
@@ -14,6 +14,7 @@ mod ci;
 mod env;
 mod error;
 mod generate;
+mod history;
 mod leftovers;
 mod program;
 mod quickstart;
@@ -54,6 +55,11 @@ enum Task {
     Bench(bench::Options),
     /// Play the long variants of the tests that attack, with new seeds each round, until the time is over
     Soak(soak::Options),
+    /// Keep a home written by the programs of a commit, for the tests of all later ones
+    Record {
+        /// The commit, by the first seven digits of its name
+        commit: String,
+    },
     /// The Docker engine and the images that the tests of containers use
     Env {
         #[command(subcommand)]
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::Record { commit } => history::record(&commit),
         Task::Env { action } => env::run(&action),
         Task::Generate { check } => generate::run(check),
     };

@@ -8,7 +8,7 @@ use crate::env::ForTests;
 use crate::error::TaskError;
 use crate::program::Program;
 use crate::session::Session;
-use crate::{leftovers, test};
+use crate::{history, leftovers, test};
 
 /// For how long, and from where.
 #[derive(Args)]
@@ -19,6 +19,17 @@ pub(crate) struct Options {
     /// The seed of the first round, instead of one drawn from the clock; each round adds one
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Only these test programs
+    #[arg(long, value_name = "TEST", num_args = 1..)]
+    only: Vec<String>,
+}
+
+impl Options {
+    fn attacks(&self) -> impl Iterator<Item = &'static Attack> {
+        ATTACKS
+            .iter()
+            .filter(|attack| self.only.is_empty() || self.only.iter().any(|name| name == attack.test))
+    }
 }
 
 /// A test program with a long variant.
@@ -27,17 +38,20 @@ struct Attack {
     test: &'static str,
     /// Whether it needs a Docker engine.
     of_containers: bool,
+    /// Whether it is played with the programs of each earlier commit.
+    of_upgrades: bool,
     /// The variable that is given the seed.
     seed: Option<&'static str>,
     /// What makes it long.
     long: &'static [(&'static str, &'static str)],
 }
 
-const ATTACKS: [Attack; 8] = [
+static ATTACKS: [Attack; 9] = [
     Attack {
         package: "harness",
         test: "e2e_chaos",
         of_containers: false,
+        of_upgrades: false,
         seed: Some("HARNESS_CHAOS_SEED"),
         long: &[("HARNESS_CHAOS_ROUNDS", "500")],
     },
@@ -45,6 +59,7 @@ const ATTACKS: [Attack; 8] = [
         package: "harness",
         test: "e2e_docker_chaos",
         of_containers: true,
+        of_upgrades: false,
         seed: Some("HARNESS_CHAOS_SEED"),
         long: &[("HARNESS_CHAOS_ROUNDS", "500")],
     },
@@ -52,13 +67,23 @@ const ATTACKS: [Attack; 8] = [
         package: "harness",
         test: "e2e_replace",
         of_containers: false,
+        of_upgrades: false,
         seed: None,
         long: &[("HARNESS_TEST_ROUNDS", "100")],
     },
     Attack {
         package: "harness",
+        test: "e2e_upgrade",
+        of_containers: false,
+        of_upgrades: true,
+        seed: Some("HARNESS_CHAOS_SEED"),
+        long: &[("HARNESS_CHAOS_ROUNDS", "1200")],
+    },
+    Attack {
+        package: "harness",
         test: "e2e_growth",
         of_containers: false,
+        of_upgrades: false,
         seed: None,
         long: &[("HARNESS_SOAK", "10")],
     },
@@ -66,6 +91,7 @@ const ATTACKS: [Attack; 8] = [
         package: "service-orchestration",
         test: "simulation_day",
         of_containers: false,
+        of_upgrades: false,
         seed: None,
         long: &[("HARNESS_SOAK", "7")],
     },
@@ -73,6 +99,7 @@ const ATTACKS: [Attack; 8] = [
         package: "service-orchestration",
         test: "simulation",
         of_containers: false,
+        of_upgrades: false,
         seed: Some("HARNESS_SIM_START"),
         long: &[("HARNESS_SOAK", "1")],
     },
@@ -80,6 +107,7 @@ const ATTACKS: [Attack; 8] = [
         package: "harness-fuzz",
         test: "bounded",
         of_containers: false,
+        of_upgrades: false,
         seed: Some("HARNESS_FUZZ_SEED"),
         long: &[("HARNESS_FUZZ_RUNS", "200000")],
     },
@@ -87,6 +115,7 @@ const ATTACKS: [Attack; 8] = [
         package: "command-executor",
         test: "leaks",
         of_containers: false,
+        of_upgrades: false,
         seed: None,
         long: &[("HARNESS_SOAK", "1")],
     },
@@ -94,10 +123,23 @@ const ATTACKS: [Attack; 8] = [
 
 impl Attack {
     /// The variables of a round.
-    fn env(&self, seed: u64) -> Vec<(&'static str, String)> {
+    fn env(&self, seed: u64, earlier: Option<&str>) -> Vec<(&'static str, String)> {
         let seed = self.seed.map(|name| (name, seed.to_string()));
         let long = self.long.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        seed.into_iter().chain(long).collect()
+        let earlier =
+            earlier.map(|commit| (history::VARIABLE, history::folder(commit).display().to_string()));
+        seed.into_iter().chain(long).chain(earlier).collect()
+    }
+
+    /// What it is played with: once as it is, or once with each earlier commit.
+    fn variants(&self) -> Vec<Option<&'static str>> {
+        match self.of_upgrades {
+            true => history::EARLIER
+                .iter()
+                .map(|earlier| Some(earlier.commit))
+                .collect(),
+            false => vec![None],
+        }
     }
 
     fn arguments(&self) -> Vec<&'static str> {
@@ -109,21 +151,27 @@ impl Attack {
     }
 
     /// The command that repeats a round.
-    fn again(&self, seed: u64) -> String {
-        let env = self.env(seed).into_iter();
+    fn again(&self, seed: u64, earlier: Option<&str>) -> String {
+        let env = self.env(seed, earlier).into_iter();
         let mut words: Vec<String> = env.map(|(name, value)| format!("{name}={value}")).collect();
         words.push("cargo".to_owned());
         words.extend(self.arguments().into_iter().map(str::to_owned));
         words.join(" ")
     }
 
-    fn play(&self, session: &Session, containers: Option<&ForTests>, seed: u64) -> Result<(), TaskError> {
+    fn play(
+        &self,
+        session: &Session,
+        containers: Option<&ForTests>,
+        seed: u64,
+        earlier: Option<&str>,
+    ) -> Result<(), TaskError> {
         let mut tests = test::aimed(Program::cargo(), containers)?
             .args(self.arguments())
             // No test may find the developer's own daemon.
             .env("HARNESS_HOME", session.temporary().join("home"))
             .env("TMPDIR", session.temporary());
-        for (name, value) in self.env(seed) {
+        for (name, value) in self.env(seed, earlier) {
             tests = tests.env(name, value);
         }
         let played = tests.run_recorded(&session.tests_log());
@@ -141,7 +189,7 @@ pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
             None
         }
     };
-    let played = build(containers.is_some()).and_then(|()| rounds(options, containers.as_ref()));
+    let played = build(options, containers.is_some()).and_then(|()| rounds(options, containers.as_ref()));
     let ended = containers.map_or(Ok(()), ForTests::end);
     played.and(ended.map_err(TaskError::from))
 }
@@ -152,14 +200,19 @@ fn rounds(options: &Options, containers: Option<&ForTests>) -> Result<(), TaskEr
     let mut seed = options.seed.unwrap_or_else(from_clock);
     let mut rounds = 0_u64;
     while rounds == 0 || Instant::now() < end {
-        for attack in ATTACKS
-            .iter()
-            .filter(|attack| !attack.of_containers || containers.is_some())
+        let attacks = options
+            .attacks()
+            .filter(|attack| !attack.of_containers || containers.is_some());
+        for (attack, earlier) in
+            attacks.flat_map(|attack| attack.variants().into_iter().map(move |of| (attack, of)))
         {
-            println!("== seed {seed}: {}", attack.test);
-            if let Err(error) = attack.play(&session, containers, seed) {
+            let from = earlier
+                .map(|commit| format!(" from {commit}"))
+                .unwrap_or_default();
+            println!("== seed {seed}: {}{from}", attack.test);
+            if let Err(error) = attack.play(&session, containers, seed, earlier) {
                 println!("what it said: test-activity/logs/current/tests.log");
-                println!("again: {}", attack.again(seed));
+                println!("again: {}", attack.again(seed, earlier));
                 return Err(error);
             }
         }
@@ -172,12 +225,15 @@ fn rounds(options: &Options, containers: Option<&ForTests>) -> Result<(), TaskEr
 
 /// First alone: the tests' deadlines should not have to reckon with a compiler. Whole packages, since some tests
 /// need their examples.
-fn build(with_containers: bool) -> Result<(), TaskError> {
-    let packages = ATTACKS.iter().flat_map(|attack| ["--package", attack.package]);
+fn build(options: &Options, with_containers: bool) -> Result<(), TaskError> {
+    for commit in options.attacks().flat_map(Attack::variants).flatten() {
+        history::build(commit)?;
+    }
+    let packages = options.attacks().flat_map(|attack| ["--package", attack.package]);
     Program::cargo().args(["test", "--no-run"]).args(packages).run()?;
     // With the feature it is another build of the same package.
-    for attack in ATTACKS
-        .iter()
+    for attack in options
+        .attacks()
         .filter(|attack| with_containers && attack.of_containers)
     {
         Program::cargo()
@@ -200,7 +256,7 @@ mod tests {
     #[test]
     fn a_round_can_be_repeated_from_what_is_printed() {
         assert_eq!(
-            ATTACKS[0].again(7),
+            ATTACKS[0].again(7, None),
             "HARNESS_CHAOS_SEED=7 HARNESS_CHAOS_ROUNDS=500 cargo test --package harness --test e2e_chaos"
         );
     }

@@ -194,8 +194,15 @@ impl Sandbox {
 
     /// The pids of all services that run.
     pub(crate) fn pids(&self) -> BTreeMap<String, u64> {
-        let running = |(name, service): (String, Value)| Some((name, service["pid"].as_u64()?));
-        self.status().into_iter().filter_map(running).collect()
+        Self::pids_in(&self.json(&["status"]))
+    }
+
+    /// The same in a `status --json` that was asked for otherwise.
+    pub(crate) fn pids_in(status: &Value) -> BTreeMap<String, u64> {
+        let services = status["services"].as_array().expect("status has services");
+        let running =
+            |service: &Value| Some((service["name"].as_str()?.to_owned(), service["pid"].as_u64()?));
+        services.iter().filter_map(running).collect()
     }
 
     /// `STATUS/HEALTH` of a service.

@@ -153,7 +153,7 @@ fn keep(root: &Path, to: &Path) {
         } else {
             keep_file(&path, &kept, meta.len())
         };
-        let (kind, blocks) = kind.split_once(' ').unwrap_or((&kind, ""));
+        let (kind, blocks) = kind.split_once(' ').unwrap_or((kind.as_str(), ""));
         let blocks = blocks.to_owned() + if blocks.is_empty() { "" } else { " " };
         tree += &format!("{kind} {mode:o} {blocks}{inner}\n");
     }
