@@ -226,7 +226,7 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
     assert_eq!(sandbox.pid("app"), pid, "services run on");
 }
 
-/// The clock was years ahead when the daemon renewed, or even when the home was made, and is set right.
+/// The clock was years ahead when certificates were renewed, and is set right.
 #[test]
 fn a_clock_that_was_ahead_locks_nobody_out_when_it_is_set_right() {
     for years in [1, 2, 11] {
@@ -242,26 +242,4 @@ fn a_clock_that_was_ahead_locks_nobody_out_when_it_is_set_right() {
             "it is good as it is"
         );
     }
-    // A home that was made then: all that it has begins later, also for a daemon that runs already.
-    let sandbox = Sandbox::with_file("certs_born_ahead", FILE);
-    sandbox.ok(&["start"]);
-    let (pid, daemon) = (sandbox.pid("app"), sandbox.daemon_pid().unwrap());
-    let tls = TlsDir::new(sandbox.home().join("tls"));
-    let other = TlsDir::new(sandbox.root().join("other"));
-    other.ensure(SystemTime::now() + 500 * DAY).unwrap();
-    for file in fs::read_dir(other.path()).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), tls.path().join(file.file_name())).unwrap();
-    }
-    sandbox
-        .harness(&["status"])
-        .code(1)
-        .tells("clock of this machine");
-    // It looks again when a client comes, whichever that is.
-    let port = sandbox.daemon_port().unwrap();
-    eventually("clients are let in", || {
-        drop(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
-        (sandbox.harness(&["status"]).code == Some(0)).then_some(())
-    });
-    assert_eq!((sandbox.pid("app"), sandbox.daemon_pid()), (pid, Some(daemon)));
 }

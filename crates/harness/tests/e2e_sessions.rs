@@ -63,7 +63,7 @@ fn shells() -> [Vec<String>; 4] {
             "setsid",
             "bash",
             "-c",
-            &format!("bash -c \"$0\" & exit",),
+            "bash -c \"$0\" & exit",
             &format!("{start}; {exec}\n{job}"),
         ]),
     ]
