@@ -255,6 +255,16 @@ impl Command {
     }
 }
 
+impl ContainerSession {
+    /// Ends the command and what it started, as far as that can be found; returns when they have been killed.
+    pub(crate) async fn end(mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.reading.abort();
+            self.command.kill().await;
+        }
+    }
+}
+
 #[async_trait]
 impl Session for ContainerSession {
     fn take_stdin(&mut self) -> Option<Box<dyn SessionStdin>> {

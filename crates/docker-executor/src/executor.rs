@@ -25,7 +25,7 @@ use crate::body;
 use crate::bridge::Task;
 use crate::contact::Contact;
 use crate::engine::{Engine, EngineError};
-use crate::exec;
+use crate::exec::{self, ContainerSession};
 use crate::files;
 use crate::follow::follow;
 use crate::image::{self, Image, Wanted};
@@ -274,6 +274,13 @@ impl DockerExecutor {
         }
     }
 
+    /// A command in the container of an order.
+    async fn session(&self, order: &Order, command: &PlaceCommand) -> Result<ContainerSession, LaunchError> {
+        let (engine, id) = self.running(order).await?;
+        let env = body::environment(order)?;
+        Ok(exec::start(&engine, &id, command, &env).await?)
+    }
+
     /// The container that runs for an order: its engine and its id.
     async fn running(&self, order: &Order) -> Result<(Arc<Engine>, String), LaunchError> {
         let run_dir = order.run_dir.clone();
@@ -423,10 +430,7 @@ impl Executor for DockerExecutor {
     }
 
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {
-        let (engine, id) = self.running(order).await?;
-        let env = body::environment(order)?;
-        let session = exec::start(&engine, &id, command, &env).await?;
-        Ok(Box::new(session))
+        Ok(Box::new(self.session(order, command).await?))
     }
 
     async fn run(
@@ -435,7 +439,7 @@ impl Executor for DockerExecutor {
         command: &PlaceCommand,
         expiry: Expiry<'_>,
     ) -> Result<CommandAnswer, LaunchError> {
-        let mut session = self.exec(order, command).await?;
+        let mut session = self.session(order, command).await?;
         let mut tail = Vec::new();
         let said = async {
             while let Some(event) = session.next().await {
@@ -466,11 +470,14 @@ impl Executor for DockerExecutor {
                     rest: Rest::none(),
                 })
             }
-            None => Ok(CommandAnswer {
-                exit: None,
-                tail: String::new(),
-                rest: Rest::none(),
-            }),
+            None => {
+                session.end().await;
+                Ok(CommandAnswer {
+                    exit: None,
+                    tail: String::new(),
+                    rest: Rest::none(),
+                })
+            }
         }
     }
 }

@@ -151,14 +151,19 @@ impl<'a> Fields<'a> {
         let (written, node) = self.entry(key)?;
         if let Kind::Null = node.kind {
             if !self.shape(key).is_collection() {
-                self.reader.report(
-                    Finding::error(written.span, format!("`{key}` has no value"))
-                        .help(format!("expected {}", self.shape(key).describe())),
-                );
+                self.no_value(key, written);
             }
             return None;
         }
         Some(node)
+    }
+
+    /// Reports a key that has no value and needs one.
+    pub(crate) fn no_value(&self, key: &str, written: &Key) {
+        self.reader.report(
+            Finding::error(written.span, format!("`{key}` has no value"))
+                .help(format!("expected {}", self.shape(key).describe())),
+        );
     }
 
     /// Whether a key is written.

@@ -2,6 +2,15 @@
 
 use crate::keys::{Key, SECTIONS, SERVICE_TYPES, Section, Shape, WIDE};
 
+/// What holds for hooks.
+const HOOKS: &str = "
+Hooks belong to one start of their service. What `before_start`, `after_healthy` and `before_stop` leave in the background
+lives as long as the service at most; the service is stopped, and starts again, when all of it is gone. A stop ends a
+`before_start` or `after_healthy` that still runs. `after_stop` runs after every end (a stop, a crash, a `oneshot` that is done),
+by the file that the service was started with. It runs at least once: a second time if the daemon dies meanwhile. A failed
+`before_start` fails the start; the failure of another hook is told by `status`, `why` and `events`.
+";
+
 const INTRODUCTION: &str = "\
 # services.yaml
 
@@ -123,6 +132,9 @@ fn section_markdown(section: &Section) -> String {
     let mut out = format!("\n## {}\n", title(section));
     if section.name != "service" {
         out.push_str(&table(section.keys.iter(), section));
+        if section.name == "hooks" {
+            out.push_str(HOOKS);
+        }
         return out;
     }
     out.push_str("\nEvery type has:\n");
@@ -152,6 +164,7 @@ fn title(section: &Section) -> String {
         "file" => "A file (`files`)".into(),
         "port" => "A port as a map (`ports`)".into(),
         "dependency" => "A dependency as a map (`dependencies`)".into(),
+        "hook" => "A hook as a map (`hooks`)".into(),
         name => format!("`{name}`"),
     }
 }

@@ -151,17 +151,22 @@ services:
   a:
     type: process
     binary: sh
-    hooks: {before_start: \"echo 'a b' ${X} \\\"c ${X}\\\" ${NOPE:-d e} $HOME $$x\", after_stop: [x, \"y z\"]}
+    hooks: {before_start: \"echo 'a b' ${X} \\\"c ${X}\\\" ${NOPE:-d e} $HOME $$x\", after_stop: [x, \"y z\"], before_stop: {command: [echo, \"${X}\"], timeout: 1500ms}}
     health_check: {command: pg_isready -q, args: [-h, \"${a.ip}\"]}
     ports: [1]
 ";
     let loaded = good(&Folder::new(text).options_with(&[("X", "1 '2")]));
     let spec = &loaded.project.services["a"];
     assert_eq!(
-        texts(spec.hooks.before_start.as_ref().unwrap()),
+        texts(&spec.hooks.before_start.as_ref().unwrap().words),
         ["echo", "a b", "1 '2", "c 1 '2", "d e", "$HOME", "$x"]
     );
-    assert_eq!(texts(spec.hooks.after_stop.as_ref().unwrap()), ["x", "y z"]);
+    let after_stop = spec.hooks.after_stop.as_ref().unwrap();
+    assert_eq!(texts(&after_stop.words), ["x", "y z"]);
+    assert_eq!(after_stop.limit(), Duration::from_secs(60));
+    let before_stop = spec.hooks.before_stop.as_ref().unwrap();
+    assert_eq!(texts(&before_stop.words), ["echo", "1 '2"]);
+    assert_eq!(before_stop.limit(), Duration::from_millis(1500));
     let Probe::Command(words) = &spec.health_check.as_ref().unwrap().probe else {
         panic!()
     };

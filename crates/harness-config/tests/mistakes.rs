@@ -88,6 +88,17 @@ fn keys() {
         ]
     );
     assert_eq!(
+        said(&process(
+            "    hooks:\n      before_start: {timeout: 5}\n      after_healthy: {command: x, timeout: 0}\n      before_stop: {command: x, time: 5}\n      after_stop:\n"
+        )),
+        [
+            "6:7 `before_start` needs `command`",
+            "7:44 `timeout` must be longer than zero",
+            "8:33 unknown key `time` (the keys of a hook are `command`, `timeout`)",
+            "9:7 `after_stop` has no value (expected a command (a string or a list of words), or a map with the keys of a hook)",
+        ]
+    );
+    assert_eq!(
         said("x-anchors: {a: &a {type: process, binary: sh}}\nservices:\n  a: {<<: *a, bogus: 1}\n"),
         ["3:15 unknown key `bogus`",]
     );

@@ -103,7 +103,12 @@ pub fn progress(
             reason: reason().into(),
             in_ms: left(record.retry_at),
         },
-        ServiceState::Stopping => ProgressPhase::Stopping,
+        ServiceState::Stopping => match &record.doing {
+            Some(doing) => ProgressPhase::Ending {
+                doing: doing.clone().into(),
+            },
+            None => ProgressPhase::Stopping,
+        },
         ServiceState::Stopped => ProgressPhase::Stopped,
         ServiceState::Completed | ServiceState::Failed => ProgressPhase::Failed {
             reason: reason().into(),
@@ -166,6 +171,7 @@ pub fn change_event(change: &service_registry::Change, redactor: &Redactor) -> C
             Kind::State => ChangeKind::State,
             Kind::Health => ChangeKind::Health,
             Kind::Adopted => ChangeKind::Adopted,
+            Kind::Hook => ChangeKind::Hook,
             Kind::Project => ChangeKind::Project,
         },
         message: redactor.redact(&change.message).into(),

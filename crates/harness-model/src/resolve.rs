@@ -46,15 +46,7 @@ impl ServiceSpec {
                 Probe::Log(_) => {}
             }
         }
-        let hooks = &self.hooks;
-        for hook in [
-            &hooks.before_start,
-            &hooks.after_healthy,
-            &hooks.before_stop,
-            &hooks.after_stop,
-        ] {
-            out.extend(hook.iter().flatten());
-        }
+        out.extend(self.hooks.commands().flat_map(|hook| &hook.words));
         match &self.kind {
             ServiceKind::Process(p) | ServiceKind::Remote(p) => {
                 out.push(&p.binary);
@@ -102,14 +94,8 @@ impl ServiceSpec {
                 Probe::Log(_) => {}
             }
         }
-        let hooks = &mut out.hooks;
-        for hook in [
-            &mut hooks.before_start,
-            &mut hooks.after_healthy,
-            &mut hooks.before_stop,
-            &mut hooks.after_stop,
-        ] {
-            map_all(hook.iter_mut().flatten(), &mut one)?;
+        for hook in out.hooks.commands_mut() {
+            map_all(&mut hook.words, &mut one)?;
         }
         match &mut out.kind {
             ServiceKind::Process(ProcessSpec {

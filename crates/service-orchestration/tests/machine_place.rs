@@ -263,6 +263,7 @@ fn an_adopted_service_is_probed_as_its_image_says() {
         let found = Recovered::Running {
             generation: 3,
             digest: definition.digest.clone(),
+            terms: Terms::of(&definition),
             for_: Duration::from_secs(100),
             was_ready,
             going: false,
@@ -273,6 +274,7 @@ fn an_adopted_service_is_probed_as_its_image_says() {
             definition,
             wanted: true,
             found,
+            owed: None,
         });
         bench.found("db");
         bench.wait(0);

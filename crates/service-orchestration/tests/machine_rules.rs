@@ -290,6 +290,7 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
         definition,
         wanted: true,
         found,
+        owed: None,
     };
     let mut optional = on(plain("1"), "db", Condition::Healthy);
     optional.dependencies[0].required = false;
@@ -297,6 +298,7 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
     let running = Recovered::Running {
         generation: 2,
         digest: SpecDigest::from_text("1"),
+        terms: Terms::of(&probed("1")),
         for_: Duration::from_secs(100),
         was_ready: true,
         going: false,
@@ -331,10 +333,12 @@ fn an_end_before_it_was_healthy_is_a_failure_to_the_next_daemon_too() {
                 generation: 3,
                 digest: SpecDigest::from_text("1"),
                 ended: Ended::Exit(ExitStatus::Code(0)),
+                failed: None,
                 fresh: true,
                 was_ready,
                 restarts: 0,
             },
+            owed: None,
         });
         bench.wait(0);
         (bench.view("db").state, bench.deeds())
@@ -370,11 +374,13 @@ fn stable_running_is_counted_across_daemons() {
         found: Recovered::Running {
             generation: 20,
             digest: SpecDigest::from_text("1"),
+            terms: Terms::of(&plain("1")),
             for_: Duration::from_secs(6),
             was_ready: true,
             going: false,
             restarts: 19,
         },
+        owed: None,
     });
     // Six seconds before and five now.
     bench.wait(5000);

@@ -93,3 +93,19 @@ fn the_checks_see_an_operation_that_hangs() {
     let seen = objections(Flaw::LostVerdict);
     assert!(seen.iter().any(|text| text.contains("hang")), "{seen:?}");
 }
+
+#[test]
+fn the_checks_see_a_hook_that_is_left() {
+    let seen = objections(Flaw::HookLeft);
+    assert!(seen.iter().any(|text| text.contains("hook")), "{seen:?}");
+}
+
+#[test]
+fn the_checks_see_an_after_stop_that_is_forgotten() {
+    let seen = objections(Flaw::ForgottenDebt);
+    assert!(
+        seen.iter()
+            .any(|text| text.contains("begins beside hooks") || text.contains("hooks are left")),
+        "{seen:?}"
+    );
+}

@@ -19,7 +19,7 @@ use harness_model::{ExitStatus, ServiceName, ServiceState};
 use rng::Rng;
 use service_orchestration::machine::{
     Definition, Effect, Ended, Event, HealthPolicy, Machine, OperationId, OperationRequest, ProbeOutcome,
-    Recovered, Time,
+    Recovered, Terms, Time,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -37,7 +37,7 @@ fn definition(mode: RestartMode, max_restarts: Option<u32>) -> Definition {
         health: None,
         startup_timeout: Duration::from_secs(20),
         shutdown_timeout: Duration::from_secs(5),
-        hooks: BTreeSet::new(),
+        hooks: BTreeMap::new(),
     }
 }
 
@@ -354,6 +354,7 @@ impl Day {
                 (true, Some(at)) => Recovered::Running {
                     generation,
                     digest,
+                    terms: Terms::of(&definition),
                     for_: self.now.since(at),
                     was_ready: last.state == ServiceState::Running,
                     going: last.state == ServiceState::Stopping,
@@ -365,6 +366,7 @@ impl Day {
                         generation,
                         digest,
                         ended: Ended::Lost("the launch was interrupted".into()),
+                        failed: None,
                         fresh: true,
                         was_ready: false,
                         restarts: last.restarts,
@@ -382,6 +384,7 @@ impl Day {
                     generation,
                     digest,
                     ended: last.ended.clone().unwrap(),
+                    failed: None,
                     fresh: true,
                     was_ready: true,
                     restarts: last.restarts,
@@ -392,6 +395,7 @@ impl Day {
                 definition,
                 wanted: last.wanted,
                 found,
+                owed: None,
             };
             assert_eq!(self.machine.step(event, self.now), []);
         }

@@ -33,6 +33,8 @@ pub enum ChangeKind {
     Health,
     /// A service was found again after the daemon was replaced.
     Adopted,
+    /// A hook of a service has ended.
+    Hook,
     /// Something about the whole project.
     Project,
 }

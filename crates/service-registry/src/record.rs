@@ -92,7 +92,10 @@ pub struct ServiceRecord {
     pub retired_secrets: Arc<Vec<SecretString>>,
     /// The health check of the image that its newest process runs in, where its spec has none.
     pub image_health: Option<Arc<HealthCheck>>,
-    /// Why it failed for good, in whatever form the orchestrator wants it back.
+    /// That its newest process ended well by itself, while what follows waits for its hooks.
+    #[serde(default)]
+    pub ended_well: bool,
+    /// Why it failed, in whatever form the orchestrator wants it back.
     pub failure: Option<serde_json::Value>,
     /// By what its newest process is found where its run directory does not lead to it any more, while it runs.
     #[serde(default)]
@@ -177,6 +180,7 @@ impl ServiceRecord {
             waiting: Vec::new(),
             retired_secrets: Arc::default(),
             image_health: None,
+            ended_well: false,
             failure: None,
             trace: None,
         }

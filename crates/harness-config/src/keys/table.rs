@@ -15,6 +15,7 @@ const SMALL: Shape = Shape::Whole {
 const PORT_NUMBER: Shape = Shape::Whole { min: 0, max: 65535 };
 const ENV: Shape = Shape::Any(&[Shape::Map(&Shape::Scalar), SCALARS]);
 const RESTART_SHAPE: Shape = Shape::Any(&[Shape::Choice(&RESTART_WORDS), Shape::Section(&RESTART)]);
+const HOOK_SHAPE: Shape = Shape::Any(&[Shape::Words, Shape::Section(&HOOK)]);
 const INHERIT: Shape = Shape::Any(&[Shape::Bool, STRINGS]);
 
 /// The words of `restart`.
@@ -384,16 +385,38 @@ pub(crate) static HOOKS: Section = Section {
     keys: &[
         Key::new(
             "before_start",
-            Shape::Words,
+            HOOK_SHAPE,
             "Before its process is launched; a failure fails the start.",
         ),
         Key::new(
             "after_healthy",
-            Shape::Words,
-            "After it became healthy (or started, without a health check).",
+            HOOK_SHAPE,
+            "After it became healthy (or started, without a health check; of a oneshot: after it exited 0).",
         ),
-        Key::new("before_stop", Shape::Words, "Before its stop signal."),
-        Key::new("after_stop", Shape::Words, "After it is gone."),
+        Key::new("before_stop", HOOK_SHAPE, "Before its stop signal."),
+        Key::new(
+            "after_stop",
+            HOOK_SHAPE,
+            "After it is gone, however it ended. It is not started again, and not called stopped, before this has run.",
+        ),
+    ],
+};
+
+/// A hook as a map.
+pub(crate) static HOOK: Section = Section {
+    name: "hook",
+    title: "a hook",
+    plural: "hooks",
+    required: &["command"],
+    extensible: false,
+    keys: &[
+        Key::new("command", Shape::Words, "What it runs."),
+        Key::new(
+            "timeout",
+            Shape::Duration,
+            "How long it may take; then it is killed, and has failed.",
+        )
+        .or("60; of `before_start` the `startup_timeout`"),
     ],
 };
 
@@ -448,7 +471,7 @@ pub(crate) static BUILD: Section = Section {
 };
 
 /// Every section, in the order of the reference.
-pub(crate) static SECTIONS: [&Section; 15] = [
+pub(crate) static SECTIONS: [&Section; 16] = [
     &PROJECT,
     &SETTINGS,
     &NETWORK,
@@ -461,6 +484,7 @@ pub(crate) static SECTIONS: [&Section; 15] = [
     &RESTART,
     &LOGS,
     &HOOKS,
+    &HOOK,
     &LIMITS,
     &RESOURCES,
     &BUILD,

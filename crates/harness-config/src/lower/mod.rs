@@ -117,7 +117,7 @@ services:
     health_check: {}
     restart: {policy: always}
     logs: {}
-    hooks: {}
+    hooks: {after_stop: {command: x}}
     limits: {}
   d: {type: docker, resources: {}, build: {}}
   c: {type: compose}

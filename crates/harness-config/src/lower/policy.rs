@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use harness_model::spec::{
-    Hooks, InheritEnv, Limits, LogLimits, RestartMode, RestartPolicy, Signal, StopMode,
+    HookCommand, Hooks, InheritEnv, Limits, LogLimits, RestartMode, RestartPolicy, Signal, StopMode,
 };
 use harness_model::state::signal_number;
 
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
-use crate::keys::{HOOKS, LIMITS, LOGS, RESTART, RESTART_WORDS, SETTINGS};
+use crate::keys::{HOOK, HOOKS, LIMITS, LOGS, RESTART, RESTART_WORDS, SETTINGS};
 use crate::read::Reader;
 use crate::suggest::did_you_mean;
 use crate::tree::{Kind, Node};
@@ -164,10 +164,31 @@ pub(super) fn hooks(fields: &Fields<'_>) -> Hooks {
         return Hooks::default();
     };
     Hooks {
-        before_start: hooks.words("before_start"),
-        after_healthy: hooks.words("after_healthy"),
-        before_stop: hooks.words("before_stop"),
-        after_stop: hooks.words("after_stop"),
+        before_start: hook(&hooks, "before_start"),
+        after_healthy: hook(&hooks, "after_healthy"),
+        before_stop: hook(&hooks, "before_stop"),
+        after_stop: hook(&hooks, "after_stop"),
+    }
+}
+
+/// A hook, a command or a map.
+fn hook(hooks: &Fields<'_>, key: &'static str) -> Option<HookCommand> {
+    let (written, node) = hooks.entry(key)?;
+    match &node.kind {
+        Kind::Map(_) => {
+            let hook = hooks.section(key, &HOOK)?;
+            let timeout = hook.positive_duration("timeout");
+            let words = hook.words("command")?;
+            Some(HookCommand { words, timeout })
+        }
+        Kind::Null => {
+            hooks.no_value(key, written);
+            None
+        }
+        _ => Some(HookCommand {
+            words: hooks.reader.words(node)?,
+            timeout: None,
+        }),
     }
 }
 

@@ -4,6 +4,7 @@
 //! absolute against the file's folder, `~` expanded, `${VAR}` substituted.
 
 mod container;
+mod hooks;
 mod inherit;
 mod new;
 
@@ -18,6 +19,7 @@ use crate::names::{NetworkName, PortName, ProjectName, ServiceName};
 use crate::template::Template;
 
 pub use container::{BuildSpec, DockerSpec, EngineOptions, NetworkAttachment, Ulimit, VolumeName};
+pub use hooks::{HookCommand, Hooks};
 pub use inherit::InheritEnv;
 
 /// A whole project: what one file (or several merged ones) describes.
@@ -445,19 +447,6 @@ impl Default for LogLimits {
             max_files: 5,
         }
     }
-}
-
-/// Commands around the life of a service; each is a program and its arguments.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Hooks {
-    /// Before its process is launched; a failure fails the start.
-    pub before_start: Option<Vec<Template>>,
-    /// After it became healthy (or started, without a probe).
-    pub after_healthy: Option<Vec<Template>>,
-    /// Before its stop signal.
-    pub before_stop: Option<Vec<Template>>,
-    /// After it is gone.
-    pub after_stop: Option<Vec<Template>>,
 }
 
 /// Durations as whole milliseconds, for serde's `with`.

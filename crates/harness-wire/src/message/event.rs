@@ -87,6 +87,11 @@ pub enum ProgressPhase {
     },
     /// Being stopped.
     Stopping,
+    /// The same, and at something that may take long.
+    Ending {
+        /// What: `running its after_stop hook`.
+        doing: ForeignText,
+    },
     /// Gone.
     Stopped,
 }
@@ -133,6 +138,8 @@ pub enum ChangeKind {
     Health,
     /// A service was found again after the daemon was replaced.
     Adopted,
+    /// A hook of a service has ended, well or not.
+    Hook,
     /// Something about the whole project.
     Project,
 }

@@ -228,7 +228,7 @@ impl<'a> Display<'a> {
         // That it was launched is told by what comes of it, or by the heartbeat.
         if matches!(
             row.progress.phase,
-            ProgressPhase::Starting { .. } | ProgressPhase::Stopping
+            ProgressPhase::Starting { .. } | ProgressPhase::Stopping | ProgressPhase::Ending { .. }
         ) {
             return Ok(());
         }
@@ -263,7 +263,7 @@ fn turn(phase: &ProgressPhase) -> (u8, Option<&ForeignText>, Option<&Change>) {
         ProgressPhase::Ready { change } => (2, None, Some(change)),
         ProgressPhase::Retrying { reason, .. } => (3, Some(reason), None),
         ProgressPhase::Failed { reason } => (4, Some(reason), None),
-        ProgressPhase::Stopping => (5, None, None),
+        ProgressPhase::Stopping | ProgressPhase::Ending { .. } => (5, None, None),
         ProgressPhase::Stopped => (6, None, None),
         ProgressPhase::Launching { .. } => (7, None, None),
     }

@@ -16,6 +16,7 @@ use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
 use super::clock::Clock;
+use super::hooks::Hooks;
 use super::images::Preparing;
 use super::order_queue::Waiting;
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
@@ -68,6 +69,8 @@ pub(super) struct Live {
 pub(super) struct Service {
     pub(super) prepared: Prepared,
     pub(super) live: Option<Live>,
+    /// Of its newest generation, if that has any.
+    pub(super) hooks: Option<Hooks>,
     pub(super) last: Last,
 }
 

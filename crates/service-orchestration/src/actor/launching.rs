@@ -13,11 +13,11 @@ use service_registry::record::ServiceRecord;
 use super::driver::{Driver, Live};
 use super::misplaced::end_of;
 use super::probes::Prober;
-use super::rebuild::keep_service;
+use super::rebuild::{keep_service, owe, pay};
 use super::start::health_policy;
 use super::{Launch, Message};
 use crate::executor::{Instance, LaunchError, LaunchLink, Order};
-use crate::layout::{HomeGone, remove_discarded};
+use crate::layout::remove_discarded;
 use crate::machine::Event;
 use crate::words::chain;
 
@@ -43,6 +43,8 @@ impl Driver {
         let telling = self.tasks.spawn(telling);
         let prober = Prober::new(&order, &self.executors, false).map(Arc::new);
         let executor = self.executors.of(&order.spec).map(Arc::clone);
+        self.begin_hooks(&order);
+        let owes = order.spec.hooks.after_stop.is_some();
         let live = Live {
             order: Arc::clone(&order),
             instance: None,
@@ -68,16 +70,20 @@ impl Driver {
             let (beside, own) = (layout.clone(), (project.clone(), service.clone()));
             // Before there is anything to be found.
             let turn = folders.acquire().await;
-            let home = unblock(move || {
+            let owed = unblock(move || {
                 beside.check_home()?;
-                record.iter().for_each(|record| keep_service(&beside, record));
+                record.iter().try_for_each(|record| {
+                    keep_service(&beside, record);
+                    if owes { owe(&beside, record) } else { Ok(()) }
+                })?;
                 if let Some(discarded) = beside.discard_generation(&own.0, &own.1, generation) {
                     remove_discarded(&discarded);
                 }
-                Ok::<_, HomeGone>(())
+                Ok::<_, LaunchError>(())
             })
             .await;
             drop(turn);
+            let (beside, debtor) = (layout.clone(), (project.clone(), service.clone()));
             let (pruned, of) = (project.clone(), service.clone());
             // Many files may have to go, which the launch does not wait for; its answer does, so that no later
             // generation is there yet.
@@ -90,13 +96,15 @@ impl Driver {
                 unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation)).await;
             };
             let launch = async {
-                home.map_err(|gone| Box::new(LaunchError::from(gone)))?;
-                match executor {
-                    Ok(executor) => executor.launch(&order).await.map_err(Box::new),
-                    Err(error) => Err(Box::new(error)),
+                match (owed, executor) {
+                    (Ok(()), Ok(executor)) => executor.launch(&order).await.map_err(Box::new),
+                    (Err(error), _) | (_, Err(error)) => Err(Box::new(error)),
                 }
             };
             let ((), result) = zip(prune, launch).await;
+            if owes && result.is_err() {
+                unblock(move || pay(&beside, &debtor.0, &debtor.1)).await;
+            }
             drop(telling);
             Some(Message::Launched {
                 project,

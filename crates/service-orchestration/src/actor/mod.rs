@@ -13,6 +13,7 @@
 
 mod clock;
 mod driver;
+mod hooks;
 mod images;
 mod launching;
 mod misplaced;

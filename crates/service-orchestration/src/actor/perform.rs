@@ -12,16 +12,12 @@ use service_registry::{ChangeKind, Registry};
 use super::driver::{Driver, Live};
 use super::probes::watch_log;
 use super::{Message, OperationEvent};
-use crate::executor::{Instance, PlaceCommand};
+use crate::executor::Instance;
 use crate::layout::remove_discarded;
-use crate::machine::{Effect, Event, Hook, LogPattern};
-use crate::words::chain;
+use crate::machine::{Effect, Event, LogPattern};
 
 /// How long a stop waits for its record.
 const RECORDING: Duration = Duration::from_secs(1);
-
-/// The longest a hook may take where the service's own timeouts do not say less.
-const HOOK_LIMIT: Duration = Duration::from_secs(300);
 
 impl Driver {
     pub(super) fn perform(&mut self, project: &ProjectName, effect: Effect) {
@@ -47,7 +43,13 @@ impl Driver {
                 service,
                 generation,
                 hook,
-            } => self.hook(project, service, generation, hook),
+            } => self.run_hook(project, service, generation, hook),
+            Effect::EndHook {
+                service,
+                generation,
+                hook,
+            } => self.end_hook(project, &service, generation, hook),
+            Effect::EndHooks { service, generation } => self.end_hooks(project, service, generation),
             Effect::Changed { service, message } => self.changed(project, &service, message),
             Effect::Forgotten { service } => self.forget(project, &service),
             Effect::Planned { .. } => {}
@@ -158,63 +160,6 @@ impl Driver {
         });
     }
 
-    fn hook(&mut self, project: &ProjectName, service: ServiceName, generation: u64, hook: Hook) {
-        let Some(entry) = self.projects.get(project).and_then(|p| p.services.get(&service)) else {
-            return;
-        };
-        let order = match &entry.live {
-            Some(live) => Arc::clone(&live.order),
-            None => Arc::new(self.order(project, &service, &entry.prepared, generation)),
-        };
-        let hooks = &order.spec.hooks;
-        let (words, limit) = match hook {
-            Hook::BeforeStart => (&hooks.before_start, order.spec.startup_timeout),
-            Hook::AfterHealthy => (&hooks.after_healthy, HOOK_LIMIT),
-            Hook::BeforeStop => (&hooks.before_stop, order.spec.shutdown_timeout),
-            Hook::AfterStop => (&hooks.after_stop, HOOK_LIMIT),
-        };
-        let words: Option<Result<Vec<String>, String>> = words.as_ref().map(|words| {
-            let text = |word: &harness_model::Template| {
-                word.expose().ok_or_else(|| format!("`{word}` is not resolved"))
-            };
-            words.iter().map(text).collect()
-        });
-        let folder = self
-            .registry
-            .project(project)
-            .map(|known| known.spec.base_dir.clone());
-        let place = self.executors.of_hook(&order, hook, &folder.unwrap_or_default());
-        let project = project.clone();
-        self.spawn_message(async move {
-            let result = match (place, words) {
-                (Ok(_), Some(Err(unresolved))) => Err(unresolved),
-                (Ok((executor, order)), Some(Ok(words))) => {
-                    let limit = limit.min(HOOK_LIMIT);
-                    let expiry = Box::pin(pass(limit));
-                    match executor.run(&order, &PlaceCommand::new(words), expiry).await {
-                        Ok(answer) => match answer.exit {
-                            Some(exit) if exit.success() => Ok(()),
-                            Some(exit) => Err(with_tail(exit.to_string(), &answer.tail)),
-                            None => Err(format!("did not end within {}s", limit.as_secs_f32())),
-                        },
-                        Err(error) => Err(chain(&error)),
-                    }
-                }
-                (Err(error), _) => Err(chain(&error)),
-                (_, None) => Ok(()),
-            };
-            Some(Message::Machine {
-                project,
-                event: Event::HookFinished {
-                    service,
-                    generation,
-                    hook,
-                    result,
-                },
-            })
-        });
-    }
-
     fn changed(&mut self, project: &ProjectName, service: &ServiceName, message: String) {
         let Some(record) = self.record(project, service) else {
             return;
@@ -260,11 +205,4 @@ async fn recorded(registry: &Registry) {
         let _ = registry.flush().await;
     };
     flush.or(pass(RECORDING)).await;
-}
-
-fn with_tail(exit: String, tail: &str) -> String {
-    match tail.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => format!("{exit}: {}", line.trim()),
-        None => exit,
-    }
 }

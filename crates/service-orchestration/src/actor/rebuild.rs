@@ -3,11 +3,13 @@
 //! ```text
 //! projects/<project>/project.json             the project, written when it changes
 //! projects/<project>/<service>/record.json    the service as it was last launched
+//! projects/<project>/<service>/after_stop.json  the same, while its `after_stop` hook has yet to run to its end
 //! ```
 //!
 //! The store is the truth; these are read only for what it does not know: it was damaged and set aside, or
 //! removed, or the daemon was killed before its first write. What runs then is adopted. What does not run is
-//! not started by itself, since nobody knows any more whether it was wanted.
+//! not started by itself, since nobody knows any more whether it was wanted. The last one is read in any case: that
+//! a hook is owed stands nowhere else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use service_registry::Registry;
 use service_registry::record::{ProjectRecord, ServiceRecord};
 
+use crate::executor::LaunchError;
 use crate::layout::{Layout, make_folder};
 
 /// The only format there is.
@@ -28,6 +31,7 @@ const FORMAT: u32 = 1;
 /// Neither is a possible name of a service or a generation.
 const PROJECT_FILE: &str = "project.json";
 const SERVICE_FILE: &str = "record.json";
+const OWED_FILE: &str = "after_stop.json";
 
 #[derive(Serialize, Deserialize)]
 struct Kept<T> {
@@ -71,14 +75,62 @@ pub(super) fn keep_service(layout: &Layout, record: &ServiceRecord) {
     keep(&[layout.projects(), &project, &service], SERVICE_FILE, record);
 }
 
-/// In the last of these folders, each of which is made in the one before.
+/// Notes that the `after_stop` hook of a generation is owed, by the record that it is launched by.
+///
+/// # Errors
+/// When it cannot be written: such a generation must not be launched.
+pub(super) fn owe(layout: &Layout, record: &ServiceRecord) -> Result<(), LaunchError> {
+    let (project, service) = (
+        layout.project(&record.project),
+        layout.service(&record.project, &record.name),
+    );
+    let folders = [layout.projects(), &project, &service];
+    make_and_write(&folders, OWED_FILE, record).map_err(|source| LaunchError::Path {
+        what: "note that its after_stop hook is owed:",
+        path: service.join(OWED_FILE),
+        source,
+    })
+}
+
+/// The record that a generation was launched by whose `after_stop` hook is owed.
+pub(super) fn owed(layout: &Layout, project: &ProjectName, service: &ServiceName) -> Option<ServiceRecord> {
+    let owed = read::<ServiceRecord>(&layout.service(project, service).join(OWED_FILE))?;
+    (owed.project == *project && owed.name == *service).then_some(owed)
+}
+
+/// The hook has run. If that cannot be noted, it will run once more.
+pub(super) fn pay(layout: &Layout, project: &ProjectName, service: &ServiceName) {
+    let path = layout.service(project, service).join(OWED_FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot note that an after_stop hook has run");
+        }
+        _ => {}
+    }
+}
+
+/// The record that a generation was launched by, where what is recorded since is another specification.
+pub(super) fn launched_by(layout: &Layout, record: &ServiceRecord, generation: u64) -> Option<ServiceRecord> {
+    let digest = record.launched_digest.as_ref()?;
+    if record.generation != generation || *digest == record.digest {
+        return None;
+    }
+    let kept = read::<ServiceRecord>(&layout.service(&record.project, &record.name).join(SERVICE_FILE))?;
+    (kept.generation == generation && kept.digest == *digest).then_some(kept)
+}
+
 fn keep(folders: &[&Path], name: &str, record: &impl Serialize) {
-    let made = folders.iter().try_for_each(|folder| make_folder(folder));
-    let folder = folders.last().copied().unwrap_or(Path::new("/"));
-    if let Err(error) = made.and_then(|()| write(folder, name, record)) {
+    if let Err(error) = make_and_write(folders, name, record) {
+        let folder = folders.last().copied().unwrap_or(Path::new("/"));
         let path = folder.join(name);
         tracing::warn!(path = %path.display(), %error, "cannot keep a copy for the case that the store is lost");
     }
+}
+
+/// In the last of these folders, each of which is made in the one before.
+fn make_and_write(folders: &[&Path], name: &str, record: &impl Serialize) -> io::Result<()> {
+    folders.iter().try_for_each(|folder| make_folder(folder))?;
+    write(folders.last().copied().unwrap_or(Path::new("/")), name, record)
 }
 
 /// All or nothing, for the owner alone: it holds the secrets of its service.
@@ -150,6 +202,9 @@ pub fn refuse_newer_records(layout: &Layout, registry: &Registry) -> Result<(), 
         for (_, folder) in unknown(&folder, &project, registry) {
             refuse_newer(folder.join(SERVICE_FILE))?;
         }
+        for folder in folders(&folder) {
+            refuse_newer(folder.join(OWED_FILE))?;
+        }
     }
     Ok(())
 }
@@ -178,7 +233,8 @@ pub(super) fn lost(layout: &Layout, registry: &Registry) -> Vec<ServiceRecord> {
             None => registry.upsert_project(kept, "found again on the disk; the store did not know it"),
         };
         for (name, folder) in unknown(&folder, &project.name, registry) {
-            let Some(mut record) = read::<ServiceRecord>(&folder.join(SERVICE_FILE)) else {
+            let kept = read::<ServiceRecord>(&folder.join(SERVICE_FILE));
+            let Some(mut record) = kept.or_else(|| owed(layout, &project.name, &name)) else {
                 continue;
             };
             if record.project == project.name && record.name == name {

@@ -70,6 +70,7 @@ impl Driver {
                 .failure
                 .as_ref()
                 .and_then(|failure| serde_json::to_value(failure).ok()),
+            ended_well: snapshot.ended_well,
             error: snapshot.error,
             trace: match entry.live.as_ref().map(|live| &live.instance) {
                 Some(Some(instance)) => instance.trace().map(Arc::new),

@@ -12,11 +12,12 @@ use service_registry::record::ServiceRecord;
 
 use super::Message;
 use super::driver::{Driver, Last, Live, Prepared, Service};
+use super::hooks::{Hooks, terms};
 use super::probes::Prober;
 use super::start::{definition, new_project};
 use crate::executor::{Found, Order};
 use crate::layout::remove_discarded;
-use crate::machine::{Ended, Event, FailureCause, Recovered};
+use crate::machine::{Ended, Event, FailureCause, Hook, Recovered};
 
 impl Driver {
     /// Looks for every recorded service, all at once, and tells the machines before the first order is taken.
@@ -45,11 +46,25 @@ impl Driver {
         }
         records.extend(lost.into_iter().map(|record| (Arc::new(record), true)));
         for (record, was_lost) in records {
-            let prepared = prepared(&record);
+            let owed = super::rebuild::owed(&self.layout, &record.project, &record.name);
             // A launch is on disk before its record is: the newest folder counts.
             let on_disk = self.layout.generations(&record.project, &record.name);
             let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
-            let order = Arc::new(self.order(&record.project, &record.name, &prepared, generation));
+            let owed = owed.filter(|owed| owed.spec.hooks.after_stop.is_some());
+            // It may have been launched by another specification than what is desired since.
+            let launched_by = match &owed {
+                Some(owed) if owed.generation == generation => Some(prepared(owed)),
+                _ => {
+                    super::rebuild::launched_by(&self.layout, &record, generation).map(|kept| prepared(&kept))
+                }
+            };
+            let prepared = prepared(&record);
+            let by = launched_by.as_ref().unwrap_or(&prepared);
+            let order = Arc::new(self.order(&record.project, &record.name, by, generation));
+            let owed = owed.map(|owed| {
+                let by = self::prepared(&owed);
+                Arc::new(self.order(&record.project, &record.name, &by, owed.generation))
+            });
             let executor = self.executors.of(&record.spec).map(Arc::clone);
             let (sender, registry) = (sender.clone(), self.registry.clone());
             let trace = record.trace.clone().filter(|_| record.generation == generation);
@@ -59,13 +74,13 @@ impl Driver {
                     _ => Found::NeverStarted,
                 };
                 let record = match was_lost {
-                    true => found_again(&record, generation, &found).map(|record| {
+                    true => found_again(&record, generation, &found, owed.is_some()).map(|record| {
                         registry.upsert_service(record, ChangeKind::Registered, "found on the disk")
                     }),
                     false => Some(record),
                 };
                 // The receiver is held until every sender is gone.
-                let _ = sender.send((record, prepared, order, found)).await;
+                let _ = sender.send((record, prepared, order, found, owed)).await;
             });
         }
         drop(sender);
@@ -73,11 +88,13 @@ impl Driver {
         while let Ok(one) = found.recv().await {
             all.push(one);
         }
-        let any_homeless = all.iter().any(|(.., found)| matches!(found, Found::Homeless(_)));
+        let any_homeless = all
+            .iter()
+            .any(|(_, _, _, found, _)| matches!(found, Found::Homeless(_)));
         self.end_strays(any_homeless).await;
-        for (record, prepared, order, found) in all {
+        for (record, prepared, order, found, owed) in all {
             if let Some(record) = record {
-                self.recovered(&record, prepared, order, found);
+                self.recovered(&record, prepared, order, found, owed);
             }
         }
     }
@@ -107,7 +124,15 @@ impl Driver {
         });
     }
 
-    fn recovered(&mut self, record: &ServiceRecord, prepared: Prepared, order: Arc<Order>, found: Found) {
+    /// `owed`: what was launched, whose `after_stop` hook is owed unless it runs.
+    fn recovered(
+        &mut self,
+        record: &ServiceRecord,
+        prepared: Prepared,
+        order: Arc<Order>,
+        found: Found,
+        owed: Option<Arc<Order>>,
+    ) {
         let generation = order.generation;
         let mut last = Last {
             pid: None,
@@ -145,6 +170,7 @@ impl Driver {
                 Recovered::Running {
                     generation,
                     digest,
+                    terms: terms(&order.spec),
                     for_: running_for,
                     was_ready,
                     going: is_going(record, generation),
@@ -175,6 +201,7 @@ impl Driver {
                 Recovered::Launching {
                     generation,
                     digest,
+                    terms: terms(&order.spec),
                     going: is_going(record, generation),
                     restarts: record.restarts,
                 }
@@ -205,6 +232,7 @@ impl Driver {
                         generation,
                         digest,
                         ended,
+                        failed: had_to_go(record, generation),
                         fresh,
                         was_ready: record.was_ready && record.generation == generation,
                         restarts: record.restarts,
@@ -214,7 +242,18 @@ impl Driver {
             Found::Rebooted if record.state.is_live() || record.wanted => Recovered::Rebooted { generation },
             Found::Rebooted | Found::NeverStarted => recorded_end(record, generation, digest),
         };
-        let entry = Service { prepared, live, last };
+        // What runs owes it when it has ended.
+        let owed = owed.filter(|_| live.is_none());
+        let limit = owed
+            .as_ref()
+            .and_then(|order| terms(&order.spec).hooks.remove(&Hook::AfterStop));
+        let hooks = Some(Hooks::new(owed.unwrap_or(order), generation));
+        let entry = Service {
+            prepared,
+            live,
+            hooks,
+            last,
+        };
         let definition = definition(&entry.prepared);
         if let Some(project) = self.projects.get_mut(&record.project) {
             project.services.insert(record.name.clone(), entry);
@@ -233,6 +272,7 @@ impl Driver {
                 definition,
                 wanted: record.wanted,
                 found: recovered,
+                owed: limit,
             },
         );
         if let Some((instance, was_ready)) = runs {
@@ -247,12 +287,12 @@ impl Driver {
 
 /// The record of a service that the store had lost, by what was found of it; `None` for one that has ended and
 /// is not in its file: it may have been forgotten on purpose.
-fn found_again(lost: &ServiceRecord, generation: u64, found: &Found) -> Option<ServiceRecord> {
+fn found_again(lost: &ServiceRecord, generation: u64, found: &Found, owes: bool) -> Option<ServiceRecord> {
     let mut record = lost.clone();
     match found {
         Found::Running(_) | Found::Homeless(_) | Found::Launching(_) => record.wanted = true,
-        _ if !record.in_file => return None,
-        Found::Ended { ended, .. } if record.spec.oneshot && succeeded(ended) => {
+        _ if !record.in_file && !owes => return None,
+        Found::Ended { ended, .. } if record.in_file && record.spec.oneshot && succeeded(ended) => {
             (record.wanted, record.generation) = (true, generation);
             record.state = ServiceState::Completed;
         }
@@ -268,7 +308,22 @@ fn succeeded(ended: &Ended) -> bool {
 /// Whether the former daemon was on the way to the next start of a generation that it had stopped itself, or
 /// that had long ended.
 fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
-    record.generation == generation && matches!(record.state, ServiceState::Pending | ServiceState::Stopping)
+    let asked = record.failure.is_none() && !record.ended_well;
+    let on_the_way = match record.state {
+        ServiceState::Pending => true,
+        ServiceState::Stopping => asked,
+        _ => false,
+    };
+    record.generation == generation && on_the_way
+}
+
+/// Why this generation was being stopped, or had ended, if that was a failure of which the restart policy has yet to
+/// decide.
+fn had_to_go(record: &ServiceRecord, generation: u64) -> Option<(FailureCause, String)> {
+    let going = record.generation == generation && record.state == ServiceState::Stopping;
+    let cause = record.failure.as_ref().filter(|_| going)?;
+    let cause = serde_json::from_value(cause.clone()).ok()?;
+    Some((cause, record.error.clone().unwrap_or_else(|| "failed".to_owned())))
 }
 
 /// Whether the former daemon was taking this generation down to start it again. One that was to end because it
@@ -317,6 +372,7 @@ fn recorded_end(
             generation,
             digest,
             ended: Ended::Exit(exit),
+            failed: None,
             fresh: false,
             was_ready: record.was_ready,
             restarts: record.restarts,

@@ -12,10 +12,11 @@ use service_registry::record::ProjectRecord;
 
 use super::OperationEvent;
 use super::driver::{Driver, Last, Prepared, Project, Service};
+use super::hooks::limits;
 use super::images::Exposed;
 use super::orders::{Operation, OrderError, PlannedChange, StartOrder};
 use crate::machine::{
-    Change, Definition, Event, HealthPolicy, Hook, Machine, OperationId, OperationRequest, PlannedStep,
+    Change, Definition, Event, HealthPolicy, Machine, OperationId, OperationRequest, PlannedStep,
 };
 
 /// The longest pause between two probes in the first second of a start.
@@ -139,6 +140,7 @@ impl Driver {
                     let entry = Service {
                         prepared,
                         live: None,
+                        hooks: None,
                         last: Last::default(),
                     };
                     state.services.insert(service, entry);
@@ -389,12 +391,6 @@ fn inherited(
 /// What the machine must know of a service.
 pub(super) fn definition(prepared: &Prepared) -> Definition {
     let spec: &ServiceSpec = &prepared.spec;
-    let hooks = [
-        (Hook::BeforeStart, &spec.hooks.before_start),
-        (Hook::AfterHealthy, &spec.hooks.after_healthy),
-        (Hook::BeforeStop, &spec.hooks.before_stop),
-        (Hook::AfterStop, &spec.hooks.after_stop),
-    ];
     Definition {
         digest: prepared.digest.clone(),
         dependencies: spec.dependencies.clone(),
@@ -403,11 +399,7 @@ pub(super) fn definition(prepared: &Prepared) -> Definition {
         health: spec.health_check.as_ref().map(health_policy),
         startup_timeout: spec.startup_timeout,
         shutdown_timeout: spec.shutdown_timeout,
-        hooks: hooks
-            .into_iter()
-            .filter(|(_, words)| words.is_some())
-            .map(|(hook, _)| hook)
-            .collect(),
+        hooks: limits(spec),
     }
 }
 

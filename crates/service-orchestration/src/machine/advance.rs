@@ -8,7 +8,8 @@ use harness_model::{Health, ServiceName};
 use super::Machine;
 use super::health::{Due, Probing};
 use super::restart::STABLE;
-use super::service::{Active, Failure, Halt, Phase, Rest, SETTLE, Service, Stage};
+use super::service::{Active, Failure, Halt, MARGIN, Phase, Rest, SETTLE, Service, Stage};
+use super::terms::Terms;
 use super::types::{Effect, FailureCause, Hook, LogPattern, Time};
 use super::words;
 
@@ -49,7 +50,7 @@ impl Machine {
             }
             Phase::Active(_) => self.advance_active(name),
             Phase::Stopping(stopping) => {
-                let due = stopping.stage.until() <= now;
+                let due = stopping.until <= now;
                 if due {
                     self.stop_stage_overdue(name);
                 }
@@ -101,14 +102,17 @@ impl Machine {
         service.matched.clear();
         service.found_health = None;
         service.hook_note = None;
-        if !service.has_hook(Hook::BeforeStart) {
-            return self.launch(name);
-        }
-        let until = now.after(service.definition.startup_timeout);
+        let terms = Terms::of(&service.definition);
+        let prepares = terms.has(Hook::BeforeStart);
+        let until = now.after(terms.limit(Hook::BeforeStart)).after(MARGIN);
         service.phase = Phase::Active(Active {
             stage: Stage::Preparing { until },
             halt: None,
+            terms,
         });
+        if !prepares {
+            return self.launch(name);
+        }
         service.note("running its before_start hook");
         let (generation, hook) = (service.generation, Hook::BeforeStart);
         self.actions.push(Effect::RunHook {
@@ -118,19 +122,20 @@ impl Machine {
         });
     }
 
+    /// Launches what is prepared.
     pub(super) fn launch(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        service.phase = Phase::Active(Active {
-            stage: Stage::Launching {
-                since: now,
-                doing: None,
-                before: None,
-            },
-            halt: None,
-        });
+        let Phase::Active(active) = &mut service.phase else {
+            return;
+        };
+        active.stage = Stage::Launching {
+            since: now,
+            doing: None,
+            before: None,
+        };
         let window = now.after(service.startup_timeout());
         service.series.window.get_or_insert(window);
         service.note("launching");
@@ -275,12 +280,20 @@ impl Machine {
         ill
     }
 
-    pub(super) fn run_after_healthy(&mut self, name: &ServiceName) {
-        let Some(service) = self.services.get(name) else {
+    fn run_after_healthy(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        if service.has_hook(Hook::AfterHealthy) {
-            let (generation, hook) = (service.generation, Hook::AfterHealthy);
+        let generation = service.generation;
+        if let Phase::Active(Active {
+            stage: Stage::Up(up),
+            terms,
+            ..
+        }) = &mut service.phase
+            && terms.has(Hook::AfterHealthy)
+        {
+            up.hook_runs = true;
+            let hook = Hook::AfterHealthy;
             self.actions.push(Effect::RunHook {
                 service: name.clone(),
                 generation,

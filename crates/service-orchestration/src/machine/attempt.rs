@@ -6,7 +6,7 @@ use harness_model::ServiceName;
 
 use super::Machine;
 use super::health::Probing;
-use super::service::{Active, Failure, Phase, Stage, Up};
+use super::service::{Active, Adrift, Failure, Phase, Stage, Up};
 use super::types::{Ended, FailureCause, HealthPolicy, Hook, Lost};
 use super::words;
 
@@ -94,6 +94,7 @@ impl Machine {
         if let Phase::Active(Active {
             stage: Stage::Launching { doing, before, .. },
             halt: None,
+            ..
         }) = &mut service.phase
         {
             *doing = Some(said.clone());
@@ -113,6 +114,7 @@ impl Machine {
             Phase::Active(Active {
                 stage: Stage::Launching { before, .. },
                 halt: None,
+                ..
             }) => {
                 if let Some(before) = *before {
                     service.series.overdue |= before <= now;
@@ -123,15 +125,14 @@ impl Machine {
                     reason: format!("could not be launched: {reason}"),
                     cause: FailureCause::Launch(reason),
                 };
-                self.attempt_over(name, Some(failure));
+                self.over(name, Some(failure), false);
             }
             Phase::Active(Active {
                 stage: Stage::Launching { .. },
                 ..
-            })
-            | Phase::Stopping(_)
-            | Phase::Adrift(_) => {
-                self.gone(name);
+            }) => self.gone(name, false),
+            Phase::Stopping(held) | Phase::Adrift(Adrift { held, .. }) if held.stage.may_be_live() => {
+                self.gone(name, false);
             }
             _ => {}
         }
@@ -148,18 +149,17 @@ impl Machine {
                 ..
             }) => return,
             Phase::Active(active) => active,
-            Phase::Stopping(stopping) if !stopping.stage.may_be_live() => return,
-            Phase::Stopping(_) | Phase::Adrift(_) => {
+            Phase::Stopping(held) | Phase::Adrift(Adrift { held, .. }) if held.stage.may_be_live() => {
                 service.note(words::ended(&ended));
                 service.ended = Some(ended);
-                return self.gone(name);
+                return self.gone(name, true);
             }
-            Phase::Idle(_) | Phase::Pending | Phase::Backoff { .. } => return,
+            _ => return,
         };
         service.ended = Some(ended.clone());
         if active.halt.is_some() {
             service.note(words::ended(&ended));
-            return self.gone(name);
+            return self.gone(name, true);
         }
         let (since, was_ready) = match &active.stage {
             Stage::Launching { since, .. } => (*since, service.health_policy().is_none()),
@@ -171,11 +171,7 @@ impl Machine {
         let succeeded = words::succeeded(&ended, oneshot);
         let early = succeeded && !was_ready;
         if succeeded && !early {
-            self.attempt_over(name, None);
-            if oneshot {
-                self.run_after_healthy(name);
-            }
-            return;
+            return self.over(name, None, true);
         }
         let reason = if early {
             "exited 0 before it was healthy".to_owned()
@@ -186,13 +182,8 @@ impl Machine {
                 words::brief(now.since(since))
             )
         };
-        self.attempt_over(
-            name,
-            Some(Failure {
-                cause: FailureCause::Ended(ended),
-                reason,
-            }),
-        );
+        let cause = FailureCause::Ended(ended);
+        self.over(name, Some(Failure { cause, reason }), true);
     }
 
     /// The `before_start` hook of the present attempt has ended.
@@ -204,12 +195,12 @@ impl Machine {
             Phase::Active(Active {
                 stage: Stage::Preparing { .. },
                 halt: None,
+                ..
             }) => {}
             Phase::Active(Active {
                 stage: Stage::Preparing { .. },
                 ..
-            }) => return self.gone(name),
-            Phase::Stopping(_) => return self.hook_of_stop_finished(name, Hook::BeforeStart, result),
+            }) => return self.gone(name, false),
             _ => return,
         }
         match result {
@@ -217,11 +208,7 @@ impl Machine {
             // What held before the hook may not hold any more.
             Ok(()) => match self.services.get(name).map(|service| self.may_start(service)) {
                 Some(true) => self.launch(name),
-                _ => {
-                    if let Some(service) = self.services.get_mut(name) {
-                        service.phase = Phase::Pending;
-                    }
-                }
+                _ => self.wait_again(name),
             },
         }
     }
@@ -229,6 +216,6 @@ impl Machine {
     pub(super) fn preparing_failed(&mut self, name: &ServiceName, why: String) {
         let reason = format!("before_start hook failed: {why}");
         let cause = FailureCause::Hook(Hook::BeforeStart, why);
-        self.attempt_over(name, Some(Failure { cause, reason }));
+        self.over(name, Some(Failure { cause, reason }), false);
     }
 }

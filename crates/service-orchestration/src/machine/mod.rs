@@ -10,10 +10,12 @@
 //!   Idle ------------> Pending ------------------> Preparing ------------------> Launching
 //!    ^  stopped,          ^  ^                     (if it has                        | launched
 //!    |  completed,        |  |                      that hook)                       v
-//!    |  failed            |  +-- Backoff <--------- failed, policy restarts it ----- Up: starting, running
-//!    |                    |                                                          |
-//!    |  not wanted        | wanted again, replaced, restarted                        | stop; not ready in
-//!    +--------------------+---------------- gone <------- Stopping <-----------------+ time; unhealthy
+//!    |  failed            |  +-- Backoff <---+                                    Up: starting, running
+//!    |                    |                  | failed, policy restarts it            |   |
+//!    |  not wanted        | wanted again,    |                                       |   | stop; not ready in
+//!    |                    | replaced         |                        ended by itself|   | time; unhealthy
+//!    +--------------------+------------------+---- Stopping: its hooks are <---------+   v
+//!                                                  ended, after_stop runs <------ Stopping: hook, signal, kill
 //!                                                             | neither stop nor kill is answered
 //!                                                             v
 //!                                                          Adrift (state `unknown`)
@@ -32,12 +34,16 @@
 //!   fail an operation.
 //! - **`no_deps`** leaves dependencies alone, it does not waive them: what they do not hold fails the operation.
 //! - **Windows.** `startup_timeout` runs from the first launch of a row of attempts until it is ready, anew
-//!   whenever a launch tells of its progress. The `before_start` hook has the same time for itself.
+//!   whenever a launch tells of its progress. The `before_start` hook has a time of its own.
 //! - **Completed.** A one-shot that exits 0 has completed, whatever its policy; so has a service whose policy
 //!   does not restart it. A one-shot's probe gives it health, only its exit makes it ready.
-//! - **Hooks.** `before_start` failing fails the attempt. `after_healthy` runs once per generation (a one-shot's
-//!   when it has completed); its failure is shown and changes nothing, as with `before_stop` and `after_stop`,
-//!   which run when a generation is stopped, not when it ends by itself.
+//! - **Hooks** belong to their generation. `before_start`, `after_healthy` and `before_stop`, and what they leave
+//!   in the background, end with it, at the latest when its process is gone. Then `after_stop` runs, however a
+//!   generation that was launched has ended, by what it was launched with; only then is the service at rest, or
+//!   begun again. A former daemon's `after_stop` that has not been seen to end runs before anything else.
+//!   `before_start` failing fails the attempt. `after_healthy` runs once per generation (a one-shot's when it has
+//!   exited 0, before it has completed); a stop ends it first. Its failure is shown and changes nothing, as with
+//!   `before_stop` (which runs only when a generation is stopped) and `after_stop`.
 //! - **Restart with a dependency** (`restart: true`): when a dependency is launched again, whoever asked for it.
 //! - **Definitions.** A start makes the file's definitions desired for the services it concerns and for those
 //!   at rest; what runs otherwise goes on, restarts included, by its own.
@@ -50,6 +56,7 @@
 mod advance;
 mod attempt;
 mod conditions;
+mod ending;
 mod graph;
 mod health;
 mod operations;
@@ -60,6 +67,7 @@ mod restart;
 mod service;
 mod snapshot;
 mod stopping;
+mod terms;
 mod types;
 mod verdict;
 mod words;
@@ -73,6 +81,9 @@ use operations::Operation;
 use service::Service;
 
 pub use snapshot::{Snapshot, Step, WaitReason};
+pub use terms::Terms;
+pub(crate) use words::{brief, hook as hook_name};
+
 pub use types::{
     Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern, Lost,
     OperationId, OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered,
@@ -151,8 +162,9 @@ impl Machine {
                 definition,
                 wanted,
                 found,
+                owed,
             } => {
-                self.recover(service, definition, wanted, found);
+                self.recover(service, definition, wanted, found, owed);
                 return Vec::new();
             }
             Event::Submit { operation, request } => self.submit(operation, request),
@@ -213,6 +225,7 @@ impl Machine {
             } => {
                 self.hook_finished(&service, generation, hook, result);
             }
+            Event::HooksEnded { service, generation } => self.hooks_ended(&service, generation),
             Event::Tick => {}
         }
         self.recovering = false;
@@ -320,16 +333,18 @@ impl Machine {
     fn hook_finished(&mut self, name: &ServiceName, generation: u64, hook: Hook, result: Result<(), String>) {
         match hook {
             Hook::BeforeStart => self.prepared(name, generation, result),
-            Hook::BeforeStop | Hook::AfterStop => {
-                if self.current(name, generation).is_some() {
-                    self.hook_of_stop_finished(name, hook, result);
-                }
-            }
-            Hook::AfterHealthy => {
-                if let (Some(service), Err(why)) = (self.current(name, generation), result) {
-                    let note = format!("{} hook failed: {why}", words::hook(hook));
-                    service.note(note.clone());
-                    service.hook_note = Some(note);
+            Hook::AfterHealthy | Hook::BeforeStop | Hook::AfterStop => {
+                let Some(service) = self.current(name, generation) else {
+                    return;
+                };
+                let Some(up) = service.up_mut() else {
+                    return self.hook_of_stop_finished(name, hook, result);
+                };
+                if hook == Hook::AfterHealthy && std::mem::take(&mut up.hook_runs) {
+                    result
+                        .err()
+                        .into_iter()
+                        .for_each(|why| service.hook_failed(hook, &why));
                 }
             }
         }

@@ -12,7 +12,7 @@ use harness_model::ServiceName;
 
 use super::Machine;
 use super::plan::{Plan, StartRequest};
-use super::service::{Halt, Phase};
+use super::service::{Halt, Next, Phase};
 use super::types::{
     Change, Definition, Effect, OperationId, OperationOutcome, OperationRequest, Outcome, RootFailure, Time,
     Timing,
@@ -249,7 +249,8 @@ impl Machine {
                 service.begin_series();
             }
             (Phase::Backoff { .. }, _) => {}
-            (Phase::Stopping(stopping), _) => stopping.halt = Halt::Asked,
+            (Phase::Stopping(_), Change::Unchanged) => {}
+            (Phase::Stopping(stopping), _) => stopping.next = Next::Asked,
             (Phase::Adrift(_), _) => self.kill_again(name),
             (Phase::Active(active), Change::Unchanged) => {
                 if active.halt.take().is_some() {

@@ -4,7 +4,7 @@ use harness_model::ServiceName;
 
 use super::Machine;
 use super::operations::{Operation, OperationStage, Status};
-use super::service::{Active, Phase};
+use super::service::{Active, Phase, Stage};
 use super::types::{OperationId, Time};
 
 impl Machine {
@@ -84,6 +84,14 @@ impl Machine {
         let service = self.services.get(name)?;
         let from_now = self.now.after(service.startup_timeout());
         match (&service.phase, &operation.stage) {
+            // Its hook has a time of its own.
+            (
+                Phase::Active(Active {
+                    stage: Stage::Preparing { .. },
+                    ..
+                }),
+                _,
+            ) => None,
             (Phase::Active(Active { halt: None, .. }) | Phase::Backoff { .. }, _) => Some(
                 service
                     .series

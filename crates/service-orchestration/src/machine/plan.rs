@@ -7,7 +7,7 @@ use harness_model::spec::Condition;
 
 use super::Machine;
 use super::graph::order;
-use super::service::{Active, Phase, Rest, Service};
+use super::service::{Active, Next, Phase, Rest, Service, Stopping};
 use super::types::{Change, Definition, OperationRequest, PlannedStep};
 
 /// What is to be done, before any of it is.
@@ -224,6 +224,11 @@ fn change_of(service: &Service, definition: &Definition, forced: bool) -> Change
     let same = service.digest.as_ref() == Some(&definition.digest);
     match &service.phase {
         Phase::Idle(Rest::Completed) if definition.oneshot && same && !forced => Change::Unchanged,
+        // Only its hooks still run.
+        Phase::Stopping(Stopping {
+            next: Next::Over(None) | Next::Rest(Rest::Completed),
+            ..
+        }) if definition.oneshot && same && !forced && service.wanted => Change::Unchanged,
         Phase::Idle(_) | Phase::Pending | Phase::Stopping(_) | Phase::Adrift(_) => Change::Start,
         Phase::Backoff { .. } if forced => Change::Restart,
         Phase::Backoff { .. } if same => Change::Unchanged,

@@ -9,8 +9,12 @@
 //! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
 //! | idle | its start is continued | stopped |
 //!
+//! What does not run, and whose `after_stop` hook is still owed, first has that run.
+//!
 //! Recoveries come one by one, so nothing is done (and nothing published) before the first other event: only
 //! then is it known which dependencies there are. Until then a deadline is due at once.
+
+use std::time::Duration;
 
 use harness_model::ServiceName;
 use harness_model::spec::RestartMode;
@@ -18,8 +22,11 @@ use harness_model::spec::RestartMode;
 use super::Machine;
 use super::health::Probing;
 use super::restart::STABLE;
-use super::service::{Active, Failure, Halt, Phase, Rest, SETTLE, Service, Stage, Up};
-use super::types::{Definition, FailureCause, Recovered, Time};
+use super::service::{
+    Active, Failure, Halt, Next, Phase, Rest, SETTLE, Service, Stage, StopStage, Stopping, Up,
+};
+use super::terms::Terms;
+use super::types::{Definition, FailureCause, Hook, Recovered, Time};
 use super::words;
 
 impl Machine {
@@ -29,6 +36,7 @@ impl Machine {
         definition: Definition,
         wanted: bool,
         found: Recovered,
+        owed: Option<Duration>,
     ) {
         if self.services.contains_key(&name) {
             return;
@@ -45,6 +53,7 @@ impl Machine {
             Recovered::Running {
                 generation,
                 digest,
+                terms,
                 for_,
                 was_ready,
                 going,
@@ -70,12 +79,14 @@ impl Machine {
                 service.phase = Phase::Active(Active {
                     stage: Stage::Up(up),
                     halt,
+                    terms,
                 });
                 service.note("adopted");
             }
             Recovered::Launching {
                 generation,
                 digest,
+                terms,
                 going,
                 restarts,
             } => {
@@ -93,6 +104,7 @@ impl Machine {
                         before: None,
                     },
                     halt,
+                    terms,
                 });
                 service.note("its supervisor has not said yet what runs");
             }
@@ -100,6 +112,7 @@ impl Machine {
                 generation,
                 digest,
                 ended,
+                failed,
                 fresh,
                 was_ready,
                 restarts,
@@ -115,13 +128,20 @@ impl Machine {
                     true => None,
                     false => Some(words::ended(&ended)),
                 };
-                let failure = reason.map(|reason| Failure {
-                    reason,
-                    cause: FailureCause::Ended(ended),
-                });
+                let failure = match failed {
+                    Some((cause, reason)) => Some(Failure { cause, reason }),
+                    None => reason.map(|reason| Failure {
+                        reason,
+                        cause: FailureCause::Ended(ended),
+                    }),
+                };
                 if fresh {
                     service.series.streak = restarts;
-                    self.attempt_over(&name, failure);
+                    match owed {
+                        Some(limit) => service.owe(Next::Over(failure), limit, now),
+                        None => self.attempt_over(&name, failure),
+                    }
+                    return;
                 } else {
                     service.phase = Phase::Idle(match failure {
                         _ if !wanted => Rest::Stopped,
@@ -169,10 +189,31 @@ impl Machine {
                 }
             }
         }
+        if let Some(limit) = owed {
+            match std::mem::replace(&mut service.phase, Phase::Pending) {
+                Phase::Idle(rest) => service.owe(Next::Rest(rest), limit, now),
+                Phase::Pending => service.owe(Next::Asked, limit, now),
+                other => service.phase = other,
+            }
+        }
     }
 }
 
 impl Service {
+    /// Its `after_stop` hook is to run before anything else.
+    fn owe(&mut self, next: Next, limit: Duration, now: Time) {
+        self.phase = Phase::Stopping(Stopping {
+            stage: StopStage::Owed,
+            until: now,
+            next,
+            launched_at: None,
+            terms: Terms {
+                hooks: [(Hook::AfterStop, limit)].into(),
+                shutdown_timeout: self.definition.shutdown_timeout,
+            },
+        });
+    }
+
     /// Nothing runs and nothing is going to.
     pub(super) fn is_at_rest(&self) -> bool {
         matches!(self.phase, Phase::Idle(_))

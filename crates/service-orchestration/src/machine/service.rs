@@ -9,12 +9,16 @@ use harness_model::{Health, ServiceName, ServiceState};
 
 use super::health::Probing;
 use super::snapshot::Snapshot;
+use super::terms::Terms;
 use super::types::{Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost, Time};
+use super::words;
 
 /// How long a service without a probe is watched before an operation counts it as up.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
 /// How much longer than its executor the machine waits for an answer.
 pub(super) const MARGIN: Duration = Duration::from_secs(5);
+/// How long it waits until nothing of the hooks of a generation is left.
+pub(super) const HOOKS_GONE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(super) struct Service {
@@ -79,7 +83,7 @@ pub(super) enum Phase {
     /// A generation is being taken down.
     Stopping(Stopping),
     /// It could not be stopped by any means; something of it may still run.
-    Adrift(Failure),
+    Adrift(Adrift),
 }
 
 #[derive(Debug)]
@@ -95,6 +99,7 @@ pub(super) struct Active {
     pub(super) stage: Stage,
     /// That it is to be stopped as soon as its dependents allow.
     pub(super) halt: Option<Halt>,
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug)]
@@ -127,6 +132,8 @@ pub(super) struct Up {
     pub(super) lost: Option<Lost>,
     /// Patterns already asked for.
     pub(super) watched: BTreeSet<LogPattern>,
+    /// Whether its `after_healthy` hook runs.
+    pub(super) hook_runs: bool,
 }
 
 /// Why a generation is stopped, which decides what follows.
@@ -138,25 +145,57 @@ pub(super) enum Halt {
     Failed(Failure),
 }
 
+/// What becomes of a service when all of a generation is gone, its hooks included.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// It was stopped by request: launched again if it is wanted by then.
+    Asked,
+    /// It ended by itself, or was stopped because it failed: the restart policy decides. `None`: it ended well.
+    Over(Option<Failure>),
+    /// It was never launched, and waits for its dependencies again.
+    Wait,
+    /// It had come to rest before.
+    Rest(Rest),
+}
+
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub(super) stage: StopStage,
-    pub(super) halt: Halt,
+    /// When patience with this stage ends.
+    pub(super) until: Time,
+    pub(super) next: Next,
     pub(super) launched_at: Option<Time>,
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopStage {
-    /// A `before_start` hook is still running; the launch will not follow.
-    Preparing { until: Time },
+    /// An `after_healthy` hook that still runs is being ended.
+    Interrupting,
     /// The `before_stop` hook runs.
-    BeforeStop { until: Time },
+    BeforeStop,
     /// The stop has been asked for.
-    Signalled { until: Time },
+    Signalled,
     /// The kill has been asked for.
-    Killed { until: Time },
-    /// Everything is gone; the `after_stop` hook runs.
-    AfterStop { until: Time },
+    Killed,
+    /// It is a one-shot and has completed; the `after_healthy` hook runs.
+    AfterHealthy,
+    /// Its process is gone, or there was none; what runs or is left of its hooks is being ended.
+    EndingHooks { ran: bool },
+    /// A former daemon saw it begin, and its `after_stop` hook has yet to run.
+    Owed,
+    /// All else is gone; the `after_stop` hook runs.
+    AfterStop,
+    /// The `after_stop` hook has not ended in its time, and is being ended.
+    EndingAfterStop,
+}
+
+/// A generation that could not be taken down.
+#[derive(Debug)]
+pub(super) struct Adrift {
+    pub(super) failure: Failure,
+    /// How far it had come.
+    pub(super) held: Stopping,
 }
 
 /// What others must hear of when it changes.
@@ -210,8 +249,14 @@ impl Service {
         self.notes.push(text.into());
     }
 
-    pub(super) fn has_hook(&self, hook: Hook) -> bool {
-        self.definition.hooks.contains(&hook)
+    /// That a hook failed, where that changes nothing else.
+    pub(super) fn hook_failed(&mut self, hook: Hook, why: &str) {
+        let note = format!("{} hook failed: {why}", words::hook(hook));
+        self.note(note.clone());
+        self.hook_note = Some(match self.hook_note.take() {
+            Some(before) => format!("{before}; {note}"),
+            None => note,
+        });
     }
 
     /// Waits to be launched, with a clean slate.
@@ -254,6 +299,7 @@ impl Service {
             Phase::Active(Active {
                 stage: Stage::Up(up),
                 halt: None,
+                ..
             }) => Some(up),
             _ => None,
         }
@@ -314,13 +360,18 @@ impl Service {
             .unwrap_or(self.definition.startup_timeout)
     }
 
-    /// What its launch says that it is at.
+    /// What it is at: what its launch says, or which hook runs.
     pub(super) fn doing(&self) -> Option<&str> {
         match &self.phase {
             Phase::Active(Active {
                 stage: Stage::Launching { doing, .. },
                 ..
             }) => doing.as_deref(),
+            Phase::Active(Active {
+                stage: Stage::Preparing { .. },
+                ..
+            }) => Some("running its before_start hook"),
+            Phase::Stopping(stopping) => stopping.stage.doing(),
             _ => None,
         }
     }
@@ -349,9 +400,11 @@ impl Service {
         match &self.phase {
             Phase::Idle(_) | Phase::Pending | Phase::Adrift(_) => None,
             Phase::Backoff { until } => Some(*until),
-            Phase::Stopping(stopping) => Some(stopping.stage.until()),
+            Phase::Stopping(stopping) => Some(stopping.until),
             Phase::Active(Active { halt: Some(_), .. }) => None,
-            Phase::Active(Active { stage, halt: None }) => match stage {
+            Phase::Active(Active {
+                stage, halt: None, ..
+            }) => match stage {
                 Stage::Preparing { until } => Some(*until),
                 Stage::Launching { .. } => self.series.window,
                 Stage::Up(up) => [
@@ -373,16 +426,32 @@ impl Service {
 impl StopStage {
     /// Whether a process of the generation may still run.
     pub(super) fn may_be_live(self) -> bool {
-        !matches!(self, Self::Preparing { .. } | Self::AfterStop { .. })
+        matches!(
+            self,
+            Self::Interrupting | Self::BeforeStop | Self::Signalled | Self::Killed
+        )
     }
 
-    pub(super) fn until(self) -> Time {
+    /// How long it may take: whoever carries it out keeps its own time, and the machine waits a little longer.
+    pub(super) fn patience(self, terms: &Terms) -> Duration {
         match self {
-            Self::Preparing { until }
-            | Self::BeforeStop { until }
-            | Self::Signalled { until }
-            | Self::Killed { until }
-            | Self::AfterStop { until } => until,
+            Self::Owed => Duration::ZERO,
+            Self::Killed => MARGIN,
+            Self::Signalled => terms.shutdown_timeout.saturating_add(MARGIN),
+            Self::BeforeStop => terms.limit(Hook::BeforeStop).saturating_add(MARGIN),
+            Self::AfterHealthy => terms.limit(Hook::AfterHealthy).saturating_add(MARGIN),
+            Self::AfterStop => terms.limit(Hook::AfterStop).saturating_add(MARGIN),
+            Self::Interrupting | Self::EndingHooks { .. } | Self::EndingAfterStop => HOOKS_GONE,
+        }
+    }
+
+    fn doing(self) -> Option<&'static str> {
+        match self {
+            Self::BeforeStop => Some("running its before_stop hook"),
+            Self::AfterHealthy => Some("running its after_healthy hook"),
+            Self::AfterStop => Some("running its after_stop hook"),
+            Self::Interrupting | Self::EndingHooks { .. } | Self::EndingAfterStop => Some("ending its hooks"),
+            Self::Signalled | Self::Killed | Self::Owed => None,
         }
     }
 }
@@ -397,6 +466,7 @@ impl Up {
             probing,
             lost: None,
             watched: BTreeSet::new(),
+            hook_runs: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use harness_model::{Health, ServiceName, ServiceState};
 
 use super::Machine;
 use super::health::Probing;
-use super::service::{Active, Phase, Rest, Service, Stage, StopStage};
+use super::service::{Active, Adrift, Next, Phase, Rest, Service, Stage, StopStage, Stopping};
 use super::types::{Effect, Ended, FailureCause, Lost, Time};
 
 /// How a service is, as the rest of the program sees it.
@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub retry_at: Option<Time>,
     /// When `startup_timeout` passes, while it starts.
     pub startup_deadline: Option<Time>,
-    /// What its launch says that it is at.
+    /// What it is at: what its launch says, or which hook runs.
     pub doing: Option<String>,
     /// When its present process was launched.
     pub launched_at: Option<Time>,
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub last_probe: Option<String>,
     /// Why it failed.
     pub failure: Option<FailureCause>,
+    /// That its process ended well by itself, and what follows waits for its hooks.
+    pub ended_well: bool,
     /// What is wrong, in one line; also that a dependency is unhealthy.
     pub error: Option<String>,
     /// What it waits for.
@@ -114,11 +116,23 @@ impl Machine {
                 .and_then(Probing::last)
                 .cloned(),
             failure: match &service.phase {
-                Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.cause.clone()),
+                Phase::Idle(Rest::Failed(failure))
+                | Phase::Adrift(Adrift { failure, .. })
+                | Phase::Stopping(Stopping {
+                    next: Next::Over(Some(failure)) | Next::Rest(Rest::Failed(failure)),
+                    ..
+                }) => Some(failure.cause.clone()),
                 Phase::Backoff { .. } => service.series.failure.as_ref().map(|f| f.cause.clone()),
                 _ if service.health() == Health::Unhealthy => Some(FailureCause::Unhealthy),
                 _ => None,
             },
+            ended_well: matches!(
+                service.phase,
+                Phase::Stopping(Stopping {
+                    next: Next::Over(None) | Next::Rest(Rest::Completed),
+                    ..
+                })
+            ),
             error: error(service),
             waiting: self.waiting(service),
             defined: service.defined,
@@ -203,7 +217,12 @@ fn plain_message(before: Option<&Snapshot>, now: &Snapshot) -> String {
 
 fn error(service: &Service) -> Option<String> {
     let own = match &service.phase {
-        Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(failure.reason.clone()),
+        Phase::Idle(Rest::Failed(failure))
+        | Phase::Adrift(Adrift { failure, .. })
+        | Phase::Stopping(Stopping {
+            next: Next::Over(Some(failure)) | Next::Rest(Rest::Failed(failure)),
+            ..
+        }) => Some(failure.reason.clone()),
         Phase::Idle(Rest::Rebooted) => Some("the machine was rebooted".into()),
         Phase::Idle(Rest::Stopped | Rest::Completed) => None,
         _ if service.lost().is_some() => service.lost().map(|lost| lost.why().to_owned()),
@@ -236,14 +255,16 @@ fn step(service: &Service) -> Step {
         Phase::Pending => Step::Waiting,
         Phase::Backoff { .. } => Step::Backoff,
         Phase::Active(Active { halt: Some(_), .. }) => Step::Waiting,
-        Phase::Active(Active { stage, halt: None }) => match stage {
+        Phase::Active(Active {
+            stage, halt: None, ..
+        }) => match stage {
             Stage::Preparing { .. } => Step::Preparing,
             Stage::Launching { .. } => Step::Launching,
             Stage::Up(up) if up.was_ready => Step::Running,
             Stage::Up(_) => Step::Starting,
         },
         Phase::Stopping(stopping) => match stopping.stage {
-            StopStage::Preparing { .. } => Step::Preparing,
+            StopStage::EndingHooks { ran: false } => Step::Preparing,
             _ => Step::Stopping,
         },
         Phase::Adrift(_) => Step::Stopping,
@@ -259,6 +280,7 @@ impl Service {
             Phase::Idle(Rest::Failed(_)) => ServiceState::Failed,
             Phase::Pending => ServiceState::Pending,
             Phase::Backoff { .. } => ServiceState::Restarting,
+            Phase::Stopping(Stopping { next: Next::Wait, .. }) => ServiceState::Starting,
             Phase::Active(Active { halt: Some(_), .. }) | Phase::Stopping(_) => ServiceState::Stopping,
             Phase::Active(Active {
                 stage: Stage::Up(up), ..

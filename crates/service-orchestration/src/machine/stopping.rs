@@ -1,4 +1,4 @@
-//! Taking services down: dependents first, then hook, signal, grace, kill.
+//! Taking services down: dependents first, then hook, signal, grace, kill. What follows is in `ending`.
 //!
 //! A generation that is to be stopped keeps its phase until nobody who is stopped as well depends on it. One
 //! that failed without ending (not ready in time, unhealthy) does not wait: its dependents stay.
@@ -7,9 +7,8 @@ use harness_model::ServiceName;
 use harness_model::spec::Condition;
 
 use super::Machine;
-use super::service::{Active, Failure, Halt, MARGIN, Phase, Rest, Service, Stage, StopStage, Stopping};
+use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Stage, StopStage, Stopping};
 use super::types::{Effect, FailureCause, Hook};
-use super::words;
 
 impl Machine {
     /// Marks a generation to be stopped as soon as that is its turn. Nothing to do where nothing runs.
@@ -44,33 +43,28 @@ impl Machine {
             }
             Phase::Active(Active { halt: Some(halt), .. }) => *halt = Halt::Asked,
             Phase::Active(_) => self.halt(name, Halt::Asked, "stopping"),
-            Phase::Stopping(stopping) => stopping.halt = Halt::Asked,
+            Phase::Stopping(stopping) => stopping.next = Next::Asked,
             Phase::Adrift(_) => self.kill_again(name),
         }
     }
 
     /// Tries once more what would not stop.
     pub(super) fn kill_again(&mut self, name: &ServiceName) {
-        let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        if matches!(service.phase, Phase::Adrift(_)) {
-            let generation = service.generation;
-            let stage = StopStage::Killed {
-                until: now.after(MARGIN),
-            };
-            service.phase = Phase::Stopping(Stopping {
-                stage,
-                halt: Halt::Asked,
-                launched_at: None,
-            });
-            service.note("killing it again");
-            self.dirty.insert(name.clone());
-            self.actions.push(Effect::Kill {
-                service: name.clone(),
-                generation,
-            });
+        match std::mem::replace(&mut service.phase, Phase::Pending) {
+            Phase::Adrift(Adrift { held, .. }) => {
+                let stage = held.stage;
+                service.phase = Phase::Stopping(Stopping {
+                    next: Next::Asked,
+                    ..held
+                });
+                service.note("killing it again");
+                self.dirty.insert(name.clone());
+                self.enter(name, stage);
+            }
+            other => service.phase = other,
         }
     }
 
@@ -95,49 +89,33 @@ impl Machine {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        let patience = now.after(service.definition.shutdown_timeout).after(MARGIN);
-        let hook = service.has_hook(Hook::BeforeStop);
         let Phase::Active(Active {
             stage,
             halt: Some(halt),
+            terms,
         }) = &service.phase
         else {
             return;
         };
-        let halt = halt.clone();
         let (stage, launched_at) = match stage {
-            Stage::Preparing { until } => (
-                StopStage::Preparing {
-                    until: patience.min(*until),
-                },
-                None,
-            ),
-            Stage::Up(up) if hook => (StopStage::BeforeStop { until: patience }, Some(up.launched_at)),
-            Stage::Up(up) => (StopStage::Signalled { until: patience }, Some(up.launched_at)),
-            Stage::Launching { .. } => (StopStage::Signalled { until: patience }, None),
+            Stage::Preparing { .. } => (StopStage::EndingHooks { ran: false }, None),
+            Stage::Launching { .. } => (StopStage::Signalled, None),
+            Stage::Up(up) if up.hook_runs => (StopStage::Interrupting, Some(up.launched_at)),
+            Stage::Up(up) if terms.has(Hook::BeforeStop) => (StopStage::BeforeStop, Some(up.launched_at)),
+            Stage::Up(up) => (StopStage::Signalled, Some(up.launched_at)),
         };
         service.phase = Phase::Stopping(Stopping {
             stage,
-            halt,
+            until: now,
+            next: Next::from(halt.clone()),
             launched_at,
+            terms: terms.clone(),
         });
-        let (service, generation) = (name.clone(), service.generation);
-        match stage {
-            StopStage::BeforeStop { .. } => {
-                let hook = Hook::BeforeStop;
-                self.actions.push(Effect::RunHook {
-                    service,
-                    generation,
-                    hook,
-                });
-            }
-            StopStage::Signalled { .. } => self.actions.push(Effect::Stop { service, generation }),
-            _ => {}
-        }
+        self.enter(name, stage);
     }
 
-    /// The patience of a stage is over.
-    pub(super) fn stop_stage_overdue(&mut self, name: &ServiceName) {
+    /// Goes on with a generation that is being taken down: at this stage, by what belongs to it.
+    pub(super) fn enter(&mut self, name: &ServiceName, stage: StopStage) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
             return;
@@ -146,47 +124,93 @@ impl Machine {
         let Phase::Stopping(stopping) = &mut service.phase else {
             return;
         };
-        match stopping.stage {
-            StopStage::Preparing { .. } | StopStage::AfterStop { .. } => self.stopped(name),
-            StopStage::BeforeStop { .. } => self.signal(name),
-            StopStage::Signalled { .. } => {
-                stopping.stage = StopStage::Killed {
-                    until: now.after(MARGIN),
-                };
-                service.note("did not stop in time, killing it");
-                self.actions.push(Effect::Kill {
-                    service: name.clone(),
-                    generation,
-                });
+        stopping.stage = stage;
+        stopping.until = now.after(stage.patience(&stopping.terms));
+        let service = name.clone();
+        let run = |service, hook| Effect::RunHook {
+            service,
+            generation,
+            hook,
+        };
+        self.actions.push(match stage {
+            StopStage::Owed => return,
+            StopStage::Interrupting => Effect::EndHook {
+                service,
+                generation,
+                hook: Hook::AfterHealthy,
+            },
+            StopStage::BeforeStop => run(service, Hook::BeforeStop),
+            StopStage::Signalled => Effect::Stop { service, generation },
+            StopStage::Killed => Effect::Kill { service, generation },
+            StopStage::AfterHealthy => run(service, Hook::AfterHealthy),
+            StopStage::AfterStop => run(service, Hook::AfterStop),
+            StopStage::EndingHooks { .. } | StopStage::EndingAfterStop => {
+                Effect::EndHooks { service, generation }
             }
-            StopStage::Killed { .. } => {
-                let reason = "it did not end when stopped, nor when killed".to_owned();
-                service.note(reason.clone());
-                service.phase = Phase::Adrift(Failure {
-                    cause: FailureCause::WouldNotStop,
-                    reason,
-                });
-            }
-        }
+        });
     }
 
-    fn signal(&mut self, name: &ServiceName) {
-        let now = self.now;
+    /// The patience of a stage is over.
+    pub(super) fn stop_stage_overdue(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        let until = now.after(service.definition.shutdown_timeout).after(MARGIN);
-        let generation = service.generation;
-        if let Phase::Stopping(stopping) = &mut service.phase {
-            stopping.stage = StopStage::Signalled { until };
-            self.actions.push(Effect::Stop {
-                service: name.clone(),
-                generation,
-            });
+        let Phase::Stopping(stopping) = &service.phase else {
+            return;
+        };
+        match stopping.stage {
+            StopStage::Interrupting => self.hook_interrupted(name),
+            StopStage::BeforeStop => self.enter(name, StopStage::Signalled),
+            StopStage::Signalled => {
+                service.note("did not stop in time, killing it");
+                self.enter(name, StopStage::Killed);
+            }
+            StopStage::Killed => self.set_adrift(name, "it did not end when stopped, nor when killed"),
+            StopStage::AfterHealthy => self.end_hooks(name, true),
+            StopStage::Owed => {
+                service.note("running its after_stop hook, which a former daemon has left");
+                self.enter(name, StopStage::AfterStop);
+            }
+            StopStage::AfterStop => self.enter(name, StopStage::EndingAfterStop),
+            StopStage::EndingHooks { .. } | StopStage::EndingAfterStop => {
+                self.set_adrift(name, "its hooks did not end, nor when killed");
+            }
         }
     }
 
-    /// A hook ended while its service is being taken down.
+    fn set_adrift(&mut self, name: &ServiceName, reason: &str) {
+        let Some(service) = self.services.get_mut(name) else {
+            return;
+        };
+        match std::mem::replace(&mut service.phase, Phase::Pending) {
+            Phase::Stopping(held) => {
+                let failure = Failure {
+                    cause: FailureCause::WouldNotStop,
+                    reason: reason.to_owned(),
+                };
+                service.phase = Phase::Adrift(Adrift { failure, held });
+                service.note(reason);
+            }
+            other => service.phase = other,
+        }
+    }
+
+    /// The `after_healthy` hook that still ran when the stop began does not run any more.
+    fn hook_interrupted(&mut self, name: &ServiceName) {
+        let before_stop = self.services.get(name).is_some_and(|service| {
+            matches!(&service.phase, Phase::Stopping(stopping) if stopping.terms.has(Hook::BeforeStop))
+        });
+        self.enter(
+            name,
+            if before_stop {
+                StopStage::BeforeStop
+            } else {
+                StopStage::Signalled
+            },
+        );
+    }
+
+    /// A hook ended while its service was being taken down.
     pub(super) fn hook_of_stop_finished(
         &mut self,
         name: &ServiceName,
@@ -196,84 +220,25 @@ impl Machine {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        let Phase::Stopping(Stopping { stage, .. }) = &service.phase else {
+        let Phase::Stopping(Stopping { stage, .. }) = service.phase else {
             return;
         };
-        let awaited = match stage {
-            StopStage::Preparing { .. } => Hook::BeforeStart,
-            StopStage::BeforeStop { .. } => Hook::BeforeStop,
-            StopStage::AfterStop { .. } => Hook::AfterStop,
-            StopStage::Signalled { .. } | StopStage::Killed { .. } => return,
-        };
-        if hook != awaited {
-            return;
+        match (stage, hook) {
+            // How it ended says nothing: it was made to.
+            (StopStage::Interrupting, Hook::AfterHealthy) => return self.hook_interrupted(name),
+            (StopStage::BeforeStop, Hook::BeforeStop)
+            | (StopStage::AfterHealthy, Hook::AfterHealthy)
+            | (StopStage::AfterStop | StopStage::EndingAfterStop, Hook::AfterStop) => {}
+            _ => return,
         }
         if let Err(why) = result {
-            let note = format!("{} hook failed: {why}", words::hook(hook));
-            service.note(note.clone());
-            service.hook_note = Some(note);
+            service.hook_failed(hook, &why);
         }
-        match hook {
-            Hook::BeforeStop => self.signal(name),
-            Hook::BeforeStart | Hook::AfterStop | Hook::AfterHealthy => self.stopped(name),
+        match stage {
+            StopStage::BeforeStop => self.enter(name, StopStage::Signalled),
+            StopStage::AfterHealthy => self.end_hooks(name, true),
+            StopStage::AfterStop => self.follow_end(name),
+            _ => {}
         }
-    }
-
-    /// Everything of a generation that was to be stopped is gone.
-    pub(super) fn gone(&mut self, name: &ServiceName) {
-        let now = self.now;
-        let Some(service) = self.services.get_mut(name) else {
-            return;
-        };
-        let launched_at = match &service.phase {
-            Phase::Stopping(Stopping {
-                stage: StopStage::AfterStop { .. },
-                ..
-            }) => return,
-            Phase::Stopping(stopping) => stopping.launched_at,
-            Phase::Active(_) => service.up().map(|up| up.launched_at),
-            Phase::Adrift(_) => return self.stopped(name),
-            Phase::Idle(_) | Phase::Pending | Phase::Backoff { .. } => return,
-        };
-        if launched_at.is_none() || !service.has_hook(Hook::AfterStop) {
-            return self.stopped(name);
-        }
-        let halt = halt_of(service);
-        let until = now.after(service.definition.shutdown_timeout).after(MARGIN);
-        let stage = StopStage::AfterStop { until };
-        service.phase = Phase::Stopping(Stopping {
-            stage,
-            halt,
-            launched_at,
-        });
-        let (generation, hook) = (service.generation, Hook::AfterStop);
-        self.actions.push(Effect::RunHook {
-            service: name.clone(),
-            generation,
-            hook,
-        });
-    }
-
-    /// It is gone and its hook has run: what next?
-    fn stopped(&mut self, name: &ServiceName) {
-        let Some(service) = self.services.get_mut(name) else {
-            return;
-        };
-        match halt_of(service) {
-            _ if !service.wanted => {
-                service.rest(Rest::Stopped);
-                service.note("stopped");
-            }
-            Halt::Asked => service.begin_series(),
-            Halt::Failed(failure) => self.attempt_over(name, Some(failure)),
-        }
-    }
-}
-
-fn halt_of(service: &Service) -> Halt {
-    match &service.phase {
-        Phase::Active(Active { halt: Some(halt), .. }) => halt.clone(),
-        Phase::Stopping(stopping) => stopping.halt.clone(),
-        _ => Halt::Asked,
     }
 }

@@ -8,6 +8,8 @@ use harness_model::spec::{Dependency, RestartPolicy};
 use harness_model::{ExitStatus, ServiceName};
 use serde::{Deserialize, Serialize};
 
+use super::terms::Terms;
+
 /// A monotonic instant: the time since some fixed origin. The machine only compares and adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub Duration);
@@ -41,8 +43,8 @@ pub struct Definition {
     pub startup_timeout: Duration,
     /// From the stop signal until SIGKILL; the executor keeps it, the machine waits a little longer.
     pub shutdown_timeout: Duration,
-    /// Which hooks it has.
-    pub hooks: BTreeSet<Hook>,
+    /// Which hooks it has, and how long each may take; whoever runs them keeps that.
+    pub hooks: BTreeMap<Hook, Duration>,
 }
 
 /// How the health of a service is followed.
@@ -68,7 +70,7 @@ pub enum Hook {
     AfterHealthy,
     /// Before its stop signal.
     BeforeStop,
-    /// After it is gone.
+    /// After it is gone, however it ended, and before it is begun again.
     AfterStop,
 }
 
@@ -213,7 +215,7 @@ pub enum Event {
         /// Which pattern.
         pattern: LogPattern,
     },
-    /// A hook has ended.
+    /// A hook has ended. What it left in the background may go on; of `AfterStop`, that is gone too.
     HookFinished {
         /// The service.
         service: ServiceName,
@@ -223,6 +225,13 @@ pub enum Event {
         hook: Hook,
         /// Why it failed, if it did.
         result: Result<(), String>,
+    },
+    /// Nothing of the hooks of a generation is left.
+    HooksEnded {
+        /// The service.
+        service: ServiceName,
+        /// Which start of it.
+        generation: u64,
     },
     /// A new daemon found what a former one left. Given once per service, before any operation.
     Recover {
@@ -234,6 +243,9 @@ pub enum Event {
         wanted: bool,
         /// What was found.
         found: Recovered,
+        /// That the `after_stop` hook of its last generation has yet to run, and how long it may take. Does not count
+        /// where that generation runs.
+        owed: Option<Duration>,
     },
     /// Time has passed; given at the latest when `next_deadline` is reached.
     Tick,
@@ -248,6 +260,8 @@ pub enum Recovered {
         generation: u64,
         /// The spec it was started with.
         digest: SpecDigest,
+        /// What else it was started with.
+        terms: Terms,
         /// How long it has been running.
         for_: Duration,
         /// Whether it had become ready before.
@@ -263,6 +277,8 @@ pub enum Recovered {
         generation: u64,
         /// The spec it was started with.
         digest: SpecDigest,
+        /// What else it was started with.
+        terms: Terms,
         /// Whether it was being stopped, to be started again.
         going: bool,
         /// Restarts so far.
@@ -276,6 +292,8 @@ pub enum Recovered {
         digest: SpecDigest,
         /// How.
         ended: Ended,
+        /// Why it was being stopped, or had ended, if that was a failure: the cause, and the same in one line.
+        failed: Option<(FailureCause, String)>,
         /// Whether the restart policy has yet to decide.
         fresh: bool,
         /// Whether it had become ready before; an end before that is a failure, however well it ended.
@@ -385,7 +403,7 @@ pub enum Effect {
         /// What to watch for.
         pattern: LogPattern,
     },
-    /// Run a hook. Answered by `HookFinished`.
+    /// Run a hook, at most as long as it may take. Answered by `HookFinished`.
     RunHook {
         /// The service.
         service: ServiceName,
@@ -393,6 +411,23 @@ pub enum Effect {
         generation: u64,
         /// Which hook.
         hook: Hook,
+    },
+    /// End a hook that runs. Answered by its `HookFinished`.
+    EndHook {
+        /// The service.
+        service: ServiceName,
+        /// Which start of it.
+        generation: u64,
+        /// Which hook.
+        hook: Hook,
+    },
+    /// End all hooks of a generation that run, and whatever its hooks have left in the background. Answered by
+    /// `HooksEnded`.
+    EndHooks {
+        /// The service.
+        service: ServiceName,
+        /// Which start of it.
+        generation: u64,
     },
     /// The snapshot of a service changed: record and publish it.
     Changed {

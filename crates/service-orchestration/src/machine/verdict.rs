@@ -10,7 +10,7 @@ use super::advance::unhealthy;
 use super::conditions::{given_up, never_healthy, unhealthy_for_good};
 use super::health::Probing;
 use super::operations::{Entry, Operation, OperationStage, Status};
-use super::service::{Failure, Phase, Rest, Service};
+use super::service::{Adrift, Failure, Phase, Rest, Service};
 use super::types::{FailureCause, Lost, Outcome, RootFailure};
 use super::words;
 
@@ -184,7 +184,9 @@ impl Machine {
             return Some(missing(name, on, "is not known"));
         };
         match &found.phase {
-            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => Some(root(on, failure.clone())),
+            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
+                Some(root(on, failure.clone()))
+            }
             Phase::Idle(Rest::Completed) => Some(missing(
                 name,
                 on,
@@ -233,7 +235,7 @@ impl Machine {
             };
         };
         match &service.phase {
-            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(failure) => failure.clone(),
+            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => failure.clone(),
             _ if unhealthy_for_good(service) => unhealthy(service),
             _ => {
                 let within = words::brief(service.startup_timeout());

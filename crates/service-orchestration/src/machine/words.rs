@@ -7,7 +7,7 @@ use harness_model::spec::Condition;
 use super::types::{Ended, Hook};
 
 /// `4ms`, `0.2s`, `4.1s`, `75s`, `12m`.
-pub(super) fn brief(duration: Duration) -> String {
+pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 if duration < Duration::from_millis(100) => format!("{}ms", duration.as_millis()),
@@ -54,7 +54,7 @@ pub(super) fn succeeded(ended: &Ended, oneshot: bool) -> bool {
 }
 
 /// The key of a hook in a file.
-pub(super) fn hook(hook: Hook) -> &'static str {
+pub(crate) fn hook(hook: Hook) -> &'static str {
     match hook {
         Hook::BeforeStart => "before_start",
         Hook::AfterHealthy => "after_healthy",

@@ -1,7 +1,7 @@
 //! A machine whose every answer is given by hand, in virtual time.
 #![allow(dead_code, reason = "each test program uses its part of it")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness_model::resolve::SpecDigest;
@@ -25,7 +25,7 @@ pub fn plain(digest: &str) -> Definition {
         health: None,
         startup_timeout: Duration::from_secs(60),
         shutdown_timeout: Duration::from_secs(10),
-        hooks: BTreeSet::new(),
+        hooks: BTreeMap::new(),
     }
 }
 
@@ -55,6 +55,12 @@ pub fn on(mut definition: Definition, service: &str, condition: Condition) -> De
 
 pub fn restarting(mut definition: Definition, mode: RestartMode, max_restarts: Option<u32>) -> Definition {
     definition.restart = RestartPolicy { mode, max_restarts };
+    definition
+}
+
+/// With these hooks, each of which may take two seconds.
+pub fn hooked(mut definition: Definition, hooks: &[Hook]) -> Definition {
+    definition.hooks = hooks.iter().map(|hook| (*hook, Duration::from_secs(2))).collect();
     definition
 }
 
@@ -170,12 +176,33 @@ impl Bench {
         });
     }
 
-    /// The launches, stops and kills asked for, in order: `+db -api !x`.
+    pub fn hook_finished(&mut self, service: &str, hook: Hook, result: Result<(), &str>) {
+        let generation = self.view(service).generation;
+        self.give(Event::HookFinished {
+            service: name(service),
+            generation,
+            hook,
+            result: result.map_err(str::to_owned),
+        });
+    }
+
+    pub fn hooks_ended(&mut self, service: &str) {
+        let generation = self.view(service).generation;
+        self.give(Event::HooksEnded {
+            service: name(service),
+            generation,
+        });
+    }
+
+    /// The launches, stops, kills and hooks asked for, in order: `+db -api !x db:before_start db:end`.
     pub fn deeds(&mut self) -> String {
         let deed = |effect: &Effect| match effect {
             Effect::Launch { service, .. } => Some(format!("+{service}")),
             Effect::Stop { service, .. } => Some(format!("-{service}")),
             Effect::Kill { service, .. } => Some(format!("!{service}")),
+            Effect::RunHook { service, hook, .. } => Some(format!("{service}:{hook:?}")),
+            Effect::EndHook { service, hook, .. } => Some(format!("{service}:end{hook:?}")),
+            Effect::EndHooks { service, .. } => Some(format!("{service}:end")),
             _ => None,
         };
         let deeds: Vec<String> = self.effects.iter().filter_map(deed).collect();

@@ -7,8 +7,10 @@ use harness_model::spec::{Condition, RestartMode};
 use harness_model::{ExitStatus, Health, ServiceName, ServiceState};
 use service_orchestration::machine::{
     Change, Definition, Effect, Ended, Event, Hook, LogPattern, Machine, OperationId, Outcome, ProbeOutcome,
-    Snapshot, Time,
+    Snapshot, Terms, Time,
 };
+
+use super::hooks_check::HooksCheck;
 
 /// What has been asked and told about the present generation of a service.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +60,7 @@ pub struct Checker {
     pub open: BTreeMap<OperationId, BTreeSet<ServiceName>>,
     pub finished: BTreeMap<OperationId, Outcome>,
     pub published: BTreeMap<ServiceName, Snapshot>,
+    pub hooks: HooksCheck,
     submitting: bool,
 }
 
@@ -67,6 +70,7 @@ impl Checker {
     /// Before the machine sees it.
     pub fn event(&mut self, event: &Event, now: Time) {
         self.submitting = matches!(event, Event::Submit { .. });
+        self.hooks.event(event);
         match event {
             Event::Launched { service, generation } => {
                 if let Some(view) = self.of(service, *generation) {
@@ -160,6 +164,11 @@ impl Checker {
 
     /// One effect, in order.
     pub fn effect(&mut self, machine: &Machine, effect: &Effect, now: Time) -> Verdict {
+        let desired = match effect {
+            Effect::Launch { service, .. } => machine.definition(service).map(Terms::of),
+            _ => None,
+        };
+        self.hooks.effect(effect, desired)?;
         match effect {
             Effect::Launch {
                 service,
@@ -390,11 +399,13 @@ impl Checker {
             ensure(!view.live() || snapshot.state.is_live(), || {
                 format!("{service} lives and is shown as {}", snapshot.state)
             })?;
+            self.hooks.shown(service, snapshot.state)?;
             // Stopped on behalf of somebody, even if it then ends by itself: its next launch is no restart by policy.
             if let Some(view) = self
                 .views
                 .get_mut(service)
                 .filter(|_| snapshot.state == ServiceState::Stopping)
+                .filter(|_| snapshot.failure.is_none() && !snapshot.ended_well)
             {
                 view.forgiven = true;
             }

@@ -2,6 +2,8 @@
 //! that fail and flap, clients that ask at random moments, and a daemon that is killed.
 
 pub mod checks;
+mod hooks;
+pub mod hooks_check;
 pub mod project;
 pub mod rng;
 
@@ -10,7 +12,8 @@ use std::time::Duration;
 
 use harness_model::{ExitStatus, ServiceName, ServiceState};
 use service_orchestration::machine::{
-    Definition, Effect, Ended, Event, Machine, OperationId, OperationRequest, ProbeOutcome, Recovered, Time,
+    Definition, Effect, Ended, Event, Machine, OperationId, OperationRequest, ProbeOutcome, Recovered, Terms,
+    Time,
 };
 
 use checks::Checker;
@@ -27,12 +30,17 @@ pub enum Flaw {
     FalseExit,
     /// The verdict on an operation gets lost.
     LostVerdict,
+    /// The machine is told that nothing of the hooks is left although something is.
+    HookLeft,
+    /// A new daemon does not know which `after_stop` hooks are owed.
+    ForgottenDebt,
 }
 
 #[derive(Debug, Clone)]
 struct Process {
     generation: u64,
     digest: harness_model::resolve::SpecDigest,
+    terms: Terms,
     launched_at: Option<Time>,
     healthy_from: Option<Time>,
     stubborn: bool,
@@ -57,6 +65,8 @@ pub struct World {
     sequence: u64,
     processes: BTreeMap<ServiceName, Process>,
     recorded: BTreeMap<ServiceName, Definition>,
+    /// The hooks that run.
+    hooks: hooks::Hooks,
     next_operation: u64,
     flaw: Flaw,
 }
@@ -73,6 +83,7 @@ impl World {
             sequence: 0,
             processes: BTreeMap::new(),
             recorded: BTreeMap::new(),
+            hooks: hooks::Hooks::default(),
             next_operation: 0,
             flaw,
         }
@@ -196,7 +207,24 @@ impl World {
             }
             | Event::Exited {
                 service, generation, ..
-            } => self.with(service, *generation, |process| process.gone = true),
+            } => {
+                let failed = matches!(event, Event::LaunchFailed { .. });
+                let happens = self.with(service, *generation, |process| process.gone = true);
+                if happens && failed {
+                    self.hooks.owed.remove(service);
+                }
+                happens
+            }
+            Event::HookFinished {
+                service,
+                generation,
+                hook,
+                ..
+            } => self.hooks.finished(service, *generation, *hook),
+            Event::HooksEnded { service, generation } => {
+                self.hooks.ended(service, *generation);
+                true
+            }
             _ => true,
         }
     }
@@ -271,6 +299,12 @@ impl World {
                 generation,
                 outcome: ProbeOutcome::Healthy,
             },
+            (
+                Flaw::HookLeft,
+                Event::HookFinished {
+                    service, generation, ..
+                },
+            ) => Event::HooksEnded { service, generation },
             (Flaw::FalseExit, Event::Launched { service, generation }) => Event::Exited {
                 service,
                 generation,
@@ -353,24 +387,28 @@ impl World {
                 service,
                 generation,
                 hook,
+            } => self.run_hook(service, generation, hook),
+            Effect::EndHook {
+                service,
+                generation,
+                hook,
             } => {
-                let result = if self.rng.percent(10) {
-                    Err("exited 1".into())
-                } else {
-                    Ok(())
-                };
-                let delay = self.rng.millis(0, 300);
-                if !self.rng.percent(2) {
-                    self.later(
-                        delay,
-                        Event::HookFinished {
-                            service,
-                            generation,
-                            hook,
-                            result,
-                        },
-                    );
-                }
+                let delay = self.rng.millis(0, 100);
+                let result = Err("it was ended".into());
+                self.later(
+                    delay,
+                    Event::HookFinished {
+                        service,
+                        generation,
+                        hook,
+                        result,
+                    },
+                );
+            }
+            Effect::EndHooks { service, generation } => {
+                let slow = self.rng.percent(3);
+                let delay = self.rng.millis(0, if slow { 12_000 } else { 100 });
+                self.later(delay, Event::HooksEnded { service, generation });
             }
             Effect::Changed { service, .. } => {
                 if let Some(definition) = self.machine.definition(&service) {
@@ -386,8 +424,10 @@ impl World {
     }
 
     fn launch(&mut self, service: ServiceName, generation: u64, digest: harness_model::resolve::SpecDigest) {
-        let definition = self.machine.definition(&service);
-        let oneshot = definition.is_some_and(|d| d.oneshot);
+        let definition = self.machine.definition(&service).unwrap().clone();
+        let oneshot = definition.oneshot;
+        let terms = Terms::of(&definition);
+        self.hooks.launched(&service, generation, &terms);
         let delay = self.rng.millis(0, 60);
         let healthy = self.rng.percent(88);
         self.processes.insert(
@@ -395,6 +435,7 @@ impl World {
             Process {
                 generation,
                 digest,
+                terms,
                 launched_at: None,
                 healthy_from: healthy.then(|| self.now.after(delay).after(self.rng.millis(0, 2500))),
                 stubborn: self.rng.percent(4),
@@ -490,6 +531,9 @@ impl World {
             Due::Event(event) => matches!(event, Event::Exited { .. }),
             _ => true,
         });
+        // The next daemon ends what is left of hooks before it does anything.
+        self.hooks.daemon_died();
+        self.checker.hooks.daemon_died();
         let recorded = std::mem::take(&mut self.recorded);
         // Of a forgotten service nothing is left that a generation could collide with.
         self.checker
@@ -509,10 +553,13 @@ impl World {
                 .filter(|p| !p.gone && p.generation == generation);
             let view = self.checker.views.get(&service);
             let was_healthy = view.is_some_and(|view| view.generation == generation && view.was_healthy);
+            let going = last.state == ServiceState::Stopping;
+            let failed = last.failure.clone().zip(last.error.clone()).filter(|_| going);
             let ended = |ended, fresh| Recovered::Ended {
                 generation,
                 digest: digest.clone(),
                 ended,
+                failed: failed.clone(),
                 fresh,
                 was_ready: was_healthy,
                 restarts,
@@ -530,6 +577,7 @@ impl World {
                         Recovered::Running {
                             generation,
                             digest: process.digest,
+                            terms: process.terms,
                             for_: self.now.since(at),
                             was_ready,
                             going: last.state == ServiceState::Stopping
@@ -555,7 +603,14 @@ impl World {
                 (None, ServiceState::Restarting) if ran => {
                     ended(last.ended.clone().ok_or("restarting without an end")?, true)
                 }
+                (None, ServiceState::Stopping) if ran && (failed.is_some() || last.ended_well) => {
+                    ended(last.ended.clone().ok_or("over without an end")?, true)
+                }
                 (None, _) => Recovered::Idle { generation },
+            };
+            let owed = match self.flaw {
+                Flaw::ForgottenDebt => None,
+                _ => self.hooks.owed.get(&service).copied(),
             };
             self.recorded.insert(service.clone(), definition.clone());
             let event = Event::Recover {
@@ -563,6 +618,7 @@ impl World {
                 definition,
                 wanted: last.wanted,
                 found,
+                owed,
             };
             let effects = self.machine.step(event, self.now);
             if !effects.is_empty() {
@@ -579,6 +635,9 @@ impl World {
         }
         if let Some(view) = self.checker.views.get_mut(service) {
             view.over = true;
+            self.checker
+                .hooks
+                .process_ended(service, view.generation, view.launched.is_some());
         }
     }
 }

@@ -10,6 +10,23 @@ use service_orchestration::machine::{Definition, HealthPolicy, Hook, OperationRe
 
 use super::rng::Rng;
 
+fn hooks(rng: &mut Rng) -> BTreeMap<Hook, Duration> {
+    let mut hooks = BTreeMap::new();
+    // Mostly none or few, sometimes all.
+    let chance = rng.pick(&[0, 8, 8, 25, 70]);
+    for hook in [
+        Hook::BeforeStart,
+        Hook::AfterHealthy,
+        Hook::BeforeStop,
+        Hook::AfterStop,
+    ] {
+        if rng.percent(chance) {
+            hooks.insert(hook, rng.millis(100, 3000));
+        }
+    }
+    hooks
+}
+
 pub struct Project {
     definitions: BTreeMap<ServiceName, Definition>,
     revision: u64,
@@ -69,17 +86,6 @@ impl Project {
             eager: rng.millis(100, 300),
         };
         let oneshot = rng.percent(20);
-        let mut hooks = BTreeSet::new();
-        for hook in [
-            Hook::BeforeStart,
-            Hook::AfterHealthy,
-            Hook::BeforeStop,
-            Hook::AfterStop,
-        ] {
-            if rng.percent(8) {
-                hooks.insert(hook);
-            }
-        }
         Definition {
             digest: SpecDigest::from_text(format!("{:x}", rng.next())),
             dependencies: Vec::new(),
@@ -97,7 +103,7 @@ impl Project {
             health: (!oneshot && rng.percent(60)).then_some(health),
             startup_timeout: rng.millis(1500, 8000),
             shutdown_timeout: rng.millis(300, 2000),
-            hooks,
+            hooks: hooks(rng),
         }
     }
 
@@ -117,6 +123,9 @@ impl Project {
                 if rng.percent(30) {
                     let digest = format!("{name}-{}", self.revision);
                     definition.digest = SpecDigest::from_text(digest);
+                    if rng.percent(30) {
+                        definition.hooks = hooks(rng);
+                    }
                     if rng.percent(30) {
                         definition.dependencies.pop();
                     }

@@ -56,6 +56,8 @@ pub(super) struct StatusRow {
     waiting: Vec<Waiting>,
     #[serde(default)]
     failure: Option<serde_json::Value>,
+    #[serde(default)]
+    ended_well: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_health: Option<Arc<HealthCheck>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +100,7 @@ impl StatusRow {
             last_probe: record.last_probe.clone(),
             waiting: record.waiting.clone(),
             failure: record.failure.clone(),
+            ended_well: record.ended_well,
             image_health: record.image_health.clone(),
             trace: record.trace.clone(),
         }
@@ -142,6 +145,7 @@ pub(super) fn join(
         last_probe: status.last_probe,
         waiting: status.waiting,
         failure: status.failure,
+        ended_well: status.ended_well,
         image_health: status.image_health,
         trace: status.trace,
     }

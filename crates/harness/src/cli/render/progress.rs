@@ -83,8 +83,15 @@ impl Lines {
                 row(style.bad("✗"), "failed", &format!("{elapsed}  {reason}"))
             }
             ProgressPhase::Stopping => row(style.middling(moving), "stopping", &elapsed),
+            ProgressPhase::Ending { doing } => {
+                row(style.middling(moving), "stopping", &format!("{elapsed}  {doing}"))
+            }
             ProgressPhase::Stopped if !settled => row(style.dim(STILL), "stopped", ""),
-            ProgressPhase::Stopped => row(style.good("✓"), "stopped", &elapsed),
+            ProgressPhase::Stopped => {
+                // A hook that failed: it is gone all the same.
+                let error = progress.view.error.clone().unwrap_or_default();
+                row(style.good("✓"), "stopped", &format!("{elapsed}  {error}"))
+            }
         }
     }
 
@@ -128,6 +135,7 @@ pub(crate) fn brief(progress: &Progress) -> String {
             ..
         } => format!("{name} ({}: {probe})", coming_word(progress)),
         ProgressPhase::Launching { doing } => format!("{name} (starting: {doing})"),
+        ProgressPhase::Ending { doing } => format!("{name} (stopping: {doing})"),
         ProgressPhase::Retrying { reason, .. } => format!("{name} (restarting: {reason})"),
         ProgressPhase::Failed { reason } => format!("{name} (failed: {reason})"),
         _ => format!("{name} ({})", progress.view.status),
@@ -287,6 +295,13 @@ mod tests {
         );
         let stopping = progress("api", Stopping, Health::None, ProgressPhase::Stopping, 0);
         assert_eq!(stopping, "⠙ api      stopping   0.1s");
+        let ending = ProgressPhase::Ending {
+            doing: "running its after_stop hook".into(),
+        };
+        assert_eq!(
+            progress("api", Stopping, Health::None, ending, 4_000),
+            "⠙ api      stopping   4.1s  running its after_stop hook"
+        );
         let stopped = progress("api", Stopped, Health::None, ProgressPhase::Stopped, 200);
         assert_eq!(stopped, "✓ api      stopped    0.2s");
         let unchanged = ProgressPhase::Ready {

@@ -1,0 +1,39 @@
+//! What a generation was begun with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::types::{Definition, Hook};
+
+/// What a generation was begun with that counts until all of it is gone, whatever is desired by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Which hooks it has, and how long each may take; whoever runs them keeps that.
+    pub hooks: BTreeMap<Hook, Duration>,
+    /// From the stop signal until SIGKILL.
+    pub shutdown_timeout: Duration,
+}
+
+impl Terms {
+    /// Those of a generation that is begun by this definition.
+    pub fn of(definition: &Definition) -> Self {
+        Self {
+            hooks: definition.hooks.clone(),
+            shutdown_timeout: definition.shutdown_timeout,
+        }
+    }
+
+    pub(super) fn has(&self, hook: Hook) -> bool {
+        self.hooks.contains_key(&hook)
+    }
+
+    /// How long a hook may take.
+    pub(super) fn limit(&self, hook: Hook) -> Duration {
+        self.hooks.get(&hook).copied().unwrap_or_default()
+    }
+
+    /// Whether hooks of it may run, or have left something, when its process is gone.
+    pub(super) fn may_leave_something(&self) -> bool {
+        self.hooks.keys().any(|hook| *hook != Hook::AfterStop)
+    }
+}

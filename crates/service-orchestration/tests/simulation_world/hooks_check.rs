@@ -1,0 +1,164 @@
+//! The promises about hooks: one at a time, none beside another generation's, none left behind, `after_stop` after
+//! each generation and never before its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness_model::{ServiceName, ServiceState};
+use service_orchestration::machine::{Effect, Event, Hook, Terms};
+
+#[derive(Default)]
+pub struct HooksCheck {
+    of: BTreeMap<ServiceName, OfService>,
+}
+
+#[derive(Default, Debug)]
+struct OfService {
+    /// The process that was launched and is not gone.
+    process: Option<u64>,
+    terms: BTreeMap<u64, Terms>,
+    running: BTreeSet<(u64, Hook)>,
+    /// Each hook that has ended leaves something behind.
+    left: BTreeSet<(u64, Hook)>,
+    /// The generation whose `after_stop` has yet to run.
+    owed: Option<u64>,
+}
+
+type Verdict = Result<(), String>;
+
+impl HooksCheck {
+    /// Before the machine hears of it.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::LaunchFailed {
+                service, generation, ..
+            } => self.process_ended(service, *generation, false),
+            Event::Exited {
+                service, generation, ..
+            } => self.process_ended(service, *generation, true),
+            Event::HookFinished {
+                service,
+                generation,
+                hook,
+                ..
+            } => {
+                let of = self.of.entry(service.clone()).or_default();
+                if !of.running.remove(&(*generation, *hook)) {
+                    return;
+                }
+                match hook {
+                    Hook::AfterStop => of.owed = None,
+                    _ => {
+                        of.left.insert((*generation, *hook));
+                    }
+                }
+            }
+            Event::HooksEnded { service, generation } => {
+                let of = self.of.entry(service.clone()).or_default();
+                if of.running.contains(&(*generation, Hook::AfterStop)) {
+                    of.owed = None;
+                }
+                of.running.clear();
+                of.left.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Its process is gone, if it was launched at all.
+    pub fn process_ended(&mut self, service: &ServiceName, generation: u64, ran: bool) {
+        let of = self.of.entry(service.clone()).or_default();
+        if of.process != Some(generation) {
+            return;
+        }
+        of.process = None;
+        let terms = of.terms.get(&generation);
+        if ran && terms.is_some_and(|terms| terms.hooks.contains_key(&Hook::AfterStop)) {
+            of.owed = Some(generation);
+        }
+    }
+
+    /// With it end all hooks; what is owed is owed.
+    pub fn daemon_died(&mut self) {
+        for of in self.of.values_mut() {
+            of.running.clear();
+            of.left.clear();
+        }
+    }
+
+    /// `terms`: of the definition that is desired.
+    pub fn effect(&mut self, effect: &Effect, terms: Option<Terms>) -> Verdict {
+        match effect {
+            Effect::Launch {
+                service, generation, ..
+            } => {
+                let of = self.of.entry(service.clone()).or_default();
+                of.begins(service, *generation)?;
+                of.process = Some(*generation);
+                of.terms
+                    .insert(*generation, terms.ok_or("launch of an unknown service")?);
+                Ok(())
+            }
+            Effect::RunHook {
+                service,
+                generation,
+                hook,
+            } => {
+                let of = self.of.entry(service.clone()).or_default();
+                let what = format!("{service}.{generation}: {hook:?}");
+                if let Some((other, _)) = of.running.first() {
+                    return Err(format!("{what} beside a hook of {other}: {of:?}"));
+                }
+                match hook {
+                    Hook::BeforeStart => of.begins(service, *generation)?,
+                    Hook::AfterHealthy => {}
+                    Hook::BeforeStop if of.process != Some(*generation) => {
+                        return Err(format!("{what} of what does not run"));
+                    }
+                    Hook::BeforeStop => {}
+                    Hook::AfterStop if of.process.is_some() || !of.left.is_empty() => {
+                        return Err(format!("{what} before all of it is gone: {of:?}"));
+                    }
+                    Hook::AfterStop => {}
+                }
+                let known = of.terms.get(generation);
+                if *hook != Hook::BeforeStart && known.is_some_and(|terms| !terms.hooks.contains_key(hook)) {
+                    return Err(format!("{what} is not what it was launched with"));
+                }
+                of.running.insert((*generation, *hook));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How a service is shown after a step.
+    pub fn shown(&self, service: &ServiceName, state: ServiceState) -> Verdict {
+        let Some(of) = self.of.get(service) else {
+            return Ok(());
+        };
+        let over = matches!(
+            state,
+            ServiceState::Stopped
+                | ServiceState::Completed
+                | ServiceState::Failed
+                | ServiceState::Pending
+                | ServiceState::Restarting
+        );
+        let fine = of.running.is_empty() && of.left.is_empty() && of.owed.is_none();
+        if over && !fine {
+            return Err(format!("{service} is {state}, and hooks are left: {of:?}"));
+        }
+        Ok(())
+    }
+}
+
+impl OfService {
+    /// Nothing of a former generation may be left.
+    fn begins(&self, service: &ServiceName, generation: u64) -> Verdict {
+        let former = |set: &BTreeSet<(u64, Hook)>| set.iter().any(|(of, _)| *of != generation);
+        if former(&self.running) || former(&self.left) || self.owed.is_some() || self.process.is_some() {
+            return Err(format!("{service}.{generation} begins beside hooks: {self:?}"));
+        }
+        Ok(())
+    }
+}
