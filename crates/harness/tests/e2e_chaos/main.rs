@@ -5,6 +5,7 @@
 //! | `host` | the daemon, as `../chaos` says, where services are processes |
 //! | `together` | the daemon, supervisors and services, killed at once |
 //! | `shims` | supervisors, killed under a living daemon |
+//! | `hooks` | the daemon and services, amid their hooks |
 //! | `clients` | command lines, killed amid a request or a stream |
 //! | `homes` | the home, damaged at any instant, with the daemon and supervisors killed as well |
 //! | `paused` | the daemon, stopped by SIGSTOP for a while |
@@ -23,6 +24,7 @@ mod chaos;
 
 mod clients;
 mod homes;
+mod hooks;
 mod host;
 mod paused;
 mod sessions;
