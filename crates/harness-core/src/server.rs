@@ -14,7 +14,7 @@ use harness_wire::tls::{Term, TlsError};
 use service_orchestration::words::chain;
 
 use crate::VERSION;
-use crate::handlers::{self, After, Context};
+use crate::handlers::{self, After, Client, Context};
 use crate::newcomers::Newcomers;
 
 /// The pause after an accept failed for want of descriptors, so that the loop does not spin.
@@ -142,12 +142,15 @@ enum Served {
 async fn requests(context: Arc<Context>, connection: Connection, tasks: Arc<Tasks<'static>>) -> Served {
     let connection = Arc::new(connection);
     let (end, ended) = async_channel::bounded(1);
+    let client = Client::new();
     let serve = async {
         while let Some(incoming) = connection.next_request().await {
             let (context, connection, end) = (Arc::clone(&context), Arc::clone(&connection), end.clone());
+            let client = client.clone();
             let task = async move {
                 let ending = Arc::clone(&context);
-                if handlers::handle(context, incoming.request, incoming.responder).await == After::EndDaemon {
+                let after = handlers::handle(context, incoming.request, incoming.responder, &client).await;
+                if after == After::EndDaemon {
                     connection.close();
                     // One is enough.
                     let _ = end.try_send(());

@@ -9,6 +9,7 @@
 //! | [`foreign`] | [`foreign::ForeignText`]: text of others, which cannot be printed so that it does harm |
 //! | [`names`] | validated names: project, service, network, port |
 //! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for free text |
+//! | [`pattern`] | regular expressions for lines of output, with their limits |
 //! | [`template`] | strings with `${service.ip}` references still in them |
 //! | [`spec`] | what a project and its services are |
 //! | [`resolve`] | a spec with every reference replaced, its digest, and what changed between two of them |
@@ -17,6 +18,7 @@
 
 pub mod foreign;
 pub mod names;
+pub mod pattern;
 pub mod resolve;
 pub mod secret;
 pub mod spec;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness_model::pattern::Pattern;
 use harness_model::spec::{HealthCheck, Probe};
 use harness_model::{Part, ServiceSpec, Template};
 
@@ -92,20 +93,10 @@ pub(super) fn default_startup_timeout(check: Option<&HealthCheck>) -> Duration {
 
 /// Whether a regular expression can be used; a mistake if not.
 pub(super) fn check_pattern(reader: Reader<'_>, pattern: &Text) -> bool {
-    match regex::Regex::new(&pattern.value) {
+    match Pattern::new(&pattern.value) {
         Ok(_) => true,
         Err(error) => {
-            let reason = error.to_string();
-            let reason = reason
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            reader.report(Finding::error(
-                pattern.span,
-                format!("not a regular expression: {reason}"),
-            ));
+            reader.report(Finding::error(pattern.span, error.to_string()));
             false
         }
     }

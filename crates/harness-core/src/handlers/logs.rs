@@ -9,21 +9,34 @@ use service_orchestration::health::LogMatcher;
 use service_orchestration::logs::{self, LogItem, LogQuery};
 use service_orchestration::words::chain;
 
-use super::{Answer, Context, internal, invalid, stream};
+use super::{Answer, Client, Context, internal, invalid, stream};
 
 /// How large a frame of lines grows, in bytes: a client that does not read holds up a few of them.
 const FRAME: usize = 64 << 10;
 
-pub(super) async fn logs(context: &Arc<Context>, request: LogsRequest, responder: &Responder) -> Answer {
+pub(super) async fn logs(
+    context: &Arc<Context>,
+    request: LogsRequest,
+    responder: &Responder,
+    client: &Client,
+) -> Answer {
     let project = context.select(&request.project)?.name.clone();
     let services = context.services(&project, &request.services)?;
+    // Held until the last line is told: what it is compiled to is kept so long.
+    let _place = match &request.grep {
+        Some(_) => Some(client.search()?),
+        None => None,
+    };
     let query = LogQuery {
         follow: request.follow,
         tail: request.tail,
         since: request.since,
         until: request.until,
         grep: match &request.grep {
-            Some(pattern) => Some(LogMatcher::new(pattern).map_err(|error| invalid(chain(&error)))?),
+            Some(pattern) => {
+                let matcher = LogMatcher::compile(pattern).await;
+                Some(matcher.map_err(|error| invalid(error.to_string()))?)
+            }
             None => None,
         },
     };

@@ -2,6 +2,7 @@
 
 mod actions;
 mod attach;
+mod client;
 mod daemon;
 mod env;
 mod events;
@@ -35,6 +36,7 @@ use crate::action::{ActionContext, Actions};
 use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
 
+pub(crate) use client::Client;
 pub(crate) use daemon::stop_services;
 pub use redaction::Redactors;
 
@@ -73,9 +75,14 @@ pub enum After {
 }
 
 /// Answers one request. Whatever happens, the client gets exactly one response.
-pub async fn handle(context: Arc<Context>, request: Request, responder: Responder) -> After {
+pub(crate) async fn handle(
+    context: Arc<Context>,
+    request: Request,
+    responder: Responder,
+    client: &Client,
+) -> After {
     let ends_daemon = matches!(request, Request::DaemonStop(_));
-    let answer = dispatch(&context, request, &responder).await;
+    let answer = dispatch(&context, request, &responder, client).await;
     let after = if ends_daemon && answer.is_ok() {
         After::EndDaemon
     } else {
@@ -87,13 +94,18 @@ pub async fn handle(context: Arc<Context>, request: Request, responder: Responde
     after
 }
 
-async fn dispatch(context: &Arc<Context>, request: Request, responder: &Responder) -> Answer {
+async fn dispatch(
+    context: &Arc<Context>,
+    request: Request,
+    responder: &Responder,
+    client: &Client,
+) -> Answer {
     match request {
         Request::Start(request) => start::start(context, *request, false, responder).await,
         Request::Restart(request) => start::start(context, *request, true, responder).await,
         Request::Stop(request) => stop::stop(context, request, responder).await,
         Request::Status(request) => status::status(context, &request),
-        Request::Logs(request) => logs::logs(context, request, responder).await,
+        Request::Logs(request) => logs::logs(context, request, responder, client).await,
         Request::Wait(request) => wait::wait(context, &request, responder).await,
         Request::Exec(request) => exec::exec(context, request, responder).await,
         Request::Attach(request) => attach::attach(context, request, responder).await,

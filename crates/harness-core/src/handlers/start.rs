@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_lite::{FutureExt, future};
-use harness_model::{ServiceName, WallTime};
+use harness_model::spec::{Condition, Probe};
+use harness_model::{ProjectSpec, ServiceName, WallTime};
 use harness_wire::message::{ErrorBody, Event, Response, ServiceOutcome, StartReport, StartRequest};
 use harness_wire::server::Responder;
 use service_orchestration::actor::{Operation, OrderError, StartOrder};
 use service_orchestration::executor::OrderLink;
+use service_orchestration::health::LogMatcher;
 use service_orchestration::machine::{OperationOutcome, Outcome};
 use service_registry::record::ServiceRecord;
 
 use super::stream::{self, Followed, superseded};
-use super::{Answer, Context, failure, targets};
+use super::{Answer, Context, failure, invalid, targets};
 use crate::convert;
 
 pub(super) async fn start(
@@ -26,6 +28,7 @@ pub(super) async fn start(
     let project = request.project.name.clone();
     let detach = request.detach || request.dry_run;
     let targets = targets(&request)?;
+    check_patterns(&request.project).await?;
     let order = StartOrder {
         project: request.project,
         targets,
@@ -91,6 +94,26 @@ async fn ordered(
     // One that was planned just before is carried out all the same.
     let planned = context.orchestrator.start(order);
     planned.or(giving_up).or(telling).await
+}
+
+/// Refuses patterns that are not within their limits: a client need not have read them from a file.
+async fn check_patterns(project: &ProjectSpec) -> Result<(), ErrorBody> {
+    let mut seen = BTreeSet::new();
+    for (name, spec) in &project.services {
+        let of_check = spec.health_check.iter().filter_map(|check| match &check.probe {
+            Probe::Log(pattern) => Some(pattern),
+            _ => None,
+        });
+        let awaited = spec.dependencies.iter().filter_map(|d| match &d.condition {
+            Condition::Log(pattern) => Some(pattern),
+            _ => None,
+        });
+        for pattern in of_check.chain(awaited).filter(|pattern| seen.insert(*pattern)) {
+            let compiled = LogMatcher::compile(pattern).await;
+            compiled.map_err(|error| invalid(format!("{name}: {error}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// The services that are to be started, those of groups in the place of these; `None`: all. Misspelt names are found

@@ -13,6 +13,7 @@ pub(crate) mod engine;
 mod logs;
 pub(crate) mod proc;
 mod run;
+pub(crate) mod siege;
 pub(crate) mod terminal;
 
 use std::collections::BTreeMap;

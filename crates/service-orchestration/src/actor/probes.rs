@@ -157,7 +157,7 @@ fn in_place(target: String, own: &ServiceAddresses) -> String {
 
 /// Waits until a line of the generation's output matches; `false` when that cannot happen any more.
 pub(super) async fn watch_log(run_dir: &Path, pattern: &str) -> bool {
-    let Ok(matcher) = LogMatcher::new(pattern) else {
+    let Ok(matcher) = LogMatcher::compile(pattern).await else {
         return false;
     };
     let Ok(mut follower) = LogFollower::open(run_dir) else {
@@ -165,8 +165,12 @@ pub(super) async fn watch_log(run_dir: &Path, pattern: &str) -> bool {
     };
     loop {
         match follower.next().await {
-            Ok(FollowItem::Line(line)) if matcher.matches(&line.bytes) => return true,
-            Ok(FollowItem::Line(_) | FollowItem::Gap { .. }) => {}
+            Ok(FollowItem::Line(line)) => {
+                if matcher.finds(line.bytes).await {
+                    return true;
+                }
+            }
+            Ok(FollowItem::Gap { .. }) => {}
             Ok(FollowItem::End) | Err(_) => return false,
         }
     }

@@ -1,24 +1,48 @@
 //! The log check: a line of the output matches a regular expression.
+//!
+//! Patterns come from files and requests. So they have limits ([`Pattern`]), and what takes its time with them is not
+//! done where everybody waits: compiling never, matching only for short lines and light patterns.
 
-use regex::bytes::Regex;
+use std::sync::{Arc, LazyLock};
 
-use super::ProbeConfigError;
+use async_lock::{Semaphore, SemaphoreGuardArc};
+use blocking::unblock;
+use harness_model::pattern::{Pattern, PatternError};
+
+/// Patterns compiled, or batches of lines matched, at once: the other threads that may block are for others.
+const AT_ONCE: usize = 2;
+
+static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 
 /// Finds a pattern in lines of output.
 #[derive(Debug, Clone)]
 pub struct LogMatcher {
-    pattern: Regex,
+    pattern: Pattern,
 }
 
 impl LogMatcher {
-    /// Compiles a pattern.
+    /// Compiles a pattern on a thread of its own, when it is its turn.
     ///
     /// # Errors
-    /// When it is not a regular expression.
-    pub fn new(pattern: &str) -> Result<Self, ProbeConfigError> {
-        Regex::new(pattern)
-            .map(|pattern| Self { pattern })
-            .map_err(|source| ProbeConfigError::InvalidPattern { source })
+    /// When it is no regular expression, or not within the limits.
+    pub async fn compile(pattern: &str) -> Result<Self, PatternError> {
+        // Known before it is copied.
+        Pattern::check_length(pattern)?;
+        let (pattern, turn) = (pattern.to_owned(), Self::turn().await);
+        unblock(move || {
+            // Held by the thread: whoever gives up does not give it back.
+            let _turn = turn;
+            Pattern::new(&pattern).map(|pattern| Self { pattern })
+        })
+        .await
+    }
+
+    /// Compiles a pattern here and now.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn new(pattern: &str) -> Result<Self, PatternError> {
+        Pattern::new(pattern).map(|pattern| Self { pattern })
     }
 
     /// Whether the pattern is found in `line`, one line as it was written; its line end does not count, so that
@@ -28,14 +52,29 @@ impl LogMatcher {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.pattern.is_match(line)
     }
-}
 
-/// The check that waits for `pattern` in the output; see [`LogMatcher::new`].
-///
-/// # Errors
-/// When it is not a regular expression.
-pub fn log(pattern: &str) -> Result<LogMatcher, ProbeConfigError> {
-    LogMatcher::new(pattern)
+    /// The same where everybody waits: what takes its time is done on a thread of its own.
+    pub async fn finds(&self, line: Vec<u8>) -> bool {
+        if self.is_quick(line.len()) {
+            return self.matches(&line);
+        }
+        let (matcher, turn) = (self.clone(), Self::turn().await);
+        unblock(move || {
+            let _turn = turn;
+            matcher.matches(&line)
+        })
+        .await
+    }
+
+    /// Whether so many bytes are matched in no time.
+    pub(crate) fn is_quick(&self, bytes: usize) -> bool {
+        self.pattern.is_quick(bytes)
+    }
+
+    /// Waits for one of the threads for what is not quick.
+    pub(crate) async fn turn() -> SemaphoreGuardArc {
+        TURNS.acquire_arc().await
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +83,7 @@ mod tests {
 
     #[test]
     fn lines_are_matched_without_their_end() {
-        let ready = log("^ready( on .*)?$").unwrap();
+        let ready = LogMatcher::new("^ready( on .*)?$").unwrap();
         for line in ["ready", "ready\n", "ready\r\n", "ready on port 80\n"] {
             assert!(ready.matches(line.as_bytes()), "{line:?}");
         }
@@ -55,12 +94,19 @@ mod tests {
 
     #[test]
     fn bytes_need_not_be_text() {
-        assert!(log("listening").unwrap().matches(b"\xff\xfe listening \xff"));
+        let listening = LogMatcher::new("listening").unwrap();
+        assert!(listening.matches(b"\xff\xfe listening \xff"));
     }
 
     #[test]
-    fn a_broken_pattern_is_an_error() {
-        let error = log("(").unwrap_err();
-        assert!(std::error::Error::source(&error).is_some());
+    fn it_does_not_matter_where_a_line_is_matched() {
+        let line = [vec![b'x'; 100_000], b" ready".to_vec()].concat();
+        for pattern in ["ready$", r"\w{50} ready"] {
+            let found = async {
+                let matcher = LogMatcher::compile(pattern).await.unwrap();
+                matcher.finds(line.clone()).await && !matcher.finds(b"no".to_vec()).await
+            };
+            assert!(futures_lite::future::block_on(found), "{pattern}");
+        }
     }
 }

@@ -12,7 +12,7 @@
 //!                             +-- no fd, no memory, …              Unknown("too many open files")
 //! ```
 //!
-//! What may enter: [`http`], [`tcp`], [`command`] and [`log`], each in its own file. A new kind of probe is a new
+//! What may enter: [`http`], [`tcp`], [`command`] and [`LogMatcher`], each in its own file. A new kind of probe is a new
 //! [`Prober`]. The futures run on any executor; dropping one closes its connection.
 
 mod command;
@@ -32,7 +32,7 @@ use crate::machine::ProbeOutcome;
 pub use command::{CommandAnswer, CommandProbe, CommandRunner, command};
 pub use http::{HttpProbe, http};
 pub use limiter::{ProbeLimiter, ProbePermit};
-pub use log::{LogMatcher, log};
+pub use log::LogMatcher;
 pub use tcp::{TcpProbe, tcp};
 
 /// Asks a service how it is.
@@ -82,12 +82,5 @@ pub enum ProbeConfigError {
     InvalidAddress {
         /// As written.
         address: String,
-    },
-    /// It is no regular expression.
-    #[error("the log pattern is not a valid regular expression")]
-    InvalidPattern {
-        /// What the parser says, pointing into the pattern.
-        #[source]
-        source: regex::Error,
     },
 }

@@ -17,6 +17,7 @@ use service_registry::{ChangeKind, Item, Subscription};
 
 use super::cut::Cutter;
 use super::{LogItem, LogsError, Shared};
+use crate::health::LogMatcher;
 
 /// Batches smaller than this are cut where they are: another thread costs more.
 const SMALL: usize = 16 << 10;
@@ -204,7 +205,19 @@ impl Source {
             let out = cutter.cut(items);
             (cutter, out)
         };
-        let (cutter, out) = if size < SMALL { cut() } else { unblock(cut).await };
+        let grep = self.shared.query.grep.as_ref();
+        let (cutter, out) = match grep.is_some_and(|grep| !grep.is_quick(size)) {
+            true => {
+                let turn = LogMatcher::turn().await;
+                unblock(move || {
+                    let _turn = turn;
+                    cut()
+                })
+                .await
+            }
+            false if size < SMALL => cut(),
+            false => unblock(cut).await,
+        };
         self.send(out).await?;
         Ok(cutter)
     }
