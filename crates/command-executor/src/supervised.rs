@@ -49,7 +49,7 @@ pub use harness_shim::run_dir::{
 pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
 pub use known::{Evidence, Trace, clear_cgroup};
 pub use launch::LaunchError;
-pub use living::{FileId, LivingShim};
+pub use living::{FileId, LivingShim, is_supervised};
 pub use zygote::end_former;
 
 use known::Known;

@@ -356,8 +356,12 @@ fn every_hook_survives_the_death_of_its_daemon_as_it_should() {
     drop(stop);
     killed_in("after_stop");
     sandbox.await_state("api", "stopped/none");
+    let mut steps = order(&sandbox);
+    let all = steps.len();
+    // Whether it was on record by then that the service was healthy, the killed daemon had to decide.
+    steps.dedup_by(|next, this| next == this && this == "after_healthy begin");
     assert_eq!(
-        order(&sandbox),
+        steps,
         [
             "before_start begin",
             "before_start begin",
@@ -376,7 +380,7 @@ fn every_hook_survives_the_death_of_its_daemon_as_it_should() {
     kill_daemon(&sandbox);
     sandbox.ok(&["daemon", "start"]);
     sandbox.await_state("api", "stopped/none");
-    assert_eq!(order(&sandbox).len(), 11);
+    assert_eq!(order(&sandbox).len(), all);
 }
 
 #[test]

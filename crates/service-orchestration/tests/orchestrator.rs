@@ -158,6 +158,7 @@ fn what_was_recorded_and_never_launched_is_launched() {
         starting.state = ServiceState::Starting;
         starting.generation = 2;
         starting.pid = None;
+        starting.trace = None;
         registry.upsert_service(starting, ChangeKind::State, "starting");
         registry.flush().await.unwrap();
         drop(registry);
@@ -293,8 +294,14 @@ fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
         let first = Heart::new(home.path(), &spawn).await;
         first.start(&spec).await;
         let pid = first.running("db").await;
-        first.end().await;
-        // Its supervisor is alive and nothing says who it is.
+        let mut record = (*first.record("db")).clone();
+        let registry = first.registry.clone();
+        first.cut().await;
+        // Its supervisor is alive and nothing says who it is: neither the disk nor the store, as of an earlier version.
+        record.trace = None;
+        registry.upsert_service(record, ChangeKind::State, "of an earlier version");
+        registry.flush().await.unwrap();
+        drop(registry);
         let run_dir = Layout::new(home.path()).generation(&project_name(), &name("db"), 1);
         let identity = run_dir.join("identity");
         let hidden = run_dir.join("hidden");
@@ -310,6 +317,27 @@ fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
         assert!(is_alive(pid));
         // Once it says who it is, it is managed as any other.
         std::fs::rename(&hidden, &identity).unwrap();
+        assert_eq!(second.running("db").await, pid);
+        second.stop_all().await;
+        assert!(!is_alive(pid));
+        assert_eq!(second.record("db").generation, 1);
+        second.end().await;
+    });
+}
+
+#[test]
+fn what_has_lost_its_identity_is_managed_on_by_what_the_store_knows() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let spec = project(home.path(), &[("db", restarting(sleeper(), RestartMode::Always))]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&spec).await;
+        let pid = first.running("db").await;
+        first.end().await;
+        let run_dir = Layout::new(home.path()).generation(&project_name(), &name("db"), 1);
+        std::fs::remove_file(run_dir.join("identity")).unwrap();
+        let second = Heart::new(home.path(), &spawn).await;
         assert_eq!(second.running("db").await, pid);
         second.stop_all().await;
         assert!(!is_alive(pid));

@@ -13,6 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use harness_shim::cgroup;
 use harness_shim::identity::{ProcessId, pid_namespace};
 use harness_shim::run_dir::{LOCK, LaunchSpec, RunDir};
 use harness_shim::tree;
@@ -24,6 +25,9 @@ const MAX_COMMAND_LINE: u64 = 8 << 10;
 
 /// How many descriptors of a shim are looked at: it has about ten, and a few for each client.
 const MAX_DESCRIPTORS: usize = 256;
+
+/// How far up from a process its supervisor is looked for: a circle of reused pids has no end.
+const LONGEST_LINE: usize = 1024;
 
 /// What `/proc` adds to the name of a file that was removed.
 const DELETED: &[u8] = b" (deleted)";
@@ -187,6 +191,27 @@ impl LivingShim {
             .into_iter()
             .min_by_key(|process| (process.start_time, process.pid))
     }
+}
+
+/// Whether something in a cgroup runs below what calls itself a supervisor, whatever version or build that is, or cannot
+/// be seen from here: then the cgroup is not for us to clear.
+pub fn is_supervised(cgroup: &Path) -> bool {
+    let Ok(inside) = cgroup::processes(cgroup) else {
+        return true;
+    };
+    inside.into_iter().any(|pid| {
+        // Those of another pid namespace have the number 0.
+        let line = std::iter::successors(Some(pid), |pid| parent_of(*pid)).take(LONGEST_LINE);
+        line.take_while(|pid| *pid != 1)
+            .any(|pid| pid == 0 || supervises(pid).is_some())
+    })
+}
+
+/// `None` when the process is gone.
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(file_of(pid, "status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    parent.trim().parse().ok().filter(|parent| *parent != 0)
 }
 
 fn file_of(pid: u32, name: &str) -> PathBuf {

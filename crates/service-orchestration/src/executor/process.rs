@@ -203,7 +203,9 @@ impl ProcessExecutor {
             // Without a look at the processes none is known to be unused.
             let Ok(shims) = LivingShim::all() else { return };
             let used: BTreeSet<PathBuf> = shims.iter().filter_map(|shim| shim.spec()?.cgroup).collect();
-            for path in strays::unused_cgroups(&base, &prefix, &used) {
+            let unused = strays::unused_cgroups(&base, &prefix, &used);
+            // The supervisor of another version may not be known for one, nor its spec be readable.
+            for path in unused.into_iter().filter(|path| !supervised::is_supervised(path)) {
                 let killed = supervised::clear_cgroup(&path);
                 let cgroup = path.display();
                 tracing::info!(%cgroup, killed, "removed a cgroup that was left behind");
