@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn it_does_not_matter_where_a_line_is_matched() {
         let line = [vec![b'x'; 100_000], b" ready".to_vec()].concat();
-        for pattern in ["ready$", r"\w{50} ready"] {
+        for pattern in ["ready$", r"(?-u:\w){50} ready"] {
             let found = async {
                 let matcher = LogMatcher::compile(pattern).await.unwrap();
                 matcher.finds(line.clone()).await && !matcher.finds(b"no".to_vec()).await
