@@ -7,6 +7,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`foreign`] | [`foreign::ForeignText`]: text of others, which cannot be printed so that it does harm |
+//! | [`clipped`] | lines that may be very long, as a report shows them |
 //! | [`names`] | validated names: project, service, network, port |
 //! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for free text |
 //! | [`pattern`] | regular expressions for lines of output, with their limits |
@@ -16,6 +17,7 @@
 //! | [`state`] | what a service is doing, as everybody sees it |
 //! | [`time`] | wall-clock instants in nanoseconds |
 
+pub mod clipped;
 pub mod foreign;
 pub mod names;
 pub mod pattern;
@@ -26,6 +28,7 @@ pub mod state;
 pub mod template;
 pub mod time;
 
+pub use clipped::Clipped;
 pub use foreign::ForeignText;
 pub use names::{NetworkName, PortName, ProjectName, ServiceName};
 pub use secret::{REDACTED, RedactingStream, Redactor, SecretString};

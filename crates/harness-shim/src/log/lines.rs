@@ -14,6 +14,10 @@ pub struct Line {
     pub stream: Stream,
     /// Whether it does not end here: too long, or not finished when it was flushed.
     pub partial: bool,
+    /// Whether it is not a beginning, but goes on with the piece before it of this stream.
+    pub continues: bool,
+    /// How many of its bytes were taken before, from [`Lines::offer`].
+    pub taken: usize,
     /// Its bytes without the newline.
     pub bytes: Vec<u8>,
 }
@@ -30,6 +34,9 @@ struct Unfinished {
     time_ns: u64,
     bytes: Vec<u8>,
     continues: bool,
+    /// Of `bytes`.
+    taken: usize,
+    offered: usize,
 }
 
 impl Lines {
@@ -52,17 +59,61 @@ impl Lines {
             unfinished.add(text, record, &mut sink);
             if ends {
                 sink(unfinished.take(record.stream, false));
-                unfinished.continues = false;
             }
         }
     }
 
-    /// Gives `sink` what is unfinished, flagged partial: at the end of a log, or before a gap.
-    pub fn flush(&mut self, mut sink: impl FnMut(Line)) {
-        for (unfinished, stream) in [
+    /// What is unfinished of a stream, as far as it goes.
+    pub fn unfinished(&self, stream: Stream) -> &[u8] {
+        match stream {
+            Stream::Stdout => &self.stdout.bytes,
+            Stream::Stderr => &self.stderr.bytes,
+        }
+    }
+
+    /// Whether there is something unfinished that has not been offered.
+    pub fn has_offer(&self) -> bool {
+        [&self.stdout, &self.stderr]
+            .iter()
+            .any(|unfinished| unfinished.bytes.len() > unfinished.offered)
+    }
+
+    /// Offers `sink` what is unfinished, as far as it goes and flagged partial, if it has grown since it was last
+    /// offered. What it takes (`true`) is marked in the piece that comes with the rest: so prompts can be shown at once,
+    /// and nothing twice.
+    pub fn offer(&mut self, mut sink: impl FnMut(Line) -> bool) {
+        for (unfinished, stream) in self.by_time() {
+            if unfinished.bytes.len() == unfinished.offered {
+                continue;
+            }
+            unfinished.offered = unfinished.bytes.len();
+            let line = Line {
+                time_ns: unfinished.time_ns,
+                stream,
+                partial: true,
+                continues: unfinished.continues,
+                taken: unfinished.taken,
+                bytes: unfinished.bytes.clone(),
+            };
+            if sink(line) {
+                unfinished.taken = unfinished.bytes.len();
+            }
+        }
+    }
+
+    /// What is unfinished, in the order in which it was begun.
+    fn by_time(&mut self) -> [(&mut Unfinished, Stream); 2] {
+        let mut both = [
             (&mut self.stdout, Stream::Stdout),
             (&mut self.stderr, Stream::Stderr),
-        ] {
+        ];
+        both.sort_by_key(|(unfinished, _)| unfinished.time_ns);
+        both
+    }
+
+    /// Gives `sink` what is unfinished, flagged partial: at the end of a log, or before a gap.
+    pub fn flush(&mut self, mut sink: impl FnMut(Line)) {
+        for (unfinished, stream) in self.by_time() {
             if !unfinished.bytes.is_empty() {
                 sink(unfinished.take(stream, true));
             }
@@ -87,11 +138,13 @@ impl Unfinished {
     }
 
     fn take(&mut self, stream: Stream, partial: bool) -> Line {
-        self.continues = partial;
+        self.offered = 0;
         Line {
             time_ns: self.time_ns,
             stream,
             partial,
+            continues: std::mem::replace(&mut self.continues, partial),
+            taken: std::mem::take(&mut self.taken),
             bytes: std::mem::take(&mut self.bytes),
         }
     }
@@ -157,6 +210,66 @@ mod tests {
         lines.flush(&mut sink);
         lines.push(&record(9, Stream::Stdout, b"after\n"), &mut sink);
         assert_eq!(out, [(1, b"before".to_vec()), (9, b"after".to_vec())]);
+    }
+
+    #[test]
+    fn what_is_unfinished_is_offered_and_marked_where_it_was_taken() {
+        let mut lines = Lines::new();
+        let mut none = |line: Line| panic!("{line:?}");
+        lines.push(&record(5, Stream::Stdout, b"name"), &mut none);
+        lines.push(&record(3, Stream::Stderr, b"warn"), &mut none);
+        assert!(lines.has_offer());
+        let mut offered = Vec::new();
+        // What was begun first comes first; only stdout's is taken.
+        lines.offer(|line| {
+            offered.push((line.stream, line.bytes));
+            line.stream == Stream::Stdout
+        });
+        assert_eq!(
+            offered,
+            [
+                (Stream::Stderr, b"warn".to_vec()),
+                (Stream::Stdout, b"name".to_vec())
+            ]
+        );
+        assert!(!lines.has_offer());
+        lines.offer(|line| panic!("{line:?} again"));
+        lines.push(&record(6, Stream::Stdout, b"> "), &mut none);
+        lines.offer(|line| {
+            assert_eq!((line.bytes.as_slice(), line.taken), (&b"name> "[..], 4));
+            true
+        });
+        let mut ended = Vec::new();
+        lines.push(&record(7, Stream::Stdout, b"joe\nnext\n"), |line| {
+            ended.push((line.bytes, line.taken, line.partial));
+        });
+        lines.push(&record(7, Stream::Stderr, b"ing\n"), |line| {
+            ended.push((line.bytes, line.taken, line.partial));
+        });
+        assert_eq!(
+            ended,
+            [
+                (b"name> joe".to_vec(), 6, false),
+                (b"next".to_vec(), 0, false),
+                (b"warning".to_vec(), 0, false)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_taken_of_a_line_that_becomes_too_long_is_marked_in_its_first_piece() {
+        let mut lines = Lines::new();
+        lines.push(&record(1, Stream::Stdout, b"begin"), |line| panic!("{line:?}"));
+        lines.offer(|_| true);
+        let mut out = Vec::new();
+        let rest = vec![b'x'; MAX_LINE];
+        lines.push(&record(2, Stream::Stdout, &rest), |line| out.push(line));
+        lines.flush(|line| out.push(line));
+        let shape: Vec<_> = out
+            .iter()
+            .map(|line| (line.bytes.len(), line.taken, line.continues, line.partial))
+            .collect();
+        assert_eq!(shape, [(MAX_LINE, 5, false, true), (5, 0, true, true)]);
     }
 
     #[test]

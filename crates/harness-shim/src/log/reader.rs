@@ -92,8 +92,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Reads at least the last `lines` lines that are there now, and on. It begins at a record, somewhat
-    /// earlier: callers cut lines until [`ReadItem::End`] and keep the last `lines` of them.
+    /// Reads at least the last `lines` lines that are there now and what is unfinished after them, and on. It begins
+    /// at a record, somewhat earlier: callers cut lines until [`ReadItem::End`] and keep the last `lines` of them.
     ///
     /// # Errors
     /// When the directory or a segment cannot be read, or a newer version wrote the log.
@@ -108,6 +108,10 @@ impl Reader {
         while end.next()? != ReadItem::End {}
         let target = end.lines_seen().saturating_sub(lines.saturating_add(TAIL_SLACK));
         let mut reader = Self::from_segment(dir, &headers, |header| header.lines_before <= target);
+        if target == 0 {
+            // There may be records before the first line ends, and no line may ever.
+            return Ok(reader);
+        }
         loop {
             let before = reader.mark();
             match reader.next()? {

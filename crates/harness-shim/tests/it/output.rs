@@ -197,6 +197,64 @@ fn a_tail_begins_late_and_misses_nothing() {
     );
 }
 
+/// What a tail of so many lines is cut into; how much of each piece there is, and whether it is partial.
+fn tail(dir: &std::path::Path, lines: u64) -> Vec<(String, bool)> {
+    let mut reader = Reader::open_tail(dir, lines).unwrap();
+    let (mut cutter, mut out) = (Lines::new(), Vec::new());
+    let mut sink = |line: harness_shim::log::Line| {
+        out.push((String::from_utf8(line.bytes).unwrap(), line.partial));
+    };
+    while let ReadItem::Record(record) = reader.next().unwrap() {
+        cutter.push(&record, &mut sink);
+    }
+    cutter.flush(&mut sink);
+    out
+}
+
+#[test]
+fn a_tail_has_what_no_line_end_came_after() {
+    let text = |text: &str, partial| (text.to_owned(), partial);
+    for (records, wanted) in [
+        (vec!["ready> "], vec![text("ready> ", true)]),
+        (vec!["1%\r", "2%\r", "3%"], vec![text("1%\r2%\r3%", true)]),
+        // The first line is whole, also when it was written in pieces.
+        (
+            vec!["be", "gin\n", "middle\n", "e", "nd"],
+            vec![text("begin", false), text("middle", false), text("end", true)],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), LogLimits::default(), 1).unwrap();
+        for record in records {
+            writer.append(Stream::Stdout, record.as_bytes(), 1);
+        }
+        for lines in [0, 1, 20] {
+            assert_eq!(tail(dir.path(), lines), wanted, "{lines}");
+        }
+    }
+}
+
+#[test]
+fn a_tail_of_output_without_line_ends_is_the_end_of_it_over_segments() {
+    let limits = LogLimits {
+        max_size: 2000,
+        max_files: 3,
+    };
+    for before in [0_u32, 1, 500] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), limits, 1).unwrap();
+        for line in 0..before {
+            writer.append(Stream::Stderr, format!("line {line}\n").as_bytes(), 1);
+        }
+        for dot in 0..1000 {
+            writer.append(Stream::Stdout, format!("<{dot}>").as_bytes(), 2);
+        }
+        let tail = tail(dir.path(), 1);
+        let (last, partial) = tail.last().unwrap();
+        assert!(*partial && last.ends_with("<998><999>"), "{before}: {tail:?}");
+    }
+}
+
 #[test]
 fn a_reader_since_begins_in_the_segment_of_the_moment() {
     let dir = tempfile::tempdir().unwrap();
