@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_lock::OnceCell;
 use async_trait::async_trait;
@@ -207,9 +208,9 @@ impl DockerExecutor {
         Ok(managed(container, &found, lock))
     }
 
-    /// What a service that is typed to says, from its start on.
+    /// What a service whose prompts are wanted says, from its start on.
     async fn attached(&self, order: &Order, id: &str) -> Result<Option<Attached>, EngineError> {
-        if !order.spec.tty && !order.spec.stdin {
+        if prompts(order).is_none() {
             return Ok(None);
         }
         let attached = self.engine.ask("attach to", "a container", |docker| async move {
@@ -253,7 +254,7 @@ impl DockerExecutor {
             },
             stop: StopPolicy::of(&order.spec, record.image_stop_signal),
             terminal: order.spec.tty,
-            is_interactive: order.spec.tty || order.spec.stdin,
+            prompts: prompts(order),
             attached: Mutex::new(attached),
             image_health: record.image_health.clone(),
             contact: Contact::new(),
@@ -290,6 +291,15 @@ impl DockerExecutor {
             _ => Err(ContainerError::NotRunning.into()),
         }
     }
+}
+
+/// How long a container's prompts are wanted before they are lines: always where it is typed to, and while it starts
+/// where somebody waits for a line of it. Not longer, since an engine holds up who is attached to and not read.
+fn prompts(order: &Order) -> Option<Duration> {
+    if order.spec.tty || order.spec.stdin {
+        return Some(Duration::MAX);
+    }
+    order.output_is_awaited.then_some(order.spec.startup_timeout)
 }
 
 /// Follows what runs.

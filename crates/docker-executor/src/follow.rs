@@ -6,6 +6,10 @@
 //!  copy output ─ or ─ wait for exit ──▶ inspect ──running──▶ (again)
 //!                                         ├─ gone ──────▶ Lost
 //!                                         └─ ended ─────▶ rest of the output ▶ Exit
+//!
+//! The rest is always asked for: an engine that is followed leaves out the last words of a container more often than
+//! not, when they end without a newline, and yet ends the stream as if it had told everything.
+//!
 //!  then: end recorded ▶ container removed ▶ network removed if unused ▶ lock released ▶ told
 //! ```
 
@@ -25,6 +29,7 @@ use service_orchestration::machine::Ended;
 use service_orchestration::words::chain;
 
 use crate::bridge;
+use crate::engine::EngineError;
 use crate::instance::Container;
 use crate::output::Output;
 use crate::prompt;
@@ -40,6 +45,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long it may pause in telling the rest, and how long cleaning up may take.
 const REST: Duration = Duration::from_secs(60);
+
+/// How often the rest is asked for. Nothing new is added to it, so that more than two are for an engine that stumbles.
+const PASSES: u32 = 10;
 
 /// Follows a container to its end and tells it. `lock` says that its output is being written, for as long as it is
 /// held.
@@ -70,7 +78,9 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
     let mut life = container.engine.life();
     loop {
         // What came of it meanwhile is asked first: following it may take for ever.
-        let drained = !away && attend(container, output).await;
+        if !away {
+            attend(container, output).await;
+        }
         match container.inspect().await {
             Ok(state) if is_running(&state) => {
                 if std::mem::take(&mut away) {
@@ -85,12 +95,13 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
                 Timer::after(Duration::from_millis(20)).await;
             }
             Ok(state) => {
-                if !drained && let Some(output) = output {
-                    rest(container, output).await;
-                }
                 let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
                 let went = away || life != container.engine.life();
                 let with_it = went && !container.engine.keeps_containers().await;
+                // An engine that goes away from here on has nothing to do with its end.
+                if let Some(output) = output {
+                    rest(container, output).await;
+                }
                 return (ended(&state, with_it), at);
             }
             Err(error) if error.is_not_found() => {
@@ -120,16 +131,17 @@ async fn heed<T>(container: &Container) -> T {
     futures_lite::future::pending().await
 }
 
-/// Copies output until there is a reason to look at the container; whether all of it was copied.
-async fn attend(container: &Container, output: Option<&Arc<Output>>) -> bool {
+/// Copies output until there is a reason to look at the container.
+async fn attend(container: &Container, output: Option<&Arc<Output>>) {
     let Ok(docker) = container.engine.docker().await else {
-        return false;
+        return;
     };
     let copied = async {
         match output {
             Some(output) => {
-                let copied = async { output.copy(&docker, &container.id, true).await.is_ok() };
-                copied.or(show(container, output, &docker)).await
+                // Whatever ends it, it is looked at what has become of the container.
+                let copied = async { drop(output.copy(&docker, &container.id, true).await) };
+                copied.or(show(container, output, &docker)).await;
             }
             None => futures_lite::future::pending().await,
         }
@@ -143,19 +155,26 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) -> bool {
         if matches!(
             answer.next().await,
             Some(Ok(_) | Err(Error::DockerContainerWaitError { .. }))
-        ) {
-            match output {
-                Some(output) => output.is_quiet_for(DRAIN).await,
-                None => return false,
-            }
+        ) && let Some(output) = output
+        {
+            output.is_quiet_for(DRAIN).await;
         }
-        false
     };
-    bridge::within(copied.or(exit)).await
+    bridge::within(copied.or(exit)).await;
 }
 
-/// Shows prompts of a service that is typed to, for ever.
-async fn show(container: &Container, output: &Arc<Output>, docker: &Docker) -> bool {
+/// Shows prompts for as long as they are wanted, and never ends.
+async fn show(container: &Container, output: &Arc<Output>, docker: &Docker) {
+    if let Some(limit) = container.prompts {
+        let over = async {
+            Timer::after(limit).await;
+        };
+        show_all(container, output, docker).or(over).await;
+    }
+    futures_lite::future::pending().await
+}
+
+async fn show_all(container: &Container, output: &Arc<Output>, docker: &Docker) {
     let opened = container
         .attached
         .lock()
@@ -163,36 +182,78 @@ async fn show(container: &Container, output: &Arc<Output>, docker: &Docker) -> b
         .take();
     if let Some(attached) = opened {
         prompt::follow(output, attached, true).await;
-    } else if container.is_interactive
-        && let Ok(attached) = prompt::attach(docker, &container.id).await
-    {
+    } else if let Ok(attached) = prompt::attach(docker, &container.id).await {
         prompt::follow(output, attached, false).await;
     }
-    futures_lite::future::pending().await
 }
 
-/// Copies what is left of the output of a container that has ended, for as long as the engine tells any.
+/// Copies what is left of the output of a container that has ended, until the engine has nothing new to tell. As long
+/// as the engine is away this waits: the container's last words are kept by it.
 async fn rest(container: &Container, output: &Arc<Output>) {
-    let copied = async {
-        let Ok(docker) = container.engine.docker().await else {
-            return;
+    let (mut passes, mut away) = (0, false);
+    while passes < PASSES {
+        let before = output.written();
+        let copied = async {
+            let docker = container.engine.docker().await.map_err(Failed::Engine)?;
+            let copied = bridge::within(output.copy(&docker, &container.id, false));
+            copied.await.map_err(Failed::Copy)
         };
-        while let Err(error) = bridge::within(output.copy(&docker, &container.id, false)).await {
-            tracing::warn!(container = container.name, %error, "cannot copy the end of a container's output");
-            if matches!(error, Error::DockerResponseServerError { .. }) {
+        let stuck = async {
+            output.is_quiet_for(REST).await;
+            Err(Failed::Stuck)
+        };
+        let failed = match copied.or(stuck).await {
+            Ok(()) if output.written() == before => return,
+            Ok(()) => {
+                passes += 1;
+                continue;
+            }
+            Err(failed) => failed,
+        };
+        // Without an answer to this it is away, and was not refusing.
+        match container.inspect().await {
+            Ok(_) if failed.may_pass() => passes += 1,
+            Err(error) if !error.is_not_found() => {
+                if !std::mem::replace(&mut away, true) {
+                    tracing::warn!(container = container.name, %error, "cannot read the end of a container's output yet");
+                    container.contact.away(chain(&error));
+                }
+            }
+            _ => {
+                tracing::error!(container = container.name, %failed, "the end of a container's output is lost");
                 return;
             }
-            Timer::after(AGAIN).await;
         }
-    };
-    let stuck = async {
-        output.is_quiet_for(REST).await;
-        tracing::error!(
-            container = container.name,
-            "the end of a container's output is lost: the engine does not tell it"
-        );
-    };
-    copied.or(stuck).await;
+        Timer::after(AGAIN).await;
+    }
+    tracing::error!(
+        container = container.name,
+        "the end of a container's output may be missing"
+    );
+}
+
+/// Why the rest of an output could not be copied.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Engine(EngineError),
+    #[error(transparent)]
+    Copy(Error),
+    #[error("the engine does not tell it")]
+    Stuck,
+}
+
+impl Failed {
+    /// Whether another try may go better, although the engine answers.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Stuck => false,
+            Self::Copy(Error::DockerResponseServerError { status_code, .. }) => {
+                !matches!(status_code, 404 | 409)
+            }
+            Self::Engine(_) | Self::Copy(_) => true,
+        }
+    }
 }
 
 async fn late(container: &Container, limit: Duration) {

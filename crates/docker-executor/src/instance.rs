@@ -55,8 +55,8 @@ pub(crate) struct Container {
     pub(crate) stop: StopPolicy,
     /// Whether it has a terminal.
     pub(crate) terminal: bool,
-    /// Whether it is typed to: prompts of it are wanted before they are lines.
-    pub(crate) is_interactive: bool,
+    /// How long prompts of it are wanted before they are lines; `None`: not at all.
+    pub(crate) prompts: Option<Duration>,
     /// What it says from its start on, until that is followed.
     pub(crate) attached: std::sync::Mutex<Option<Attached>>,
     /// The health check of its image.

@@ -30,6 +30,8 @@ pub(crate) struct Output {
     pump: Mutex<Pump>,
     /// Messages that the engine has told.
     told: AtomicU64,
+    /// Those of them that the log did not have.
+    written: AtomicU64,
 }
 
 /// What happens next to a copy.
@@ -43,12 +45,18 @@ impl Output {
         Self {
             pump: Mutex::new(pump),
             told: AtomicU64::new(0),
+            written: AtomicU64::new(0),
         }
     }
 
     /// Notes what could not be written, if that is possible now. Blocks on the disk.
     pub(crate) fn finish(&self) {
         self.with(Pump::finish);
+    }
+
+    /// So many messages have been written that the log did not have.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Waits until the engine has told nothing for at least so long, and at most twice as long.
@@ -119,7 +127,10 @@ impl Output {
 
     fn write(self: &Arc<Self>, turn: u64, messages: Vec<LogOutput>) -> Task<()> {
         let own = Arc::clone(self);
-        unblock(move || own.with(|pump| pump.write(turn, &messages)))
+        unblock(move || {
+            let new = own.with(|pump| pump.write(turn, &messages));
+            own.written.fetch_add(new, Ordering::Relaxed);
+        })
     }
 
     /// Does something with the pump. Blocks on the disk.

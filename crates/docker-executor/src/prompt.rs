@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The log stays the truth: what is attached to is lost with each daemon. Only services that are typed to are attached
-//! to, since an engine holds a program up whose attached stream nobody reads.
+//! to, and those of which somebody waits for a line, while they start: an engine holds a program up whose attached
+//! stream nobody reads.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -22,6 +22,12 @@ const BACK: u64 = 2;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// How far back it is asked for the sake of a line that has not ended: every piece of it has the time of its first one.
+const LONGEST_LINE: u64 = 60 * SECOND;
+
+/// How many lines back such a line is looked for in a log that is continued.
+const OPEN_LINES: u64 = 1000;
+
 /// Writes one container's output.
 pub(crate) struct Pump {
     dir: std::path::PathBuf,
@@ -30,6 +36,8 @@ pub(crate) struct Pump {
     last: u64,
     /// What the log has of the time that is asked for again.
     seen: HashMap<u64, u32>,
+    /// How many messages of a time that is, and have not been told again yet.
+    outstanding: HashMap<(u64, Stream), u32>,
     /// The same for what may be the end of a message whose beginning was shown before: its length and digest by time.
     tails: HashMap<(u64, Stream), (usize, u64)>,
     /// Before that everything was rotated away.
@@ -48,12 +56,15 @@ struct Shown {
     /// Lines told by the engine, and the last of them.
     delivered: u64,
     last: Vec<u8>,
+    /// The time of the line that the engine has told the beginning of.
+    open: Option<u64>,
 }
 
 impl Shown {
     /// Takes what the engine tells; what of it was not shown before.
-    fn tell<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn tell<'a>(&mut self, time: u64, bytes: &'a [u8]) -> &'a [u8] {
         let ahead = std::mem::take(&mut self.ahead);
+        self.open = open_after(self.open, time, bytes);
         if bytes.ends_with(b"\n") {
             self.delivered += 1;
             self.last.clear();
@@ -64,22 +75,39 @@ impl Shown {
     }
 }
 
+/// The time of the line that is open after these bytes.
+fn open_after(before: Option<u64>, time: u64, bytes: &[u8]) -> Option<u64> {
+    match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) if end + 1 == bytes.len() => None,
+        Some(_) => Some(time),
+        None if bytes.is_empty() => before,
+        None => before.or(Some(time)),
+    }
+}
+
 impl Pump {
     /// Begins or continues the log of a run directory. Blocks on the disk.
     pub(crate) fn open(run_dir: &Path, limits: LogLimits) -> Result<Self, LogError> {
         let dir = run_dir.join(LOG_DIR);
-        let last = last_time(&dir)?;
+        let end = End::of(&dir)?;
         let writer = Writer::open(&dir, limits, WallTime::now().0)?;
         Ok(Self {
             dir,
             writer,
-            last,
+            last: end.last,
             seen: HashMap::new(),
+            outstanding: HashMap::new(),
             tails: HashMap::new(),
             floor: 0,
             turn: 0,
-            stdout: Shown::default(),
-            stderr: Shown::default(),
+            stdout: Shown {
+                open: end.open[0],
+                ..Shown::default()
+            },
+            stderr: Shown {
+                open: end.open[1],
+                ..Shown::default()
+            },
         })
     }
 
@@ -87,13 +115,17 @@ impl Pump {
     /// remembers what is there since then.
     pub(crate) fn resume(&mut self) -> (u64, u64) {
         self.seen.clear();
+        self.outstanding.clear();
         self.tails.clear();
         self.floor = 0;
         self.turn += 1;
         if self.last == 0 {
             return (0, self.turn);
         }
-        let since = (self.last / SECOND).saturating_sub(BACK);
+        let open = self.stdout.open.into_iter().chain(self.stderr.open).min();
+        let oldest = self.last.saturating_sub(LONGEST_LINE);
+        let from = open.map_or(self.last, |open| open.clamp(oldest, self.last));
+        let since = (from / SECOND).saturating_sub(BACK);
         if let Err(error) = self.remember(since * SECOND) {
             tracing::error!(%error, "cannot read a log, lines of it may be doubled");
         }
@@ -118,6 +150,10 @@ impl Pump {
                     if record.time_ns >= since {
                         let tail = (record.data.len(), digest(0, record.stream, &record.data));
                         self.tails.insert((record.time_ns, record.stream), tail);
+                        *self
+                            .outstanding
+                            .entry((record.time_ns, record.stream))
+                            .or_default() += 1;
                         *self
                             .seen
                             .entry(digest(record.time_ns, record.stream, &record.data))
@@ -167,10 +203,10 @@ impl Pump {
         Some(completed)
     }
 
-    /// Writes what a copy was told, unless another one has begun since.
-    pub(crate) fn write(&mut self, turn: u64, messages: &[LogOutput]) {
+    /// Writes what a copy was told, unless another one has begun since; how many messages of it were new.
+    pub(crate) fn write(&mut self, turn: u64, messages: &[LogOutput]) -> u64 {
         if turn != self.turn {
-            return;
+            return 0;
         }
         let mut pieces = Vec::with_capacity(messages.len());
         for message in messages {
@@ -185,17 +221,24 @@ impl Pump {
                 rest = after;
                 if !self.is_known(time, stream, bytes) {
                     self.last = self.last.max(time);
-                    pieces.push((stream, self.shown(stream).tell(bytes), time));
+                    pieces.push((stream, self.shown(stream).tell(time, bytes), time));
                 }
             }
         }
         self.writer.append_all(&pieces);
+        pieces.len() as u64
     }
 
     fn is_known(&mut self, time: u64, stream: Stream, bytes: &[u8]) -> bool {
-        if time < self.floor {
-            return true;
+        let again = self.is_told_again(time, stream, bytes);
+        if again && let Some(count) = self.outstanding.get_mut(&(time, stream)) {
+            *count = count.saturating_sub(1);
         }
+        again || self.is_rotated_away(time, stream)
+    }
+
+    /// Whether the log has this message.
+    fn is_told_again(&mut self, time: u64, stream: Stream, bytes: &[u8]) -> bool {
         if self.seen.is_empty() {
             return false;
         }
@@ -209,6 +252,20 @@ impl Pump {
                 at.is_some_and(|at| at > 0 && digest(0, stream, &bytes[at..]) == tail)
             }),
         }
+    }
+
+    /// Whether the log had a message that it has not any more. All pieces of a line have one time, however long it
+    /// takes: those that are told before the first one that is left are gone, those after the last one are new.
+    fn is_rotated_away(&mut self, time: u64, stream: Stream) -> bool {
+        if time > self.floor {
+            return false;
+        }
+        let is_waited_for = self
+            .outstanding
+            .get(&(time, stream))
+            .is_some_and(|count| *count > 0);
+        let open = self.shown(stream).open;
+        is_waited_for || (time < self.floor && open != Some(time))
     }
 
     /// Notes what could not be written, if that is possible now.
@@ -244,14 +301,33 @@ fn digest(time: u64, stream: Stream, bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn last_time(dir: &Path) -> Result<u64, LogError> {
-    let mut reader = Reader::open_tail(dir, 1)?;
-    let mut last = 0;
-    loop {
-        match reader.next()? {
-            ReadItem::Record(record) => last = last.max(record.time_ns),
-            ReadItem::Gap { .. } => {}
-            ReadItem::End => return Ok(last),
+/// Where a log ends.
+struct End {
+    last: u64,
+    /// The times of lines that have not ended, of stdout and stderr.
+    open: [Option<u64>; 2],
+}
+
+impl End {
+    fn of(dir: &Path) -> Result<Self, LogError> {
+        let mut reader = Reader::open_tail(dir, OPEN_LINES)?;
+        let mut end = Self {
+            last: 0,
+            open: [None; 2],
+        };
+        loop {
+            match reader.next()? {
+                ReadItem::Record(record) => {
+                    end.last = end.last.max(record.time_ns);
+                    let open = &mut end.open[usize::from(record.stream == Stream::Stderr)];
+                    *open = open_after(*open, record.time_ns, &record.data);
+                }
+                ReadItem::Gap { .. } => {}
+                ReadItem::End => return Ok(end),
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

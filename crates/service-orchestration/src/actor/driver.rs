@@ -10,7 +10,7 @@ use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
 use harness_model::secret::is_secret_name;
-use harness_model::spec::HealthCheck;
+use harness_model::spec::{HealthCheck, Probe};
 use harness_model::{ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
@@ -349,7 +349,15 @@ impl Driver {
             run_dir: self.layout.generation(project, service, generation),
             redactor: Arc::new(self.redactor(project, prepared)),
             link: LaunchLink::default(),
+            output_is_awaited: self.is_output_awaited(project, service, &prepared.spec),
         }
+    }
+
+    /// Whether somebody waits for a line of a service's output.
+    fn is_output_awaited(&self, project: &ProjectName, service: &ServiceName, spec: &ServiceSpec) -> bool {
+        let checks = |check: &HealthCheck| matches!(check.probe, Probe::Log(_));
+        let waits = |state: &Project| state.machine.waits_for_output_of(service);
+        spec.health_check.as_ref().is_some_and(checks) || self.projects.get(project).is_some_and(waits)
     }
 
     /// Hides the secrets of a service: those of its spec, and what it inherits under the name of one.

@@ -59,6 +59,8 @@ pub struct Order {
     pub redactor: Arc<Redactor>,
     /// What its launch says, and whether it is still wanted.
     pub link: LaunchLink,
+    /// Whether a line of its output is waited for: by its health check, or by a dependent.
+    pub output_is_awaited: bool,
 }
 
 impl Order {

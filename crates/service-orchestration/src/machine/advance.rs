@@ -303,6 +303,13 @@ impl Machine {
     }
 
     /// The patterns that dependents wait for in the output of a service.
+    /// Whether a dependent waits for a line of this service's output.
+    pub fn waits_for_output_of(&self, name: &ServiceName) -> bool {
+        self.patterns
+            .get(name)
+            .is_some_and(|patterns| !patterns.is_empty())
+    }
+
     fn patterns_of(&self, name: &ServiceName) -> BTreeSet<LogPattern> {
         self.patterns.get(name).cloned().unwrap_or_default()
     }

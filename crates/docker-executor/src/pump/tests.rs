@@ -1,0 +1,153 @@
+//! What an engine tells again, and what it left out before.
+
+use harness_shim::run_dir::LogLimits;
+
+use super::*;
+
+const ROOMY: LogLimits = LogLimits {
+    max_size: 64 << 20,
+    max_files: 5,
+};
+
+struct Log {
+    dir: tempfile::TempDir,
+    pump: Pump,
+    limits: LogLimits,
+}
+
+/// A message of the engine: its stream, its second, its text.
+type Message<'a> = (Stream, u64, &'a str);
+
+const OUT: Stream = Stream::Stdout;
+const ERR: Stream = Stream::Stderr;
+
+impl Log {
+    fn new(limits: LogLimits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pump = Pump::open(dir.path(), limits).unwrap();
+        Self { dir, pump, limits }
+    }
+
+    /// The next daemon opens it.
+    fn reopen(&mut self) {
+        self.pump = Pump::open(self.dir.path(), self.limits).unwrap();
+    }
+
+    /// One copy that is told these, of which an engine leaves out what is older than it was asked for; how many were
+    /// new.
+    fn copy(&mut self, messages: &[Message<'_>]) -> u64 {
+        let (since, turn) = self.pump.resume();
+        let asked = messages.iter().filter(|(_, second, _)| *second >= since);
+        let messages: Vec<LogOutput> = asked.map(told).collect();
+        self.pump.write(turn, &messages)
+    }
+
+    fn text(&self, stream: Stream) -> String {
+        let mut reader = Reader::open(self.dir.path().join(LOG_DIR)).unwrap();
+        let mut text = String::new();
+        loop {
+            match reader.next().unwrap() {
+                ReadItem::Record(record) if record.stream == stream => {
+                    text.push_str(&String::from_utf8(record.data).unwrap());
+                }
+                ReadItem::Record(_) | ReadItem::Gap { .. } => {}
+                ReadItem::End => return text,
+            }
+        }
+    }
+}
+
+fn told((stream, second, text): &Message<'_>) -> LogOutput {
+    let (minute, second) = (second / 60, second % 60);
+    let message = format!("1970-01-01T00:{minute:02}:{second:02}.000000000Z {text}").into();
+    match stream {
+        Stream::Stdout => LogOutput::StdOut { message },
+        Stream::Stderr => LogOutput::StdErr { message },
+    }
+}
+
+#[test]
+fn what_was_left_out_at_the_end_is_added_once() {
+    let mut log = Log::new(ROOMY);
+    let all = [(OUT, 100, "one\n"), (ERR, 101, "half"), (OUT, 101, "last")];
+    assert_eq!(log.copy(&all[..1]), 1);
+    assert_eq!(log.copy(&all), 2);
+    assert_eq!(log.copy(&all), 0);
+    log.reopen();
+    assert_eq!(log.copy(&all), 0);
+    assert_eq!(
+        (log.text(OUT).as_str(), log.text(ERR).as_str()),
+        ("one\nlast", "half")
+    );
+}
+
+/// All pieces of a line have the time of the first one, however long it takes.
+#[test]
+fn the_end_of_a_long_line_is_asked_for_although_its_time_is_long_past() {
+    for reopened in [false, true] {
+        let mut log = Log::new(ROOMY);
+        let mut all = vec![(OUT, 100, "piece"), (OUT, 100, "piece")];
+        all.extend((1..30).map(|second| (ERR, 100 + second, "tick\n")));
+        log.copy(&all);
+        all.extend([(OUT, 100, "piece"), (OUT, 100, "end")]);
+        if reopened {
+            log.reopen();
+        }
+        assert_eq!(log.copy(&all), 2);
+        assert_eq!(log.copy(&all), 0);
+        assert_eq!(log.text(OUT), "piecepiecepieceend");
+        assert_eq!(log.text(ERR), "tick\n".repeat(29));
+    }
+}
+
+#[test]
+fn pieces_of_a_long_line_that_were_rotated_away_do_not_come_again() {
+    let small = LogLimits {
+        max_size: 400,
+        max_files: 2,
+    };
+    for reopened in [false, true] {
+        let mut log = Log::new(small);
+        let pieces: Vec<String> = (0..100).map(|number| format!("<piece {number:02}>")).collect();
+        let mut all: Vec<Message<'_>> = pieces[..90]
+            .iter()
+            .map(|piece| (OUT, 100, piece.as_str()))
+            .collect();
+        // What is left of the log begins with another stream.
+        for one in &all {
+            log.copy(std::slice::from_ref(one));
+        }
+        if reopened {
+            log.reopen();
+        }
+        let new = pieces[90..].iter().map(|piece| (OUT, 100, piece.as_str()));
+        all.extend(new);
+        assert_eq!(log.copy(&all), 10);
+        assert_eq!(log.copy(&all), 0);
+        assert!(
+            log.text(OUT).ends_with(&pieces[95..].concat()),
+            "{}",
+            log.text(OUT)
+        );
+        let second_time = log.text(OUT).matches("<piece 95>").count();
+        assert_eq!(second_time, 1);
+    }
+}
+
+#[test]
+fn a_prompt_that_was_shown_before_is_completed() {
+    for reopened in [false, true] {
+        let mut log = Log::new(ROOMY);
+        log.copy(&[(OUT, 100, "one\n")]);
+        log.pump.show(OUT, b"name> ", b"one\n", None);
+        if reopened {
+            log.reopen();
+        }
+        // The time at which a prompt is shown is this machine's, long after those above.
+        let (_, turn) = log.pump.resume();
+        log.pump.floor = 0;
+        let rest = [told(&(OUT, 101, "name> joe\n")), told(&(OUT, 102, "bye"))];
+        assert_eq!(log.pump.write(turn, &rest), 2);
+        assert_eq!(log.text(OUT), "one\nname> joe\nbye");
+    }
+}
