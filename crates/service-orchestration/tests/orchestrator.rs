@@ -236,7 +236,7 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
                 let lines = service_orchestration::logs::last_lines(&run_dir, 1, &Redactor::default())
                     .await
                     .unwrap();
-                if lines.first().is_some_and(|line| line.starts_with(b"full")) {
+                if lines.lines.first().is_some_and(|line| line.starts_with(b"full")) {
                     break;
                 }
                 async_io::Timer::after(Duration::from_millis(5)).await;

@@ -1,9 +1,9 @@
 //! What a failed service has to say for itself: promise 5.
 
-use harness_model::{ForeignText, ProjectName, Redactor, ServiceName};
+use harness_model::{ProjectName, Redactor, ServiceName, ServiceState};
 use harness_wire::message::Failure;
-use service_orchestration::logs;
-use service_orchestration::machine::RootFailure;
+use service_orchestration::logs::{self, LastLines};
+use service_orchestration::machine::{FailureCause, Hook, RootFailure};
 use service_orchestration::words::chain;
 use service_registry::record::ServiceRecord;
 
@@ -22,27 +22,76 @@ pub(super) async fn failures(
     let mut failures = Vec::new();
     for root in roots {
         if let Some(record) = context.registry.service(project, &root.service) {
-            failures.push(report(context, &record, root.reason.clone(), root.blocked.clone()).await);
+            let failed = Failed {
+                reason: root.reason.clone(),
+                cause: Some(root.cause.clone()),
+                generation: root.generation,
+            };
+            failures.push(report(context, &record, failed, root.blocked.clone()).await);
         }
     }
     failures
 }
 
-/// The report of one service.
+/// What of a service failed, and why.
+pub(super) struct Failed {
+    reason: String,
+    /// As far as it is known.
+    cause: Option<FailureCause>,
+    /// Which of its starts; `None` if it was none.
+    generation: Option<u64>,
+}
+
+impl Failed {
+    /// The service as it is now.
+    pub(super) fn now(record: &ServiceRecord) -> Self {
+        let cause = record.failure.clone();
+        Self {
+            reason: record.error.clone().unwrap_or_else(|| record.state.to_string()),
+            cause: cause.and_then(|cause| serde_json::from_value(cause).ok()),
+            generation: (record.generation > 0).then_some(record.generation),
+        }
+    }
+
+    /// Whether a process of it ran, which might have written something.
+    fn ran(&self) -> bool {
+        use FailureCause as C;
+        self.generation.is_some()
+            && !matches!(
+                self.cause,
+                Some(C::Launch(_) | C::Hook(Hook::BeforeStart, _) | C::MissingDependency(_))
+            )
+    }
+}
+
+/// The report of one service: of the start that failed alone.
 pub(super) async fn report(
     context: &Context,
     record: &ServiceRecord,
-    reason: String,
+    failed: Failed,
     blocked: Vec<ServiceName>,
 ) -> Failure {
     let redactor = context.redactor(&record.project);
     let up = |other: &&std::sync::Arc<ServiceRecord>| other.state.is_live() && other.name != record.name;
+    let said = match failed.generation {
+        Some(generation) => last_lines(context, record, generation, &redactor).await,
+        None => None,
+    };
+    // While nobody can ask how it is, its output may be on its way yet.
+    let is_told = record.state != ServiceState::Unknown;
+    let wrote_nothing = |said: &LastLines| said.lines.is_empty() && !said.is_incomplete;
     Failure {
         service: record.name.clone(),
-        reason: redactor.redact(&reason).into(),
-        exit: record.exit,
+        exit: record.exit.filter(|_| failed.ran()),
         last_probe: convert::probe_line(record).map(|line| redactor.redact(&line).into()),
-        last_lines: last_lines(context, record, &redactor).await,
+        wrote_nothing: failed.ran() && is_told && said.as_ref().is_some_and(wrote_nothing),
+        reason: redactor.redact(&failed.reason).into(),
+        last_lines: said
+            .unwrap_or_default()
+            .lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).into_owned().into())
+            .collect(),
         blocked,
         still_up: context
             .registry
@@ -54,25 +103,21 @@ pub(super) async fn report(
     }
 }
 
-/// The last lines of the newest generation that wrote any.
-async fn last_lines(context: &Context, record: &ServiceRecord, redactor: &Redactor) -> Vec<ForeignText> {
-    let mut generations = context.layout.generations(&record.project, &record.name);
-    while let Some(generation) = generations.pop() {
-        let run_dir = context
-            .layout
-            .generation(&record.project, &record.name, generation);
-        match logs::last_lines(&run_dir, LAST_LINES, redactor).await {
-            Ok(lines) if !lines.is_empty() => {
-                return lines
-                    .iter()
-                    .map(|line| String::from_utf8_lossy(line).into_owned().into())
-                    .collect();
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(error = chain(&error), run_dir = %run_dir.display(), "cannot read a log")
-            }
+/// The last lines of one start; `None` if they are lost.
+async fn last_lines(
+    context: &Context,
+    record: &ServiceRecord,
+    generation: u64,
+    redactor: &Redactor,
+) -> Option<LastLines> {
+    let run_dir = context
+        .layout
+        .generation(&record.project, &record.name, generation);
+    match logs::last_lines(&run_dir, LAST_LINES, redactor).await {
+        Ok(said) => Some(said).filter(|_| run_dir.is_dir()),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), run_dir = %run_dir.display(), "cannot read a log");
+            None
         }
     }
-    Vec::new()
 }

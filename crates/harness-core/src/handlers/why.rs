@@ -21,8 +21,8 @@ pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
     let chain = causes(context, &record);
     let root = chain.last().map_or(&record, |(_, record)| record);
     let failure = if is_bad(root) {
-        let reason = root.error.clone().unwrap_or_else(|| root.state.to_string());
-        Some(failure::report(context, root, reason, blocked_by(context, root)).await)
+        let failed = failure::Failed::now(root);
+        Some(failure::report(context, root, failed, blocked_by(context, root)).await)
     } else {
         None
     };

@@ -120,8 +120,11 @@ pub struct Failure {
     pub exit: Option<ExitStatus>,
     /// `http localhost:8080/health: connection refused`.
     pub last_probe: Option<ForeignText>,
-    /// Its last 20 lines, oldest first.
+    /// The last 20 lines of the start that failed, oldest first; of a very long one its beginning and its end.
     pub last_lines: Vec<ForeignText>,
+    /// Whether it is known that this start wrote nothing.
+    #[serde(default)]
+    pub wrote_nothing: bool,
     /// Services that wait for it in vain.
     pub blocked: Vec<ServiceName>,
     /// Services of the project that are up.

@@ -8,8 +8,8 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use harness_model::ServiceName;
 use harness_model::state::ServiceState;
+use harness_model::{Clipped, ForeignText, ServiceName};
 use harness_wire::message::{
     Channel, Failure, LogLine, LogsRequest, PlanStep, ProjectSelector, Request, Response, ServiceOutcome,
     StartReport, StatusRequest, WhyRequest,
@@ -18,7 +18,11 @@ use harness_wire::message::{
 use super::backend::{Client, Item};
 use super::error::CliError;
 use super::render::harmless::{self, TerminalText};
+use super::render::open_lines::{Joint, OpenLines};
 use super::render::{junit, seconds};
+
+/// How many lines are shown of what is late.
+const LAST_LINES: u64 = 20;
 
 /// Writes all of it; the folder is made if it is not there.
 ///
@@ -79,7 +83,8 @@ pub(crate) async fn late(
                 reason: format!("not ready within {}: {}", seconds(after), why.summary.raw()).into(),
                 exit: None,
                 last_probe: why.service.last_probe,
-                last_lines: Vec::new(),
+                last_lines: last_lines(client, project, &view.name, why.service.generation).await?,
+                wrote_nothing: false,
                 blocked: Vec::new(),
                 still_up: up.clone(),
             });
@@ -92,6 +97,51 @@ pub(crate) async fn late(
         });
     }
     Ok(report)
+}
+
+/// The last lines of one start of a service.
+async fn last_lines(
+    client: &Client,
+    project: &ProjectSelector,
+    service: &ServiceName,
+    generation: u64,
+) -> Result<Vec<ForeignText>, CliError> {
+    let request = LogsRequest {
+        project: project.clone(),
+        services: vec![service.clone()],
+        follow: false,
+        tail: Some(LAST_LINES),
+        since: None,
+        until: None,
+        grep: None,
+    };
+    let mut call = client.open(Request::Logs(request)).await?;
+    let (mut lines, mut open) = (Vec::<Clipped>::new(), OpenLines::default());
+    loop {
+        match call.next().await? {
+            Item::Data {
+                channel: Channel::Log,
+                payload,
+            } => {
+                let pieces = LogLine::decode_all(&payload).map_err(CliError::UnreadableLog)?;
+                for piece in pieces.iter().filter(|piece| piece.generation == generation) {
+                    match (open.next(piece), lines.last_mut()) {
+                        (Joint::Nowhere, _) => {}
+                        (Joint::GoesOn, Some(line)) => line.add(&piece.text),
+                        _ => {
+                            let mut line = Clipped::default();
+                            line.add(&piece.text);
+                            lines.push(line);
+                        }
+                    }
+                }
+            }
+            Item::Response(_) => break,
+            Item::Data { .. } | Item::Event(_) => {}
+        }
+    }
+    let text = |line: Clipped| String::from_utf8_lossy(&line.into_bytes()).into_owned().into();
+    Ok(lines.into_iter().map(text).collect())
 }
 
 fn put(path: &Path, text: &str) -> Result<(), CliError> {
@@ -140,6 +190,7 @@ async fn write_logs(client: &Client, report: &StartReport, folder: &Path) -> Res
 struct LogFile {
     file: BufWriter<File>,
     text: TerminalText,
+    lines: OpenLines,
 }
 
 impl LogFile {
@@ -147,22 +198,34 @@ impl LogFile {
         Self {
             file: BufWriter::new(file),
             text: TerminalText::new(false),
+            lines: OpenLines::default(),
         }
     }
 
     fn append(&mut self, line: &LogLine) -> io::Result<()> {
         let mut out = Vec::with_capacity(line.text.len() + 1);
+        match self.lines.next(line) {
+            Joint::GoesOn | Joint::Begins { ends_other: false } => {}
+            Joint::Begins { ends_other: true } => self.end(&mut out),
+            Joint::Nowhere => return Ok(()),
+        }
         self.text.piece(&line.text, &mut out);
         if !line.partial {
-            self.text.end(&mut out);
-            out.push(b'\n');
+            self.end(&mut out);
         }
         self.file.write_all(&out)
     }
 
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.text.end(out);
+        out.push(b'\n');
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         let mut out = Vec::new();
-        self.text.end(&mut out);
+        if self.lines.end() {
+            self.end(&mut out);
+        }
         self.file.write_all(&out)?;
         self.file.flush()
     }

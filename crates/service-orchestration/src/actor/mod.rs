@@ -26,6 +26,7 @@ mod record;
 mod recover;
 mod start;
 mod stop;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

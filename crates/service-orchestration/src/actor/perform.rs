@@ -10,7 +10,7 @@ use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::{ChangeKind, Registry};
 
 use super::driver::{Driver, Live};
-use super::probes::watch_log;
+use super::watch::watch_output;
 use super::{Message, OperationEvent};
 use crate::executor::Instance;
 use crate::layout::remove_discarded;
@@ -149,14 +149,16 @@ impl Driver {
         };
         let (project, run_dir) = (project.clone(), live.order.run_dir.clone());
         self.spawn_message(async move {
-            watch_log(&run_dir, &pattern.0).await.then_some(Message::Machine {
-                project,
-                event: Event::LogMatched {
-                    service,
-                    generation,
-                    pattern,
-                },
-            })
+            watch_output(&run_dir, &pattern.0)
+                .await
+                .then_some(Message::Machine {
+                    project,
+                    event: Event::LogMatched {
+                        service,
+                        generation,
+                        pattern,
+                    },
+                })
         });
     }
 

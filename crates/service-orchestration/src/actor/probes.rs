@@ -1,18 +1,18 @@
 //! The probe of one generation, made from its health check.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use command_executor::logs::{FollowItem, LogFollower};
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::spec::{self, HealthCheck};
 use service_registry::address::{Place, ServiceAddresses};
 
+use super::watch::watch_output;
 use crate::executor::{Executors, Order, PlaceCommand};
-use crate::health::{self, CommandAnswer, LogMatcher, ProbeLimiter};
+use crate::health::{self, CommandAnswer, ProbeLimiter};
 use crate::machine::ProbeOutcome;
 use crate::words::chain;
 
@@ -68,7 +68,7 @@ impl Prober {
                 pattern,
                 seen,
             } => {
-                let found = async { watch_log(run_dir, pattern).await.then_some(()) };
+                let found = async { watch_output(run_dir, pattern).await.then_some(()) };
                 let late = async {
                     pass(self.timeout).await;
                     None
@@ -152,26 +152,5 @@ fn in_place(target: String, own: &ServiceAddresses) -> String {
     match local {
         Some(after) => format!("{scheme}{}{after}", own.ip),
         None => target,
-    }
-}
-
-/// Waits until a line of the generation's output matches; `false` when that cannot happen any more.
-pub(super) async fn watch_log(run_dir: &Path, pattern: &str) -> bool {
-    let Ok(matcher) = LogMatcher::compile(pattern).await else {
-        return false;
-    };
-    let Ok(mut follower) = LogFollower::open(run_dir) else {
-        return false;
-    };
-    loop {
-        match follower.next().await {
-            Ok(FollowItem::Line(line)) => {
-                if matcher.finds(line.bytes).await {
-                    return true;
-                }
-            }
-            Ok(FollowItem::Gap { .. }) => {}
-            Ok(FollowItem::End) | Err(_) => return false,
-        }
     }
 }

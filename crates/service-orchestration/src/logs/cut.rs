@@ -6,12 +6,11 @@ use command_executor::logs::{Line, Lines, ReadItem, Record, Stream};
 use harness_model::{RedactingStream, Redactor, ServiceName, WallTime};
 
 use super::{LogItem, ServiceLine, Shared};
+use crate::health::LogMatcher;
 
 /// Redacts, cuts and filters: in this order, since a secret may stand where a long line is cut.
 pub(super) struct Cutter {
-    shared: Arc<Shared>,
-    service: ServiceName,
-    generation: u64,
+    filter: Filter,
     lines: RedactedLines,
     /// Whether something was written after the logs were asked for.
     pub(super) past_opened: bool,
@@ -19,13 +18,22 @@ pub(super) struct Cutter {
     pub(super) past_until: bool,
 }
 
+/// Which lines of a generation are wanted.
+struct Filter {
+    shared: Arc<Shared>,
+    service: ServiceName,
+    generation: u64,
+}
+
 impl Cutter {
     pub(super) fn new(shared: Arc<Shared>, service: ServiceName, generation: u64) -> Self {
         Self {
             lines: RedactedLines::new(&(shared.redactors)()),
-            shared,
-            service,
-            generation,
+            filter: Filter {
+                shared,
+                service,
+                generation,
+            },
             past_opened: false,
             past_until: false,
         }
@@ -40,9 +48,10 @@ impl Cutter {
                 ReadItem::Record(record) => {
                     let time = WallTime(record.time_ns);
                     self.lines.push(record, |line| cut.push(line));
-                    out.extend(cut.drain(..).filter_map(|line| self.wanted(line)));
-                    let query = &self.shared.query;
-                    self.past_opened |= time >= self.shared.opened;
+                    out.extend(cut.drain(..).filter_map(|line| self.filter.wanted(line)));
+                    let shared = &self.filter.shared;
+                    let query = &shared.query;
+                    self.past_opened |= time >= shared.opened;
                     // Without following, a service that writes faster than this reads would never be done.
                     self.past_until =
                         query.until.is_some_and(|until| time >= until) || (self.past_opened && !query.follow);
@@ -53,7 +62,7 @@ impl Cutter {
                 ReadItem::Gap { lines, .. } => {
                     out.extend(self.flush());
                     out.push(LogItem::Gap {
-                        service: self.service.clone(),
+                        service: self.filter.service.clone(),
                         lines,
                     });
                 }
@@ -67,20 +76,44 @@ impl Cutter {
     pub(super) fn flush(&mut self) -> Vec<LogItem> {
         let mut rest = Vec::new();
         self.lines.flush(|line| rest.push(line));
-        rest.into_iter().filter_map(|line| self.wanted(line)).collect()
+        rest.into_iter()
+            .filter_map(|line| self.filter.wanted(line))
+            .collect()
     }
 
-    fn wanted(&self, line: Line) -> Option<LogItem> {
+    /// Whether there is something unfinished that was not shown.
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.lines.has_unfinished()
+    }
+
+    /// The unfinished lines as far as they go; what comes later continues them.
+    pub(super) fn unfinished(&mut self) -> Vec<LogItem> {
+        let (mut out, filter) = (Vec::new(), &self.filter);
+        self.lines.unfinished(|line| {
+            let item = filter.wanted(line);
+            let is_wanted = item.is_some();
+            out.extend(item);
+            is_wanted
+        });
+        out
+    }
+}
+
+impl Filter {
+    fn wanted(&self, mut line: Line) -> Option<LogItem> {
         let query = &self.shared.query;
         let time = WallTime(line.time_ns);
         if query.since.is_some_and(|since| time < since) || query.until.is_some_and(|until| time >= until) {
             return None;
         }
-        if query
-            .grep
-            .as_ref()
-            .is_some_and(|pattern| !pattern.matches(&line.bytes))
-        {
+        let is_begun = line.taken > 0;
+        let fits = |pattern: &LogMatcher| pattern.matches(&line.bytes);
+        // What was shown in part is shown to its end.
+        if !is_begun && !query.grep.as_ref().is_none_or(fits) {
+            return None;
+        }
+        let text = line.bytes.split_off(line.taken);
+        if text.is_empty() && line.partial {
             return None;
         }
         Some(LogItem::Line(ServiceLine {
@@ -89,7 +122,8 @@ impl Cutter {
             generation: self.generation,
             stderr: line.stream == Stream::Stderr,
             partial: line.partial,
-            text: line.bytes,
+            continues: line.continues || is_begun,
+            text,
         }))
     }
 }
@@ -133,6 +167,25 @@ impl RedactedLines {
 
     /// Gives `sink` what is unfinished: at the end of a log, or before a gap.
     pub(super) fn flush(&mut self, mut sink: impl FnMut(Line)) {
+        self.release(RedactingStream::finish, &mut sink);
+        self.lines.flush(sink);
+    }
+
+    /// Whether there is something unfinished that has not been offered.
+    fn has_unfinished(&self) -> bool {
+        self.lines.has_offer() || self.stdout.stream.is_waiting() || self.stderr.stream.is_waiting()
+    }
+
+    /// Offers `sink` what is unfinished and may be shown although it is, as [`Lines::offer`] does.
+    fn unfinished(&mut self, mut sink: impl FnMut(Line) -> bool) {
+        self.release(RedactingStream::pause, &mut |line| {
+            sink(line);
+        });
+        self.lines.offer(sink);
+    }
+
+    /// Cuts what is held back because it may be a secret.
+    fn release(&mut self, how: fn(&mut RedactingStream) -> Vec<u8>, sink: &mut impl FnMut(Line)) {
         for (redacted, stream) in [
             (&mut self.stdout, Stream::Stdout),
             (&mut self.stderr, Stream::Stderr),
@@ -141,10 +194,9 @@ impl RedactedLines {
                 seq: 0,
                 time_ns: redacted.time_ns,
                 stream,
-                data: redacted.stream.finish(),
+                data: how(&mut redacted.stream),
             };
-            self.lines.push(&rest, &mut sink);
+            self.lines.push(&rest, &mut *sink);
         }
-        self.lines.flush(sink);
     }
 }

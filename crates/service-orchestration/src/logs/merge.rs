@@ -21,6 +21,10 @@ use super::{LogItem, LogsError};
 /// order.
 const SETTLE: Duration = Duration::from_millis(5);
 
+/// How much a tail may hold in any case; a larger one may hold so much for each of its lines.
+const TAIL: usize = 16 << 20;
+const TAIL_LINE: u64 = 64 << 10;
+
 pub(super) struct Merge {
     inputs: Vec<Input>,
     /// More inputs may come, whatever became of those there are.
@@ -29,8 +33,9 @@ pub(super) struct Merge {
     out: VecDeque<LogItem>,
     /// So many of the last lines are wanted, and the present end has not been reached yet.
     tail: Option<u64>,
-    /// Lines in `out`, while there is a tail.
+    /// Lines in `out`, and their bytes, while there is a tail. Pieces of a line that go on with another are not counted.
     kept: u64,
+    kept_bytes: usize,
 }
 
 struct Input {
@@ -67,6 +72,7 @@ impl Merge {
             out: VecDeque::new(),
             tail,
             kept: 0,
+            kept_bytes: 0,
         }
     }
 
@@ -188,23 +194,30 @@ impl Merge {
             {
                 bytes += size(&item);
                 if self.tail.is_some() {
-                    self.kept += u64::from(matches!(item, LogItem::Line(_)));
+                    self.kept += begun(&item);
+                    self.kept_bytes += size(&item);
                 }
                 self.out.push_back(item);
             }
             let drained = input.pending.is_empty() && input.state == State::Reading;
             if let Some(tail) = self.tail {
-                while self.kept > tail {
-                    if let Some(LogItem::Line(_)) = self.out.pop_front() {
-                        self.kept -= 1;
-                    }
-                }
+                self.keep_last(tail);
             }
             if drained {
                 return bytes;
             }
         }
         bytes
+    }
+
+    /// Forgets what is before the last lines.
+    fn keep_last(&mut self, lines: u64) {
+        let most = TAIL.max(usize::try_from(lines.saturating_mul(TAIL_LINE)).unwrap_or(usize::MAX));
+        while self.kept > lines || self.kept_bytes > most {
+            let Some(item) = self.out.pop_front() else { return };
+            self.kept = self.kept.saturating_sub(begun(&item));
+            self.kept_bytes = self.kept_bytes.saturating_sub(size(&item));
+        }
     }
 
     /// The input with the earliest item, and how far it may go.
@@ -254,6 +267,11 @@ fn time(item: &LogItem) -> WallTime {
         LogItem::Line(line) => line.time,
         LogItem::Gap { .. } => WallTime(0),
     }
+}
+
+/// How many lines begin with it.
+fn begun(item: &LogItem) -> u64 {
+    u64::from(matches!(item, LogItem::Line(line) if !line.continues))
 }
 
 fn size(item: &LogItem) -> usize {

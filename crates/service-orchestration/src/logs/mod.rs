@@ -10,25 +10,24 @@
 //! it: what is rotated away meanwhile is counted as a gap.
 
 mod cut;
+mod last;
 mod live;
 mod merge;
 mod source;
 
-use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
 use async_executor::Executor as Tasks;
-use command_executor::logs::{FollowError, LogFrom, Read, ReadItem, RecordFollower};
+use command_executor::logs::FollowError;
 use futures_lite::{FutureExt, future};
 use harness_model::{ProjectName, Redactor, ServiceName, WallTime};
 use service_registry::{ChangeKind, Changes, Item, Subscription};
 
+pub use last::{LastLines, last_lines};
 pub use live::{LiveOutput, Output};
 
 use crate::health::LogMatcher;
 use crate::layout::Layout;
-use cut::RedactedLines;
 use merge::Merge;
 use source::Source;
 
@@ -60,6 +59,8 @@ pub struct ServiceLine {
     pub stderr: bool,
     /// Whether the line does not end here.
     pub partial: bool,
+    /// Whether it goes on with the one before it of the same stream and start.
+    pub continues: bool,
     /// The bytes without the line end.
     pub text: Vec<u8>,
 }
@@ -106,9 +107,6 @@ struct Shared {
     /// Bytes that a source reads at a time.
     batch: usize,
 }
-
-/// Bytes read at a time for the last lines.
-const BATCH: usize = 64 << 10;
 
 /// What all sources of a stream together should hold, in bytes.
 const HELD: usize = 2 << 20;
@@ -203,33 +201,4 @@ async fn newcomer(changes: Option<&mut Subscription>, project: &ProjectName) -> 
             return service.clone();
         }
     }
-}
-
-/// The last lines of one generation, without line ends and without secrets, oldest first.
-///
-/// # Errors
-/// When its log cannot be read.
-pub async fn last_lines(
-    run_dir: &Path,
-    count: u64,
-    redactor: &Redactor,
-) -> Result<Vec<Vec<u8>>, FollowError> {
-    let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-    // It begins somewhat earlier, so that no secret is cut by the beginning of the first line.
-    let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(count));
-    let mut lines = RedactedLines::new(redactor);
-    let mut last: VecDeque<Vec<u8>> = VecDeque::new();
-    while let Read::Items(items) = records.read(BATCH).await? {
-        for item in items {
-            match item {
-                ReadItem::Record(record) => lines.push(record, |line| last.push_back(line.bytes)),
-                ReadItem::Gap { .. } => lines.flush(|line| last.push_back(line.bytes)),
-                ReadItem::End => {}
-            }
-        }
-        last.drain(..last.len().saturating_sub(wanted));
-    }
-    lines.flush(|line| last.push_back(line.bytes));
-    last.drain(..last.len().saturating_sub(wanted));
-    Ok(last.into())
 }

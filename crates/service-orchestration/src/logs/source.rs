@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use async_io::Timer;
 use blocking::unblock;
-use command_executor::logs::{FollowError, Lines, LogFrom, Read, ReadItem, RecordFollower};
+use command_executor::logs::{FollowError, Line, Lines, LogFrom, Read, ReadItem, RecordFollower};
 use futures_lite::FutureExt;
 use harness_model::{ServiceName, WallTime};
 use service_registry::{ChangeKind, Item, Subscription};
@@ -21,6 +21,9 @@ use crate::health::LogMatcher;
 
 /// Batches smaller than this are cut where they are: another thread costs more.
 const SMALL: usize = 16 << 10;
+
+/// How long a line may take to end before it is shown as far as it goes.
+const UNFINISHED: Duration = Duration::from_millis(200);
 
 /// What a source tells the merge.
 pub(super) enum Batch {
@@ -37,6 +40,13 @@ enum Stop {
     /// There is nothing more to tell, or nobody to tell it to.
     Done,
     Failed(LogsError),
+}
+
+/// What a source has waited for.
+enum Next {
+    Changed,
+    Unfinished,
+    Passed,
 }
 
 pub(super) struct Source {
@@ -138,11 +148,14 @@ impl Source {
         };
         let mut cutter = Cutter::new(Arc::clone(&self.shared), self.service.clone(), self.generation);
         let mut last_look = !self.shared.query.follow;
+        // Since when something unfinished waits for its end.
+        let mut waits_since = None;
         loop {
             match records.read(self.shared.batch).await {
                 Ok(Read::Items(items)) => {
                     cutter = self.tell(cutter, items).await?;
                     if cutter.past_until {
+                        self.send(cutter.flush()).await?;
                         return Err(Stop::Done);
                     }
                     if cutter.past_opened && !self.present {
@@ -150,19 +163,23 @@ impl Source {
                     }
                 }
                 Ok(Read::CaughtUp) => {
+                    if !self.present {
+                        self.send(cutter.unfinished()).await?;
+                    }
                     self.caught_up().await?;
-                    let until = self.until();
-                    let passed = async {
-                        until.await;
-                        true
-                    };
-                    let changed = async {
-                        records.changed().await;
-                        false
-                    };
-                    if passed.or(changed).await {
-                        self.send(cutter.flush()).await?;
-                        return Err(Stop::Done);
+                    waits_since = cutter
+                        .has_unfinished()
+                        .then(|| waits_since.unwrap_or_else(Instant::now));
+                    match self.next(&mut records, waits_since).await {
+                        Next::Changed => {}
+                        Next::Unfinished => {
+                            waits_since = None;
+                            self.send(cutter.unfinished()).await?;
+                        }
+                        Next::Passed => {
+                            self.send(cutter.flush()).await?;
+                            return Err(Stop::Done);
+                        }
                     }
                 }
                 Ok(Read::Over) => {
@@ -181,6 +198,27 @@ impl Source {
                 Err(error) => return Err(self.failed(error)),
             }
         }
+    }
+
+    /// Waits for more records, for the moment at which what is unfinished `since` then is shown, or for the end of what
+    /// is wanted.
+    async fn next(&self, records: &mut RecordFollower, since: Option<Instant>) -> Next {
+        let passed = async {
+            self.until().await;
+            Next::Passed
+        };
+        let changed = async {
+            records.changed().await;
+            Next::Changed
+        };
+        let unfinished = async {
+            match since {
+                Some(since) => Timer::at(since + UNFINISHED).await,
+                None => futures_lite::future::pending().await,
+            };
+            Next::Unfinished
+        };
+        passed.or(unfinished).or(changed).await
     }
 
     fn open(&self) -> Result<RecordFollower, FollowError> {
@@ -311,16 +349,17 @@ impl Source {
 async fn count_lines(run_dir: PathBuf, wanted: u64, shared: &Shared) -> Result<u64, FollowError> {
     let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(wanted));
     let (mut lines, mut found) = (Lines::new(), 0);
-    while let Read::Items(items) = records.read(shared.batch).await? {
+    let mut count = |line: Line| found += u64::from(!line.continues);
+    'all: while let Read::Items(items) = records.read(shared.batch).await? {
         for item in items {
             if let ReadItem::Record(record) = item {
-                lines.push(&record, |_| found += 1);
+                lines.push(&record, &mut count);
                 if record.time_ns >= shared.opened.0 {
-                    return Ok(found);
+                    break 'all;
                 }
             }
         }
     }
-    lines.flush(|_| found += 1);
+    lines.flush(&mut count);
     Ok(found)
 }

@@ -64,6 +64,7 @@ impl Machine {
                 service.series.streak = service.series.streak.saturating_add(1);
                 service.restarts = service.restarts.saturating_add(1);
                 service.series.failure = failure;
+                service.series.failed = service.generation;
                 service.phase = Phase::Backoff {
                     until: now.after(pause),
                 };
@@ -71,6 +72,7 @@ impl Machine {
             Some(failure) => {
                 service.note(failure.reason.clone());
                 service.series.failure = Some(failure.clone());
+                service.series.failed = service.generation;
                 service.phase = Phase::Idle(Rest::Failed(failure));
             }
             None => {

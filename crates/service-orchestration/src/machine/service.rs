@@ -62,6 +62,8 @@ pub(super) struct Series {
     pub(super) overdue: bool,
     /// Why the last attempt failed.
     pub(super) failure: Option<Failure>,
+    /// The generation that it was.
+    pub(super) failed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -512,6 +512,8 @@ pub struct RootFailure {
     pub cause: FailureCause,
     /// In one line for people: `exited 3 after 0.2s (attempt 3 of 3)`.
     pub reason: String,
+    /// Which of its starts failed; `None` if it was none.
+    pub generation: Option<u64>,
     /// Services of the operation that wait for it in vain.
     pub blocked: Vec<ServiceName>,
 }

@@ -57,8 +57,7 @@ impl Machine {
         let needed = |name: &ServiceName| operation.entries.get(name).is_some_and(|entry| entry.needed);
         let mut roots: BTreeMap<ServiceName, RootFailure> = BTreeMap::new();
         for name in with_status(operation, Status::Failed).filter(|name| needed(name)) {
-            let failure = self.failure_of(operation, name);
-            roots.insert(name.clone(), root(name, failure));
+            roots.insert(name.clone(), self.failure_of(operation, name));
         }
         let mut explained = BTreeSet::new();
         for root in roots.values_mut() {
@@ -185,7 +184,7 @@ impl Machine {
         };
         match &found.phase {
             Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
-                Some(root(on, failure.clone()))
+                Some(root(on, failure.clone(), Some(found.generation)))
             }
             Phase::Idle(Rest::Completed) => Some(missing(
                 name,
@@ -202,19 +201,14 @@ impl Machine {
                 .get(on)
                 .is_some_and(|entry| entry.status == Status::Failed) =>
             {
-                Some(root(on, self.failure_of(operation, on)))
+                Some(self.failure_of(operation, on))
             }
-            _ if unhealthy_for_good(found) => Some(root(on, unhealthy(found))),
+            _ if unhealthy_for_good(found) => Some(root(on, unhealthy(found), Some(found.generation))),
             _ => {
                 let within = words::brief(found.startup_timeout());
                 let reason = format!("{} within {within}", words::unmet(&dependency.condition));
-                Some(root(
-                    on,
-                    Failure {
-                        cause: FailureCause::StartupTimeout,
-                        reason,
-                    },
-                ))
+                let cause = FailureCause::StartupTimeout;
+                Some(root(on, Failure { cause, reason }, Some(found.generation)))
             }
         }
     }
@@ -227,16 +221,18 @@ impl Machine {
         dependencies.into_iter().flatten().filter(|d| !self.satisfied(d))
     }
 
-    fn failure_of(&self, operation: &Operation, name: &ServiceName) -> Failure {
+    fn failure_of(&self, operation: &Operation, name: &ServiceName) -> RootFailure {
         let Some(service) = self.services.get(name) else {
-            return Failure {
-                cause: FailureCause::MissingDependency(name.clone()),
-                reason: "it is not known".into(),
-            };
+            let cause = FailureCause::MissingDependency(name.clone());
+            let reason = "it is not known".into();
+            return root(name, Failure { cause, reason }, None);
         };
+        let present = Some(service.generation);
         match &service.phase {
-            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => failure.clone(),
-            _ if unhealthy_for_good(service) => unhealthy(service),
+            Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
+                root(name, failure.clone(), present)
+            }
+            _ if unhealthy_for_good(service) => root(name, unhealthy(service), present),
             _ => {
                 let within = words::brief(service.startup_timeout());
                 let taking_down = operation
@@ -248,21 +244,23 @@ impl Machine {
                     .and_then(|up| up.probing.as_ref())
                     .and_then(Probing::last);
                 let cause = FailureCause::StartupTimeout;
-                let reason = match (&service.series.failure, probe) {
-                    _ if taking_down => "it does not end".into(),
+                // Another attempt may be under way: it is not the one that the reason is of.
+                let failed = Some(service.series.failed);
+                let (reason, generation) = match (&service.series.failure, probe) {
+                    _ if taking_down => ("it does not end".into(), present),
                     _ if service.lost().is_some() => {
                         let why = service.lost().map_or("", Lost::why);
-                        format!("not ready within {within}: {why}")
+                        (format!("not ready within {within}: {why}"), present)
                     }
-                    (Some(before), _) if before.cause == cause => before.reason.clone(),
-                    (Some(before), _) => format!("not ready within {within}: {}", before.reason),
-                    (None, Some(answer)) => format!("not healthy within {within}: {answer}"),
+                    (Some(before), _) if before.cause == cause => (before.reason.clone(), failed),
+                    (Some(before), _) => (format!("not ready within {within}: {}", before.reason), failed),
+                    (None, Some(answer)) => (format!("not healthy within {within}: {answer}"), present),
                     (None, None) => match service.doing() {
-                        Some(doing) => format!("not launched within {within}: {doing}"),
-                        None => format!("not ready within {within}"),
+                        Some(doing) => (format!("not launched within {within}: {doing}"), present),
+                        None => (format!("not ready within {within}"), present),
                     },
                 };
-                Failure { cause, reason }
+                root(name, Failure { cause, reason }, generation)
             }
         }
     }
@@ -276,11 +274,12 @@ fn with_status(operation: &Operation, status: Status) -> impl Iterator<Item = &S
         .map(|(name, _)| name)
 }
 
-fn root(service: &ServiceName, failure: Failure) -> RootFailure {
+fn root(service: &ServiceName, failure: Failure, generation: Option<u64>) -> RootFailure {
     RootFailure {
         service: service.clone(),
         cause: failure.cause,
         reason: failure.reason,
+        generation,
         blocked: Vec::new(),
     }
 }
@@ -293,5 +292,6 @@ fn missing(service: &ServiceName, on: &ServiceName, what: &str) -> RootFailure {
             cause,
             reason: format!("depends on {on}, which {what}"),
         },
+        None,
     )
 }

@@ -10,6 +10,9 @@ use crate::cli::ui::Ui;
 
 const LABEL_WIDTH: usize = 12;
 
+/// What is said in the place of last lines.
+pub(super) const WROTE_NOTHING: &str = "it wrote nothing";
+
 /// The report of one failed service.
 pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> String {
     let service = &failure.service;
@@ -21,6 +24,9 @@ pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> S
     );
     if let Some(probe) = &failure.last_probe {
         row(&mut out, style, "last probe", probe);
+    }
+    if failure.wrote_nothing {
+        row(&mut out, style, "last lines", WROTE_NOTHING);
     }
     out.push_str(&last_lines(&failure.last_lines, style));
     if !failure.blocked.is_empty() {
@@ -91,6 +97,7 @@ mod tests {
                 "connecting".into(),
                 "FATAL: password authentication failed for \"postgres\"".into(),
             ],
+            wrote_nothing: false,
             blocked: vec![name("worker"), name("metrics")],
             still_up: vec![name("db"), name("cache")],
         };
@@ -109,6 +116,7 @@ mod tests {
         let bare = Failure {
             last_probe: None,
             last_lines: vec![],
+            wrote_nothing: true,
             blocked: vec![],
             still_up: vec![],
             ..failure
@@ -116,11 +124,13 @@ mod tests {
         assert_eq!(
             report(&bare, "failed", &Ui::plain(), &Style::new(false)),
             "✗ api failed: exited 3 after 0.2s (attempt 3 of 3)\n  \
+             last lines  it wrote nothing\n  \
              next        harness logs api · harness why api\n"
         );
         let unborn = Failure {
             reason: "could not be launched".into(),
             exit: None,
+            wrote_nothing: false,
             ..bare
         };
         assert_eq!(

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use harness_wire::message::{Failure, ServiceOutcome, StartReport};
 
+use super::failure::WROTE_NOTHING;
+
 /// The report as XML.
 pub(crate) fn xml(report: &StartReport) -> String {
     let mut cases = String::new();
@@ -51,6 +53,9 @@ fn failed(failure: &Failure) -> String {
     }
     for line in &failure.last_lines {
         text.push_str(&format!("{line}\n"));
+    }
+    if failure.wrote_nothing {
+        text.push_str(&format!("{WROTE_NOTHING}\n"));
     }
     format!(
         "      <failure message=\"{}\">{}</failure>\n",
@@ -126,6 +131,7 @@ mod tests {
                 exit: None,
                 last_probe: Some("tcp: refused".into()),
                 last_lines: vec!["\u{1b}[31ma & b \u{1b}[2J".into()],
+                wrote_nothing: false,
                 blocked: vec![name("worker")],
                 still_up: vec![name("db")],
             }],

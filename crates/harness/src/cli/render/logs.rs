@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::harmless::TerminalText;
+use super::open_lines::{Joint, OpenLines};
 use super::{Style, timestamp};
 
 /// Turns lines into what is printed, in order.
@@ -22,7 +23,7 @@ pub(crate) struct LogPrinter {
     timestamps: bool,
     width: usize,
     colours: BTreeMap<ServiceName, usize>,
-    open: Option<(ServiceName, u64, bool)>,
+    lines: OpenLines,
     /// `None`: the output goes on as it is.
     terminal: Option<TerminalText>,
 }
@@ -41,7 +42,7 @@ impl LogPrinter {
             timestamps,
             width: 0,
             colours: BTreeMap::new(),
-            open: None,
+            lines: OpenLines::default(),
             terminal: None,
         };
         for service in services {
@@ -69,9 +70,14 @@ impl LogPrinter {
 
     /// Appends a line as people read it.
     pub(crate) fn line(&mut self, line: &LogLine, out: &mut Vec<u8>) {
-        let from = (line.service.clone(), line.generation, line.stderr);
-        if self.open.as_ref() != Some(&from) {
-            self.finish(out);
+        let joint = self.lines.next(line);
+        if joint == Joint::Nowhere {
+            return;
+        }
+        if let Joint::Begins { ends_other } = joint {
+            if ends_other {
+                self.end(out);
+            }
             let number = self.meet(&line.service);
             if self.timestamps {
                 out.extend_from_slice(self.style.dim(timestamp(line.time, &self.zone)).as_bytes());
@@ -85,19 +91,22 @@ impl LogPrinter {
             Some(terminal) => terminal.piece(&line.text, out),
             None => out.extend_from_slice(&line.text),
         }
-        self.open = Some(from);
         if !line.partial {
-            self.finish(out);
+            self.end(out);
         }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.end(out);
+        }
+        out.push(b'\n');
     }
 
     /// Ends a line left open, if there is one.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.open.take().is_some() {
-            if let Some(terminal) = &mut self.terminal {
-                terminal.end(out);
-            }
-            out.push(b'\n');
+        if self.lines.end() {
+            self.end(out);
         }
     }
 }
@@ -184,6 +193,31 @@ mod tests {
         assert_eq!(
             printed(false, false, &lines),
             "db     | password: \nworker | tick\ndb     | ok\ndb     | half\n"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_line_that_another_came_after_is_no_line() {
+        let lines = [
+            line("db", "ready> ", false, true),
+            line("worker", "tick", false, false),
+            line("db", "", false, false),
+            line("db", "", false, false),
+            line("db", "ready> ", false, true),
+            line("db", "", false, false),
+            line("db", "lost", false, true),
+        ];
+        assert_eq!(
+            printed(false, false, &lines),
+            "db     | ready> \nworker | tick\ndb     | \ndb     | ready> \ndb     | lost\n"
+        );
+        // Another start goes on with nothing.
+        let mut next = line("db", "", false, false);
+        next.generation = 2;
+        let lines = [lines[0].clone(), lines[1].clone(), next];
+        assert_eq!(
+            printed(false, false, &lines),
+            "db     | ready> \nworker | tick\ndb     | \n"
         );
     }
 

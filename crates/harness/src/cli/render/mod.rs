@@ -13,6 +13,7 @@ pub(crate) mod graph;
 pub(crate) mod harmless;
 pub(crate) mod junit;
 pub(crate) mod logs;
+pub(crate) mod open_lines;
 pub(crate) mod outcome;
 pub(crate) mod ports;
 pub(crate) mod progress;

@@ -1,15 +1,20 @@
 //! `wait`: until services are up, completed or stopped.
 
+use std::collections::BTreeSet;
+
 use harness_model::ServiceState;
-use harness_wire::message::{Request, Response, ServiceView, StatusReport, WaitFor, WaitRequest};
+use harness_wire::message::{
+    ProjectSelector, Request, Response, ServiceView, StatusReport, WaitFor, WaitRequest, WhyRequest,
+};
 
 use crate::cli::args::{WaitArgs, WaitState};
+use crate::cli::backend::Client;
 use crate::cli::bring_up::{Follow, OnInterrupt, follow};
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::render::list;
 use crate::cli::render::progress::Goal;
+use crate::cli::render::{failure, list};
 use crate::cli::ui::WithError;
 
 pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliError> {
@@ -35,10 +40,39 @@ pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliEr
     };
     let session = context.connect(Autostart::Yes).await?;
     let ended = follow(context, &session.client, &project, Request::Wait(request), how).await?;
-    match ended.response {
-        Response::Status(report) => tell(context, &report, args.until),
-        _ => Err(CliError::Unexpected { verb: "wait" }),
+    let Response::Status(report) = ended.response else {
+        return Err(CliError::Unexpected { verb: "wait" });
+    };
+    let exit = tell(context, &report, args.until)?;
+    explain(context, &session.client, &project, &report, args.until).await?;
+    Ok(exit)
+}
+
+/// Tells of those that did not get there what has failed, each root once.
+async fn explain(
+    context: &Context,
+    client: &Client,
+    project: &ProjectSelector,
+    report: &StatusReport,
+    until: WaitState,
+) -> Result<(), CliError> {
+    let ui = &context.ui;
+    let mut told = BTreeSet::new();
+    for view in report.services.iter().filter(|view| !reached(view, until)) {
+        let request = WhyRequest {
+            project: project.clone(),
+            service: view.name.clone(),
+        };
+        let Response::Why(why) = client.request(Request::Why(request)).await? else {
+            return Err(CliError::Unexpected { verb: "why" });
+        };
+        if let Some(root) = &why.failure
+            && told.insert(root.service.clone())
+        {
+            ui.err(&failure::report(root, "failed", ui, &ui.err_style()))?;
+        }
     }
+    Ok(())
 }
 
 fn tell(context: &Context, report: &StatusReport, until: WaitState) -> Result<Exit, CliError> {

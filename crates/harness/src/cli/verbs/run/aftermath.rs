@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness_model::{ExitStatus, ForeignText, Health, ServiceState, WallTime};
+use harness_model::{Clipped, ExitStatus, ForeignText, Health, ServiceState, WallTime};
 use harness_wire::message::{
     Channel, LogLine, LogsRequest, ProjectSelector, Request, Response, ServiceView, StatusRequest,
 };
@@ -119,8 +119,9 @@ async fn last_lines(
         printer.line(line, &mut out);
     }
     printer.finish(&mut out);
+    let short = |line: &str| String::from_utf8_lossy(&Clipped::of(line.as_bytes())).into_owned();
     Ok(String::from_utf8_lossy(&out)
         .lines()
-        .map(ForeignText::from)
+        .map(|line| ForeignText::from(short(line)))
         .collect())
 }
