@@ -4,18 +4,22 @@
 //! daemon has by then left the starter's session and let go of every descriptor it inherited, or a script's
 //! `$(harness start)` would wait for it for ever.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use command_executor::process::{ProcessEvent, SpawnError};
+use command_executor::supervised::RUN_ID_VARIABLE;
 use command_executor::{Command, Executor};
 use futures_lite::FutureExt;
 use harness_model::spec::InheritEnv;
+use harness_wire::message::Successor;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
+use crate::inside::service_around;
 
 /// How long a daemon may take to get ready, recovery included.
 const READY: Duration = Duration::from_secs(30);
@@ -65,6 +69,14 @@ pub enum StartError {
         /// Where it was looked for.
         beside: PathBuf,
     },
+    /// This process is part of a service of the same home, which would take the daemon along when it is stopped.
+    #[error(
+        "a daemon that is started from inside the service {service} would end with it: start one from outside, with `harness daemon start`"
+    )]
+    Inside {
+        /// The service, as PROJECT/SERVICE.
+        service: String,
+    },
     /// This program does not know where it is.
     #[error("cannot tell where this program is: {0}")]
     OwnPath(#[source] io::Error),
@@ -96,31 +108,122 @@ pub enum StartError {
     },
 }
 
+/// How a daemon is started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// The port it listens on, if not the one that its environment or its default says.
+    pub port: Option<u16>,
+    /// It is there to stop what a former one left running: nothing is started first.
+    pub stop_services: bool,
+}
+
 /// Starts a daemon for this home and waits until it is ready. If another one is just starting, that one is
 /// taken.
 ///
 /// # Errors
 /// When it cannot be started or does not get ready; the error says why.
-pub async fn start(home: &Home, port: Option<u16>) -> Result<DaemonInfo, StartError> {
+pub async fn start(home: &Home, options: StartOptions) -> Result<DaemonInfo, StartError> {
+    if let Some(service) = service_around(home) {
+        return Err(StartError::Inside { service });
+    }
+    let binary = program()?;
+    let mut command = command(home, &binary, None).envs(environment());
+    if let Some(port) = options.port {
+        command = command.arg("--port").arg(port.to_string());
+    }
+    if options.stop_services {
+        command = command.arg("--stop-services");
+    }
+    ready(home, command).await
+}
+
+/// The daemon beside this program, to take over from one that runs on this port. Its environment is this process's,
+/// unless that is the environment of a service: then the daemon that runs knows better.
+///
+/// # Errors
+/// When there is no such program.
+pub fn successor(port: u16) -> Result<Successor, StartError> {
+    let of_a_service = std::env::var_os(RUN_ID_VARIABLE).is_some();
+    let readable =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Ok(Successor {
+        program: program()?,
+        port,
+        environment: (!of_a_service).then(|| environment().filter_map(readable).collect()),
+    })
+}
+
+/// Whether this can be started.
+///
+/// # Errors
+/// When the program is not there.
+pub(crate) fn check(successor: &Successor) -> Result<(), StartError> {
+    let program = &successor.program;
+    if program.is_absolute() && program.is_file() && program.with_file_name(SHIM).is_file() {
+        return Ok(());
+    }
+    Err(StartError::NoBinary {
+        beside: program.clone(),
+    })
+}
+
+/// Starts the daemon that takes over from this one, which has let go of the home, and leaves it to itself. It gets the
+/// limit of open files that this one was started with.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn start_successor(
+    home: &Home,
+    successor: &Successor,
+    open_files: Option<u64>,
+) -> Result<(), StartError> {
+    check(successor)?;
+    let command = command(home, &successor.program, open_files)
+        .arg("--port")
+        .arg(successor.port.to_string());
+    let command = match &successor.environment {
+        Some(given) => command.envs(given.iter().filter(|(name, _)| is_inherited(name))),
+        None => command.envs(environment()),
+    };
+    // What it says on its way is in its log.
+    Executor::local().spawn(command)?.detach();
+    Ok(())
+}
+
+/// The daemon's program, beside this one.
+fn program() -> Result<PathBuf, StartError> {
     let own = std::env::current_exe().map_err(StartError::OwnPath)?;
     let binary = own.with_file_name(DAEMON);
     if !binary.is_file() {
         return Err(StartError::NoBinary { beside: own });
     }
+    Ok(binary)
+}
+
+/// What of this process's environment a daemon inherits.
+fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_inherited))
+}
+
+/// The command that becomes a daemon in the background; its environment has the home alone.
+fn command(home: &Home, binary: &Path, open_files: Option<u64>) -> Command {
     // Through the shim's trampoline: it leaves the session, and with it the terminal, and closes every descriptor that
     // this process was given by whoever started it.
-    let mut command = Command::new(own.with_file_name(SHIM))
-        .args(["exec", "--cwd", "/", "--"])
+    let limit = open_files.map(|soft| ["--soft-limit".to_owned(), format!("open_files={soft}")]);
+    Command::new(binary.with_file_name(SHIM))
+        .args(["exec", "--cwd", "/"])
+        .args(limit.into_iter().flatten())
+        .arg("--")
         .arg(binary)
         .arg("--background")
         .clear_env()
-        .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_inherited)))
         .env("HARNESS_HOME", home.path())
         .cwd("/")
-        .begins_session();
-    if let Some(port) = port {
-        command = command.arg("--port").arg(port.to_string());
-    }
+        .begins_session()
+}
+
+/// Runs the command of a daemon until that is ready.
+async fn ready(home: &Home, command: Command) -> Result<DaemonInfo, StartError> {
     let mut daemon = Executor::local().spawn(command)?;
     let mut said = Vec::new();
     let hear = async {

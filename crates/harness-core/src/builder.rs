@@ -28,6 +28,7 @@ pub struct DaemonBuilder {
     pub(crate) port: u16,
     pub(crate) shim: Option<PathBuf>,
     pub(crate) background: bool,
+    pub(crate) stop_services: bool,
     pub(crate) actions: Actions,
     pub(crate) executors: Vec<Arc<dyn Executor>>,
     pub(crate) stacks: Vec<ServiceStack>,
@@ -43,6 +44,7 @@ impl DaemonBuilder {
             port: DEFAULT_PORT,
             shim: None,
             background: false,
+            stop_services: false,
             actions: Actions::default(),
             executors: Vec::new(),
             stacks: Vec::new(),
@@ -67,6 +69,13 @@ impl DaemonBuilder {
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
+        self
+    }
+
+    /// Stops whatever a former daemon left running, and starts nothing of it first.
+    #[must_use]
+    pub fn stop_services(mut self, stop: bool) -> Self {
+        self.stop_services = stop;
         self
     }
 

@@ -10,7 +10,7 @@ use harness_wire::client::{self, Client};
 use harness_wire::tls::TlsDir;
 
 use crate::VERSION;
-use crate::background::{self, StartError};
+use crate::background::{self, StartError, StartOptions};
 use crate::daemon_info::{DaemonInfo, DaemonInfoError};
 use crate::home::{Home, HomeError};
 use crate::lock::DaemonLock;
@@ -130,7 +130,11 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
             }
             home.ensure()?;
             (options.on_autostart)("no daemon runs, starting one");
-            let daemon = background::start(home, options.port).await?;
+            let start = StartOptions {
+                port: options.port,
+                ..StartOptions::default()
+            };
+            let daemon = background::start(home, start).await?;
             starts += 1;
             match try_connect(home, daemon).await {
                 // It was told to end, or killed, meanwhile.
@@ -174,7 +178,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
     }
 }
 
-fn is_stopped(pid: u32) -> bool {
+/// Whether a process is held, by SIGSTOP or a debugger.
+pub fn is_stopped(pid: u32) -> bool {
     ProcessId::of(pid).is_ok_and(|process| process.is_stopped())
 }
 

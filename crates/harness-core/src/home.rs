@@ -134,6 +134,32 @@ impl Home {
             .map_err(unusable)
     }
 
+    /// Whether a daemon has been at home here, or may have been: a folder that is empty may have been emptied.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn was_used(&self) -> Result<bool, HomeError> {
+        let ours = ["daemon.json", "daemon.lock", "tls", "state", "bin", "projects"];
+        let unusable = |source| HomeError::Unusable {
+            path: self.0.clone(),
+            source,
+        };
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(unusable(error)),
+        };
+        let mut is_empty = true;
+        for entry in entries {
+            let name = entry.map_err(unusable)?.file_name();
+            is_empty = false;
+            if ours.iter().any(|ours| name == *ours) {
+                return Ok(true);
+            }
+        }
+        Ok(is_empty)
+    }
+
     /// Where the running daemon says where it is.
     pub fn daemon_json(&self) -> PathBuf {
         self.0.join("daemon.json")
@@ -200,6 +226,21 @@ mod tests {
             Some("/u/.local/share/harness".into())
         );
         assert_eq!(locate(&[]), None);
+    }
+
+    #[test]
+    fn a_folder_of_other_things_is_no_home_that_was_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("h"));
+        assert!(!home.was_used().unwrap());
+        fs::create_dir(home.path()).unwrap();
+        assert!(home.was_used().unwrap(), "it may have been emptied");
+        fs::write(home.path().join("letter"), "").unwrap();
+        assert!(!home.was_used().unwrap());
+        fs::create_dir(home.path().join("projects")).unwrap();
+        assert!(home.was_used().unwrap());
+        let file = Home::at(home.path().join("letter"));
+        assert!(matches!(file.was_used(), Err(HomeError::Unusable { .. })));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod daemon_info;
 pub mod handlers;
 pub mod home;
 mod home_watch;
+mod inside;
 pub mod lifecycle;
 pub mod lock;
 mod log_file;

@@ -11,7 +11,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_executor::Executor as Tasks;
@@ -39,7 +39,7 @@ use crate::handlers::{self, Context, Redactors};
 use crate::home::{self, Home, HomeError};
 use crate::home_watch::{HomeWatch, Lost};
 use crate::lock::DaemonLock;
-use crate::{log_file, open_files, server};
+use crate::{background, log_file, open_files, server};
 
 /// Threads for what would block: files, `/proc`, spawning. Each keeps its stack and a heap of its own for good, so
 /// there are enough to keep a disk busy, and no more.
@@ -204,6 +204,8 @@ struct Running {
     /// Whose commands (probes, hooks, execs) end with the daemon.
     commands: Arc<ProcessExecutor>,
     program: String,
+    /// The limit of open files that it was started with, if it has raised that.
+    open_files: Option<u64>,
 }
 
 async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
@@ -249,9 +251,17 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         .executors
         .into_iter()
         .fold(Executors::default().with(process), Executors::with);
-    let (orchestrator, driver) = Orchestrator::new(registry.clone(), executors, layout.clone());
     let tasks = Arc::new(Tasks::new());
-    tasks.spawn(driver).detach();
+    let (registry_there, layout_there) = (registry.clone(), layout.clone());
+    let orchestrator = if builder.stop_services {
+        let (orchestrator, driver) = Orchestrator::stopping(registry_there, executors, layout_there);
+        tasks.spawn(driver).detach();
+        orchestrator
+    } else {
+        let (orchestrator, driver) = Orchestrator::new(registry_there, executors, layout_there);
+        tasks.spawn(driver).detach();
+        orchestrator
+    };
     // The orchestrator answers its first message after it has taken over what was left.
     tasks.run(orchestrator.ready()).await;
     let info = DaemonInfo {
@@ -284,6 +294,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         layout,
         actions,
         shutdown: shutdown_sender,
+        successor: Mutex::default(),
         redactors: Redactors::default(),
     });
     for stack in builder.stacks {
@@ -304,6 +315,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         tasks,
         commands,
         program: builder.program,
+        open_files: before,
     })
 }
 
@@ -419,6 +431,17 @@ impl Running {
             tracing::error!(error = chain(&error), "the last state could not be written");
         }
         tracing::info!("ended");
+        if let Some(successor) = handlers::successor(&self.context)
+            && ended.is_ok()
+        {
+            // The port and the home are free before it asks for them.
+            drop(self.listener);
+            drop(self.watch);
+            match background::start_successor(&self.context.home, &successor, self.open_files) {
+                Ok(()) => tracing::info!(program = %successor.program.display(), "the next daemon starts"),
+                Err(error) => tracing::error!(error = chain(&error), "the next daemon cannot be started"),
+            }
+        }
         ended
     }
 }

@@ -47,7 +47,10 @@ async fn client(home: Home, spawn: Spawn) {
         panic!()
     };
     assert_eq!(status.services[0].status, ServiceState::Running);
-    let stop = Request::DaemonStop(DaemonStopRequest { services: true });
+    let stop = Request::DaemonStop(DaemonStopRequest {
+        services: true,
+        successor: None,
+    });
     assert_eq!(client.request(stop).await.unwrap(), Response::Done {});
 }
 

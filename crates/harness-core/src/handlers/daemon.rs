@@ -1,15 +1,21 @@
 //! `daemon status`, `daemon stop`, and the list of projects.
 
-use harness_model::WallTime;
-use harness_wire::message::{DaemonStatus, DaemonStopRequest, ErrorBody, ProjectSummary, Response};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use harness_model::{ProjectName, ServiceName, WallTime};
+use harness_wire::message::{
+    DaemonStatus, DaemonStopReport, DaemonStopRequest, ErrorBody, ProjectSummary, Response, StoppedServices,
+    Successor,
+};
 use harness_wire::server::Responder;
 use service_orchestration::actor::{Operation, OperationEvent, StopOrder};
 use service_orchestration::machine::Outcome;
 use service_orchestration::words::chain;
 
 use super::stream::Followed;
-use super::{Answer, Context, internal};
-use crate::convert;
+use super::{Answer, Context, internal, invalid};
+use crate::{background, convert};
 
 pub(super) fn projects(context: &Context) -> Vec<ProjectSummary> {
     let registry = &context.registry;
@@ -39,27 +45,60 @@ pub(super) fn status(context: &Context) -> Answer {
 /// Prepares the end of the daemon; the end itself comes after the answer has been sent. Once begun it is carried
 /// out, even if its client goes away.
 pub(super) async fn stop(context: &Context, request: &DaemonStopRequest, responder: &Responder) -> Answer {
-    if request.services {
-        for operation in stop_every_service(context).await? {
-            let outcome = Followed::new(context, &operation, WallTime::now())
-                .until_finished_regardless(responder)
-                .await?;
-            if outcome.outcome != Outcome::Done {
-                return Err(not_stopped(&operation.project));
-            }
-        }
+    if let Some(successor) = &request.successor {
+        background::check(successor).map_err(|error| invalid(chain(&error)))?;
     }
+    let answer = if request.services {
+        Response::DaemonStop(services_stopped(context, responder).await?)
+    } else {
+        Response::Done {}
+    };
     context
         .registry
         .flush()
         .await
         .map_err(|error| internal(chain(&error)))?;
-    Ok(Response::Done {})
+    *lock(&context.successor) = request.successor.clone();
+    Ok(answer)
+}
+
+/// Stops every service of every project, and tells which those were.
+async fn services_stopped(context: &Context, responder: &Responder) -> Result<DaemonStopReport, ErrorBody> {
+    let mut stopped: BTreeMap<ProjectName, BTreeSet<ServiceName>> = BTreeMap::new();
+    let mut failed = BTreeSet::new();
+    for operation in stop_every_service(context).await? {
+        let outcome = Followed::new(context, &operation, WallTime::now())
+            .until_finished_regardless(responder)
+            .await?;
+        if outcome.outcome != Outcome::Done {
+            failed.insert(operation.project.clone());
+        }
+        let services = super::stop::stopped(&operation, &outcome);
+        stopped
+            .entry(operation.project.clone())
+            .or_default()
+            .extend(services);
+    }
+    let stopped = stopped.into_iter().filter(|(_, services)| !services.is_empty());
+    let report = DaemonStopReport {
+        stopped: stopped
+            .map(|(project, services)| StoppedServices {
+                project,
+                services: services.into_iter().collect(),
+            })
+            .collect(),
+    };
+    if failed.is_empty() {
+        Ok(report)
+    } else {
+        Err(not_stopped(&failed))
+    }
 }
 
 /// Begins to stop every service of every project.
 async fn stop_every_service(context: &Context) -> Result<Vec<Operation>, ErrorBody> {
-    let mut operations = Vec::new();
+    // A daemon that is there to stop has begun already.
+    let mut operations = context.orchestrator.begun().await;
     for project in context.registry.projects() {
         let order = StopOrder {
             project: project.name.clone(),
@@ -88,11 +127,24 @@ pub(crate) async fn stop_services(context: &Context) {
     }
 }
 
-fn not_stopped(project: &harness_model::ProjectName) -> ErrorBody {
+fn not_stopped(projects: &BTreeSet<ProjectName>) -> ErrorBody {
+    let names: Vec<String> = projects.iter().map(|project| format!("`{project}`")).collect();
     ErrorBody {
-        hint: Some(format!("harness status -p {project}")),
+        hint: projects
+            .first()
+            .map(|project| format!("harness status -p {project}")),
         ..internal(format!(
-            "not everything of `{project}` could be stopped; the daemon goes on"
+            "not everything of {} could be stopped; the daemon goes on",
+            names.join(", ")
         ))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The daemon that is to take over from this one.
+pub(crate) fn successor(context: &Context) -> Option<Successor> {
+    lock(&context.successor).take()
 }

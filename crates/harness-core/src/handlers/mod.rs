@@ -11,6 +11,7 @@ mod failure;
 mod graph;
 mod logs;
 mod redaction;
+mod run;
 mod select;
 mod service_show;
 mod start;
@@ -21,10 +22,10 @@ mod targets;
 mod wait;
 mod why;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_channel::Sender;
-use harness_wire::message::{ErrorBody, ErrorCode, Request, Response};
+use harness_wire::message::{ErrorBody, ErrorCode, Request, Response, Successor};
 use harness_wire::server::Responder;
 use harness_wire::tls::TlsDir;
 use service_orchestration::Orchestrator;
@@ -37,7 +38,7 @@ use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
 
 pub(crate) use client::Client;
-pub(crate) use daemon::stop_services;
+pub(crate) use daemon::{stop_services, successor};
 pub use redaction::Redactors;
 
 /// What the handlers of a daemon share.
@@ -58,6 +59,8 @@ pub struct Context {
     pub actions: Actions,
     /// Asks the daemon to end.
     pub shutdown: Sender<()>,
+    /// The daemon that takes over from this one, once one was asked for.
+    pub successor: Mutex<Option<Successor>>,
     /// What hides the secrets of each project.
     pub redactors: Redactors,
 }
@@ -103,6 +106,7 @@ async fn dispatch(
     match request {
         Request::Start(request) => start::start(context, *request, false, responder).await,
         Request::Restart(request) => start::start(context, *request, true, responder).await,
+        Request::Run(request) => run::run(context, *request, responder).await,
         Request::Stop(request) => stop::stop(context, request, responder).await,
         Request::Status(request) => status::status(context, &request),
         Request::Logs(request) => logs::logs(context, request, responder, client).await,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_lite::{FutureExt, future};
 use harness_model::spec::{Condition, Probe};
@@ -24,12 +25,39 @@ pub(super) async fn start(
     restart: bool,
     responder: &Responder,
 ) -> Answer {
-    let began = WallTime::now();
+    let (began, since) = (WallTime::now(), Instant::now());
     let project = request.project.name.clone();
     let detach = request.detach || request.dry_run;
+    let order = order(request, restart).await?;
+    let operation = ordered(context, order, responder)
+        .await
+        .map_err(|error| context.refusal(&project, &error))?;
+    if detach {
+        stream::tell(responder, Event::Plan(convert::plan(&operation.steps))).await;
+        if let Some(id) = operation.id {
+            context.orchestrator.abandon(&project, id).await;
+        }
+        return Ok(Response::Start(report(context, &operation, None, since).await));
+    }
+    let outcome = Followed::new(context, &operation, began)
+        .until_finished(responder)
+        .await?;
+    if outcome.outcome == Outcome::Superseded {
+        return Err(superseded(if restart { "restart" } else { "start" }));
+    }
+    Ok(Response::Start(
+        report(context, &operation, Some(&outcome), since).await,
+    ))
+}
+
+/// The order that a request asks for.
+///
+/// # Errors
+/// When a name in it means no service, or a pattern in it is not within the limits.
+pub(super) async fn order(request: StartRequest, restart: bool) -> Result<StartOrder, ErrorBody> {
     let targets = targets(&request)?;
     check_patterns(&request.project).await?;
-    let order = StartOrder {
+    Ok(StartOrder {
         project: request.project,
         targets,
         no_deps: request.no_deps,
@@ -40,30 +68,11 @@ pub(super) async fn start(
         take_over: request.project_named,
         environment: request.environment,
         link: OrderLink::default(),
-    };
-    let operation = ordered(context, order, responder)
-        .await
-        .map_err(|error| context.refusal(&project, &error))?;
-    if detach {
-        stream::tell(responder, Event::Plan(convert::plan(&operation.steps))).await;
-        if let Some(id) = operation.id {
-            context.orchestrator.abandon(&project, id).await;
-        }
-        return Ok(Response::Start(report(context, &operation, None, began).await));
-    }
-    let outcome = Followed::new(context, &operation, began)
-        .until_finished(responder)
-        .await?;
-    if outcome.outcome == Outcome::Superseded {
-        return Err(superseded(if restart { "restart" } else { "start" }));
-    }
-    Ok(Response::Start(
-        report(context, &operation, Some(&outcome), began).await,
-    ))
+    })
 }
 
 /// Gives the order, and tells what has to be fetched before it can be planned. That is given up when its client goes.
-async fn ordered(
+pub(super) async fn ordered(
     context: &Context,
     order: StartOrder,
     responder: &Responder,
@@ -127,11 +136,12 @@ fn targets(request: &StartRequest) -> Result<Option<BTreeSet<ServiceName>>, Erro
     targets::several(&request.services, &known, &project.groups).map(Some)
 }
 
-async fn report(
+/// How a start ended, or stands.
+pub(super) async fn report(
     context: &Context,
     operation: &Operation,
     outcome: Option<&OperationOutcome>,
-    began: WallTime,
+    since: Instant,
 ) -> StartReport {
     let now = WallTime::now();
     let project = &operation.project;
@@ -169,6 +179,6 @@ async fn report(
         failures,
         critical_path: convert::critical_path(timings, &records),
         not_in_file: operation.not_in_file.clone(),
-        elapsed_ms: convert::millis(now.since(began)),
+        elapsed_ms: convert::millis(since.elapsed()),
     }
 }

@@ -1,12 +1,13 @@
 //! `stop`: take services down, dependents first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
-use harness_model::WallTime;
+use harness_model::{ServiceName, WallTime};
 use harness_wire::message::{ErrorBody, ErrorCode, Response, StopReport, StopRequest};
 use harness_wire::server::Responder;
-use service_orchestration::actor::StopOrder;
-use service_orchestration::machine::{Change, Outcome};
+use service_orchestration::actor::{Operation, PlannedChange, StopOrder};
+use service_orchestration::machine::{Change, OperationOutcome, Outcome, Timing};
 use service_orchestration::words::chain;
 
 use super::stream::Followed;
@@ -30,7 +31,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     let named = context.services(&project.name, &request.services)?;
     let targets: Option<BTreeSet<_>> =
         (!request.all).then(|| named.iter().map(|record| record.name.clone()).collect());
-    let began = WallTime::now();
+    let (began, since) = (WallTime::now(), Instant::now());
     let operation = context
         .orchestrator
         .stop(StopOrder {
@@ -39,42 +40,94 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
         })
         .await
         .map_err(|error| context.refusal(&project.name, &error))?;
-    let (mut stopped, mut already) = (Vec::new(), Vec::new());
-    for step in &operation.steps {
-        let list = if step.change == Change::Stop {
-            &mut stopped
-        } else {
-            &mut already
-        };
-        list.push(step.service.clone());
-    }
     let outcome = Followed::new(context, &operation, began)
         .until_finished(responder)
         .await?;
-    let failures = match &outcome.outcome {
-        Outcome::Done => Vec::new(),
-        Outcome::Failed(roots) => failure::failures(context, &project.name, roots).await,
-        Outcome::Superseded => return Err(super::stream::superseded("stop")),
-    };
-    let volumes = if request.volumes && failures.is_empty() {
+    if outcome.outcome == Outcome::Superseded {
+        return Err(super::stream::superseded("stop"));
+    }
+    let mut report = report(context, &operation, &outcome, since).await;
+    if request.volumes && report.failures.is_empty() {
         let removed = context.orchestrator.remove_volumes(&project.name, &types).await;
-        removed.map_err(|error| ErrorBody {
+        let removed = removed.map_err(|error| ErrorBody {
             code: ErrorCode::Internal,
             message: format!(
                 "everything is stopped, but not every volume is removed: {}",
                 chain(&error)
             ),
             hint: None,
-        })?
-    } else {
-        Vec::new()
+        })?;
+        report.volumes = removed.into_iter().map(Into::into).collect();
+        report.elapsed_ms = convert::millis(since.elapsed());
+    }
+    Ok(Response::Stop(report))
+}
+
+/// How a stop ended.
+pub(super) async fn report(
+    context: &Context,
+    operation: &Operation,
+    outcome: &OperationOutcome,
+    since: Instant,
+) -> StopReport {
+    let failures = match &outcome.outcome {
+        Outcome::Failed(roots) => failure::failures(context, &operation.project, roots).await,
+        Outcome::Done | Outcome::Superseded => Vec::new(),
     };
-    Ok(Response::Stop(StopReport {
-        project: project.name.clone(),
-        stopped,
-        already,
+    let idle = operation.steps.iter().filter(|step| step.change != Change::Stop);
+    StopReport {
+        project: operation.project.clone(),
+        stopped: stopped(operation, outcome),
+        already: idle.map(|step| step.service.clone()).collect(),
         failures,
-        volumes: volumes.into_iter().map(Into::into).collect(),
-        elapsed_ms: convert::millis(WallTime::now().since(began)),
-    }))
+        volumes: Vec::new(),
+        elapsed_ms: convert::millis(since.elapsed()),
+    }
+}
+
+/// The services that an operation was to stop and that are gone.
+pub(super) fn stopped(operation: &Operation, outcome: &OperationOutcome) -> Vec<ServiceName> {
+    gone(&operation.steps, &outcome.timings)
+}
+
+fn gone(steps: &[PlannedChange], timings: &BTreeMap<ServiceName, Timing>) -> Vec<ServiceName> {
+    let gone = |name: &ServiceName| timings.get(name).is_some_and(|timing| timing.done.is_some());
+    steps
+        .iter()
+        .filter(|step| step.change == Change::Stop && gone(&step.service))
+        .map(|step| step.service.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use service_orchestration::machine::Time;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_gone_counts_as_stopped() {
+        let name = |text: &str| ServiceName::new(text).unwrap();
+        let all = [
+            ("api", Change::Stop, true),
+            ("stuck", Change::Stop, false),
+            ("waits", Change::Stop, false),
+            ("idle", Change::Unchanged, true),
+        ];
+        let steps = all.map(|(service, change, _)| PlannedChange {
+            service: name(service),
+            change,
+            differences: Vec::new(),
+            after: Vec::new(),
+        });
+        let timings = all.map(|(service, change, done)| {
+            let timing = Timing {
+                change,
+                launched: None,
+                done: done.then(Time::default),
+            };
+            (name(service), timing)
+        });
+        assert_eq!(gone(&steps, &timings.into()), [name("api")]);
+    }
 }

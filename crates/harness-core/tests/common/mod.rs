@@ -159,7 +159,10 @@ impl Drop for Daemon {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return;
         }
-        let stopped = self.try_ask(Request::DaemonStop(DaemonStopRequest { services: true }));
+        let stopped = self.try_ask(Request::DaemonStop(DaemonStopRequest {
+            services: true,
+            successor: None,
+        }));
         if std::thread::panicking() {
             return;
         }

@@ -4,7 +4,7 @@ use harness_model::{ForeignText, ProjectName, ServiceName, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::response::{Change, PlanStep};
+use super::response::{Change, PlanStep, StartReport};
 use super::view::ServiceView;
 
 /// An event of a request.
@@ -22,6 +22,8 @@ pub enum Event {
     Plan(Vec<PlanStep>),
     /// A service took a step (start, restart, stop, wait).
     Progress(Progress),
+    /// How the start of a `run` ended; its services are kept up from now on.
+    Started(Box<StartReport>),
     /// The registry changed.
     Change(ChangeEvent),
     /// The subscriber was too slow and this many events were dropped.

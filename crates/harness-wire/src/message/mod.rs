@@ -20,11 +20,12 @@ pub use event::{ChangeEvent, ChangeKind, Event, Progress, ProgressPhase, Waiting
 pub use request::{
     ActionCall, AttachRequest, DaemonStopRequest, EnvRequest, EventsRequest, ExecRequest, GraphRequest,
     LogsRequest, ProjectSelector, Request, ServiceShowRequest, StartRequest, StatusRequest, StopRequest,
-    TerminalSize, WaitFor, WaitRequest, WhyRequest,
+    Successor, TerminalSize, WaitFor, WaitRequest, WhyRequest,
 };
 pub use response::{
-    ActionInfo, Change, DaemonStatus, EnvReport, ExecResult, Failure, Graph, GraphEdge, GraphNode, PathStep,
-    PlanStep, ProjectSummary, Response, ServiceOutcome, StartReport, StatusReport, StopReport, WhyReport,
+    ActionInfo, Change, DaemonStatus, DaemonStopReport, EnvReport, ExecResult, Failure, Graph, GraphEdge,
+    GraphNode, PathStep, PlanStep, ProjectSummary, Response, ServiceOutcome, StartReport, StatusReport,
+    StopReport, StoppedServices, WhyReport,
 };
 pub use view::{PortView, ServiceDetail, ServiceView};
 

@@ -15,6 +15,9 @@ pub enum Request {
     Start(Box<StartRequest>),
     /// Stop and start services again (with the file's present spec). Events: progress. Response: `start`.
     Restart(Box<StartRequest>),
+    /// Bring services up for as long as the caller wants them: until it closes stdin, cancels, or is gone. Then what was
+    /// begun is stopped, whether or not anybody hears of it. Events: progress, then `started`. Response: `stop`.
+    Run(Box<StartRequest>),
     /// Take services down. Events: progress. Response: `stop`.
     Stop(StopRequest),
     /// How the services of a project are. Response: `status`.
@@ -41,7 +44,8 @@ pub enum Request {
     ServiceShow(ServiceShowRequest),
     /// About the daemon itself. Response: `daemon_status`.
     DaemonStatus {},
-    /// End the daemon; services run on unless asked otherwise. Response: `done`, then the connection closes.
+    /// End the daemon; services run on unless asked otherwise. Response: `daemon_stop` if services were to be stopped,
+    /// else `done`; then the connection closes.
     DaemonStop(DaemonStopRequest),
     /// The actions this daemon offers. Response: `actions`.
     Actions {},
@@ -242,10 +246,24 @@ pub struct ServiceShowRequest {
 }
 
 /// Arguments of `daemon stop`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DaemonStopRequest {
     /// Stop every service of every project first.
     pub services: bool,
+    /// Start this daemon once this one has let go of the home. An older daemon leaves that to the client.
+    #[serde(default)]
+    pub successor: Option<Successor>,
+}
+
+/// The daemon that takes over from the one that is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Successor {
+    /// Its program, absolute, with the `harness-shim` that it is started through beside it.
+    pub program: PathBuf,
+    /// The port it listens on.
+    pub port: u16,
+    /// Its environment; `None`: that of the daemon which is asked.
+    pub environment: Option<BTreeMap<String, String>>,
 }
 
 /// A call of a registered action.

@@ -16,7 +16,7 @@ use super::view::{ServiceDetail, ServiceView};
 pub enum Response {
     /// To `start` and `restart`.
     Start(StartReport),
-    /// To `stop`.
+    /// To `stop` and `run`.
     Stop(StopReport),
     /// To `status` and `wait`.
     Status(StatusReport),
@@ -34,6 +34,8 @@ pub enum Response {
     Service(Box<ServiceDetail>),
     /// To `daemon_status`.
     DaemonStatus(DaemonStatus),
+    /// To `daemon_stop` that stopped services.
+    DaemonStop(DaemonStopReport),
     /// To `actions`.
     Actions(Vec<ActionInfo>),
     /// To `action`.
@@ -257,6 +259,22 @@ pub struct DaemonStatus {
     pub damaged_stores: Vec<PathBuf>,
     /// Its projects.
     pub projects: Vec<ProjectSummary>,
+}
+
+/// What a daemon stopped before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DaemonStopReport {
+    /// The projects of which something was stopped.
+    pub stopped: Vec<StoppedServices>,
+}
+
+/// Services of a project that were stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoppedServices {
+    /// The project.
+    pub project: ProjectName,
+    /// The services.
+    pub services: Vec<ServiceName>,
 }
 
 /// An action a daemon offers.

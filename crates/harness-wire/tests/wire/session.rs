@@ -260,7 +260,10 @@ fn a_closing_server_delivers_its_last_answers() {
         for _ in 0..20 {
             let client = server.connect().await;
             let mut idle = open(&client, "idle", json!(null)).await;
-            let stop = Request::DaemonStop(DaemonStopRequest { services: false });
+            let stop = Request::DaemonStop(DaemonStopRequest {
+                services: false,
+                successor: None,
+            });
             assert_eq!(in_time(client.request(stop)).await.unwrap(), Response::Done {});
             assert!(matches!(
                 in_time(idle.next()).await,

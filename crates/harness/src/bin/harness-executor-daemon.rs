@@ -22,6 +22,9 @@ struct Arguments {
     /// Detach, and tell on stdout once when ready (used by `harness`)
     #[arg(long, hide = true)]
     background: bool,
+    /// Stop what a former daemon left running, and start nothing of it first (used by `harness`)
+    #[arg(long, hide = true)]
+    stop_services: bool,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), DaemonError> {
         .executor(containers)
         .port(arguments.port)
         .background(arguments.background)
+        .stop_services(arguments.stop_services)
         .action(ServiceSignal);
     smol::block_on(daemon.run())
 }

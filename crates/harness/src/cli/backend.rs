@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures_lite::{FutureExt, future};
-use harness_wire::message::{DaemonStopRequest, Request};
+use futures_lite::FutureExt;
+use harness_wire::message::{DaemonStopReport, DaemonStopRequest, Request, Response};
+
+use super::context::Daemon;
 
 pub(crate) use harness_config::{LoadError, LoadOptions, Loaded};
-pub(crate) use harness_core::background::{StartError, start as start_daemon};
-pub(crate) use harness_core::connect::{ConnectError, ConnectOptions, Session, connect};
+pub(crate) use harness_core::background::{StartError, StartOptions, start as start_daemon};
+pub(crate) use harness_core::connect::{ConnectError, ConnectOptions, Session, connect, is_stopped};
 pub(crate) use harness_core::daemon_info::DaemonInfo;
 pub(crate) use harness_core::home::{Home, HomeError};
 pub(crate) use harness_core::lock::DaemonLock;
@@ -19,7 +21,13 @@ pub(crate) use harness_wire::client::{Call, CallHandle, Client, ClientError, Ite
 /// How long a daemon may take to end once it has agreed to.
 const ENDING: Duration = Duration::from_secs(30);
 
-/// Why a daemon could not be stopped.
+/// How long the home may be without a daemon before its successor is given up.
+const VACANT: Duration = Duration::from_secs(2);
+
+/// How often a daemon that takes its time is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why a daemon could not be stopped or replaced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StopError {
     /// It refused, or was lost on the way.
@@ -36,43 +44,130 @@ pub(crate) enum StopError {
     /// It was asked to end and leave services alone, and says nothing.
     #[error("the daemon has not answered within {}s", ENDING.as_secs())]
     NoAnswer,
+    /// It is held.
+    #[error("the daemon (pid {pid}) is stopped, by SIGSTOP or a debugger, and ends nothing meanwhile")]
+    Stopped {
+        /// Its process.
+        pid: u32,
+    },
+    /// It was to stop services and is gone without having said that it did.
+    #[error("the daemon was lost while it stopped services: some may run on")]
+    Lost,
     /// It agreed and is still there.
     #[error("the daemon agreed to stop and still runs after {}s", ENDING.as_secs())]
     StillThere,
+    /// No other one could take over.
+    #[error(transparent)]
+    Start(#[from] Box<StartError>),
 }
 
-/// Ends a daemon, and comes back when it is gone.
+/// Ends a daemon, and comes back when it is gone: with what it stopped before, if it was to stop services and is new
+/// enough to tell.
 ///
 /// # Errors
-/// When it refuses, or does not end.
-pub(crate) async fn stop_daemon(home: &Home, client: &Client, services: bool) -> Result<(), StopError> {
-    let request = Request::DaemonStop(DaemonStopRequest { services });
-    let late = async {
-        if services {
-            // They have their own time to end in.
-            future::pending::<()>().await;
-        }
-        Timer::after(ENDING).await;
-        None
+/// When it refuses, does not end, or is lost before its services are stopped.
+pub(crate) async fn stop_daemon(
+    home: &Home,
+    daemon: &Daemon,
+    services: bool,
+) -> Result<Option<DaemonStopReport>, StopError> {
+    let request = DaemonStopRequest {
+        services,
+        successor: None,
     };
-    let answer = async { Some(client.request(request).await) };
-    match answer.or(late).await.ok_or(StopError::NoAnswer)? {
-        // It may be gone before its answer has come through.
-        Ok(_) | Err(ClientError::Disconnected(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
+    let report = ask_to_end(daemon, request).await?;
     let deadline = Instant::now() + ENDING;
+    while is_held(home)? {
+        still_ending(daemon, deadline)?;
+        Timer::after(Duration::from_millis(10)).await;
+    }
+    Ok(report)
+}
+
+/// Has another daemon take over from this one, and comes back when that one is ready. The old one starts it, so that it
+/// comes up even if whoever asks ends with the old one.
+///
+/// # Errors
+/// When the old one does not end, or no other one gets ready.
+pub(crate) async fn replace_daemon(home: &Home, daemon: &Daemon, port: u16) -> Result<DaemonInfo, StopError> {
+    let successor = harness_core::background::successor(port).map_err(Box::new)?;
+    let request = DaemonStopRequest {
+        services: false,
+        successor: Some(successor),
+    };
+    ask_to_end(daemon, request).await?;
+    let deadline = Instant::now() + ENDING;
+    let mut vacant = None;
     loop {
-        let held = DaemonLock::is_held(home).map_err(|source| StopError::Lock {
-            path: home.daemon_lock(),
-            source,
-        })?;
-        if !held {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(StopError::StillThere);
+        let held = is_held(home)?;
+        let info = DaemonInfo::read(home).ok().flatten();
+        match info {
+            Some(info) if held && info != daemon.info => return Ok(info),
+            _ if held && vacant.is_none() => still_ending(daemon, deadline)?,
+            // It gets ready, or it has ended and left the old one's words.
+            _ if !held => {
+                let since = *vacant.get_or_insert_with(Instant::now);
+                if since.elapsed() > VACANT {
+                    break;
+                }
+            }
+            _ if Instant::now() > deadline + ENDING => break,
+            _ => {}
         }
         Timer::after(Duration::from_millis(10)).await;
+    }
+    // The old one does not know how to, or its successor has failed: then this one says why.
+    let options = StartOptions {
+        port: Some(port),
+        ..StartOptions::default()
+    };
+    Ok(start_daemon(home, options).await.map_err(Box::new)?)
+}
+
+/// Sends the request, and waits for the answer.
+async fn ask_to_end(
+    daemon: &Daemon,
+    request: DaemonStopRequest,
+) -> Result<Option<DaemonStopReport>, StopError> {
+    let services = request.services;
+    let answer = async { Ok(daemon.client.request(Request::DaemonStop(request)).await) };
+    let late = async {
+        let began = Instant::now();
+        loop {
+            Timer::after(LOOK).await;
+            if is_stopped(daemon.info.pid) {
+                return Err(StopError::Stopped { pid: daemon.info.pid });
+            }
+            // Services have their own time to end in.
+            if !services && began.elapsed() > ENDING {
+                return Err(StopError::NoAnswer);
+            }
+        }
+    };
+    match answer.or(late).await? {
+        Ok(Response::DaemonStop(report)) => Ok(Some(report)),
+        Ok(_) => Ok(None),
+        Err(ClientError::Disconnected(_)) if services => Err(StopError::Lost),
+        // It may be gone before its answer has come through.
+        Err(ClientError::Disconnected(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_held(home: &Home) -> Result<bool, StopError> {
+    DaemonLock::is_held(home).map_err(|source| StopError::Lock {
+        path: home.daemon_lock(),
+        source,
+    })
+}
+
+/// Fails when a daemon that agreed to end will not, or has had its time.
+fn still_ending(daemon: &Daemon, deadline: Instant) -> Result<(), StopError> {
+    if Instant::now() <= deadline {
+        return Ok(());
+    }
+    match is_stopped(daemon.info.pid) {
+        true => Err(StopError::Stopped { pid: daemon.info.pid }),
+        false => Err(StopError::StillThere),
     }
 }

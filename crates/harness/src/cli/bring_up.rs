@@ -4,7 +4,7 @@
 //! open -> preparing* -> [plan] -> progress* -> response
 //!            |          |
 //!            |          +-- timeout: cancelled, services go on
-//!            +------------- Ctrl-C: cancelled; leave running, or stop what this request began
+//!            +------------- Ctrl-C: cancelled, or asked about; `run` stops what it began
 //! ```
 
 use std::time::{Duration, Instant};
@@ -31,8 +31,8 @@ use super::terminal::confirm;
 pub(crate) enum OnInterrupt {
     /// Ask on a terminal, else leave the services to it.
     Ask,
-    /// Stop what was begun: nobody else will.
-    StopBegun,
+    /// End at once: whoever follows knows what to do.
+    End,
     /// Leave the services to it.
     Leave,
 }
@@ -77,32 +77,53 @@ pub(crate) async fn follow(
     request: Request,
     follow: Follow,
 ) -> Result<Ended, CliError> {
-    let mut signals = Incoming::ending()?;
+    let mut call = client.open(request).await?;
+    let mut plan = Vec::new();
+    let response = follow_call(context, client, &mut call, project, follow, &mut plan).await?;
+    Ok(Ended { response, plan })
+}
+
+/// Follows a request that is open until it ends, or until what it started is up. `plan` is what it was going to do,
+/// however that went.
+///
+/// # Errors
+/// The daemon's refusal, the timeout, or the interruption.
+pub(crate) async fn follow_call(
+    context: &Context,
+    client: &Client,
+    call: &mut Call,
+    project: &ProjectSelector,
+    follow: Follow,
+    plan: &mut Vec<PlanStep>,
+) -> Result<Response, CliError> {
+    let mut signals = match follow.on_interrupt {
+        OnInterrupt::End => Incoming::ending_or_quitting()?,
+        OnInterrupt::Ask | OnInterrupt::Leave => Incoming::ending()?,
+    };
     let deadline = follow
         .timeout
         .and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut call = client.open(request).await?;
     let mut display = Display::new(&context.ui, follow.goal);
-    let mut plan = Vec::new();
     let mut tick = Instant::now() + display.tick_after();
     loop {
-        match next(&mut call, &mut signals, deadline, tick).await {
+        match next(call, &mut signals, deadline, tick).await {
             Happened::Item(item) => match item.inspect_err(|_| display.prepared())? {
                 Item::Event(event) => match *event {
                     Event::Plan(steps) => {
                         display.plan(&steps)?;
-                        plan = steps;
+                        *plan = steps;
                     }
                     Event::Preparing { service, doing } => display.preparing(service, doing)?,
                     Event::Progress(progress) => display.progress(progress)?,
+                    Event::Started(report) => {
+                        display.finish()?;
+                        return Ok(Response::Start(*report));
+                    }
                     _ => {}
                 },
                 Item::Response(response) => {
                     display.finish()?;
-                    return Ok(Ended {
-                        response: *response,
-                        plan,
-                    });
+                    return Ok(*response);
                 }
                 Item::Data { .. } => {}
             },
@@ -118,7 +139,7 @@ pub(crate) async fn follow(
                     after: follow.timeout.unwrap_or_default(),
                     waiting,
                     nothing_started,
-                    plan,
+                    plan: plan.clone(),
                 });
             }
             Happened::Signal(signal) => {
@@ -129,7 +150,10 @@ pub(crate) async fn follow(
                     let hint = Some(NOTHING_STARTED.to_owned());
                     return Err(CliError::Interrupted { hint });
                 }
-                let begun = begun(&plan);
+                if follow.on_interrupt == OnInterrupt::End {
+                    return Err(CliError::Interrupted { hint: None });
+                }
+                let begun = begun(plan);
                 return Err(
                     interrupted(context, client, project, &begun, follow, signal, &mut signals).await?,
                 );
@@ -158,7 +182,7 @@ async fn next(call: &mut Call, signals: &mut Incoming, deadline: Option<Instant>
 }
 
 /// Services that were not up before and are being started.
-fn begun(plan: &[PlanStep]) -> Vec<ServiceName> {
+pub(crate) fn begun(plan: &[PlanStep]) -> Vec<ServiceName> {
     let started = plan.iter().filter(|step| step.change == Change::Started);
     started.map(|step| step.service.clone()).collect()
 }
@@ -174,8 +198,7 @@ async fn interrupted(
 ) -> Result<CliError, CliError> {
     let ui = &context.ui;
     let leave = match follow.on_interrupt {
-        OnInterrupt::Leave => true,
-        OnInterrupt::StopBegun => false,
+        OnInterrupt::Leave | OnInterrupt::End => true,
         OnInterrupt::Ask if begun.is_empty() => true,
         OnInterrupt::Ask if signal == Signal::Int && ui.in_tty && ui.err_tty => {
             ui.err("\n")?;

@@ -107,6 +107,28 @@ pub(crate) enum CliError {
         /// What was going to be done.
         plan: Vec<PlanStep>,
     },
+    /// `--timeout` passed before everything was up for the command of `run`.
+    #[error("not everything was up within {}{}", seconds(*after), still(waiting))]
+    RunNotUp {
+        /// The time given.
+        after: Duration,
+        /// Who was not there yet, and how they were.
+        waiting: Vec<String>,
+    },
+    /// `--timeout` passed before the command of `run` had ended.
+    #[error("`{program}` had not ended after {} and was ended", seconds(*after))]
+    RunTooLong {
+        /// The program.
+        program: String,
+        /// The time given for all of it.
+        after: Duration,
+    },
+    /// The daemon went away while `run` waited for its services.
+    #[error("the daemon was lost while services were started; what was started is stopped")]
+    RunLost,
+    /// Not everything that `run` had started could be stopped; which is told already.
+    #[error("not everything that was started could be stopped")]
+    RunLeft,
     /// The command of `run` does not exist.
     #[error("`{program}` was not found")]
     CommandNotFound {
@@ -244,6 +266,13 @@ impl CliError {
             )),
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Interrupted { hint } => hint.clone(),
+            Self::Stop(StopError::Stopped { pid }) => Some(format!(
+                "kill -CONT {pid} lets it go on; kill -9 {pid} ends it, and services run on"
+            )),
+            Self::Stop(StopError::Lost) => {
+                Some("harness daemon stop --services again stops what is left".to_owned())
+            }
+            Self::RunLeft => Some(ui.command("status")),
             Self::DetachKeys { .. } => {
                 Some("keys are letters or ctrl-LETTER, with commas between: ctrl-p,ctrl-q".to_owned())
             }
@@ -277,7 +306,9 @@ impl CliError {
             Self::Exists { .. } => "exists".into(),
             Self::Import { .. } => "cannot_import".into(),
             Self::Interrupted { .. } => "interrupted".into(),
-            Self::TimedOut { .. } => "timed_out".into(),
+            Self::TimedOut { .. } | Self::RunNotUp { .. } | Self::RunTooLong { .. } => "timed_out".into(),
+            Self::RunLost => "connection_lost".into(),
+            Self::RunLeft => "not_stopped".into(),
             Self::CommandNotFound { .. } | Self::CommandNotRunnable { .. } => "command".into(),
             Self::OutputClosed | Self::Output(_) | Self::Io { .. } => "io".into(),
             Self::Unexpected { .. } | Self::UnreadableLog(_) => "protocol".into(),

@@ -64,11 +64,15 @@ impl From<&CliError> for Exit {
             CliError::StopWhat | CliError::Usage { .. } | CliError::Exists { .. } => Self::Usage,
             CliError::Import { .. } | CliError::DetachKeys { .. } => Self::Usage,
             CliError::Interrupted { .. } => Self::Interrupted,
-            CliError::TimedOut { .. } => Self::TimedOut,
+            CliError::TimedOut { .. } | CliError::RunNotUp { .. } | CliError::RunTooLong { .. } => {
+                Self::TimedOut
+            }
             CliError::CommandNotFound { .. } => Self::Command(127),
             CliError::CommandNotRunnable { .. } => Self::Command(126),
             CliError::OutputClosed => Self::Ok,
             CliError::Start(_)
+            | CliError::RunLost
+            | CliError::RunLeft
             | CliError::Stop(_)
             | CliError::NoAnswer { .. }
             | CliError::Home(_)

@@ -17,6 +17,14 @@ impl Incoming {
         Self::of(&[Signal::Int, Signal::Term, Signal::Hup])
     }
 
+    /// The same with Ctrl-\: for whoever must not end without a word.
+    ///
+    /// # Errors
+    /// When they cannot be caught.
+    pub(crate) fn ending_or_quitting() -> Result<Self, CliError> {
+        Self::of(&[Signal::Int, Signal::Term, Signal::Hup, Signal::Quit])
+    }
+
     /// Those that ask a process to end, and news of the terminal's size.
     ///
     /// # Errors

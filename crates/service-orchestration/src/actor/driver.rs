@@ -89,6 +89,15 @@ pub(super) struct Project {
     pub(super) watchers: BTreeMap<OperationId, Sender<OperationEvent>>,
 }
 
+/// What follows when everything that a former daemon left is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterRecovery {
+    /// What was interrupted is continued.
+    GoOn,
+    /// All of it is stopped.
+    StopAll,
+}
+
 pub(super) struct Driver {
     pub(super) registry: Registry,
     pub(super) executors: Executors,
@@ -102,6 +111,8 @@ pub(super) struct Driver {
     pub(super) behind: Option<VecDeque<Waiting>>,
     /// The orders whose images are being asked.
     pub(super) preparing: Vec<Preparing>,
+    /// The stops that it has ordered by itself, until somebody asks for them.
+    pub(super) begun: Vec<Operation>,
     clock: Clock,
     next_operation: u64,
 }
@@ -124,17 +135,21 @@ impl Driver {
             projects: BTreeMap::new(),
             behind: None,
             preparing: Vec::new(),
+            begun: Vec::new(),
             clock: Clock::new(),
             next_operation: 1,
         }
     }
 
     /// Recovers, then serves until every handle is gone.
-    pub(super) async fn run(mut self, messages: Receiver<Message>) {
+    pub(super) async fn run(mut self, messages: Receiver<Message>, then: AfterRecovery) {
         let tasks = Arc::clone(&self.tasks);
         tasks
             .run(async move {
                 self.recover().await;
+                if then == AfterRecovery::StopAll {
+                    self.stop_recovered();
+                }
                 while let Some(message) = self.next(&messages).await {
                     match message {
                         Some(message) => self.take(message),
@@ -220,6 +235,10 @@ impl Driver {
             Message::Ready { reply } => {
                 // An asker that went away needs no answer.
                 let _ = reply.try_send(());
+            }
+            Message::Begun { reply } => {
+                // An asker that went away needs no answer.
+                let _ = reply.try_send(std::mem::take(&mut self.begun));
             }
             Message::Place {
                 project,

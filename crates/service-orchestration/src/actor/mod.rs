@@ -44,7 +44,7 @@ pub use rebuild::{NewerRecord, refuse_newer_records};
 use crate::executor::{Executors, Instance, LaunchError};
 use crate::layout::Layout;
 use crate::machine::{self, OperationId};
-use driver::Driver;
+use driver::{AfterRecovery, Driver};
 
 /// The handle by which everybody else reaches the actor; cheap to clone.
 #[derive(Clone, Debug)]
@@ -91,6 +91,9 @@ enum Message {
         generation: u64,
     },
     StraysEnded,
+    Begun {
+        reply: Sender<Vec<Operation>>,
+    },
     Place {
         project: ProjectName,
         service: ServiceName,
@@ -118,10 +121,29 @@ impl Orchestrator {
         executors: Executors,
         layout: Layout,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        Self::with(registry, executors, layout, AfterRecovery::GoOn)
+    }
+
+    /// The same, and what was left is stopped: neither an interrupted start nor a restart policy starts anything first.
+    /// [`Self::begun`] has the operations.
+    pub fn stopping(
+        registry: Registry,
+        executors: Executors,
+        layout: Layout,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        Self::with(registry, executors, layout, AfterRecovery::StopAll)
+    }
+
+    fn with(
+        registry: Registry,
+        executors: Executors,
+        layout: Layout,
+        then: AfterRecovery,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (inbox, messages) = async_channel::unbounded();
         // The driver's own sender must not keep it alive once every handle is gone.
         let driver = Driver::new(registry, executors.clone(), layout, inbox.downgrade());
-        (Self { inbox, executors }, driver.run(messages))
+        (Self { inbox, executors }, driver.run(messages, then))
     }
 
     /// Waits until what a former daemon left has been taken over.
@@ -155,6 +177,14 @@ impl Orchestrator {
     /// When a project or service is not known; nothing has changed then.
     pub async fn stop(&self, order: StopOrder) -> Result<Operation, OrderError> {
         self.ask(|reply| Message::Stop { order, reply }).await?
+    }
+
+    /// The stops that [`Self::stopping`] began, for the first who asks.
+    pub async fn begun(&self) -> Vec<Operation> {
+        // A stopped actor stops nothing.
+        self.ask(|reply| Message::Begun { reply })
+            .await
+            .unwrap_or_default()
     }
 
     /// Removes what the services of these types keep beyond their ends; the names of what was removed. To be asked when

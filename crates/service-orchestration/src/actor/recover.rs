@@ -13,6 +13,7 @@ use service_registry::record::ServiceRecord;
 use super::Message;
 use super::driver::{Driver, Last, Live, Prepared, Service};
 use super::hooks::{Hooks, terms};
+use super::orders::StopOrder;
 use super::probes::Prober;
 use super::start::{definition, new_project};
 use crate::executor::{Found, Order};
@@ -122,6 +123,19 @@ impl Driver {
             }
             Some(Message::StraysEnded)
         });
+    }
+
+    /// Has all of it stopped. The machines have decided nothing yet, so nothing is started before.
+    pub(super) fn stop_recovered(&mut self) {
+        for project in self.projects.keys().cloned().collect::<Vec<_>>() {
+            let order = StopOrder {
+                project,
+                targets: None,
+            };
+            // Every project here is known.
+            let begun = self.stop(order).ok();
+            self.begun.extend(begun);
+        }
     }
 
     /// `owed`: what was launched, whose `after_stop` hook is owed unless it runs.

@@ -36,6 +36,9 @@ use crate::words::chain;
 /// Lines of a command's output that are kept for its answer.
 const TAIL_LINES: usize = 20;
 
+/// Where a `harness` looks for its daemon.
+const HOME_VARIABLE: &str = "HARNESS_HOME";
+
 /// How long the taking over of everything waits for one shim that has not said who it is.
 const PROMPT: Duration = Duration::from_millis(250);
 
@@ -46,6 +49,8 @@ const GRACE_MARGIN: Duration = Duration::from_secs(1);
 pub struct ProcessExecutor {
     supervisor: Supervisor,
     commands: command_executor::Executor,
+    /// The home as its daemon was told.
+    told_home: PathBuf,
     /// Marks the commands of this home's daemons, so that the next daemon finds what a killed one left.
     mark: Arc<str>,
     /// Where services get a cgroup of their own, if that is possible here.
@@ -69,6 +74,7 @@ impl ProcessExecutor {
             supervisor,
             commands,
             mark: format!("commands of {}", home.display()).into(),
+            told_home: home,
             cgroups: supervised::delegated_base(),
             home: by_all_names,
             found: Arc::default(),
@@ -215,8 +221,9 @@ impl ProcessExecutor {
     }
 
     async fn command_in_place(&self, order: &Order, command: &PlaceCommand) -> Result<Command, LaunchError> {
-        let (order, place_command, mark) = (order.clone(), command.clone(), Arc::clone(&self.mark));
-        unblock(move || self::command(&order, &place_command, &mark)).await
+        let (order, place_command) = (order.clone(), command.clone());
+        let (mark, home) = (Arc::clone(&self.mark), self.told_home.clone());
+        unblock(move || self::command(&order, &place_command, &mark, &home)).await
     }
 }
 
@@ -266,7 +273,7 @@ fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchS
 }
 
 /// The command as it runs in the service's place. Looks at the disk: for a thread that may wait.
-fn command(order: &Order, command: &PlaceCommand, mark: &str) -> Result<Command, LaunchError> {
+fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Result<Command, LaunchError> {
     let process = process(&order.spec)?;
     let mut env = environment(order)?;
     env.extend(
@@ -275,6 +282,12 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str) -> Result<Command,
             .iter()
             .map(|(name, value)| (name.clone(), value.clone())),
     );
+    let user = command.user.as_ref().or(process.user.as_ref());
+    // `harness` in it means this daemon. Nobody else may look into its home.
+    if let (None, Some(home)) = (user, home.to_str()) {
+        env.entry(HOME_VARIABLE.to_owned())
+            .or_insert_with(|| SecretString::new(home));
+    }
     let cwd = match &command.working_dir {
         Some(dir) => folder(process)?.join(dir),
         None => folder(process)?,
@@ -298,7 +311,7 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str) -> Result<Command,
         } else {
             StdinMode::Null
         });
-    if let Some(user) = command.user.as_ref().or(process.user.as_ref()) {
+    if let Some(user) = user {
         out = out.user(user.clone());
     }
     if let Some((cols, rows)) = command.terminal {

@@ -163,7 +163,7 @@ pub(crate) enum WaitState {
 pub(crate) struct RunArgs {
     /// Which services, with what they need; all if none is named
     pub(crate) services: Vec<ServiceName>,
-    /// Give up the start after this long (exit code 17)
+    /// Give up after this long (exit code 17): the command is ended, and what was started is stopped
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Services of this profile too (may be given several times)

@@ -1,8 +1,9 @@
 //! What a start, a plan or a stop came to.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness_model::ForeignText;
+use harness_model::{ForeignText, ServiceName};
 use harness_wire::message::{Change, PlanStep, StartReport, StopReport};
 
 use super::progress::unchanged;
@@ -107,7 +108,17 @@ pub(crate) fn stopped(report: &StopReport, style: &Style) -> String {
         [] => String::new(),
         volumes => format!("{} removed: {}\n", count(volumes.len(), "volume"), list(volumes)),
     };
+    let left: BTreeSet<&ServiceName> = report
+        .failures
+        .iter()
+        .flat_map(|failure| std::iter::once(&failure.service).chain(&failure.blocked))
+        .collect();
     let services = match (report.stopped.len(), report.already.len()) {
+        (stopped, _) if !left.is_empty() => format!(
+            "{stopped} of {} stopped in {took}; not stopped: {}\n",
+            count(stopped + left.len(), "service"),
+            list(left)
+        ),
         (0, 0) => "nothing to stop\n".to_owned(),
         (0, _) => format!("{} not running already\n", list(&report.already)),
         (stopped, _) => format!(
@@ -124,7 +135,7 @@ pub(crate) fn stopped(report: &StopReport, style: &Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use harness_model::{ProjectName, ServiceName};
+    use harness_model::ProjectName;
     use harness_wire::message::{PathStep, ServiceOutcome};
 
     use super::*;
@@ -203,5 +214,41 @@ mod tests {
              db       unchanged\n\
              job      start  after db, api\n"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_stopped_does_not_count() {
+        let name = |text: &str| ServiceName::new(text).unwrap();
+        let failure = |service: &str, blocked: &[&str]| harness_wire::message::Failure {
+            service: name(service),
+            reason: "it does not end".into(),
+            exit: None,
+            last_probe: None,
+            last_lines: vec![],
+            wrote_nothing: false,
+            blocked: blocked.iter().map(|service| name(service)).collect(),
+            still_up: vec![],
+        };
+        let mut report = StopReport {
+            project: ProjectName::new("shop").unwrap(),
+            stopped: vec![name("web")],
+            already: vec![name("idle")],
+            failures: vec![failure("api", &["db"])],
+            volumes: vec![],
+            elapsed_ms: 400,
+        };
+        let words = |report: &StopReport| stopped(report, &Style::new(false));
+        assert_eq!(
+            words(&report),
+            "1 of 3 services stopped in 0.4s; not stopped: api, db\n"
+        );
+        report.stopped.clear();
+        report.failures = vec![failure("api", &[])];
+        assert_eq!(
+            words(&report),
+            "0 of 1 service stopped in 0.4s; not stopped: api\n"
+        );
+        report.failures.clear();
+        assert_eq!(words(&report), "idle not running already\n");
     }
 }

@@ -1,6 +1,7 @@
 //! `daemon start|stop|restart|status|logs|install`.
 
 mod log;
+mod stop;
 mod unit;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use harness_wire::message::{DaemonStatus, Request, Response};
 use serde_json::json;
 
 use crate::cli::args::{DaemonStopArgs, DaemonVerb};
-use crate::cli::backend;
+use crate::cli::backend::{self, StartOptions};
 use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -43,7 +44,11 @@ async fn start(context: &Context) -> Result<Exit, CliError> {
         let words = format!("runs already (pid {}, port {})", daemon.pid, daemon.port);
         return told(context, &words, daemon.pid, daemon.port);
     }
-    let daemon = backend::start_daemon(&context.home()?, context.globals.port).await?;
+    let options = StartOptions {
+        port: context.globals.port,
+        ..StartOptions::default()
+    };
+    let daemon = backend::start_daemon(&context.home()?, options).await?;
     let words = format!("started (pid {}, port {})", daemon.pid, daemon.port);
     told(context, &words, daemon.pid, daemon.port)
 }
@@ -59,37 +64,25 @@ fn told(context: &Context, words: &str, pid: u32, port: u16) -> Result<Exit, Cli
 }
 
 async fn stop(context: &Context, args: DaemonStopArgs) -> Result<Exit, CliError> {
+    if args.services {
+        return stop::with_services(context).await;
+    }
     let Some(session) = running(context).await? else {
         context.ui.say("no daemon runs\n")?;
-        if context.ui.json {
-            context
-                .ui
-                .out_json_pretty(&json!({ "running": false, "services_up": 0 }))?;
-        }
-        return Ok(Exit::Ok);
+        return stop::ended(context, &json!({ "services_up": 0 }));
     };
-    let up = if args.services {
-        0
-    } else {
-        services_up(&session).await?
-    };
-    backend::stop_daemon(&context.home()?, &session.client, args.services).await?;
-    let words = match (args.services, up) {
-        (true, _) => "daemon stopped, and every service before it\n".to_owned(),
-        (false, 0) => "daemon stopped\n".to_owned(),
-        (false, up) => format!(
+    let up = services_up(&session).await?;
+    backend::stop_daemon(&context.home()?, &session, false).await?;
+    let words = match up {
+        0 => "daemon stopped\n".to_owned(),
+        up => format!(
             "daemon stopped; {} left running\n  next: harness daemon start takes over again · \
              harness daemon stop --services stops everything\n",
             count(up, "service")
         ),
     };
     context.ui.say(&words)?;
-    if context.ui.json {
-        context
-            .ui
-            .out_json_pretty(&json!({ "running": false, "services_up": up }))?;
-    }
-    Ok(Exit::Ok)
+    stop::ended(context, &json!({ "services_up": up }))
 }
 
 async fn services_up(session: &Daemon) -> Result<usize, CliError> {
@@ -108,17 +101,23 @@ async fn ask(session: &Daemon) -> Result<DaemonStatus, CliError> {
 
 async fn restart(context: &Context) -> Result<Exit, CliError> {
     let home = context.home()?;
-    let mut port = context.globals.port;
-    if let Some(session) = running(context).await? {
-        // Where clients and bookmarks know it, unless told otherwise.
-        port = port.or(Some(session.info.port));
-        backend::stop_daemon(&home, &session.client, false).await?;
-    }
-    let daemon = backend::start_daemon(&home, port).await?;
-    let words = format!(
-        "restarted (pid {}, port {}); services ran on",
-        daemon.pid, daemon.port
-    );
+    let Some(session) = running(context).await? else {
+        return start(context).await;
+    };
+    let before = services_up(&session).await?;
+    // Where clients and bookmarks know it, unless told otherwise.
+    let port = context.globals.port.unwrap_or(session.info.port);
+    let daemon = backend::replace_daemon(&home, &session, port).await?;
+    let up = match running(context).await? {
+        Some(session) => services_up(&session).await?,
+        None => 0,
+    };
+    let ran_on = match before {
+        0 => String::new(),
+        before if up == before => format!("; {} ran on", count(up, "service")),
+        before => format!("; {up} of {} are up (harness status)", count(before, "service")),
+    };
+    let words = format!("restarted (pid {}, port {}){ran_on}", daemon.pid, daemon.port);
     told(context, &words, daemon.pid, daemon.port)
 }
 

@@ -1,114 +1,202 @@
 //! `run`: start, run a command among the services, stop again what was started.
+//!
+//! The daemon keeps the services up for as long as this request is open, and stops what the start began however that
+//! ends: the command is over, the time is over, a signal, or the death of this process.
 
 mod aftermath;
 mod foreground;
 
 use std::time::Instant;
 
+use futures_lite::future;
 use harness_model::{ForeignText, ServiceName, WallTime};
-use harness_wire::message::{Change, ProjectSelector, Request, StartReport};
+use harness_wire::message::{PlanStep, ProjectSelector, Request, Response, StopReport};
 
 use super::{env, start};
 use crate::cli::args::RunArgs;
-use crate::cli::backend::Client;
-use crate::cli::bring_up::{Follow, OnInterrupt, follow, start_report, start_request, stop};
+use crate::cli::backend::{Call, Client, ClientError};
+use crate::cli::bring_up::{Follow, OnInterrupt, begun, follow_call, start_report, start_request, stop};
 use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::progress::Goal;
 use crate::cli::render::{failure, outcome};
+use crate::cli::signals::Incoming;
 use aftermath::Failed;
+use foreground::Ended;
 
 pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliError> {
-    let since = WallTime::now();
+    let run = Run {
+        context,
+        began: Instant::now(),
+        since: WallTime::now(),
+        args: &args,
+    };
     let loaded = context.load(&args.profiles)?;
-    let request = start_request(context, loaded, args.services)?;
+    let request = start_request(context, loaded, args.services.clone())?;
     let project = ProjectSelector::Named(request.project.name.clone());
     let session = context.connect(Autostart::Yes).await?;
-    let how = Follow {
-        verb: "run",
-        timeout: args.timeout,
-        on_interrupt: OnInterrupt::StopBegun,
-        goal: Goal::Up,
-    };
-    let started = follow(
-        context,
-        &session.client,
-        &project,
-        Request::Start(Box::new(request)),
-        how,
-    )
-    .await?;
-    let report = start_report(started.response)?;
-    let ours: Vec<ServiceName> = ours(&report);
-    let ended = if report.failures.is_empty() {
-        context.ui.note(&outcome::summary(&report))?;
-        command(context, &session.client, &project, &args.command, since).await
-    } else {
-        start::tell(context, &report)
-    };
+    let mut call = session.client.open(Request::Run(Box::new(request))).await?;
+    let mut plan = Vec::new();
+    let ended = run.body(&session.client, &mut call, &project, &mut plan).await;
     // Whatever came of the command, what was started for it goes again.
-    let stopped = clean_up(context, &session.client, project, ours).await;
+    let stopped = run.clean_up(call, &ended, project, &plan).await;
     match (ended, stopped) {
         (Ok(Exit::Ok | Exit::Command(0)), Err(error)) => Err(error),
         (ended, Err(error)) => {
             error.report_words(&context.ui);
             ended
         }
+        (Err(CliError::Client(ClientError::Disconnected(_))), Ok(())) => Err(CliError::RunLost),
         (ended, Ok(())) => ended,
     }
 }
 
-/// Those that this start brought up: the others were somebody else's before.
-fn ours(report: &StartReport) -> Vec<ServiceName> {
-    let started = report
-        .services
-        .iter()
-        .filter(|outcome| outcome.change == Change::Started);
-    started.map(|outcome| outcome.view.name.clone()).collect()
+struct Run<'a> {
+    context: &'a Context,
+    began: Instant,
+    since: WallTime,
+    args: &'a RunArgs,
 }
 
-async fn command(
-    context: &Context,
-    client: &Client,
-    project: &ProjectSelector,
-    words: &[String],
-    since: WallTime,
-) -> Result<Exit, CliError> {
-    let variables = env::variables(client, project.clone()).await?;
-    let began = Instant::now();
-    let status = foreground::run(context, words, variables).await?;
-    if !status.success() {
-        let failed = Failed {
-            program: words.first().map_or("", String::as_str),
-            status,
-            took: began.elapsed(),
-            since,
+impl Run<'_> {
+    /// Starts the services and runs the command.
+    async fn body(
+        &self,
+        client: &Client,
+        call: &mut Call,
+        project: &ProjectSelector,
+        plan: &mut Vec<PlanStep>,
+    ) -> Result<Exit, CliError> {
+        let how = Follow {
+            verb: "run",
+            timeout: self
+                .args
+                .timeout
+                .map(|timeout| timeout.saturating_sub(self.began.elapsed())),
+            on_interrupt: OnInterrupt::End,
+            goal: Goal::Up,
         };
-        if let Err(error) = failed.tell(context, client, project).await {
-            // The command's exit code counts, not that its surroundings could not be shown.
-            let why = ForeignText::from(error.message());
-            context
-                .ui
-                .err(&format!("  (the services' state cannot be shown: {why})\n"))?;
+        let started = follow_call(self.context, client, call, project, how, plan).await;
+        let report = start_report(started.map_err(|error| self.late(error))?)?;
+        if !report.failures.is_empty() {
+            return start::tell(self.context, &report);
+        }
+        self.context.ui.note(&outcome::summary(&report))?;
+        self.command(client, project).await
+    }
+
+    /// That time passed, as this verb puts it.
+    fn late(&self, error: CliError) -> CliError {
+        match (error, self.args.timeout) {
+            (CliError::TimedOut { waiting, .. }, Some(after)) => CliError::RunNotUp { after, waiting },
+            (error, _) => error,
         }
     }
-    Ok(Exit::of_command(status))
-}
 
-async fn clean_up(
-    context: &Context,
-    client: &Client,
-    project: ProjectSelector,
-    services: Vec<ServiceName>,
-) -> Result<(), CliError> {
-    if services.is_empty() {
-        return Ok(());
+    async fn command(&self, client: &Client, project: &ProjectSelector) -> Result<Exit, CliError> {
+        let variables = env::variables(client, project.clone()).await?;
+        let words = &self.args.command;
+        let program = words.first().map_or("", String::as_str);
+        let began = Instant::now();
+        let deadline = self
+            .args
+            .timeout
+            .and_then(|timeout| self.began.checked_add(timeout));
+        let status = match foreground::run(self.context, words, variables, deadline).await? {
+            Ended::Exited(status) => status,
+            Ended::TooLong => {
+                let after = self.args.timeout.unwrap_or_default();
+                let program = program.to_owned();
+                return Err(CliError::RunTooLong { program, after });
+            }
+        };
+        if !status.success() {
+            let failed = Failed {
+                program,
+                status,
+                took: began.elapsed(),
+                since: self.since,
+            };
+            if let Err(error) = failed.tell(self.context, client, project).await {
+                // The command's exit code counts, not that its surroundings could not be shown.
+                let why = ForeignText::from(error.message());
+                self.context
+                    .ui
+                    .err(&format!("  (the services' state cannot be shown: {why})\n"))?;
+            }
+        }
+        Ok(Exit::of_command(status))
     }
-    let report = stop(client, project, services).await?;
-    let (ui, style) = (&context.ui, context.ui.err_style());
-    for failed in &report.failures {
-        ui.err(&failure::report(failed, "could not be stopped", ui, &style))?;
+
+    /// Waits until what was started is stopped, unless somebody loses patience: then the daemon goes on with it.
+    async fn clean_up(
+        &self,
+        mut call: Call,
+        ended: &Result<Exit, CliError>,
+        project: ProjectSelector,
+        plan: &[PlanStep],
+    ) -> Result<(), CliError> {
+        let ui = &self.context.ui;
+        let begun = begun(plan);
+        if ended.is_err() && plan.is_empty() {
+            // Before the plan, an order goes with its orderer.
+            return Ok(());
+        }
+        let mut signals = Incoming::ending_or_quitting()?;
+        if ended.is_err() && !begun.is_empty() {
+            ui.note("stopping what was started\n")?;
+        }
+        let stopping = async {
+            // Without a connection, the answer says so.
+            let _ = call.handle().close_stdin();
+            match call.response().await {
+                Ok(Response::Stop(report)) => Ok(Some(report)),
+                Ok(_) => Err(CliError::Unexpected { verb: "run" }),
+                Err(ClientError::Disconnected(_) | ClientError::Answered) => {
+                    self.stop_anew(project, &begun).await
+                }
+                Err(error) => Err(error.into()),
+            }
+        };
+        let impatient = async {
+            signals.next().await;
+            Ok(None)
+        };
+        let report = match future::or(stopping, impatient).await? {
+            Some(report) => report,
+            None if begun.is_empty() => return Ok(()),
+            None => {
+                let hint = ui.command("status");
+                return ui.note(&format!(
+                    "the daemon goes on stopping what was started  ({hint})\n"
+                ));
+            }
+        };
+        let style = ui.err_style();
+        for failed in &report.failures {
+            ui.err(&failure::report(failed, "could not be stopped", ui, &style))?;
+        }
+        if !(report.stopped.is_empty() && report.failures.is_empty()) {
+            ui.note(&outcome::stopped(&report, &style))?;
+        }
+        if report.failures.is_empty() {
+            Ok(())
+        } else {
+            Err(CliError::RunLeft)
+        }
     }
-    ui.note(&outcome::stopped(&report, &style))
+
+    /// The daemon that kept the services up is gone: another one stops them.
+    async fn stop_anew(
+        &self,
+        project: ProjectSelector,
+        begun: &[ServiceName],
+    ) -> Result<Option<StopReport>, CliError> {
+        if begun.is_empty() {
+            return Ok(None);
+        }
+        let session = self.context.connect(Autostart::Yes).await?;
+        stop(&session.client, project, begun.to_vec()).await.map(Some)
+    }
 }

@@ -11,7 +11,7 @@ use crate::cli::context::{Autostart, Context, Daemon};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::progress::Goal;
-use crate::cli::render::{failure, list, outcome, path};
+use crate::cli::render::{count, failure, list, outcome, path};
 use crate::cli::report;
 use crate::cli::ui::WithError;
 
@@ -131,19 +131,23 @@ fn detached(context: &Context, report: &StartReport) -> Result<Exit, CliError> {
     if ui.json {
         ui.out_json_pretty(report)?;
     }
-    let going = report
-        .services
-        .iter()
-        .filter(|outcome| outcome.change != Change::Unchanged)
-        .count();
-    let words = match going {
-        0 => "nothing changed\n".to_owned(),
-        _ => format!(
-            "{going} of {} starting; {}\n",
-            report.services.len(),
-            ui.command("wait")
-        ),
+    let those = |wanted: fn(&Change) -> bool| {
+        let services = report.services.iter();
+        services.filter(|outcome| wanted(&outcome.change)).count()
     };
+    let stopping = those(|change| *change == Change::Stopped);
+    let going = those(|change| !matches!(change, Change::Unchanged | Change::Stopped));
+    let mut words = match going {
+        0 if stopping == 0 => "nothing changed\n".to_owned(),
+        0 => String::new(),
+        _ => {
+            let all = report.services.len() - stopping;
+            format!("{going} of {all} starting; {}\n", ui.command("wait"))
+        }
+    };
+    if stopping > 0 {
+        words.push_str(&format!("{} stopping\n", count(stopping, "service")));
+    }
     ui.say(&words)?;
     Ok(Exit::Ok)
 }

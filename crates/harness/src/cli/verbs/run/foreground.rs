@@ -3,28 +3,50 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitStatus as SystemStatus;
+use std::time::{Duration, Instant};
 
+use async_io::Timer;
+use async_process::Child;
 use async_signal::Signal;
 use futures_lite::future;
 use harness_model::ExitStatus;
+use harness_shim::identity::ProcessId;
+use harness_shim::tree::descendants;
+use rustix::process::{Pid, Signal as Number, kill_process};
 
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::signals::Incoming;
 
-/// The user's command, with this process's streams and terminal.
+/// How long a command whose time is over has to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often what it left behind is looked for after SIGKILL, and with which pause.
+const ROUNDS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How the command ended.
+pub(super) enum Ended {
+    /// By itself.
+    Exited(ExitStatus),
+    /// Its time was over, and it was ended.
+    TooLong,
+}
+
+/// The user's command, with this process's streams and terminal, until its end or this deadline.
 pub(super) async fn run(
     context: &Context,
     words: &[String],
     variables: BTreeMap<String, String>,
-) -> Result<ExitStatus, CliError> {
+    deadline: Option<Instant>,
+) -> Result<Ended, CliError> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(CliError::Usage {
             message: "run what?".to_owned(),
             hint: "harness run -- COMMAND…".to_owned(),
         });
     };
-    let mut signals = Incoming::ending()?;
+    let mut signals = Incoming::ending_or_quitting()?;
     #[expect(
         clippy::disallowed_methods,
         reason = "the user's own command belongs to the terminal of this CLI, not to the daemon's command layer"
@@ -41,30 +63,99 @@ pub(super) async fn run(
         },
     })?;
     let pid = child.id();
-    let ended = child.status();
+    let lost = |source| CliError::CommandNotRunnable {
+        program: program.clone(),
+        source,
+    };
     let passing = async {
         loop {
             let signal = signals.next().await;
-            // On a terminal Ctrl-C has reached the command already, which is in our process group.
-            if !(signal == Signal::Int && context.ui.in_tty) {
+            // On a terminal these keys have reached the command already, which is in our process group.
+            let typed = matches!(signal, Signal::Int | Signal::Quit) && context.ui.in_tty;
+            if !typed {
                 pass_on(pid, signal);
             }
         }
     };
-    let status = future::or(ended, passing)
-        .await
-        .map_err(|source| CliError::CommandNotRunnable {
-            program: program.clone(),
-            source,
-        })?;
-    Ok(exit_status(status))
+    let expired = async {
+        match deadline {
+            Some(deadline) => drop(Timer::at(deadline).await),
+            None => future::pending().await,
+        }
+        Ok(None)
+    };
+    let ended = async { child.status().await.map(Some) };
+    let ended = future::or(ended, future::or(passing, expired)).await;
+    if let Some(status) = ended.map_err(lost)? {
+        return Ok(Ended::Exited(exit_status(status)));
+    }
+    end(&mut child).await;
+    Ok(Ended::TooLong)
+}
+
+/// Ends a command: SIGTERM to it, then SIGKILL to it and to what comes of it.
+async fn end(child: &mut Child) {
+    let pid = child.id();
+    let mut family = Family::default();
+    family.grow(pid);
+    pass_on(pid, Signal::Term);
+    let ended = async {
+        // Whatever it says, it is gone then.
+        let _ = child.status().await;
+    };
+    let late = async {
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline {
+            Timer::after(PAUSE).await;
+            family.grow(pid);
+        }
+    };
+    future::or(ended, late).await;
+    // It may have ended by now.
+    let _ = child.kill();
+    for _ in 0..ROUNDS {
+        if !family.kill() {
+            break;
+        }
+        Timer::after(PAUSE).await;
+    }
+    let _ = child.status().await;
+}
+
+/// What has come of the command, as far as it was seen: those whose parents are dead are still known then.
+#[derive(Default)]
+struct Family(BTreeMap<u32, ProcessId>);
+
+impl Family {
+    fn grow(&mut self, root: u32) {
+        // What cannot be listed cannot be ended; the command itself is.
+        for process in descendants(root).unwrap_or_default() {
+            self.0.entry(process.pid).or_insert(process);
+        }
+    }
+
+    /// Kills those that live; `false` when there are none.
+    fn kill(&mut self) -> bool {
+        let living: Vec<ProcessId> = self
+            .0
+            .values()
+            .filter(|process| process.is_alive())
+            .cloned()
+            .collect();
+        for process in &living {
+            self.grow(process.pid);
+            // One that has just ended is as good.
+            let _ = process.signal(Number::KILL.as_raw());
+        }
+        !living.is_empty()
+    }
 }
 
 fn pass_on(pid: u32, signal: Signal) {
-    use rustix::process::{Pid, Signal as Number, kill_process};
     let number = match signal {
         Signal::Int => Number::INT,
         Signal::Hup => Number::HUP,
+        Signal::Quit => Number::QUIT,
         _ => Number::TERM,
     };
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
