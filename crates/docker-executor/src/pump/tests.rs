@@ -113,9 +113,9 @@ fn pieces_of_a_long_line_that_were_rotated_away_do_not_come_again() {
             .iter()
             .map(|piece| (OUT, 100, piece.as_str()))
             .collect();
-        // What is left of the log begins with another stream.
-        for one in &all {
-            log.copy(std::slice::from_ref(one));
+        // Copied anew for each of them, with all that the engine has.
+        for count in 1..=all.len() {
+            log.copy(&all[..count]);
         }
         if reopened {
             log.reopen();
