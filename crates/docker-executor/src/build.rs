@@ -79,7 +79,8 @@ pub(crate) async fn build(
     let docker = engine.docker().await?;
     let mut said: VecDeque<String> = VecDeque::new();
     let mut told = Throttled::new(wanted.link);
-    told.say(|| format!("building image {name}"));
+    let shown = wanted.shown();
+    told.say(|| format!("building image {shown}"));
     let accesses = accesses(engine, spec.context.join(&dockerfile)).await;
     let docker = access::for_build(docker, &accesses);
     let body = bollard::body_try_stream(context::stream(spec.context.clone(), dockerfile));
@@ -90,7 +91,10 @@ pub(crate) async fn build(
                 Ok(step) => {
                     let line = step.stream.or(step.status);
                     if let Some(line) = line.as_deref().map(str::trim).filter(|line| !line.is_empty()) {
-                        let doing = format!("building image {name}: {}", shortened(line));
+                        let doing = format!(
+                            "building image {shown}: {}",
+                            shortened(&wanted.secrets.hide(line))
+                        );
                         // There are few of them, and what one says may be all for a long time.
                         if line.starts_with("Step ") {
                             told.say_at_once(doing);

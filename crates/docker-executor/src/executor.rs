@@ -12,13 +12,14 @@ use blocking::unblock;
 use bollard::models::{ContainerInspectResponse, ImageConfig};
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 use futures_lite::FutureExt;
-use harness_model::{ProjectName, Redactor, ServiceName, ServiceSpec, WallTime};
+use harness_model::{ProjectName, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
     CommandAnswer, Executor, Expiry, Found, HookPlace, Instance, LaunchError, LaunchLink, Order,
     PlaceCommand, Rest, RunTrace, Session, SessionEvent,
 };
 use service_orchestration::machine::Hook;
+use service_orchestration::secrets::Secrets;
 
 use crate::address::{Address, Environment};
 use crate::adopt::lost;
@@ -29,6 +30,7 @@ use crate::engine::{Engine, EngineError};
 use crate::exec::{self, ContainerSession};
 use crate::files;
 use crate::follow::follow;
+use crate::hide::hide;
 use crate::image::{self, Image, Wanted};
 use crate::image_config;
 use crate::instance::{self, Container, ContainerInstance};
@@ -60,7 +62,7 @@ pub struct DockerExecutor {
 
 /// Why a container could not be launched.
 #[derive(Debug, thiserror::Error)]
-enum ContainerError {
+pub(crate) enum ContainerError {
     /// Somebody else's container has the name.
     #[error(
         "container `{name}` exists and is not this project's ({whose}): remove it (docker rm {name}), or name the \
@@ -330,16 +332,6 @@ fn prepare(order: &Order) -> Result<File, LaunchError> {
     Ok(lock)
 }
 
-/// What an engine says may repeat what it was told, secrets included.
-fn redacted(redactor: &Redactor, error: LaunchError) -> LaunchError {
-    let words = service_orchestration::words::chain(&error);
-    let shown = redactor.redact(&words);
-    if shown == words {
-        return error;
-    }
-    LaunchError::Place(shown.into())
-}
-
 #[async_trait]
 impl Executor for DockerExecutor {
     fn types(&self) -> &'static [&'static str] {
@@ -355,6 +347,7 @@ impl Executor for DockerExecutor {
         project: &ProjectName,
         service: &ServiceName,
         spec: &ServiceSpec,
+        secrets: &Secrets,
         fetch: Option<&LaunchLink>,
     ) -> Result<Vec<u16>, LaunchError> {
         let written = &body::docker(spec)?.expose;
@@ -365,6 +358,7 @@ impl Executor for DockerExecutor {
             project,
             service,
             spec,
+            secrets,
             run_dir: None,
             link: fetch,
         };
@@ -374,7 +368,7 @@ impl Executor for DockerExecutor {
                 .map(|image| image.config),
             None => image::find(&self.engine, wanted).await,
         };
-        let config = found.map_err(|error| redacted(&Redactor::new(&spec.secrets()), error))?;
+        let config = found.map_err(|error| hide(secrets, error))?;
         Ok(image_config::exposed(&config))
     }
 
@@ -403,7 +397,7 @@ impl Executor for DockerExecutor {
         if let Err(error) = &launched {
             self.undo(order, error).await;
         }
-        launched.map_err(|error| redacted(&order.redactor, error))
+        launched.map_err(|error| hide(&order.secrets, error))
     }
 
     async fn remove_volumes(&self, project: &ProjectName) -> Result<Vec<String>, LaunchError> {
@@ -440,7 +434,8 @@ impl Executor for DockerExecutor {
     }
 
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError> {
-        Ok(Box::new(self.session(order, command).await?))
+        let session = self.session(order, command).await;
+        Ok(Box::new(session.map_err(|error| hide(&order.secrets, error))?))
     }
 
     async fn run(
@@ -449,7 +444,8 @@ impl Executor for DockerExecutor {
         command: &PlaceCommand,
         expiry: Expiry<'_>,
     ) -> Result<CommandAnswer, LaunchError> {
-        let mut session = self.session(order, command).await?;
+        let session = self.session(order, command).await;
+        let mut session = session.map_err(|error| hide(&order.secrets, error))?;
         let mut tail = Vec::new();
         let said = async {
             while let Some(event) = session.next().await {
@@ -476,7 +472,7 @@ impl Executor for DockerExecutor {
                 let last = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
                 Ok(CommandAnswer {
                     exit: Some(exit),
-                    tail: order.redactor.redact(&last),
+                    tail: order.secrets.hide(&last),
                     rest: Rest::none(),
                 })
             }

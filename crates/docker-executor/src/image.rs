@@ -7,6 +7,7 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_lite::StreamExt;
 use harness_model::{ProjectName, ServiceName, ServiceSpec};
 use service_orchestration::executor::{LaunchError, LaunchLink, Order};
+use service_orchestration::secrets::Secrets;
 
 use crate::access::{self, Access};
 use crate::body::{docker, text};
@@ -65,6 +66,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) project: &'a ProjectName,
     pub(crate) service: &'a ServiceName,
     pub(crate) spec: &'a ServiceSpec,
+    /// What must not be told of what others say.
+    pub(crate) secrets: &'a Secrets,
     /// Keeps what a failing build says, if there is a run directory.
     pub(crate) run_dir: Option<&'a Path>,
     /// Who hears of the progress.
@@ -77,6 +80,7 @@ impl<'a> Wanted<'a> {
             project: &order.project,
             service: &order.service,
             spec: &order.spec,
+            secrets: &order.secrets,
             run_dir: Some(&order.run_dir),
             link: Some(&order.link),
         }
@@ -85,6 +89,12 @@ impl<'a> Wanted<'a> {
     /// What the image has to be for, if that is written.
     pub(crate) fn platform(&self) -> Option<&'a str> {
         docker(self.spec).ok()?.options.platform.as_deref()
+    }
+
+    /// Its name as it may be shown.
+    pub(crate) fn shown(&self) -> String {
+        let image = docker(self.spec).ok().and_then(|docker| docker.image.as_ref());
+        image.map_or_else(|| self.name().unwrap_or_default(), ToString::to_string)
     }
 
     fn name(&self) -> Result<String, LaunchError> {
@@ -107,8 +117,8 @@ pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image,
         None => match look(engine, &name).await.map_err(ImageError::from)? {
             Some(there) if is_for(&there, wanted.platform()) => there.config.unwrap_or_default(),
             _ => {
-                tracing::info!(service = %wanted.service, image = name, "pulling an image");
-                pull(engine, &name, wanted.platform(), wanted.link).await?;
+                tracing::info!(service = %wanted.service, image = wanted.shown(), "pulling an image");
+                pull(engine, &name, wanted).await?;
                 find(engine, wanted).await?
             }
         },
@@ -160,12 +170,8 @@ pub(crate) async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInsp
     }
 }
 
-async fn pull(
-    engine: &Engine,
-    name: &str,
-    platform: Option<&str>,
-    link: Option<&LaunchLink>,
-) -> Result<(), ImageError> {
+async fn pull(engine: &Engine, name: &str, wanted: Wanted<'_>) -> Result<(), ImageError> {
+    let (platform, shown) = (wanted.platform(), wanted.shown());
     let docker = engine.docker().await?;
     // Without a tag an engine pulls all there are.
     let last = name.rsplit('/').next().unwrap_or(name);
@@ -177,8 +183,8 @@ async fn pull(
         ..CreateImageOptions::default()
     };
     let mut layers = Layers::default();
-    let mut said = Throttled::new(link);
-    said.say(|| format!("pulling image {name}"));
+    let mut said = Throttled::new(wanted.link);
+    said.say(|| format!("pulling image {shown}"));
     let access = Access::to(Registry::of_image(name), engine.docker_files()).await;
     let docker = access.for_pull(docker);
     let pulled: Result<Option<String>, ImageError> = bridge::within(async {
@@ -190,7 +196,7 @@ async fn pull(
                         return Ok(Some(explained(&message)));
                     }
                     layers.note(step.id, step.status.as_deref(), step.progress_detail);
-                    said.say(|| format!("pulling image {name}{layers}"));
+                    said.say(|| format!("pulling image {shown}{layers}"));
                 }
                 Err(error) => match engine.error("pull", name, error).await {
                     EngineError::Refused { message, .. } => return Ok(Some(message)),

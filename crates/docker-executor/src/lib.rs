@@ -31,6 +31,7 @@ mod exec;
 mod executor;
 mod files;
 mod follow;
+mod hide;
 mod ignore;
 mod image;
 mod image_config;

@@ -47,9 +47,11 @@ They may stand in every string value.
 | `$$` | a plain `$` |
 | `$NAME` | stays as it is |
 
-A reference to a service implies a dependency on it. Values of variables under `secrets`, or with PASSWORD, TOKEN, SECRET,
-KEY or CREDENTIAL in their names, are never shown and must not stand in arguments and commands: pass them through `env` or
-`files`.
+A reference to a service implies a dependency on it. Values of variables under `secrets`, with PASSWORD, SECRET or
+CREDENTIAL in their names, or with TOKEN or KEY as the last word of them, are never shown and must not stand in arguments and
+commands: pass them through `env` or `files`. In output, answers of checks and whatever else programs say, they are found as
+they are and as JSON, URLs and base64 write them. Very short and common values (`postgres`, `false`, the name of a service) are
+not looked for there; `validate` names those.
 
 ## Where a service runs
 

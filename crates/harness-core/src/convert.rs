@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness_model::{ProjectName, Redactor, ServiceName, ServiceState, WallTime};
+use harness_model::{ProjectName, ServiceName, ServiceState, WallTime};
 use harness_wire::message::{
     Change, ChangeEvent, ChangeKind, ErrorBody, ErrorCode, PathStep, PlanStep, PortConflict, PortView,
     Progress, ProgressPhase, ServiceView, WaitingFor,
@@ -14,8 +14,8 @@ use service_registry::record::{ProjectRecord, ServiceRecord};
 
 use crate::home;
 
-/// How a client sees a service. What went wrong is told in the words of programs, who may have put a secret in.
-pub fn view(record: &ServiceRecord, redactor: &Redactor, now: WallTime) -> ServiceView {
+/// How a client sees a service.
+pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
     let live = record.state.is_live();
     ServiceView {
         name: record.name.clone(),
@@ -51,7 +51,7 @@ pub fn view(record: &ServiceRecord, redactor: &Redactor, now: WallTime) -> Servi
             .exit
             .filter(|_| !live)
             .and_then(harness_model::ExitStatus::signal),
-        error: record.error.as_deref().map(|error| redactor.redact(error).into()),
+        error: record.error.as_deref().map(Into::into),
         in_file: record.in_file,
     }
 }
@@ -66,15 +66,9 @@ fn host(record: &ServiceRecord) -> String {
 }
 
 /// Where a service of a running operation has got to. `began`: when the operation did.
-pub fn progress(
-    record: &ServiceRecord,
-    change: Change,
-    redactor: &Redactor,
-    began: WallTime,
-    now: WallTime,
-) -> Progress {
+pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: WallTime) -> Progress {
     let reason = || match &record.error {
-        Some(error) => redactor.redact(error),
+        Some(error) => error.clone(),
         None => record.state.to_string(),
     };
     let left = |at: Option<WallTime>| at.map_or(0, |at| millis(at.since(now)));
@@ -91,12 +85,10 @@ pub fn progress(
                 .collect(),
         ),
         ServiceState::Starting if record.doing.is_some() => ProgressPhase::Launching {
-            doing: redactor
-                .redact(record.doing.as_deref().unwrap_or_default())
-                .into(),
+            doing: record.doing.as_deref().unwrap_or_default().into(),
         },
         ServiceState::Starting | ServiceState::Running | ServiceState::Unknown => ProgressPhase::Starting {
-            last_probe: probe_line(record).map(|line| redactor.redact(&line).into()),
+            last_probe: probe_line(record).map(Into::into),
             left_ms: left(record.startup_deadline),
         },
         ServiceState::Restarting => ProgressPhase::Retrying {
@@ -119,7 +111,7 @@ pub fn progress(
         _ => began,
     };
     Progress {
-        view: view(record, redactor, now),
+        view: view(record, now),
         phase,
         elapsed_ms: millis(now.since(since)),
     }
@@ -158,7 +150,7 @@ pub fn plan(steps: &[PlannedChange]) -> Vec<PlanStep> {
 }
 
 /// A change of the registry as an event.
-pub fn change_event(change: &service_registry::Change, redactor: &Redactor) -> ChangeEvent {
+pub fn change_event(change: &service_registry::Change) -> ChangeEvent {
     use service_registry::ChangeKind as Kind;
     ChangeEvent {
         sequence: change.sequence,
@@ -174,11 +166,8 @@ pub fn change_event(change: &service_registry::Change, redactor: &Redactor) -> C
             Kind::Hook => ChangeKind::Hook,
             Kind::Project => ChangeKind::Project,
         },
-        message: redactor.redact(&change.message).into(),
-        view: change
-            .record
-            .as_ref()
-            .map(|record| view(record, redactor, change.time)),
+        message: change.message.as_str().into(),
+        view: change.record.as_ref().map(|record| view(record, change.time)),
     }
 }
 

@@ -35,7 +35,7 @@ use service_registry::store::StoreError;
 use crate::background::Announcement;
 use crate::builder::DaemonBuilder;
 use crate::daemon_info::{DaemonInfo, DaemonInfoError, boot_id};
-use crate::handlers::{self, Context, Redactors};
+use crate::handlers::{self, Context};
 use crate::home::{self, Home, HomeError};
 use crate::home_watch::{HomeWatch, Lost};
 use crate::lock::DaemonLock;
@@ -295,7 +295,6 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         actions,
         shutdown: shutdown_sender,
         successor: Mutex::default(),
-        redactors: Redactors::default(),
     });
     for stack in builder.stacks {
         let order = StartOrder::whole(stack.project(home.path()));

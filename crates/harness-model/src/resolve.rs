@@ -1,6 +1,7 @@
 //! A service's specification with every reference replaced, its digest, and what changed between two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::secret::{REDACTED, SecretString, is_secret_name};
 use crate::spec::{FileSpec, Probe, ProcessSpec, ServiceKind, ServiceSpec};
-use crate::template::{Reference, Template};
+use crate::template::{Part, Reference, Template};
 
 /// SHA-256 of a resolved specification, in hex. Equal digests: nothing about the service changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -75,12 +76,62 @@ impl ServiceSpec {
         out
     }
 
+    /// What stands in errors about it: programs, folders, files, images, addresses.
+    pub fn places(&self) -> Vec<&Template> {
+        let mut out: Vec<&Template> = self.files.iter().map(|file| &file.target).collect();
+        if let Some(check) = &self.health_check {
+            match &check.probe {
+                Probe::Http(t) | Probe::Tcp(t) => out.push(t),
+                Probe::Command(words) => out.extend(words.first()),
+                Probe::Log(_) => {}
+            }
+        }
+        out.extend(self.hooks.commands().filter_map(|hook| hook.words.first()));
+        match &self.kind {
+            ServiceKind::Process(p) | ServiceKind::Remote(p) => {
+                out.push(&p.binary);
+                out.extend(&p.working_dir);
+            }
+            ServiceKind::Docker(d) => {
+                out.extend(&d.image);
+                out.extend(&d.volumes);
+                out.extend(&d.user);
+                out.extend(&d.working_dir);
+            }
+            ServiceKind::Package(p) => {
+                out.push(&p.package);
+                out.extend(&p.version);
+                out.extend(&p.install_path);
+                out.extend(&p.binary);
+            }
+        }
+        out
+    }
+
     /// The specification with each `${service.…}` replaced by what `lookup` says.
     ///
     /// # Errors
     /// The first error of `lookup`.
     pub fn resolve<E>(&self, mut lookup: impl FnMut(&Reference) -> Result<String, E>) -> Result<Self, E> {
-        let mut one = |t: &Template| t.resolve(&mut lookup);
+        self.map_templates(|template| template.resolve(&mut lookup))
+    }
+
+    /// Whether it is the same as another one, whatever is taken for a secret in either.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.plain().comparable() == other.plain().comparable()
+    }
+
+    /// The specification with its secrets as text: for comparing, never for showing.
+    fn plain(&self) -> Self {
+        let plain = self.map_templates(|template| Ok::<_, Infallible>(template.plain()));
+        match plain {
+            Ok(plain) => plain,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The specification with each template replaced.
+    fn map_templates<E>(&self, mut one: impl FnMut(&Template) -> Result<Template, E>) -> Result<Self, E> {
         let mut out = self.clone();
         map_values(&mut out.env, &mut one)?;
         for FileSpec { target, content, .. } in &mut out.files {
@@ -147,6 +198,12 @@ impl ServiceSpec {
             .collect()
     }
 
+    /// Whether this stands in it as plain text.
+    pub fn shows(&self, value: &SecretString) -> bool {
+        let mut parts = self.templates().into_iter().flat_map(Template::parts);
+        parts.any(|part| matches!(part, Part::Text(text) if text == value.expose()))
+    }
+
     /// The digest that tells whether a service changed. Where in a file a port stands is not part of it, nor
     /// which profiles it belongs to.
     pub fn digest(&self) -> SpecDigest {
@@ -172,9 +229,10 @@ impl ServiceSpec {
     /// What differs from an earlier specification, for people: `env LOG_LEVEL changed`. Never shows a value
     /// that could be secret.
     pub fn changes_since(&self, earlier: &Self) -> Vec<String> {
+        let (earlier, this) = (earlier.plain(), self.plain());
         let mut out = Vec::new();
-        env_changes(&earlier.env, &self.env, &mut out);
-        let (Value::Object(old), Value::Object(new)) = (earlier.comparable(), self.comparable()) else {
+        env_changes(&earlier.env, &this.env, &mut out);
+        let (Value::Object(old), Value::Object(new)) = (earlier.comparable(), this.comparable()) else {
             return out;
         };
         for (key, value) in &new {

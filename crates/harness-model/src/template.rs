@@ -137,6 +137,15 @@ impl Template {
         Some(out)
     }
 
+    /// The same with its secrets as text: for comparing, never for showing.
+    pub(crate) fn plain(&self) -> Self {
+        let parts = self.0.iter().map(|part| match part {
+            Part::Secret(secret) => Part::Text(secret.expose().to_owned()),
+            other => other.clone(),
+        });
+        Self::from_parts(parts)
+    }
+
     /// The template with each reference replaced by what `lookup` says.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod logs;
 pub mod machine;
 pub mod ports;
+pub mod secrets;
 pub mod words;
 
 pub use actor::Orchestrator;

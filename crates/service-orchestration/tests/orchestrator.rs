@@ -11,10 +11,10 @@ use actor_support::{
     spawn_on_smol,
 };
 use harness_model::spec::{Condition, HealthCheck, Probe, RestartMode};
-use harness_model::{Health, Redactor, ServiceState};
+use harness_model::{Health, Redactor, ServiceState, Template};
 use service_orchestration::actor::{StartOrder, StopOrder};
 use service_orchestration::layout::Layout;
-use service_orchestration::machine::{Change, Outcome};
+use service_orchestration::machine::{Change, FailureCause, Outcome};
 use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
 
@@ -355,6 +355,14 @@ fn what_is_stopped_before_its_supervisor_says_who_it_is_is_stopped_when_it_does(
         let first = Heart::new(home.path(), &spawn).await;
         first.start(&spec).await;
         let pid = first.running("db").await;
+        // As if the daemon had ended before it could record what it launched.
+        let record = ServiceRecord {
+            trace: None,
+            ..ServiceRecord::clone(&first.record("db"))
+        };
+        first
+            .registry
+            .upsert_service(record, ChangeKind::State, "as it was");
         first.end().await;
         let run_dir = Layout::new(home.path()).generation(&project_name(), &name("db"), 1);
         let (identity, hidden) = (run_dir.join("identity"), run_dir.join("hidden"));
@@ -449,6 +457,40 @@ fn what_a_lost_store_knew_is_found_on_the_disk() {
         second.stop_all().await;
         assert!(!is_alive(db));
         second.end().await;
+    });
+}
+
+#[test]
+fn what_an_earlier_version_recorded_is_hidden_once_it_is_taken_over() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let mut spec = sleeper();
+        let secrets = ["PASSWORD", "OTHER_PASSWORD"]
+            .map(|name| (name.to_owned(), Template::secret(format!("quagga-{name}"))));
+        spec.env.extend(secrets);
+        let file = project(home.path(), &[("api", spec)]);
+        let first = Heart::new(home.path(), &spawn).await;
+        first.start(&file).await;
+        first.stop_all().await;
+        let cause = FailureCause::Launch("no quagga-OTHER_PASSWORD".into());
+        let record = ServiceRecord {
+            state: ServiceState::Failed,
+            error: Some("could not be launched: no quagga-PASSWORD, quagga-OTHER_PASSWORD".into()),
+            last_probe: Some("exited 1: quagga-PASSWORD".into()),
+            failure: serde_json::to_value(cause).ok(),
+            is_masked: false,
+            ..ServiceRecord::clone(&first.record("api"))
+        };
+        first
+            .registry
+            .upsert_service(record, ChangeKind::State, "as it was");
+        first.end().await;
+        let next = Heart::new(home.path(), &spawn).await;
+        let record = next.record("api");
+        let told = format!("{:?} {:?} {:?}", record.error, record.last_probe, record.failure);
+        assert!(told.contains("no •••") && !told.contains("quagga"), "{told}");
+        next.end().await;
     });
 }
 

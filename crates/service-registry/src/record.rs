@@ -97,6 +97,10 @@ pub struct ServiceRecord {
     pub ended_well: bool,
     /// Why it failed, in whatever form the orchestrator wants it back.
     pub failure: Option<serde_json::Value>,
+    /// Whether `error`, `doing`, `last_probe` and `failure` are free of secrets: earlier versions hid those only when they
+    /// told them.
+    #[serde(default)]
+    pub is_masked: bool,
     /// By what its newest process is found where its run directory does not lead to it any more, while it runs.
     #[serde(default)]
     pub trace: Option<Arc<RunTrace>>,
@@ -182,6 +186,7 @@ impl ServiceRecord {
             image_health: None,
             ended_well: false,
             failure: None,
+            is_masked: true,
             trace: None,
         }
     }

@@ -54,7 +54,7 @@ pub(crate) static PROJECT: Section = Section {
         Key::new(
             "secrets",
             STRINGS,
-            "Names of variables whose values are never shown. Names with PASSWORD, TOKEN, SECRET, KEY or CREDENTIAL in them need not be listed.",
+            "Names of variables whose values are never shown. Names with PASSWORD, SECRET or CREDENTIAL in them, or TOKEN or KEY as their last word, need not be listed.",
         ),
         Key::new(
             "networks",

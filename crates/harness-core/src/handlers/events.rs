@@ -39,7 +39,7 @@ pub(super) async fn events(context: &Context, request: &EventsRequest, responder
             };
             match item {
                 Item::Change(change) if asked(&change) => {
-                    let event = convert::change_event(&change, &context.redactor(&change.project));
+                    let event = convert::change_event(&change);
                     stream::tell(responder, Event::Change(event)).await;
                 }
                 Item::Change(_) => {}

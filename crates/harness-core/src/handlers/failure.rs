@@ -83,9 +83,9 @@ pub(super) async fn report(
     Failure {
         service: record.name.clone(),
         exit: record.exit.filter(|_| failed.ran()),
-        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line).into()),
+        last_probe: convert::probe_line(record).map(Into::into),
         wrote_nothing: failed.ran() && is_told && said.as_ref().is_some_and(wrote_nothing),
-        reason: redactor.redact(&failed.reason).into(),
+        reason: failed.reason.into(),
         last_lines: said
             .unwrap_or_default()
             .lines

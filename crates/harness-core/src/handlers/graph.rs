@@ -21,12 +21,12 @@ pub(super) fn graph(context: &Context, request: &GraphRequest) -> Answer {
         .into_iter()
         .map(|r| (r.name.clone(), r))
         .collect();
-    let (redactor, now) = (context.redactor(&project.name), WallTime::now());
+    let now = WallTime::now();
     let mut depths = BTreeMap::new();
     let nodes = records
         .values()
         .map(|record| GraphNode {
-            view: convert::view(record, &redactor, now),
+            view: convert::view(record, now),
             depth: depth(&record.name, &records, &mut depths),
         })
         .collect();

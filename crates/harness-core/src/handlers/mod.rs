@@ -10,7 +10,6 @@ mod exec;
 mod failure;
 mod graph;
 mod logs;
-mod redaction;
 mod run;
 mod select;
 mod service_show;
@@ -25,6 +24,7 @@ mod why;
 use std::sync::{Arc, Mutex};
 
 use async_channel::Sender;
+use harness_model::{ProjectName, Redactor};
 use harness_wire::message::{ErrorBody, ErrorCode, Request, Response, Successor};
 use harness_wire::server::Responder;
 use harness_wire::tls::TlsDir;
@@ -39,7 +39,6 @@ use crate::home::Home;
 
 pub(crate) use client::Client;
 pub(crate) use daemon::{stop_services, successor};
-pub use redaction::Redactors;
 
 /// What the handlers of a daemon share.
 pub struct Context {
@@ -61,8 +60,6 @@ pub struct Context {
     pub shutdown: Sender<()>,
     /// The daemon that takes over from this one, once one was asked for.
     pub successor: Mutex<Option<Successor>>,
-    /// What hides the secrets of each project.
-    pub redactors: Redactors,
 }
 
 /// The answer of a verb.
@@ -123,6 +120,13 @@ async fn dispatch(
         Request::DaemonStop(request) => daemon::stop(context, &request, responder).await,
         Request::Actions {} => Ok(Response::Actions(context.actions.list())),
         Request::Action(call) => actions::call(context, call, responder).await,
+    }
+}
+
+impl Context {
+    /// What hides the secrets of a project in the text of others.
+    fn redactor(&self, project: &ProjectName) -> Arc<Redactor> {
+        self.orchestrator.redactors().of(project)
     }
 }
 

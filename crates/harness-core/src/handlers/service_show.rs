@@ -18,7 +18,6 @@ pub(super) fn service_show(context: &Context, request: &ServiceShowRequest) -> A
 
 /// Everything about a service.
 pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail {
-    let redactor = context.redactor(&record.project);
     let spec = &record.spec;
     let (command, working_dir) = match &spec.kind {
         ServiceKind::Process(process) | ServiceKind::Remote(process) => (
@@ -47,7 +46,7 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
     };
     let dependencies = spec.dependencies.iter();
     ServiceDetail {
-        view: convert::view(record, &redactor, WallTime::now()),
+        view: convert::view(record, WallTime::now()),
         generation: record.generation,
         started_at: record.started_at,
         command: command.into(),
@@ -69,7 +68,7 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
             Some(_) => check.probe.describe().into(),
             None => format!("{} (of its image)", check.probe.describe()).into(),
         }),
-        last_probe: convert::probe_line(record).map(|line| redactor.redact(&line).into()),
+        last_probe: convert::probe_line(record).map(Into::into),
         run_dir: (record.generation > 0).then(|| run_dir.display().to_string().into()),
     }
 }

@@ -151,7 +151,6 @@ pub(super) async fn report(
         .into_iter()
         .map(|r| (r.name.clone(), r))
         .collect();
-    let redactor = context.redactor(project);
     let none = BTreeMap::new();
     let timings = outcome.map_or(&none, |outcome| &outcome.timings);
     let services = operation
@@ -162,7 +161,7 @@ pub(super) async fn report(
             let timing = timings.get(&step.service);
             let ready_after = timing.and_then(|t| Some(t.done?.since(t.launched?)));
             Some(ServiceOutcome {
-                view: convert::view(record, &redactor, now),
+                view: convert::view(record, now),
                 change: convert::change(step.change, &step.differences),
                 ready: record.ready,
                 ready_after_ms: ready_after.map(convert::millis),

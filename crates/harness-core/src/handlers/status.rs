@@ -10,11 +10,7 @@ pub(super) fn status(context: &Context, request: &StatusRequest) -> Answer {
     let project = context.select(&request.project)?;
     let now = WallTime::now();
     let records = context.services(&project.name, &request.services)?;
-    let redactor = context.redactor(&project.name);
-    let services = records
-        .iter()
-        .map(|record| convert::view(record, &redactor, now))
-        .collect();
+    let services = records.iter().map(|record| convert::view(record, now)).collect();
     Ok(Response::Status(StatusReport {
         project: project.name.clone(),
         services,

@@ -103,14 +103,7 @@ impl<'a> Followed<'a> {
     fn progress(&self, service: &ServiceName) -> Option<Progress> {
         let change = self.changes.get(service)?.clone();
         let record = self.context.registry.service(&self.operation.project, service)?;
-        let redactor = self.context.redactor(&self.operation.project);
-        Some(convert::progress(
-            &record,
-            change,
-            &redactor,
-            self.began,
-            WallTime::now(),
-        ))
+        Some(convert::progress(&record, change, self.began, WallTime::now()))
     }
 }
 

@@ -27,8 +27,7 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
             // What will never get there is told by its state, like what did.
             if all || records.iter().any(|record| never(context, record, request.until)) {
                 let now = WallTime::now();
-                let redactor = context.redactor(&project.name);
-                let view = |record: &Arc<ServiceRecord>| convert::view(record, &redactor, now);
+                let view = |record: &Arc<ServiceRecord>| convert::view(record, now);
                 let services = records.iter().map(view).collect();
                 return Ok(Response::Status(StatusReport {
                     project: project.name.clone(),
@@ -36,13 +35,11 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                     groups: context.groups(&project.name),
                 }));
             }
-            let redactor = context.redactor(&project.name);
             let tell = |record: &&Arc<ServiceRecord>| {
                 !holds(record, request.until) && news.as_ref().is_none_or(|news| news.contains(&record.name))
             };
             for record in records.iter().filter(tell) {
-                let progress =
-                    convert::progress(record, Change::Unchanged, &redactor, began, WallTime::now());
+                let progress = convert::progress(record, Change::Unchanged, began, WallTime::now());
                 stream::tell(responder, Event::Progress(progress)).await;
             }
             let mut item = Some(changes.next().await);

@@ -17,7 +17,6 @@ const EVENTS: usize = 20;
 pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
     let project = context.select(&request.project)?;
     let record = context.service(&project.name, &request.service)?;
-    let redactor = context.redactor(&project.name);
     let chain = causes(context, &record);
     let root = chain.last().map_or(&record, |(_, record)| record);
     let failure = if is_bad(root) {
@@ -26,14 +25,11 @@ pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
     } else {
         None
     };
-    let summary = redactor.redact(&sentence(&record)).into();
+    let summary = sentence(&record).into();
     let report = WhyReport {
         service: service_show::detail(context, &record),
         summary,
-        chain: chain
-            .into_iter()
-            .map(|(line, _)| redactor.redact(&line).into())
-            .collect(),
+        chain: chain.into_iter().map(|(line, _)| line.into()).collect(),
         failure,
         events: events(context, &record),
     };
@@ -134,14 +130,13 @@ fn sentence(record: &ServiceRecord) -> String {
 
 fn events(context: &Context, record: &ServiceRecord) -> Vec<ChangeEvent> {
     let mut subscription = context.registry.changes().subscribe(Some(0));
-    let redactor = context.redactor(&record.project);
     let mut events = Vec::new();
     while let Some(item) = subscription.try_next() {
         if let Item::Change(change) = item
             && change.project == record.project
             && change.service.as_ref() == Some(&record.name)
         {
-            events.push(convert::change_event(&change, &redactor));
+            events.push(convert::change_event(&change));
         }
     }
     let surplus = events.len().saturating_sub(EVENTS);

@@ -9,9 +9,8 @@ use async_executor::{Executor as Tasks, Task};
 use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
-use harness_model::secret::is_secret_name;
 use harness_model::spec::{HealthCheck, Probe};
-use harness_model::{ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, WallTime};
+use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
@@ -24,6 +23,7 @@ use crate::executor::{Executors, Instance, LaunchLink, Order};
 use crate::health::ProbeLimiter;
 use crate::layout::Layout;
 use crate::machine::{Effect, Event, Machine, OperationId, Time};
+use crate::secrets::{self, Redactors, Secrets};
 use crate::words::chain;
 
 /// Probes in flight at once over all projects.
@@ -113,6 +113,7 @@ pub(super) struct Driver {
     pub(super) preparing: Vec<Preparing>,
     /// The stops that it has ordered by itself, until somebody asks for them.
     pub(super) begun: Vec<Operation>,
+    pub(super) redactors: Redactors,
     clock: Clock,
     next_operation: u64,
 }
@@ -122,9 +123,11 @@ impl Driver {
         registry: Registry,
         executors: Executors,
         layout: Layout,
+        redactors: Redactors,
         inbox: WeakSender<Message>,
     ) -> Self {
         Self {
+            redactors,
             registry,
             executors,
             layout,
@@ -366,7 +369,7 @@ impl Driver {
             addresses: prepared.dependency_addresses.clone(),
             own: prepared.addresses.clone(),
             run_dir: self.layout.generation(project, service, generation),
-            redactor: Arc::new(self.redactor(project, prepared)),
+            secrets: self.secrets(project, prepared),
             link: LaunchLink::default(),
             output_is_awaited: self.is_output_awaited(project, service, &prepared.spec),
         }
@@ -379,19 +382,13 @@ impl Driver {
         spec.health_check.as_ref().is_some_and(checks) || self.projects.get(project).is_some_and(waits)
     }
 
-    /// Hides the secrets of a service: those of its spec, and what it inherits under the name of one.
-    fn redactor(&self, project: &ProjectName, prepared: &Prepared) -> Redactor {
+    /// Hides the secrets of a service: those of its project, of its spec, and what it inherits under the name of one.
+    fn secrets(&self, project: &ProjectName, prepared: &Prepared) -> Secrets {
         let known = self.registry.project(project);
-        let listed = |name: &String| {
-            known
-                .as_ref()
-                .is_some_and(|known| known.spec.secrets.contains(name))
-        };
-        let mut secrets = prepared.spec.secrets();
-        let inherited = prepared.inherited.iter();
-        let inherited = inherited.filter(|(name, _)| is_secret_name(name) || listed(name));
-        secrets.extend(inherited.map(|(_, value)| value.clone()));
-        Redactor::new(&secrets)
+        let listed = known.map(|known| known.spec.secrets.clone()).unwrap_or_default();
+        let mut own = prepared.spec.secrets();
+        own.extend(secrets::inherited(&prepared.inherited, &listed));
+        Secrets::new(self.redactors.clone(), project.clone(), own)
     }
 
     /// Runs a task beside the loop.

@@ -187,7 +187,7 @@ impl Run {
         let expiry = Box::pin(pass(self.limit).or(cut));
         let answer = match executor.run(&order, &PlaceCommand::new(self.words), expiry).await {
             Ok(answer) => answer,
-            Err(error) => return failed(&error),
+            Err(error) => return (Ended::Failed(order.words(&error)), Rest::none()),
         };
         let ended = match answer.exit {
             Some(exit) if exit.success() => Ended::Well,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::spec::ServiceKind;
-use harness_model::{AddressField, ProjectName, Redactor, ServiceName, ServiceSpec};
+use harness_model::{AddressField, ProjectName, ServiceName, ServiceSpec};
 
 use super::Message;
 use super::driver::Driver;
@@ -23,6 +23,7 @@ use super::order_queue::{Reply, Waiting};
 use super::orders::{OrderError, StartOrder, StopOrder};
 use super::start::closure;
 use crate::executor::{Executor, LaunchError, LaunchLink, OrderLink};
+use crate::secrets::Secrets;
 use crate::words::chain;
 
 /// The ports that images declare, of the services that were asked about.
@@ -33,6 +34,7 @@ struct Question {
     project: ProjectName,
     service: ServiceName,
     spec: ServiceSpec,
+    secrets: Secrets,
     fetch: bool,
     /// Whether the order fails without the answer. What it does not start is only to stay as it is.
     needed: bool,
@@ -123,6 +125,7 @@ impl Driver {
                 project: order.project.name.clone(),
                 service,
                 spec: spec.clone(),
+                secrets: Secrets::new(self.redactors.clone(), order.project.name.clone(), spec.secrets()),
                 fetch: needed && !order.dry_run,
                 needed,
             })
@@ -167,11 +170,10 @@ impl Question {
     async fn ask(&self, order: &OrderLink) -> Option<Result<Vec<u16>, LaunchError>> {
         let (link, heard) = LaunchLink::new();
         let fetch = self.fetch.then_some(&link);
-        let asked = self
-            .executor
-            .exposed_ports(&self.project, &self.service, &self.spec, fetch);
+        let asked =
+            self.executor
+                .exposed_ports(&self.project, &self.service, &self.spec, &self.secrets, fetch);
         let asked = async { Some(asked.await) };
-        let redactor = Redactor::new(&self.spec.secrets());
         let too_late = async {
             let (within, mut doing) = (self.spec.startup_timeout, None);
             let silence = || async {
@@ -179,7 +181,6 @@ impl Question {
                 None
             };
             while let Some(said) = async { heard.recv().await.ok() }.or(silence()).await {
-                let said = redactor.redact(&said);
                 order.say((self.service.clone(), said.clone()));
                 doing = Some(said);
             }

@@ -157,6 +157,10 @@ impl Driver {
                 }
             }
             Err(error) => {
+                let reason = match &entry.live {
+                    Some(live) => live.order.words(error.as_ref()),
+                    None => chain(error.as_ref()),
+                };
                 entry.live = None;
                 entry.last.pid = None;
                 entry.last.ended_at = Some(WallTime::now());
@@ -165,7 +169,7 @@ impl Driver {
                     Event::LaunchFailed {
                         service,
                         generation,
-                        reason: chain(error.as_ref()),
+                        reason,
                     },
                 );
             }

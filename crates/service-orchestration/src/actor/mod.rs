@@ -44,6 +44,7 @@ pub use rebuild::{NewerRecord, refuse_newer_records};
 use crate::executor::{Executors, Instance, LaunchError};
 use crate::layout::Layout;
 use crate::machine::{self, OperationId};
+use crate::secrets::Redactors;
 use driver::{AfterRecovery, Driver};
 
 /// The handle by which everybody else reaches the actor; cheap to clone.
@@ -51,6 +52,7 @@ use driver::{AfterRecovery, Driver};
 pub struct Orchestrator {
     inbox: Sender<Message>,
     executors: Executors,
+    redactors: Redactors,
 }
 
 /// What the actor is told. Orders carry the place for their answer.
@@ -142,8 +144,25 @@ impl Orchestrator {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (inbox, messages) = async_channel::unbounded();
         // The driver's own sender must not keep it alive once every handle is gone.
-        let driver = Driver::new(registry, executors.clone(), layout, inbox.downgrade());
-        (Self { inbox, executors }, driver.run(messages, then))
+        let redactors = Redactors::new(registry.clone());
+        let driver = Driver::new(
+            registry,
+            executors.clone(),
+            layout,
+            redactors.clone(),
+            inbox.downgrade(),
+        );
+        let handle = Self {
+            inbox,
+            executors,
+            redactors,
+        };
+        (handle, driver.run(messages, then))
+    }
+
+    /// What hides the secrets of each project in the text of others.
+    pub fn redactors(&self) -> &Redactors {
+        &self.redactors
     }
 
     /// Waits until what a former daemon left has been taken over.

@@ -162,7 +162,7 @@ impl Driver {
         });
     }
 
-    fn changed(&mut self, project: &ProjectName, service: &ServiceName, message: String) {
+    pub(super) fn changed(&mut self, project: &ProjectName, service: &ServiceName, message: String) {
         let Some(record) = self.record(project, service) else {
             return;
         };

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
+use harness_model::Template;
 use harness_model::spec::{self, HealthCheck};
 use service_registry::address::{Place, ServiceAddresses};
 
 use super::watch::watch_output;
 use crate::executor::{Executors, Order, PlaceCommand};
-use crate::health::{self, CommandAnswer, ProbeLimiter};
+use crate::health::{self, CommandAnswer, ProbeConfigError, ProbeLimiter};
 use crate::machine::ProbeOutcome;
-use crate::words::chain;
 
 /// Asks a generation how it is.
 pub(super) struct Prober {
@@ -92,13 +92,13 @@ fn ask(
     executors: &Executors,
     was_ready: bool,
 ) -> Result<Ask, String> {
-    let text = |t: &harness_model::Template| t.expose().ok_or_else(|| format!("`{t}` is not resolved"));
+    let text = |t: &Template| t.expose().ok_or_else(|| format!("`{t}` is not resolved"));
     Ok(match probe {
         spec::Probe::Http(url) => Ask::Network(Box::new(
-            health::http(&in_place(text(url)?, &order.own)).map_err(|error| error.to_string())?,
+            health::http(&in_place(text(url)?, &order.own)).map_err(|error| unusable(url, &error))?,
         )),
         spec::Probe::Tcp(address) => Ask::Network(Box::new(
-            health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| error.to_string())?,
+            health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| unusable(address, &error))?,
         )),
         spec::Probe::Command(words) => {
             let words = words.iter().map(text).collect::<Result<Vec<String>, String>>()?;
@@ -115,7 +115,7 @@ fn ask(
                         let answer = executor
                             .run(&order, &PlaceCommand::new(words), limit)
                             .await
-                            .map_err(|error| chain(&error))?;
+                            .map_err(|error| order.words(&error))?;
                         match answer.exit {
                             Some(exit) => Ok(CommandAnswer {
                                 exit,
@@ -134,6 +134,15 @@ fn ask(
             seen: AtomicBool::new(was_ready),
         },
     })
+}
+
+/// Why a check cannot be made, without the secrets of its address.
+fn unusable(address: &Template, error: &ProbeConfigError) -> String {
+    if address.has_secret() {
+        format!("`{address}` is no address for a health check")
+    } else {
+        error.to_string()
+    }
 }
 
 /// A URL or address as it is reached from here: `localhost` of a container is the container.

@@ -71,6 +71,7 @@ impl Driver {
                 .as_ref()
                 .and_then(|failure| serde_json::to_value(failure).ok()),
             ended_well: snapshot.ended_well,
+            is_masked: true,
             error: snapshot.error,
             trace: match entry.live.as_ref().map(|live| &live.instance) {
                 Some(Some(instance)) => instance.trace().map(Arc::new),

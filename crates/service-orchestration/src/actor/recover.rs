@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use blocking::unblock;
-use harness_model::ServiceState;
-use harness_model::WallTime;
+use harness_model::{Redactor, ServiceState, WallTime};
 use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
 
@@ -47,6 +46,7 @@ impl Driver {
         }
         records.extend(lost.into_iter().map(|record| (Arc::new(record), true)));
         for (record, was_lost) in records {
+            let record = self.masked(record);
             let owed = super::rebuild::owed(&self.layout, &record.project, &record.name);
             // A launch is on disk before its record is: the newest folder counts.
             let on_disk = self.layout.generations(&record.project, &record.name);
@@ -98,6 +98,30 @@ impl Driver {
                 self.recovered(&record, prepared, order, found, owed);
             }
         }
+    }
+
+    /// A record without the secrets that an earlier version let into it.
+    fn masked(&self, record: Arc<ServiceRecord>) -> Arc<ServiceRecord> {
+        if record.is_masked {
+            return record;
+        }
+        let redactor = self.redactors.of(&record.project);
+        let mut masked = ServiceRecord::clone(&record);
+        for text in [&mut masked.error, &mut masked.doing, &mut masked.last_probe] {
+            *text = text.take().map(|text| redactor.redact(&text));
+        }
+        if let Some(failure) = &mut masked.failure {
+            redact_strings(failure, &redactor);
+        }
+        masked.is_masked = true;
+        if self.registry.service(&record.project, &record.name).is_some() {
+            return self.registry.upsert_service(
+                masked,
+                ChangeKind::Registered,
+                "taken over from an earlier version",
+            );
+        }
+        Arc::new(masked)
     }
 
     /// Ends what belongs to nothing that is known. Orders wait until that is gone, and what has lost its run directory:
@@ -313,6 +337,20 @@ fn found_again(lost: &ServiceRecord, generation: u64, found: &Found, owes: bool)
         _ => record.wanted = false,
     }
     Some(record)
+}
+
+fn redact_strings(value: &mut serde_json::Value, redactor: &Redactor) {
+    use serde_json::Value as V;
+    match value {
+        V::String(text) => *text = redactor.redact(text),
+        V::Array(values) => values
+            .iter_mut()
+            .for_each(|value| redact_strings(value, redactor)),
+        V::Object(values) => values
+            .values_mut()
+            .for_each(|value| redact_strings(value, redactor)),
+        V::Null | V::Bool(_) | V::Number(_) => {}
+    }
 }
 
 fn succeeded(ended: &Ended) -> bool {

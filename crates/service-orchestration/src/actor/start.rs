@@ -126,6 +126,7 @@ impl Driver {
             return;
         };
         let effects = state.machine.step(Event::Submit { operation, request }, now);
+        let mut accepted_specs = Vec::new();
         for (service, prepared) in prepared {
             let accepted = state
                 .machine
@@ -134,6 +135,7 @@ impl Driver {
             if !accepted {
                 continue;
             }
+            accepted_specs.push((service.clone(), Arc::clone(&prepared.spec)));
             match state.services.get_mut(&service) {
                 Some(entry) => entry.prepared = prepared,
                 None => {
@@ -148,6 +150,13 @@ impl Driver {
             }
         }
         self.perform_all(project, effects);
+        // What is a secret of a service that runs on may be another thing now.
+        for (service, spec) in accepted_specs {
+            let record = self.registry.service(project, &service);
+            if record.is_some_and(|record| record.spec != spec) {
+                self.changed(project, &service, "its file changed".to_owned());
+            }
+        }
     }
 
     /// Keeps what the project is now; a start by the same file says nothing new.
@@ -235,7 +244,7 @@ impl Driver {
             let Some(own) = addresses.get(name).cloned() else {
                 continue;
             };
-            let digest = placed(spec.digest(), &own);
+            let digest = self.digest(&project.name, name, &spec, &own);
             let dependency_addresses = address::environment(&own.place, &dependencies);
             let retired_secrets = self.retired_secrets(&project.name, name, &spec);
             let spec = Arc::new(spec);
@@ -250,6 +259,28 @@ impl Driver {
             out.insert(name.clone(), prepared);
         }
         Ok(out)
+    }
+
+    /// The digest of a service. Where only what is taken for a secret has changed, as it does between versions, that is
+    /// the one which it runs by.
+    fn digest(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        spec: &ServiceSpec,
+        own: &ServiceAddresses,
+    ) -> SpecDigest {
+        let digest = placed(spec.digest(), own);
+        match self.registry.service(project, service) {
+            Some(before)
+                if before.digest != digest
+                    && before.spec.says_the_same(spec)
+                    && before.addresses.networks().eq(own.networks()) =>
+            {
+                before.digest.clone()
+            }
+            _ => digest,
+        }
     }
 
     /// The secrets that a service had and no longer has, the newest last.
@@ -268,7 +299,7 @@ impl Driver {
         }
         let mut retired: Vec<SecretString> = before.retired_secrets.to_vec();
         for secret in had {
-            if !has.contains(&secret) && !retired.contains(&secret) {
+            if !has.contains(&secret) && !retired.contains(&secret) && !spec.shows(&secret) {
                 retired.push(secret);
             }
         }

@@ -21,10 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use harness_model::secret::MIN_REDACTED_LEN;
 use harness_model::spec::{HealthCheck, InheritEnv, Limits, ProcessSpec, ServiceKind};
-use harness_model::{
-    ExitStatus, ProjectName, Redactor, SecretString, ServiceName, ServiceSpec, Template, WallTime,
-};
+use harness_model::{ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, Template, WallTime};
 use service_registry::address::ServiceAddresses;
 pub use service_registry::record::RunTrace;
 
@@ -35,6 +34,8 @@ pub use rest::Rest;
 pub use session::CommandSession;
 
 use crate::machine::{Ended, Hook, Lost};
+use crate::secrets::Secrets;
+use crate::words::chain;
 
 /// Everything needed to launch one generation of a service, or to run a command in its place.
 #[derive(Debug, Clone)]
@@ -55,8 +56,8 @@ pub struct Order {
     pub own: ServiceAddresses,
     /// The folder of this generation's logs and records.
     pub run_dir: PathBuf,
-    /// Hides its secrets in what its commands say.
-    pub redactor: Arc<Redactor>,
+    /// Hides its secrets in what its commands and its engine say.
+    pub secrets: Secrets,
     /// What its launch says, and whether it is still wanted.
     pub link: LaunchLink,
     /// Whether a line of its output is waited for: by its health check, or by a dependent.
@@ -64,6 +65,21 @@ pub struct Order {
 }
 
 impl Order {
+    /// An error in words. What the file says with a secret in it stands there as the file may be shown: programs, folders,
+    /// files, images.
+    pub fn words(&self, error: &(dyn std::error::Error + 'static)) -> String {
+        let mut words = chain(error);
+        for template in self.spec.places() {
+            if template.has_secret()
+                && let Some(value) = template.expose()
+                && value.len() >= MIN_REDACTED_LEN
+            {
+                words = words.replace(&value, &template.to_string());
+            }
+        }
+        words
+    }
+
     /// The same for commands on this machine. What every program needs (PATH, HOME, …) is this machine's there, whatever
     /// the service has.
     fn on_host(&self, folder: &Path) -> Self {
@@ -402,7 +418,8 @@ pub trait Executor: Send + Sync {
         Vec::new()
     }
     /// The ports that what a service runs in (its image) declares, each once. With a line for it, an image that is not
-    /// there is fetched or built, which tells so there and ends when this is dropped.
+    /// there is fetched or built, which tells so there and ends when this is dropped. What others say of it is told without
+    /// these secrets.
     ///
     /// # Errors
     /// When that cannot be told.
@@ -411,6 +428,7 @@ pub trait Executor: Send + Sync {
         _project: &ProjectName,
         _service: &ServiceName,
         _spec: &ServiceSpec,
+        _secrets: &Secrets,
         _fetch: Option<&LaunchLink>,
     ) -> Result<Vec<u16>, LaunchError> {
         Ok(Vec::new())

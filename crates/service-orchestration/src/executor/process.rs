@@ -435,7 +435,7 @@ impl Executor for ProcessExecutor {
                 Ok(CommandAnswer {
                     exit: ran.status.map(exit_status),
                     // Whoever shows it shortens it, and half a secret is not recognized any more.
-                    tail: order.redactor.redact(&last_lines(&tail)),
+                    tail: order.secrets.hide(&last_lines(&tail)),
                     rest: Rest::of(ran.rest),
                 })
             }

@@ -58,6 +58,8 @@ pub(super) struct StatusRow {
     failure: Option<serde_json::Value>,
     #[serde(default)]
     ended_well: bool,
+    #[serde(default)]
+    is_masked: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     image_health: Option<Arc<HealthCheck>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +103,7 @@ impl StatusRow {
             waiting: record.waiting.clone(),
             failure: record.failure.clone(),
             ended_well: record.ended_well,
+            is_masked: record.is_masked,
             image_health: record.image_health.clone(),
             trace: record.trace.clone(),
         }
@@ -146,6 +149,7 @@ pub(super) fn join(
         waiting: status.waiting,
         failure: status.failure,
         ended_well: status.ended_well,
+        is_masked: status.is_masked,
         image_health: status.image_health,
         trace: status.trace,
     }
