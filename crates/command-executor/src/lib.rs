@@ -10,12 +10,14 @@
 //! | [`process`] | a direct child: managed, streamed, killed when its handle is dropped |
 //! | [`attached`] | somebody else's process: watched and signalled, never stopped by us |
 //! | [`supervised`] | a local service under the shim, which outlives whoever started it |
+//! | [`boot_clock`] | the time since the boot, and when a process began in it |
 //! | [`logs`] | following the log of a run directory |
 //! | [`shim_binary`] | one copy of the shim per version |
 //!
 //! Nothing here starts an executor or binds one: every future runs under whichever runtime polls it.
 
 pub mod attached;
+pub mod boot_clock;
 pub mod command;
 pub mod executor;
 pub mod layer;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use command_executor::boot_clock::since_boot;
 use harness_model::{ProjectName, ServiceName, ServiceState, WallTime};
 use harness_wire::message::{
     Change, ChangeEvent, ChangeKind, ErrorBody, ErrorCode, PathStep, PlanStep, PortConflict, PortView,
@@ -14,7 +15,7 @@ use service_registry::record::{ProjectRecord, ServiceRecord};
 
 use crate::home;
 
-/// How a client sees a service.
+/// How a client sees a service. `now`: by [`WallTime::steady`].
 pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
     let live = record.state.is_live();
     ServiceView {
@@ -37,10 +38,7 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
             })
             .collect(),
         pid: record.pid.filter(|_| live),
-        uptime_s: record
-            .started_at
-            .filter(|_| live)
-            .map(|at| now.since(at).as_secs()),
+        uptime_s: uptime(record, now).filter(|_| live).map(|up| up.as_secs()),
         restarts: record.restarts,
         retry_in_s: record.retry_at.map(|at| at.since(now).as_secs_f64()),
         exit_code: record
@@ -56,6 +54,13 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
     }
 }
 
+/// How long its newest process had been running, at this moment of [`WallTime::steady`].
+fn uptime(record: &ServiceRecord, now: WallTime) -> Option<Duration> {
+    let up_since = Duration::from_nanos(record.up_since_ns?);
+    let ago = WallTime::steady().since(now);
+    Some(since_boot().saturating_sub(up_since).saturating_sub(ago))
+}
+
 /// Where it runs, as people call it: this machine is `localhost`, whatever loopback address a service has there.
 fn host(record: &ServiceRecord) -> String {
     match &record.spec.host {
@@ -65,7 +70,7 @@ fn host(record: &ServiceRecord) -> String {
     }
 }
 
-/// Where a service of a running operation has got to. `began`: when the operation did.
+/// Where a service of a running operation has got to. `began`: when the operation did; both by [`WallTime::steady`].
 pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: WallTime) -> Progress {
     let reason = || match &record.error {
         Some(error) => error.clone(),
@@ -106,14 +111,15 @@ pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: Wa
             reason: reason().into(),
         },
     };
-    let since = match record.started_at {
-        Some(at) if at > began && record.state != ServiceState::Pending => at,
-        _ => began,
+    let passed = now.since(began);
+    let elapsed = match uptime(record, now) {
+        Some(up) if record.state != ServiceState::Pending => up.min(passed),
+        _ => passed,
     };
     Progress {
         view: view(record, now),
         phase,
-        elapsed_ms: millis(now.since(since)),
+        elapsed_ms: millis(elapsed),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Wall-clock instants, for people and for files. Deadlines are never computed from these.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,15 @@ impl WallTime {
     /// The present moment by the machine's clock.
     pub fn now() -> Self {
         Self::from(SystemTime::now())
+    }
+
+    /// The present moment by a clock that nobody sets: the machine's when this process first asked, and the time that
+    /// passed since. For durations between two of them, in this process.
+    pub fn steady() -> Self {
+        static BEGIN: OnceLock<(WallTime, Instant)> = OnceLock::new();
+        let (wall, begin) = BEGIN.get_or_init(|| (Self::now(), Instant::now()));
+        let passed = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Self(wall.0.saturating_add(passed))
     }
 
     /// How long ago `earlier` was; zero if the clock has gone back since.

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -411,4 +412,58 @@ fn services_of_a_lost_store_are_managed_again() {
             assert!(!proc::is_alive(u32::try_from(*pid).unwrap()), "{how}");
         }
     }
+}
+
+#[test]
+fn uptime_does_not_follow_the_clock() {
+    let sandbox = Sandbox::with_file(
+        "uptime",
+        r#"
+services:
+  ahead: {type: process, binary: sleep, args: [1000]}
+  behind: {type: process, binary: sleep, args: [1000]}
+  again:
+    type: process
+    binary: sh
+    args: [-c, 'test -e stuck || exec sleep 1000; exit 1']
+    hooks: {before_start: [sh, -c, 'while test -e stuck; do sleep 0.02; done']}
+"#,
+    );
+    sandbox.ok(&["start"]);
+    let uptime = |name: &str| sandbox.service(name)["uptime_s"].as_u64();
+    kill_daemon(&sandbox);
+    // As if the clock had been a day ahead, or a year behind, when they were started.
+    for (name, shift) in [("ahead", 86_400_i64), ("behind", -31_536_000)] {
+        let identity = sandbox
+            .home()
+            .join("projects/project")
+            .join(name)
+            .join("1/identity");
+        let text = fs::read_to_string(&identity).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("started_at_ns "))
+            .unwrap();
+        let time: i64 = line.split(' ').nth(1).unwrap().parse().unwrap();
+        let shifted = format!("started_at_ns {}", time + shift * 1_000_000_000);
+        fs::write(&identity, text.replace(line, &shifted)).unwrap();
+    }
+    eventually("its processes are older than a second", || {
+        uptime("ahead").filter(|up| (1..600).contains(up))
+    });
+    for name in ["behind", "again"] {
+        assert!(
+            uptime(name).is_some_and(|up| up < 600),
+            "{name}: {:?}",
+            uptime(name)
+        );
+    }
+    // What is started again has not been up meanwhile.
+    sandbox.write("stuck", "");
+    let restart = sandbox.spawn(&["restart", "again"]);
+    sandbox.await_state("again", "starting/none");
+    assert_eq!(uptime("again"), None);
+    fs::remove_file(sandbox.project().join("stuck")).unwrap();
+    restart.wait(PATIENCE).code(0);
+    assert_eq!(sandbox.state("again"), "running/none");
 }

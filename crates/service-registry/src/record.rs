@@ -61,6 +61,9 @@ pub struct ServiceRecord {
     pub error: Option<String>,
     /// When its newest process was launched.
     pub started_at: Option<WallTime>,
+    /// The same as the time since the machine's boot, in nanoseconds: the clock may be set meanwhile.
+    #[serde(default)]
+    pub up_since_ns: Option<u64>,
     /// When its last process ended.
     pub ended_at: Option<WallTime>,
     /// Its main process, while there is one.
@@ -169,6 +172,7 @@ impl ServiceRecord {
             exit: None,
             error: None,
             started_at: None,
+            up_since_ns: None,
             ended_at: None,
             pid: None,
             was_ready: false,

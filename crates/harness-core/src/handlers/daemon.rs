@@ -67,7 +67,7 @@ async fn services_stopped(context: &Context, responder: &Responder) -> Result<Da
     let mut stopped: BTreeMap<ProjectName, BTreeSet<ServiceName>> = BTreeMap::new();
     let mut failed = BTreeSet::new();
     for operation in stop_every_service(context).await? {
-        let outcome = Followed::new(context, &operation, WallTime::now())
+        let outcome = Followed::new(context, &operation, WallTime::steady())
             .until_finished_regardless(responder)
             .await?;
         if outcome.outcome != Outcome::Done {

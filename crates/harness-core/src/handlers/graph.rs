@@ -21,7 +21,7 @@ pub(super) fn graph(context: &Context, request: &GraphRequest) -> Answer {
         .into_iter()
         .map(|r| (r.name.clone(), r))
         .collect();
-    let now = WallTime::now();
+    let now = WallTime::steady();
     let mut depths = BTreeMap::new();
     let nodes = records
         .values()

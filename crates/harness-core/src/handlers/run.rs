@@ -24,7 +24,7 @@ use super::stream::{Followed, superseded, tell};
 use super::{Answer, Context, start, stop};
 
 pub(super) async fn run(context: &Context, request: StartRequest, responder: &Responder) -> Answer {
-    let (began, since) = (WallTime::now(), Instant::now());
+    let (began, since) = (WallTime::steady(), Instant::now());
     let project = request.project.name.clone();
     let order = start::order(request, false).await?;
     let operation = start::ordered(context, order, responder)
@@ -65,7 +65,7 @@ async fn until_let_go(responder: &Responder) {
 
 /// Stops what the start of this operation began, whether or not the client hears of it.
 async fn stop_begun(context: &Context, started: &Operation, responder: &Responder) -> Answer {
-    let (began, since) = (WallTime::now(), Instant::now());
+    let (began, since) = (WallTime::steady(), Instant::now());
     let steps = started.steps.iter();
     let begun = steps.filter(|step| step.change == Change::Start);
     let targets: BTreeSet<ServiceName> = begun.map(|step| step.service.clone()).collect();

@@ -46,7 +46,7 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
     };
     let dependencies = spec.dependencies.iter();
     ServiceDetail {
-        view: convert::view(record, WallTime::now()),
+        view: convert::view(record, WallTime::steady()),
         generation: record.generation,
         started_at: record.started_at,
         command: command.into(),

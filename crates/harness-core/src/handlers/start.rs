@@ -25,7 +25,7 @@ pub(super) async fn start(
     restart: bool,
     responder: &Responder,
 ) -> Answer {
-    let (began, since) = (WallTime::now(), Instant::now());
+    let (began, since) = (WallTime::steady(), Instant::now());
     let project = request.project.name.clone();
     let detach = request.detach || request.dry_run;
     let order = order(request, restart).await?;
@@ -143,7 +143,7 @@ pub(super) async fn report(
     outcome: Option<&OperationOutcome>,
     since: Instant,
 ) -> StartReport {
-    let now = WallTime::now();
+    let now = WallTime::steady();
     let project = &operation.project;
     let records: BTreeMap<ServiceName, Arc<ServiceRecord>> = context
         .registry

@@ -8,7 +8,7 @@ use crate::convert;
 
 pub(super) fn status(context: &Context, request: &StatusRequest) -> Answer {
     let project = context.select(&request.project)?;
-    let now = WallTime::now();
+    let now = WallTime::steady();
     let records = context.services(&project.name, &request.services)?;
     let services = records.iter().map(|record| convert::view(record, now)).collect();
     Ok(Response::Status(StatusReport {

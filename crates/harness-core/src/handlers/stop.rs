@@ -31,7 +31,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     let named = context.services(&project.name, &request.services)?;
     let targets: Option<BTreeSet<_>> =
         (!request.all).then(|| named.iter().map(|record| record.name.clone()).collect());
-    let (began, since) = (WallTime::now(), Instant::now());
+    let (began, since) = (WallTime::steady(), Instant::now());
     let operation = context
         .orchestrator
         .stop(StopOrder {

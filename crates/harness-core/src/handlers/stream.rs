@@ -103,7 +103,7 @@ impl<'a> Followed<'a> {
     fn progress(&self, service: &ServiceName) -> Option<Progress> {
         let change = self.changes.get(service)?.clone();
         let record = self.context.registry.service(&self.operation.project, service)?;
-        Some(convert::progress(&record, change, self.began, WallTime::now()))
+        Some(convert::progress(&record, change, self.began, WallTime::steady()))
     }
 }
 

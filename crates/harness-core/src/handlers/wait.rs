@@ -15,7 +15,7 @@ use crate::convert;
 
 pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &Responder) -> Answer {
     let project = context.select(&request.project)?;
-    let began = WallTime::now();
+    let began = WallTime::steady();
     // Subscribed first, so that nothing happens between the look and the wait.
     let mut changes = context.registry.changes().subscribe(None);
     // Everybody is told of at first, then those of whom there is news.
@@ -26,7 +26,7 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
             let all = records.iter().all(|record| holds(record, request.until));
             // What will never get there is told by its state, like what did.
             if all || records.iter().any(|record| never(context, record, request.until)) {
-                let now = WallTime::now();
+                let now = WallTime::steady();
                 let view = |record: &Arc<ServiceRecord>| convert::view(record, now);
                 let services = records.iter().map(view).collect();
                 return Ok(Response::Status(StatusReport {
@@ -39,7 +39,7 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                 !holds(record, request.until) && news.as_ref().is_none_or(|news| news.contains(&record.name))
             };
             for record in records.iter().filter(tell) {
-                let progress = convert::progress(record, Change::Unchanged, began, WallTime::now());
+                let progress = convert::progress(record, Change::Unchanged, began, WallTime::steady());
                 stream::tell(responder, Event::Progress(progress)).await;
             }
             let mut item = Some(changes.next().await);

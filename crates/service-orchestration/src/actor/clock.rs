@@ -45,9 +45,9 @@ impl Clock {
         }
     }
 
-    /// The wall-clock time of an instant.
+    /// The time of an instant by [`WallTime::steady`].
     pub(super) fn wall(&self, time: Time) -> WallTime {
-        let now = WallTime::now().0;
+        let now = WallTime::steady().0;
         let (here, there) = (self.now().0, time.0);
         let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         WallTime(if there >= here {

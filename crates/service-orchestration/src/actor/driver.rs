@@ -79,6 +79,8 @@ pub(super) struct Service {
 pub(super) struct Last {
     pub(super) pid: Option<u32>,
     pub(super) started_at: Option<WallTime>,
+    /// The same as the time since the machine's boot, in nanoseconds.
+    pub(super) up_since_ns: Option<u64>,
     pub(super) ended_at: Option<WallTime>,
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_channel::{Receiver, WeakSender};
 use blocking::unblock;
+use command_executor::boot_clock::since_boot;
 use futures_lite::FutureExt;
 use futures_lite::future::zip;
 use harness_model::spec::ServiceKind;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::record::ServiceRecord;
 
-use super::driver::{Driver, Live};
+use super::driver::{Driver, Last, Live};
 use super::misplaced::end_of;
 use super::probes::Prober;
 use super::rebuild::{keep_service, owe, pay};
@@ -61,6 +62,11 @@ impl Driver {
             .and_then(|p| p.services.get_mut(&service))
         {
             entry.live = Some(live);
+            // What there is to tell of the process before it is its end.
+            entry.last = Last {
+                ended_at: entry.last.ended_at,
+                ..Last::default()
+            };
         }
         let record = self
             .record(project, &service)
@@ -138,6 +144,7 @@ impl Driver {
             Ok(instance) => {
                 entry.last.pid = instance.pid();
                 entry.last.started_at = Some(instance.started_at());
+                entry.last.up_since_ns = u64::try_from(since_boot().as_nanos()).ok();
                 entry.last.ended_at = None;
                 let mut stop = false;
                 if let Some(live) = entry

@@ -86,6 +86,7 @@ impl Driver {
         {
             entry.live = None;
             entry.last.pid = None;
+            entry.last.up_since_ns = None;
             entry.last.ended_at = Some(WallTime::now());
         }
     }

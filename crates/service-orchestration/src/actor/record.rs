@@ -87,6 +87,7 @@ impl Driver {
                 .collect(),
             pid: entry.last.pid,
             started_at: entry.last.started_at,
+            up_since_ns: entry.last.up_since_ns,
             ended_at: entry.last.ended_at,
         })
     }

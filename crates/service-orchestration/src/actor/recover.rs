@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use blocking::unblock;
+use command_executor::boot_clock::since_boot;
 use harness_model::{Redactor, ServiceState, WallTime};
 use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
@@ -15,7 +17,7 @@ use super::hooks::{Hooks, terms};
 use super::orders::StopOrder;
 use super::probes::Prober;
 use super::start::{definition, new_project};
-use crate::executor::{Found, Order};
+use crate::executor::{Found, Instance, Order};
 use crate::layout::remove_discarded;
 use crate::machine::{Ended, Event, FailureCause, Hook, Recovered};
 
@@ -175,6 +177,7 @@ impl Driver {
         let mut last = Last {
             pid: None,
             started_at: record.started_at,
+            up_since_ns: None,
             ended_at: record.ended_at,
         };
         // A generation that is newer than its record was launched by what was recorded last.
@@ -190,6 +193,8 @@ impl Driver {
             Found::Running(instance) | Found::Homeless(instance) => {
                 last.pid = instance.pid();
                 last.started_at = Some(instance.started_at());
+                let recorded = record.up_since_ns.filter(|_| record.generation == generation);
+                last.up_since_ns = Some(up_since(instance.as_ref(), recorded));
                 last.ended_at = None;
                 let was_ready = record.was_ready && record.generation == generation;
                 let prober = Prober::new(&order, &self.executors, was_ready).map(Arc::new);
@@ -203,7 +208,8 @@ impl Driver {
                     probing: None,
                     lost: Arc::default(),
                 });
-                let running_for = WallTime::now().since(instance.started_at());
+                let up_since = Duration::from_nanos(last.up_since_ns.unwrap_or_default());
+                let running_for = since_boot().saturating_sub(up_since);
                 runs = Some((instance, was_ready));
                 Recovered::Running {
                     generation,
@@ -320,6 +326,18 @@ impl Driver {
             }
             self.take_image_health(&record.project, &record.name, instance.as_ref(), was_ready);
         }
+    }
+}
+
+/// When it started, in nanoseconds since the machine's boot: as it says itself, as it was recorded, else by the clock.
+fn up_since(instance: &dyn Instance, recorded: Option<u64>) -> u64 {
+    let now = since_boot();
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let by_the_clock = || now.saturating_sub(WallTime::now().since(instance.started_at()));
+    let recorded = recorded.filter(|recorded| *recorded <= nanos(now));
+    match instance.started_after_boot() {
+        Some(started) => nanos(started),
+        None => recorded.unwrap_or_else(|| nanos(by_the_clock())),
     }
 }
 

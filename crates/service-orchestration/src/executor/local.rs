@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use command_executor::Supervised;
+use command_executor::boot_clock::started_after_boot;
 use command_executor::supervised;
 use harness_model::spec;
 use harness_model::{ExitStatus, ServiceSpec, WallTime};
@@ -46,6 +47,10 @@ impl Instance for LocalInstance {
 
     fn started_at(&self) -> WallTime {
         WallTime(self.supervised.identity().started_at_ns)
+    }
+
+    fn started_after_boot(&self) -> Option<Duration> {
+        Some(started_after_boot(self.supervised.identity().main.start_time))
     }
 
     fn trace(&self) -> Option<RunTrace> {

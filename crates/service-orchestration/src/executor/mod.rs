@@ -317,6 +317,10 @@ pub trait Instance: Send + Sync {
     fn root_pid(&self) -> Option<u32>;
     /// When it started.
     fn started_at(&self) -> WallTime;
+    /// The same as the time since the machine's boot, where that is known.
+    fn started_after_boot(&self) -> Option<Duration> {
+        None
+    }
     /// By what it is found where its run directory does not lead to it any more.
     fn trace(&self) -> Option<RunTrace> {
         None
