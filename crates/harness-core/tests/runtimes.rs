@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{Daemon, is_alive, project, selector, service};
 use harness_core::{ConnectOptions, DaemonBuilder, Home, Session, connect};
-use harness_model::ServiceState;
+use harness_model::{ServiceName, ServiceState};
 use harness_wire::message::{DaemonStopRequest, Request, Response, StatusRequest};
 
 type Run = fn(DaemonBuilder) -> Result<(), harness_core::lifecycle::DaemonError>;
@@ -51,7 +51,10 @@ async fn client(home: Home, spawn: Spawn) {
         services: true,
         successor: None,
     });
-    assert_eq!(client.request(stop).await.unwrap(), Response::Done {});
+    let Response::DaemonStop(report) = client.request(stop).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(report.stopped[0].services, [ServiceName::new("db").unwrap()]);
 }
 
 fn story(run: Run, client: impl FnOnce(Home)) {

@@ -4,6 +4,7 @@
 
 mod actor_support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actor_support::{
@@ -11,12 +12,12 @@ use actor_support::{
     spawn_on_smol,
 };
 use harness_model::spec::{Condition, HealthCheck, Probe, RestartMode};
-use harness_model::{Health, Redactor, ServiceState, Template};
+use harness_model::{Health, Redactor, ServiceState, Template, WallTime};
 use service_orchestration::actor::{StartOrder, StopOrder};
 use service_orchestration::layout::Layout;
 use service_orchestration::machine::{Change, FailureCause, Outcome};
-use service_registry::ChangeKind;
-use service_registry::record::ServiceRecord;
+use service_registry::record::{ProjectRecord, ServiceRecord};
+use service_registry::{ChangeKind, Registry};
 
 /// Ignores the first signal for as long as the file is there.
 const RELUCTANT: &str = "trap 'while [ -e \"$0/hold\" ]; do sleep 0.02; done; exit 0' TERM; touch \"$0/up\"; while :; do sleep 0.02; done";
@@ -469,23 +470,31 @@ fn what_an_earlier_version_recorded_is_hidden_once_it_is_taken_over() {
         let secrets = ["PASSWORD", "OTHER_PASSWORD"]
             .map(|name| (name.to_owned(), Template::secret(format!("quagga-{name}"))));
         spec.env.extend(secrets);
-        let file = project(home.path(), &[("api", spec)]);
-        let first = Heart::new(home.path(), &spawn).await;
-        first.start(&file).await;
-        first.stop_all().await;
-        let cause = FailureCause::Launch("no quagga-OTHER_PASSWORD".into());
+        let file = project(home.path(), &[("api", spec.clone())]);
+        let registry = Registry::open(home.path().join("state")).await.unwrap().registry;
+        let addresses = registry.assign_addresses(&file).unwrap()[&name("api")].clone();
         let record = ServiceRecord {
+            wanted: true,
             state: ServiceState::Failed,
             error: Some("could not be launched: no quagga-PASSWORD, quagga-OTHER_PASSWORD".into()),
             last_probe: Some("exited 1: quagga-PASSWORD".into()),
-            failure: serde_json::to_value(cause).ok(),
+            failure: serde_json::to_value(FailureCause::Launch("no quagga-OTHER_PASSWORD".into())).ok(),
             is_masked: false,
-            ..ServiceRecord::clone(&first.record("api"))
+            ..ServiceRecord::new(project_name(), name("api"), spec, BTreeMap::new(), addresses)
         };
-        first
-            .registry
-            .upsert_service(record, ChangeKind::State, "as it was");
-        first.end().await;
+        registry.upsert_project(
+            ProjectRecord {
+                name: project_name(),
+                source: file.source.clone(),
+                spec: file,
+                created_at: WallTime::now(),
+                folder: None,
+                earlier_files: Vec::new(),
+            },
+            "as it was",
+        );
+        registry.upsert_service(record, ChangeKind::State, "as it was");
+        registry.close().await.unwrap();
         let next = Heart::new(home.path(), &spawn).await;
         let record = next.record("api");
         let told = format!("{:?} {:?} {:?}", record.error, record.last_probe, record.failure);

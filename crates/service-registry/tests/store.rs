@@ -361,7 +361,10 @@ fn the_first_schema_can_still_be_read() {
     let opened = Store::open(&path).unwrap();
     assert_eq!(opened.set_aside, None);
     assert_eq!(opened.contents.projects, expected().projects);
-    assert_eq!(opened.contents.services, expected().services);
+    // Its errors have yet to be searched for secrets.
+    let mut services = expected().services;
+    services.iter_mut().for_each(|record| record.is_masked = false);
+    assert_eq!(opened.contents.services, services);
 }
 
 #[test]
