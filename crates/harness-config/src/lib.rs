@@ -10,6 +10,7 @@
 //! | `source` | the texts, byte spans in them, what of them must not be shown |
 //! | `tree` | YAML as spanned nodes, whatever their types: a mistake in one never hides the next |
 //! | `merge` | several files made one |
+//! | `name` | the name of a project, for those who need no more of its files |
 //! | `keys` | the one table of keys: what the reader accepts, the JSON Schema and the reference say the same |
 //! | `fields`, `read`, `words`, `env` | sections, typed scalars, commands and variables, each telling what is wrong at its place |
 //! | `interpolate` | `${VAR}`, `${service.ip}`, `$$` |
@@ -36,6 +37,7 @@ mod load;
 mod lower;
 mod mask;
 mod merge;
+mod name;
 mod read;
 mod reference;
 mod scalars;
@@ -50,5 +52,6 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use files::load_files;
 pub use inherit::inherited_environment;
 pub use load::{LoadError, LoadOptions, Loaded, find_config, load};
+pub use name::{NamedFile, name_of};
 pub use reference::reference_markdown;
 pub use schema::json_schema;

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use harness_model::spec::{NamedBy, ProjectFile};
 use harness_model::{ProjectName, ProjectSpec, ServiceName};
 
 use crate::check::{self, Dependencies};
 use crate::diagnostics::{self, Diagnostics, Finding};
-use crate::lower::{DraftProject, lower_project};
+use crate::lower::{self, DraftProject, lower_project};
 use crate::mask::{listed_secrets, mask_literals};
 use crate::merge::{merge, refuse_duplicates};
+use crate::name::true_path;
 use crate::read::Context;
 use crate::source::{Sources, display_name};
-use crate::tree::{self, MAX_FILE_SIZE, Node};
+use crate::tree::{self, Kind, MAX_FILE_SIZE, Node};
 use crate::variables::{Variables, parse_env_file};
 
 /// What to load, and what it may depend on. Nothing else of the process's surroundings is looked at.
@@ -63,6 +65,12 @@ pub enum LoadError {
         /// Where the search began.
         from: PathBuf,
     },
+    /// The path of a file or its folder is not UTF-8.
+    #[error("the path {} is not UTF-8, as arguments and records of services must be", path.display())]
+    NotText {
+        /// The path.
+        path: PathBuf,
+    },
     /// The files are wrong.
     #[error("{0}")]
     Invalid(Diagnostics),
@@ -71,12 +79,16 @@ pub enum LoadError {
 /// The file names that are looked for, in this order.
 const CONFIG_NAMES: [&str; 2] = ["services.yaml", "services.yml"];
 
-/// The services.yaml (or services.yml) in a folder or the nearest one above it.
+/// The services.yaml (or services.yml) in a folder or the nearest one above it. One that cannot be read is found, too,
+/// a link to nowhere, say: going on to a folder above would mean another project.
 pub fn find_config(start: &Path) -> Option<PathBuf> {
     start
         .ancestors()
         .flat_map(|folder| CONFIG_NAMES.map(|name| folder.join(name)))
-        .find(|path| path.is_file())
+        .find(|path| match path.metadata() {
+            Ok(found) => !found.is_dir(),
+            Err(_) => path.symlink_metadata().is_ok(),
+        })
 }
 
 /// Reads and validates a project.
@@ -87,11 +99,13 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let paths = config_paths(options)?;
     let sources = Sources::default();
     let mut findings = Vec::new();
-    let trees = read_trees(&sources, &paths, &options.cwd, &mut findings)?;
-    let (Some(tree), Some(source)) = (trees, paths.first()) else {
+    let (tree, written) = read_trees(&sources, &paths, &options.cwd, &mut findings)?;
+    let (Some(tree), Some(source)) = (tree, paths.first()) else {
         return Err(LoadError::Invalid(diagnostics::finish(findings, &sources).0));
     };
     let base_dir = folder_of(source);
+    let paths = written.iter().map(|file| file.path.as_path());
+    refuse_unusable(paths.chain([base_dir.as_path()]))?;
     let variables = Variables {
         environment: options.environment.clone(),
         dotenv: {
@@ -115,8 +129,11 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
                 options,
                 draft,
                 dependencies,
-                source,
-                base_dir,
+                Origins {
+                    source: true_path(source),
+                    base_dir,
+                    written,
+                },
                 variables.secrets.clone(),
             ),
             warnings,
@@ -128,19 +145,89 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
 
 /// The names that stand for several services: entries of whole compose files.
 fn groups(draft: &DraftProject) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
-    let is_active = |name: &&ServiceName| draft.services.get(*name).is_some_and(|member| member.active);
     let groups = draft.groups.iter();
     groups
-        .map(|(name, group)| {
-            (
-                name.clone(),
-                group.members.iter().filter(is_active).cloned().collect(),
-            )
+        .map(|(name, group)| (name.clone(), group.members.iter().cloned().collect()))
+        .collect()
+}
+
+/// The services of the files that were not chosen, with their profiles.
+fn unchosen(draft: &DraftProject) -> BTreeMap<ServiceName, BTreeSet<String>> {
+    let others = draft.services.iter().filter(|(_, service)| !service.active);
+    others
+        .map(|(name, service)| (name.clone(), service.profiles.iter().cloned().collect()))
+        .collect()
+}
+
+/// Paths go into arguments, variables and records, which are text.
+fn refuse_unusable<'a>(mut paths: impl Iterator<Item = &'a Path>) -> Result<(), LoadError> {
+    match paths.find(|path| path.to_str().is_none()) {
+        None => Ok(()),
+        Some(path) => Err(LoadError::NotText {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+/// What one file says something about, by the keys of its `services`.
+pub(crate) struct Written {
+    path: PathBuf,
+    names: BTreeSet<String>,
+    /// Whether a compose file is among them, which may bring services along that nobody names.
+    has_compose: bool,
+}
+
+impl Written {
+    fn of(path: &Path, tree: &Node) -> Self {
+        let entries = match tree.get("services").map(|services| &services.kind) {
+            Some(Kind::Map(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        Self {
+            path: true_path(path),
+            names: entries.iter().map(|(key, _)| key.name.clone()).collect(),
+            has_compose: entries.iter().any(|(_, node)| lower::is_compose(node)),
+        }
+    }
+}
+
+/// The files of a project, with the services of each: those that it names, the members of the groups that it names, and
+/// those that compose files bring along.
+fn project_files(draft: &DraftProject, written: Vec<Written>) -> Vec<ProjectFile> {
+    let named = |file: &Written| -> BTreeSet<ServiceName> {
+        let own = draft
+            .services
+            .keys()
+            .filter(|name| file.names.contains(name.as_str()));
+        let groups = draft
+            .groups
+            .iter()
+            .filter(|(name, _)| file.names.contains(name.as_str()));
+        own.chain(groups.flat_map(|(_, group)| &group.members))
+            .cloned()
+            .collect()
+    };
+    let all: Vec<BTreeSet<ServiceName>> = written.iter().map(named).collect();
+    let brought: Vec<&ServiceName> = draft
+        .services
+        .keys()
+        .filter(|name| !all.iter().any(|names| names.contains(*name)))
+        .collect();
+    let files = written.into_iter().zip(all);
+    files
+        .map(|(file, mut services)| {
+            if file.has_compose {
+                services.extend(brought.iter().map(|name| (*name).clone()));
+            }
+            ProjectFile {
+                path: file.path,
+                services,
+            }
         })
         .collect()
 }
 
-fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadError> {
+pub(crate) fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadError> {
     if options.files.is_empty() {
         return match find_config(&options.cwd) {
             Some(path) => Ok(vec![path]),
@@ -153,8 +240,14 @@ fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadError> {
     Ok(options.files.iter().map(absolute).collect())
 }
 
+/// The name of a project whose file says none.
+pub(crate) fn folder_name(folder: &Path) -> ProjectName {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    ProjectName::from_lossy(name.as_deref().unwrap_or_default())
+}
+
 /// The folder a file is in, by its one true name: a spec must not change with the way that led to its file.
-fn folder_of(path: &Path) -> PathBuf {
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     folder.canonicalize().unwrap_or(folder)
 }
@@ -172,13 +265,13 @@ pub(crate) fn read_limited(path: &Path, max: u64) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// Reads, masks and merges the files; `None` when one of them is not YAML.
-fn read_trees(
+/// Reads, masks and merges the files (`None` when one of them is not YAML), with what each of them names.
+pub(crate) fn read_trees(
     sources: &Sources,
     paths: &[PathBuf],
     cwd: &Path,
     findings: &mut Vec<Finding>,
-) -> Result<Option<Node>, LoadError> {
+) -> Result<(Option<Node>, Vec<Written>), LoadError> {
     let mut trees = Vec::new();
     for path in paths {
         let text = read_limited(path, MAX_FILE_SIZE).map_err(|source| LoadError::Read {
@@ -189,6 +282,10 @@ fn read_trees(
         trees.push(tree::parse(sources, file, findings));
     }
     let secrets: BTreeSet<String> = trees.iter().flatten().flat_map(listed_secrets).collect();
+    let written = trees.iter().zip(paths);
+    let written = written
+        .filter_map(|(tree, path)| Some(Written::of(path, tree.as_ref()?)))
+        .collect();
     let mut merged: Option<Node> = None;
     let complete = trees.iter().all(Option::is_some);
     for mut tree in trees.into_iter().flatten() {
@@ -199,7 +296,7 @@ fn read_trees(
             None => merged = Some(tree),
         }
     }
-    Ok(merged.filter(|_| complete))
+    Ok((merged.filter(|_| complete), written))
 }
 
 /// The variables of the `.env` in a folder, and what is wrong there.
@@ -221,21 +318,32 @@ pub(crate) fn read_dotenv(
     }
 }
 
+/// Where a project comes from.
+struct Origins {
+    source: PathBuf,
+    base_dir: PathBuf,
+    written: Vec<Written>,
+}
+
 fn assemble(
     options: &LoadOptions,
     draft: DraftProject,
     dependencies: Dependencies,
-    source: &Path,
-    base_dir: PathBuf,
+    origins: Origins,
     secrets: BTreeSet<String>,
 ) -> ProjectSpec {
-    let folder_name = || {
-        let name = base_dir
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        ProjectName::from_lossy(name.as_deref().unwrap_or_default())
+    let Origins {
+        source,
+        base_dir,
+        written,
+    } = origins;
+    let (name, named_by) = match (&options.project, &draft.name) {
+        (Some(name), _) => (name.clone(), NamedBy::Caller),
+        (None, Some(name)) => (name.clone(), NamedBy::File),
+        (None, None) => (folder_name(&base_dir), NamedBy::Folder),
     };
-    let groups = groups(&draft);
+    let (groups, unchosen) = (groups(&draft), unchosen(&draft));
+    let files = project_files(&draft, written);
     let mut services = draft
         .services
         .into_iter()
@@ -243,9 +351,9 @@ fn assemble(
         .collect();
     check::assign(&mut services, dependencies);
     ProjectSpec {
-        name: options.project.clone().or(draft.name).unwrap_or_else(folder_name),
+        name,
         description: draft.description,
-        source: source.canonicalize().unwrap_or_else(|_| source.to_path_buf()),
+        source,
         base_dir,
         secrets,
         networks: draft
@@ -255,6 +363,9 @@ fn assemble(
             .collect(),
         services,
         groups,
+        unchosen,
+        files,
+        named_by,
     }
 }
 

@@ -388,7 +388,9 @@ fn a_group_stands_for_all_of_its_services() {
     );
     assert!(!project.services.contains_key("debug"));
     let members: Vec<&str> = project.groups["shop"].iter().map(|name| name.as_str()).collect();
-    assert_eq!(members, ["cache", "db", "migrate", "web"]);
+    assert_eq!(members, ["cache", "db", "debug", "migrate", "web"]);
+    let unchosen: Vec<&str> = project.unchosen.keys().map(|name| name.as_str()).collect();
+    assert_eq!(unchosen, ["debug"]);
     assert_eq!(project.groups.len(), 1);
     assert_eq!(needs(&project.services["cache"]), ["first Completed"]);
     assert_eq!(

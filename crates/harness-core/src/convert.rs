@@ -7,7 +7,7 @@ use command_executor::boot_clock::since_boot;
 use harness_model::{ProjectName, ServiceName, ServiceState, WallTime};
 use harness_wire::message::{
     Change, ChangeEvent, ChangeKind, ErrorBody, ErrorCode, PathStep, PlanStep, PortConflict, PortView,
-    Progress, ProgressPhase, ServiceView, WaitingFor,
+    Progress, ProgressPhase, ProjectState, ServiceView, WaitingFor,
 };
 use service_orchestration::actor::{OrderError, PlannedChange};
 use service_orchestration::machine::{self, Timing};
@@ -232,7 +232,7 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
         OrderError::NameTaken { name, .. } => (
             ErrorCode::NameTaken,
             Some(format!(
-                "give this one another name with -p, or take `{name}` over with `-p {name}`"
+                "give this one another name with `name:` or -p; `harness -p {name} start` takes `{name}` over"
             )),
         ),
         OrderError::Unsupported(_) => (
@@ -264,6 +264,11 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
                 Some("nothing was started".to_owned()),
             )
         }
+        OrderError::StillUp { project, .. } => (
+            ErrorCode::StillRunning,
+            Some(format!("harness -p {project} stop --all")),
+        ),
+        OrderError::NotForgotten { source, .. } => (ErrorCode::Internal, home::remedy(source)),
         OrderError::NoRoom(no_room) => (ErrorCode::NoRoom, home::remedy(&no_room.source)),
         OrderError::Ports(_) => (ErrorCode::Internal, None),
     };
@@ -281,6 +286,21 @@ pub fn project_summary(
         source: project.source.clone(),
         services: count(services.len()),
         up: count(services.iter().filter(|record| record.state.is_live()).count()),
+        state: project_state(services),
+    }
+}
+
+fn project_state(services: &[std::sync::Arc<ServiceRecord>]) -> ProjectState {
+    let wanted = || services.iter().filter(|record| record.wanted);
+    if wanted().next().is_some() {
+        return match wanted().all(|record| record.ready) {
+            true => ProjectState::Up,
+            false => ProjectState::Partly,
+        };
+    }
+    match services.iter().any(|record| record.state.is_live()) {
+        true => ProjectState::Partly,
+        false => ProjectState::Stopped,
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`action`], [`service`] | what a daemon offers beyond the verbs |
 //! | [`lifecycle`] | from the first line to the last |
 //! | [`handlers`] | one file a verb |
+//! | `selection`, `looks` | which project is meant: a pure function, and what it has to be told of the disk |
 //! | [`convert`] | between the domain and the wire, here alone |
 //! | [`background`], [`mod@connect`] | the client's side: finding a daemon, starting one |
 
@@ -29,8 +30,10 @@ mod inside;
 pub mod lifecycle;
 pub mod lock;
 mod log_file;
+mod looks;
 mod newcomers;
 mod open_files;
+mod selection;
 mod server;
 pub mod service;
 

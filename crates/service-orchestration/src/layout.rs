@@ -257,6 +257,20 @@ impl Layout {
         std::fs::rename(path, &discarded).ok().map(|()| discarded)
     }
 
+    /// The same for the folder of a whole project.
+    ///
+    /// # Errors
+    /// When it cannot be taken out of the way.
+    pub fn discard_project(&self, project: &ProjectName) -> io::Result<Option<PathBuf>> {
+        let time = harness_model::WallTime::now().0;
+        let discarded = self.projects.join(format!("{DISCARDED}{project}-{time:x}"));
+        match std::fs::rename(self.project(project), &discarded) {
+            Ok(()) => Ok(Some(discarded)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a former daemon took out of the way and did not get to remove.
     pub fn discarded(&self) -> Vec<PathBuf> {
         let below = |path: &Path| {
@@ -268,11 +282,11 @@ impl Layout {
             name.is_some_and(|name| name.starts_with(DISCARDED))
         };
         let projects = below(&self.projects);
-        projects
-            .iter()
-            .flat_map(|project| below(project))
-            .filter(is_discarded)
-            .collect()
+        let services = projects.iter().flat_map(|project| below(project));
+        let mut found: Vec<PathBuf> = services.filter(is_discarded).collect();
+        // Those within go first: a folder may be removed but once.
+        found.extend(projects.into_iter().filter(is_discarded));
+        found
     }
 }
 

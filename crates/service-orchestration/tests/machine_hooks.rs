@@ -306,6 +306,7 @@ fn recover(found: Recovered, definition: Definition, wanted: bool, owed: bool) -
         service: name("api"),
         definition,
         wanted,
+        defined: true,
         found,
         owed: owed.then_some(Duration::from_secs(2)),
     });

@@ -273,6 +273,7 @@ fn an_adopted_service_is_probed_as_its_image_says() {
             service: name("db"),
             definition,
             wanted: true,
+            defined: true,
             found,
             owed: None,
         });

@@ -86,6 +86,7 @@ fn one_that_leaves_dependencies_alone_waits_for_them_too() {
             targets: Some([name("child")].into()),
             no_deps: true,
             restart: false,
+            unchosen: Default::default(),
             prune: false,
             rollback: false,
         });

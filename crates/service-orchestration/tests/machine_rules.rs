@@ -289,6 +289,7 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
         service: name(service),
         definition,
         wanted: true,
+        defined: true,
         found,
         owed: None,
     };
@@ -329,6 +330,7 @@ fn an_end_before_it_was_healthy_is_a_failure_to_the_next_daemon_too() {
             service: name("db"),
             definition,
             wanted: true,
+            defined: true,
             found: Recovered::Ended {
                 generation: 3,
                 digest: SpecDigest::from_text("1"),
@@ -371,6 +373,7 @@ fn stable_running_is_counted_across_daemons() {
         service: name("api"),
         definition: always,
         wanted: true,
+        defined: true,
         found: Recovered::Running {
             generation: 20,
             digest: SpecDigest::from_text("1"),
@@ -422,4 +425,68 @@ fn a_thousand_services_in_a_row_come_up_and_go_down_quickly() {
     (0..1000).rev().for_each(|index| bench.exited(&label(index), 0));
     assert!(bench.machine.is_idle());
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_nobody_chose_this_time_stays_and_what_left_the_file_goes_with_a_prune() {
+    let mut bench = Bench::new(&[("api", plain("1")), ("shell", plain("1")), ("gone", plain("1"))]);
+    bench.start(false, false, &[]);
+    for service in ["api", "shell", "gone"] {
+        bench.launched(service);
+    }
+    bench.wait(400);
+    bench.deeds();
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    let api = bench.file.get(&name("api")).cloned().unwrap();
+    let request = |prune: bool| OperationRequest::Start {
+        definitions: [(name("api"), api.clone())].into(),
+        targets: None,
+        no_deps: false,
+        restart: false,
+        unchosen: [name("shell")].into(),
+        prune,
+        rollback: false,
+    };
+    bench.submit(request(false));
+    assert_eq!(bench.deeds(), "");
+    assert!(bench.view("shell").defined && !bench.view("gone").defined);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    bench.submit(request(true));
+    assert_eq!(bench.deeds(), "-gone");
+    bench.exited("gone", 0);
+    assert_eq!(bench.outcome(), Some(Outcome::Done));
+    assert!(bench.machine.snapshot(&name("gone"), bench.now).is_none());
+    // At rest, too, it is not forgotten.
+    bench.stop(&["shell"]);
+    bench.exited("shell", 0);
+    bench.submit(request(true));
+    assert_eq!(bench.view("shell").state, ServiceState::Stopped);
+}
+
+#[test]
+fn what_was_not_in_the_file_is_not_after_a_recovery_either() {
+    let mut bench = Bench::new(&[("api", plain("1"))]);
+    for (service, defined) in [("api", true), ("gone", false)] {
+        bench.give(Event::Recover {
+            service: name(service),
+            definition: plain("1"),
+            wanted: true,
+            defined,
+            found: Recovered::Running {
+                generation: 1,
+                digest: SpecDigest::from_text("1"),
+                terms: Terms::of(&plain("1")),
+                for_: Duration::from_secs(60),
+                was_ready: true,
+                going: false,
+                restarts: 0,
+            },
+            owed: None,
+        });
+    }
+    bench.give(Event::Tick);
+    assert!(bench.view("api").defined && !bench.view("gone").defined);
+    bench.stop(&["gone"]);
+    bench.exited("gone", 0);
+    assert!(bench.machine.snapshot(&name("gone"), bench.now).is_none());
 }

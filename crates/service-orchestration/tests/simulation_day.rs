@@ -331,6 +331,7 @@ impl Day {
             targets,
             no_deps: false,
             restart: false,
+            unchosen: BTreeSet::new(),
             prune: false,
             rollback: false,
         });
@@ -394,6 +395,7 @@ impl Day {
                 service,
                 definition,
                 wanted: last.wanted,
+                defined: last.defined,
                 found,
                 owed: None,
             };

@@ -3,12 +3,12 @@
 //! The heavy parts of a [`ServiceRecord`] (its spec, the inherited environment) are shared, so that taking a
 //! new record for every change of state copies a few words and not the whole specification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use harness_model::resolve::SpecDigest;
-use harness_model::spec::HealthCheck;
+use harness_model::spec::{HealthCheck, ProjectFile};
 use harness_model::{
     ExitStatus, Health, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, ServiceState,
     WallTime,
@@ -28,6 +28,38 @@ pub struct ProjectRecord {
     pub spec: ProjectSpec,
     /// When it was first started.
     pub created_at: WallTime,
+    /// The folder of its file, where that can be told from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderId>,
+    /// Files that it was read from before and not when it was last started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_files: Vec<ProjectFile>,
+}
+
+impl ProjectRecord {
+    /// The services that were not chosen when it was last started: of other profiles, or of a file that was not given.
+    pub fn unchosen(&self) -> BTreeSet<ServiceName> {
+        let earlier = self.earlier_files.iter().flat_map(|file| &file.services);
+        let all = self.spec.unchosen.keys().chain(earlier);
+        all.filter(|name| !self.spec.services.contains_key(*name))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether a service is one of the project's, chosen or not.
+    pub fn has(&self, service: &ServiceName) -> bool {
+        self.spec.services.contains_key(service) || self.unchosen().contains(service)
+    }
+}
+
+/// What tells a folder from all others, wherever on its file system it is moved. A number alone is given anew to what
+/// is made later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderId {
+    /// Its inode.
+    pub inode: u64,
+    /// When that was made.
+    pub born: WallTime,
 }
 
 /// A service that the daemon knows.

@@ -1,6 +1,6 @@
 //! Records, store and changes joined: one place that knows who runs where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -208,15 +208,16 @@ impl Registry {
             .publish(project, Some(service), ChangeKind::Removed, message, snapshot);
     }
 
-    /// What every service that is not part of `project` as it is now occupies: those of other projects, and,
-    /// unless `prune` is about to stop them, those of its own that it no longer has. For containers also what this
-    /// machine reaches.
-    fn taken(&self, project: &ProjectSpec, prune: bool) -> Taken {
+    /// What every service that is not part of `project` as it is now occupies: those of other projects, and those of
+    /// its own that it no longer has; of these only the ones in `staying`, where the others are about to be stopped. For
+    /// containers also what this machine reaches.
+    fn taken(&self, project: &ProjectSpec, staying: Option<&BTreeSet<ServiceName>>) -> Taken {
         let memory = self.read();
         let mut taken = Taken::default();
         for record in memory.services.values().flat_map(BTreeMap::values) {
             let own = record.project == project.name;
-            if own && (prune || project.services.contains_key(&record.name)) {
+            let goes = staying.is_some_and(|staying| !staying.contains(&record.name));
+            if own && (goes || project.services.contains_key(&record.name)) {
                 continue;
             }
             let holder = Holder {
@@ -248,19 +249,20 @@ impl Registry {
         &self,
         project: &ProjectSpec,
     ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
-        self.assign(project, &self.taken(project, false))
+        self.assign(project, &self.taken(project, None))
     }
 
-    /// The same for a plan that first stops the services that are no longer in the file: their ports and
-    /// addresses may be taken over.
+    /// The same for a plan that first stops the services that are no longer in the file, unless they are `staying`:
+    /// their ports and addresses may be taken over.
     ///
     /// # Errors
     /// As [`address::assign`].
     pub fn assign_addresses_pruning(
         &self,
         project: &ProjectSpec,
+        staying: &BTreeSet<ServiceName>,
     ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
-        self.assign(project, &self.taken(project, true))
+        self.assign(project, &self.taken(project, Some(staying)))
     }
 
     fn assign(

@@ -187,7 +187,14 @@ fn a_service_that_left_the_file_keeps_its_port_unless_it_is_pruned() {
         matches!(error, AddressError::InUse { ref holder, .. } if holder.service == service("a")),
         "{error}"
     );
-    assert!(registry.assign_addresses_pruning(&renamed).is_ok());
+    assert!(
+        registry
+            .assign_addresses_pruning(&renamed, &std::collections::BTreeSet::new())
+            .is_ok()
+    );
+    // One of a profile that is not chosen is not pruned.
+    let staying = [service("a")].into();
+    assert!(registry.assign_addresses_pruning(&renamed, &staying).is_err());
 }
 
 #[test]

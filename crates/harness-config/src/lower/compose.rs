@@ -51,7 +51,7 @@ pub(super) struct Expanded {
 }
 
 /// Whether an entry is for here.
-pub(super) fn is_compose(node: &Node) -> bool {
+pub(crate) fn is_compose(node: &Node) -> bool {
     matches!(node.get("type").map(|node| &node.kind), Some(Kind::String(word)) if word == "compose")
 }
 

@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 use harness_model::spec::{Condition, PortSpec};
 use harness_model::{NetworkName, ProjectName, ServiceName, ServiceSpec};
 
-pub(crate) use compose::Group;
+pub(crate) use compose::{Group, is_compose};
 pub(crate) use network::DraftNetwork;
-pub(crate) use project::lower_project;
+pub(crate) use project::{lower_project, name as project_name};
 
 use crate::check::Checked;
 use crate::source::Span;

@@ -138,7 +138,8 @@ fn version(fields: &Fields<'_>) {
     }
 }
 
-fn name(fields: &Fields<'_>) -> Option<ProjectName> {
+/// What the files call their project.
+pub(crate) fn name(fields: &Fields<'_>) -> Option<ProjectName> {
     let text = fields.text("name")?;
     match ProjectName::new(&text.value) {
         Ok(name) => Some(name),

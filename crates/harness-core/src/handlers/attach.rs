@@ -14,7 +14,7 @@ use super::exec::not_running;
 use super::{Answer, Context, internal, stream};
 
 pub(super) async fn attach(context: &Context, request: AttachRequest, responder: &Responder) -> Answer {
-    let project = context.select(&request.project)?;
+    let project = context.changed(&request.project).await?;
     let record = context.service(&project.name, &request.service)?;
     let place = context
         .orchestrator

@@ -1,12 +1,11 @@
-//! `daemon status`, `daemon stop`, and the list of projects.
+//! `daemon status` and `daemon stop`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use harness_model::{ProjectName, ServiceName, WallTime};
 use harness_wire::message::{
-    DaemonStatus, DaemonStopReport, DaemonStopRequest, ErrorBody, ProjectSummary, Response, StoppedServices,
-    Successor,
+    DaemonStatus, DaemonStopReport, DaemonStopRequest, ErrorBody, Response, StoppedServices, Successor,
 };
 use harness_wire::server::Responder;
 use service_orchestration::actor::{Operation, OperationEvent, StopOrder};
@@ -14,16 +13,8 @@ use service_orchestration::machine::Outcome;
 use service_orchestration::words::chain;
 
 use super::stream::Followed;
-use super::{Answer, Context, internal, invalid};
-use crate::{background, convert};
-
-pub(super) fn projects(context: &Context) -> Vec<ProjectSummary> {
-    let registry = &context.registry;
-    let summary = |project: &std::sync::Arc<service_registry::ProjectRecord>| {
-        convert::project_summary(project, &registry.services(&project.name))
-    };
-    registry.projects().iter().map(summary).collect()
-}
+use super::{Answer, Context, internal, invalid, project};
+use crate::background;
 
 pub(super) fn status(context: &Context) -> Answer {
     let certificate_expires_at = context
@@ -38,7 +29,7 @@ pub(super) fn status(context: &Context) -> Answer {
         started_at: context.info.started_at,
         certificate_expires_at,
         damaged_stores: context.home.damaged_stores(),
-        projects: projects(context),
+        projects: project::projects(context),
     }))
 }
 

@@ -7,8 +7,8 @@ use service_registry::address;
 
 use super::{Answer, Context};
 
-pub(super) fn env(context: &Context, request: &EnvRequest) -> Answer {
-    let project = context.select(&request.project)?;
+pub(super) async fn env(context: &Context, request: &EnvRequest) -> Answer {
+    let project = context.changed(&request.project).await?;
     let addresses: BTreeMap<_, _> = context
         .registry
         .services(&project.name)

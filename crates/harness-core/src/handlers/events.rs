@@ -10,7 +10,7 @@ use crate::convert;
 
 pub(super) async fn events(context: &Context, request: &EventsRequest, responder: &Responder) -> Answer {
     let project = match &request.project {
-        Some(selector) => Some(context.select(selector)?.name.clone()),
+        Some(selector) => Some(context.looked_at(selector).await?.name.clone()),
         None => None,
     };
     if let Some(project) = &project {

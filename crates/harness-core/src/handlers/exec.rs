@@ -13,7 +13,7 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
     if request.command.is_empty() {
         return Err(invalid("exec needs a command"));
     }
-    let project = context.select(&request.project)?;
+    let project = context.changed(&request.project).await?;
     let record = context.service(&project.name, &request.service)?;
     let place = context
         .orchestrator

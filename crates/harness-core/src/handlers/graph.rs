@@ -13,8 +13,8 @@ use crate::convert;
 
 type Records = BTreeMap<ServiceName, Arc<ServiceRecord>>;
 
-pub(super) fn graph(context: &Context, request: &GraphRequest) -> Answer {
-    let project = context.select(&request.project)?;
+pub(super) async fn graph(context: &Context, request: &GraphRequest) -> Answer {
+    let project = context.looked_at(&request.project).await?;
     let records: Records = context
         .registry
         .services(&project.name)

@@ -20,7 +20,7 @@ pub(super) async fn logs(
     responder: &Responder,
     client: &Client,
 ) -> Answer {
-    let project = context.select(&request.project)?.name.clone();
+    let project = context.looked_at(&request.project).await?.name.clone();
     let services = context.services(&project, &request.services)?;
     // Held until the last line is told: what it is compiled to is kept so long.
     let _place = match &request.grep {

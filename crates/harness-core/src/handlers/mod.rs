@@ -10,9 +10,11 @@ mod exec;
 mod failure;
 mod graph;
 mod logs;
+mod project;
 mod run;
 mod select;
 mod service_show;
+mod services;
 mod start;
 mod status;
 mod stop;
@@ -105,17 +107,19 @@ async fn dispatch(
         Request::Restart(request) => start::start(context, *request, true, responder).await,
         Request::Run(request) => run::run(context, *request, responder).await,
         Request::Stop(request) => stop::stop(context, request, responder).await,
-        Request::Status(request) => status::status(context, &request),
+        Request::Status(request) => status::status(context, &request).await,
         Request::Logs(request) => logs::logs(context, request, responder, client).await,
         Request::Wait(request) => wait::wait(context, &request, responder).await,
         Request::Exec(request) => exec::exec(context, request, responder).await,
         Request::Attach(request) => attach::attach(context, request, responder).await,
         Request::Why(request) => why::why(context, &request).await,
-        Request::Graph(request) => graph::graph(context, &request),
+        Request::Graph(request) => graph::graph(context, &request).await,
         Request::Events(request) => events::events(context, &request, responder).await,
-        Request::Env(request) => env::env(context, &request),
-        Request::Projects {} => Ok(Response::Projects(daemon::projects(context))),
-        Request::ServiceShow(request) => service_show::service_show(context, &request),
+        Request::Env(request) => env::env(context, &request).await,
+        Request::Select(request) => select::select(context, &request).await,
+        Request::Projects {} => Ok(Response::Projects(project::projects(context))),
+        Request::ProjectForget(request) => project::forget(context, request).await,
+        Request::ServiceShow(request) => service_show::service_show(context, &request).await,
         Request::DaemonStatus {} => daemon::status(context),
         Request::DaemonStop(request) => daemon::stop(context, &request, responder).await,
         Request::Actions {} => Ok(Response::Actions(context.actions.list())),

@@ -26,7 +26,7 @@ use super::{Answer, Context, start, stop};
 pub(super) async fn run(context: &Context, request: StartRequest, responder: &Responder) -> Answer {
     let (began, since) = (WallTime::steady(), Instant::now());
     let project = request.project.name.clone();
-    let order = start::order(request, false).await?;
+    let order = start::order(context, request, false).await?;
     let operation = start::ordered(context, order, responder)
         .await
         .map_err(|error| context.refusal(&project, &error))?;

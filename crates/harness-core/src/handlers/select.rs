@@ -1,155 +1,231 @@
-//! Which project, and which of its services, a request means.
+//! `select`: which project a request means; for every other verb, too.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod refusal;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use harness_model::{ProjectName, ServiceName};
-use harness_wire::message::{ErrorBody, ErrorCode, ProjectSelector};
-use service_orchestration::actor::OrderError;
-use service_registry::record::{ProjectRecord, ServiceRecord};
+use harness_model::spec::ProjectFile;
+use harness_model::{ProjectName, ProjectSpec, ServiceName};
+use harness_wire::message::{
+    ErrorBody, ErrorCode, ProjectSelector, Purpose, Remark, Response, SelectRequest, Selected,
+};
+use service_orchestration::actor::MoveOrder;
+use service_registry::record::ProjectRecord;
 
-use super::{Context, targets};
-use crate::convert;
+use self::refusal::refusal;
+use super::{Answer, Context};
+use crate::looks;
+use crate::selection::{self, Asked, Known, Meant, Starting};
+
+/// Only here is a project bound to where it was moved: whoever asks this tells people.
+pub(super) async fn select(context: &Context, request: &SelectRequest) -> Answer {
+    let (project, remarks, binds) = match (&request.project, request.purpose) {
+        (
+            ProjectSelector::Near {
+                config: Some(file),
+                directory: folder,
+                name: Some(name),
+            },
+            Purpose::Start { named, dry_run },
+        ) => {
+            let start = Beginning {
+                name,
+                file,
+                folder,
+                named,
+            };
+            let (_, remarks) = context.starting(start).await?;
+            (name.clone(), remarks, !dry_run)
+        }
+        (project, purpose) => {
+            let (project, remarks) = context.meant(project, purpose == Purpose::Look).await?;
+            (project.name.clone(), remarks, true)
+        }
+    };
+    let moved = |remark: &Remark| matches!(remark, Remark::Moved { .. });
+    if let ProjectSelector::Near {
+        config: Some(file),
+        directory: folder,
+        ..
+    } = &request.project
+        && binds
+        && remarks.iter().any(moved)
+    {
+        context.bind(&project, file, folder).await;
+    }
+    let files = match context.registry.project(&project) {
+        Some(known) if known.spec.files.is_empty() => vec![known.source.clone()],
+        Some(known) => known.spec.files.iter().map(|file| file.path.clone()).collect(),
+        None => Vec::new(),
+    };
+    Ok(Response::Selected(Selected {
+        project,
+        files,
+        remarks: remarks
+            .into_iter()
+            .filter(|remark| binds || !moved(remark))
+            .collect(),
+    }))
+}
+
+/// A start of a project from a file.
+#[derive(Clone, Copy)]
+pub(super) struct Beginning<'a> {
+    pub(super) name: &'a ProjectName,
+    pub(super) file: &'a Path,
+    /// Where that is called.
+    pub(super) folder: &'a Path,
+    /// Its name was given with `-p`.
+    pub(super) named: bool,
+}
 
 impl Context {
-    /// The project that a selector means.
-    pub(super) fn select(&self, selector: &ProjectSelector) -> Result<Arc<ProjectRecord>, ErrorBody> {
-        let projects = self.registry.projects();
-        let none = |message: String, hint: Option<String>| ErrorBody {
-            code: ErrorCode::NoSuchProject(projects.iter().map(|p| p.name.clone()).collect()),
-            message,
-            hint,
+    /// The project that a request means which only looks.
+    pub(super) async fn looked_at(
+        &self,
+        selector: &ProjectSelector,
+    ) -> Result<Arc<ProjectRecord>, ErrorBody> {
+        Ok(self.meant(selector, true).await?.0)
+    }
+
+    /// The project that a request means which changes something, or on which somebody will act.
+    pub(super) async fn changed(&self, selector: &ProjectSelector) -> Result<Arc<ProjectRecord>, ErrorBody> {
+        Ok(self.meant(selector, false).await?.0)
+    }
+
+    /// The project that a selector means, and what there is to say of that.
+    async fn meant(
+        &self,
+        selector: &ProjectSelector,
+        look: bool,
+    ) -> Result<(Arc<ProjectRecord>, Vec<Remark>), ErrorBody> {
+        let (config, directory, name) = match selector {
+            ProjectSelector::Named(name) => return Ok((self.named(name)?, Vec::new())),
+            ProjectSelector::Near {
+                config,
+                directory,
+                name,
+            } => (config.as_deref(), directory, name.as_ref()),
         };
-        match selector {
-            ProjectSelector::Named(name) => self
-                .registry
-                .project(name)
-                .ok_or_else(|| none(format!("there is no project `{name}`"), known(&projects))),
-            ProjectSelector::Near { config, directory } => {
-                match near(&projects, config.as_deref(), directory) {
-                    Near::One(project) => Ok(project),
-                    Near::Several => Err(none(
-                        "several projects could be meant".to_owned(),
-                        Some(format!("say which with -p: {}", names(&projects))),
-                    )),
-                    Near::None if projects.is_empty() => Err(none(
-                        "no project has been started".to_owned(),
-                        Some("harness start".to_owned()),
-                    )),
-                    Near::None => Err(none(
-                        format!(
-                            "no project was started from {}",
-                            config.as_deref().unwrap_or(directory).display()
-                        ),
-                        known(&projects),
-                    )),
-                }
+        let known = self
+            .known(config.map(|file| (file, directory.as_path())), name)
+            .await;
+        let meant = match config {
+            Some(file) => selection::by_file(&known, Asked { file, name }),
+            None => selection::by_folder(&known, directory, look),
+        };
+        let meant = meant.map_err(|error| refusal(error, &known, (config, directory), false))?;
+        let project = self.named(&meant.name)?;
+        let mut remarks = Vec::new();
+        if let (true, Some(file)) = (meant.moved, config) {
+            remarks.push(moved(&project, file, directory));
+        }
+        remarks.extend(remark(meant));
+        Ok((project, remarks))
+    }
+
+    /// Whether a project may be started from a file, and what there is to say of that.
+    pub(super) async fn starting(&self, start: Beginning<'_>) -> Result<(Starting, Vec<Remark>), ErrorBody> {
+        let Beginning {
+            name,
+            file,
+            folder,
+            named,
+        } = start;
+        let known = self.known(Some((file, folder)), Some(name)).await;
+        let starting = selection::to_start(&known, name, file, named)
+            .map_err(|error| refusal(error, &known, (Some(file), folder), true))?;
+        let before = self.registry.project(name);
+        let remarks = match (&starting, before) {
+            (Starting::Moved, Some(project)) => vec![moved(&project, file, folder)],
+            (Starting::TakenOver, Some(project)) => vec![Remark::TakenOver {
+                from: project.source.clone(),
+                to: file.to_owned(),
+            }],
+            (Starting::New { former, lost }, _) => {
+                let remarks = [(former, Remark::Former as fn(_) -> _), (lost, Remark::Lost)];
+                let told = remarks.into_iter().filter(|(projects, _)| !projects.is_empty());
+                told.map(|(projects, remark)| remark(projects.clone())).collect()
             }
-        }
+            _ => Vec::new(),
+        };
+        Ok((starting, remarks))
     }
 
-    /// The services of a project that a request names, those of a group by its name; all when it names none.
-    pub(super) fn services(
-        &self,
-        project: &ProjectName,
-        named: &[ServiceName],
-    ) -> Result<Vec<Arc<ServiceRecord>>, ErrorBody> {
-        let mut records = self.registry.services(project);
-        if !named.is_empty() {
-            let known = records.iter().map(|record| &record.name).collect();
-            let meant = targets::several(named, &known, &self.groups(project))?;
-            records.retain(|record| meant.contains(&record.name));
-        }
-        Ok(records)
+    async fn known(&self, asked: Option<(&Path, &Path)>, name: Option<&ProjectName>) -> Vec<Known> {
+        let services = |project: &ProjectName| self.registry.services(project);
+        looks::known(&self.registry.projects(), services, asked, name).await
     }
 
-    /// One service of a project.
-    pub(super) fn service(
-        &self,
-        project: &ProjectName,
-        service: &ServiceName,
-    ) -> Result<Arc<ServiceRecord>, ErrorBody> {
-        self.registry.service(project, service).ok_or_else(|| {
-            let records = self.registry.services(project);
-            let known = records.iter().map(|record| &record.name).collect();
-            targets::not_one(service, &known, &self.groups(project))
+    fn named(&self, name: &ProjectName) -> Result<Arc<ProjectRecord>, ErrorBody> {
+        let all = || self.registry.projects();
+        self.registry.project(name).ok_or_else(|| ErrorBody {
+            code: ErrorCode::NoSuchProject(all().iter().map(|p| p.name.clone()).collect()),
+            message: format!("there is no project `{name}`"),
+            hint: None,
         })
     }
 
-    /// Whether names mean a service, by itself or by a group.
-    pub(super) fn means(&self, project: &ProjectName, named: &[ServiceName], service: &ServiceName) -> bool {
-        named.contains(service)
-            || self.registry.project(project).is_some_and(|project| {
-                let mut groups = named.iter().filter_map(|name| project.spec.groups.get(name));
-                groups.any(|members| members.contains(service))
-            })
+    /// Binds a project to the file that it was moved to, and the folder in which that is called.
+    async fn bind(&self, project: &ProjectName, to: &Path, folder: &Path) {
+        let Some(known) = self.registry.project(project) else {
+            return;
+        };
+        let order = MoveOrder {
+            project: project.clone(),
+            from: known.source.clone(),
+            to: to.to_owned(),
+            base_dir: folder.to_owned(),
+            folder: looks::folder(folder).await,
+        };
+        self.orchestrator.move_project(order).await;
     }
 
-    /// The groups of a project, by its file as it was when it was last started.
-    pub(super) fn groups(&self, project: &ProjectName) -> targets::Groups {
-        let project = self.registry.project(project);
-        project.map_or_else(BTreeMap::new, |project| project.spec.groups.clone())
-    }
-
-    /// A refusal of the orchestrator, with what could have been meant.
-    pub(super) fn refusal(&self, project: &ProjectName, error: &OrderError) -> ErrorBody {
-        let services: Vec<ServiceName> = self
-            .registry
-            .services(project)
-            .iter()
-            .map(|record| record.name.clone())
-            .collect();
-        let projects: Vec<ProjectName> = self.registry.projects().iter().map(|p| p.name.clone()).collect();
-        convert::order_error(error, &services, &projects)
-    }
-}
-
-enum Near {
-    One(Arc<ProjectRecord>),
-    Several,
-    None,
-}
-
-/// The project started from the file; else one from a file in this folder or above, the nearest first; else the
-/// only one.
-fn near(projects: &[Arc<ProjectRecord>], config: Option<&Path>, directory: &Path) -> Near {
-    let from =
-        |path: &Path| -> Vec<&Arc<ProjectRecord>> { projects.iter().filter(|p| p.source == path).collect() };
-    if let Some(config) = config {
-        match from(config).as_slice() {
-            [one] => return Near::One(Arc::clone(one)),
-            [] => {}
-            _ => return Near::Several,
+    /// Files that a project was read from before, that it is not read from this time, and that are still there.
+    pub(super) async fn earlier_files(&self, project: &ProjectSpec) -> Vec<ProjectFile> {
+        let Some(known) = self.registry.project(&project.name) else {
+            return Vec::new();
+        };
+        if known.source != project.source {
+            return Vec::new();
         }
-    }
-    for folder in directory.ancestors() {
-        let here: Vec<_> = projects
-            .iter()
-            .filter(|p| p.source.parent() == Some(folder))
-            .collect();
-        match here.as_slice() {
-            [one] => return Near::One(Arc::clone(one)),
-            [] => {}
-            _ => return Near::Several,
+        let mut earlier: BTreeMap<PathBuf, BTreeSet<ServiceName>> = BTreeMap::new();
+        for file in known.earlier_files.iter().chain(&known.spec.files) {
+            if !project.files.iter().any(|given| given.path == file.path) {
+                let services = file.services.iter();
+                let there = services.filter(|name| self.registry.service(&project.name, name).is_some());
+                earlier.insert(file.path.clone(), there.cloned().collect());
+            }
         }
-    }
-    match projects {
-        [one] => Near::One(Arc::clone(one)),
-        [] => Near::None,
-        _ if config.is_some() => Near::None,
-        _ => Near::Several,
+        earlier.retain(|_, services| !services.is_empty());
+        let there = looks::still_there(earlier.keys().cloned().collect()).await;
+        let files = earlier.into_iter().filter(|(path, _)| there.contains(path));
+        files
+            .map(|(path, services)| ProjectFile { path, services })
+            .collect()
     }
 }
 
-fn names(projects: &[Arc<ProjectRecord>]) -> String {
-    projects
-        .iter()
-        .map(|p| p.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+/// That a project is another file's from now on. A link to a file may have been moved alone.
+fn moved(project: &ProjectRecord, to: &Path, folder: &Path) -> Remark {
+    let (from, to) = match project.source == to {
+        true => (&project.spec.base_dir, folder),
+        false => (&project.source, to),
+    };
+    Remark::Moved {
+        from: from.clone(),
+        to: to.to_owned(),
+    }
 }
 
-fn known(projects: &[Arc<ProjectRecord>]) -> Option<String> {
-    (!projects.is_empty()).then(|| format!("say which with -p: {}", names(projects)))
+/// What people should hear of a choice, beside that the project was moved.
+fn remark(meant: Meant) -> Option<Remark> {
+    Some(match meant.remark? {
+        selection::Remark::Renamed(to) => Remark::Renamed { to },
+        selection::Remark::NamedByCaller => Remark::NamedByCaller {},
+        selection::Remark::AlsoUp(projects) => Remark::AlsoUp(projects),
+        selection::Remark::Only => Remark::Only {},
+    })
 }

@@ -10,8 +10,8 @@ use super::graph::label;
 use super::{Answer, Context};
 use crate::convert;
 
-pub(super) fn service_show(context: &Context, request: &ServiceShowRequest) -> Answer {
-    let project = context.select(&request.project)?;
+pub(super) async fn service_show(context: &Context, request: &ServiceShowRequest) -> Answer {
+    let project = context.looked_at(&request.project).await?;
     let record = context.service(&project.name, &request.service)?;
     Ok(Response::Service(Box::new(detail(context, &record))))
 }

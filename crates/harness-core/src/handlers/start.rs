@@ -15,9 +15,11 @@ use service_orchestration::health::LogMatcher;
 use service_orchestration::machine::{OperationOutcome, Outcome};
 use service_registry::record::ServiceRecord;
 
+use super::select::Beginning;
 use super::stream::{self, Followed, superseded};
 use super::{Answer, Context, failure, invalid, targets};
-use crate::convert;
+use crate::selection::Starting;
+use crate::{convert, looks};
 
 pub(super) async fn start(
     context: &Context,
@@ -28,7 +30,7 @@ pub(super) async fn start(
     let (began, since) = (WallTime::steady(), Instant::now());
     let project = request.project.name.clone();
     let detach = request.detach || request.dry_run;
-    let order = order(request, restart).await?;
+    let order = order(context, request, restart).await?;
     let operation = ordered(context, order, responder)
         .await
         .map_err(|error| context.refusal(&project, &error))?;
@@ -53,10 +55,26 @@ pub(super) async fn start(
 /// The order that a request asks for.
 ///
 /// # Errors
-/// When a name in it means no service, or a pattern in it is not within the limits.
-pub(super) async fn order(request: StartRequest, restart: bool) -> Result<StartOrder, ErrorBody> {
+/// When a name in it means no service, a pattern in it is not within the limits, or the name of the project is taken.
+pub(super) async fn order(
+    context: &Context,
+    request: StartRequest,
+    restart: bool,
+) -> Result<StartOrder, ErrorBody> {
     let targets = targets(&request)?;
     check_patterns(&request.project).await?;
+    let (starting, _) = context
+        .starting(Beginning {
+            name: &request.project.name,
+            file: &request.project.source,
+            folder: &request.project.base_dir,
+            named: request.project_named,
+        })
+        .await?;
+    let (earlier_files, folder) = (
+        context.earlier_files(&request.project).await,
+        looks::folder(&request.project.base_dir).await,
+    );
     Ok(StartOrder {
         project: request.project,
         targets,
@@ -65,7 +83,10 @@ pub(super) async fn order(request: StartRequest, restart: bool) -> Result<StartO
         prune: request.prune,
         dry_run: request.dry_run,
         rollback: request.rollback_on_failure,
-        take_over: request.project_named,
+        // Whatever belongs to another file was looked at just now.
+        take_over: starting != Starting::Again,
+        earlier_files,
+        folder,
         environment: request.environment,
         link: OrderLink::default(),
     })
@@ -132,6 +153,9 @@ fn targets(request: &StartRequest) -> Result<Option<BTreeSet<ServiceName>>, Erro
         return Ok(None);
     }
     let project = &request.project;
+    for name in &request.services {
+        targets::refuse_unchosen(name, project)?;
+    }
     let known = project.services.keys().collect();
     targets::several(&request.services, &known, &project.groups).map(Some)
 }

@@ -6,8 +6,8 @@ use harness_wire::message::{Response, StatusReport, StatusRequest};
 use super::{Answer, Context};
 use crate::convert;
 
-pub(super) fn status(context: &Context, request: &StatusRequest) -> Answer {
-    let project = context.select(&request.project)?;
+pub(super) async fn status(context: &Context, request: &StatusRequest) -> Answer {
+    let project = context.looked_at(&request.project).await?;
     let now = WallTime::steady();
     let records = context.services(&project.name, &request.services)?;
     let services = records.iter().map(|record| convert::view(record, now)).collect();

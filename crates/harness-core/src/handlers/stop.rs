@@ -21,7 +21,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     if request.volumes && !request.all {
         return Err(invalid("`volumes` needs `all`: they belong to the whole project"));
     }
-    let project = context.select(&request.project)?;
+    let project = context.changed(&request.project).await?;
     // Those of stopped services that are not in the file any more are forgotten with the stop.
     let types = context.registry.services(&project.name);
     let types: BTreeSet<_> = types

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_model::ServiceName;
+use harness_model::{ProjectSpec, ServiceName};
 use harness_wire::message::{ErrorBody, ErrorCode};
 
 use super::invalid;
@@ -34,6 +34,36 @@ pub(super) fn several(
         meant.extend(found.into_iter().cloned());
     }
     Ok(meant)
+}
+
+/// Refuses a name that means only services of profiles that are not chosen, which a start leaves as they are.
+///
+/// # Errors
+/// When it does: with a profile that has it.
+pub(super) fn refuse_unchosen(name: &ServiceName, project: &ProjectSpec) -> Result<(), ErrorBody> {
+    let mut meant = project.groups.get(name).into_iter().flatten().chain([name]);
+    if meant.any(|name| project.services.contains_key(name)) {
+        return Ok(());
+    }
+    let members = project.groups.get(name).into_iter().flatten();
+    let mut profiles = members
+        .chain([name])
+        .filter_map(|name| project.unchosen.get(name));
+    let Some(profile) = profiles.find_map(|profiles| profiles.first()) else {
+        return Ok(());
+    };
+    let (what, is) = match project.groups.contains_key(name) {
+        true => ("the group ", "has no service in the chosen profiles".to_owned()),
+        false => ("", format!("is of the profile `{profile}`, which is not chosen")),
+    };
+    Err(ErrorBody {
+        code: ErrorCode::NoSuchService {
+            name: name.to_string(),
+            suggestion: None,
+        },
+        message: format!("{what}`{name}` {is}"),
+        hint: Some(format!("add --profile {profile}")),
+    })
 }
 
 /// That a name means no service.
@@ -138,6 +168,38 @@ mod tests {
         assert_eq!(
             meant("later").unwrap_err(),
             "no service of the group `later` has been started; harness start later"
+        );
+    }
+
+    #[test]
+    fn a_name_of_another_profile_is_told_which_one() {
+        let path = std::path::PathBuf::from("/shop/services.yaml");
+        let mut project =
+            ProjectSpec::new(harness_model::ProjectName::from_lossy("shop"), path.clone(), path);
+        let sleep = harness_model::ServiceSpec::process("sleep", ["1"]);
+        project.services.insert(name("api"), sleep);
+        for other in ["shell", "tracer"] {
+            project.unchosen.insert(name(other), ["debug".to_owned()].into());
+        }
+        project.groups = BTreeMap::from([
+            (name("stack"), names("api shell")),
+            (name("tools"), names("shell tracer")),
+        ]);
+        let refused = |text: &str| {
+            refuse_unchosen(&name(text), &project)
+                .err()
+                .map(|error| format!("{}; {}", error.message, error.hint.unwrap_or_default()))
+        };
+        for good in ["api", "stack", "nobody"] {
+            assert_eq!(refused(good), None, "{good}");
+        }
+        assert_eq!(
+            refused("shell").unwrap(),
+            "`shell` is of the profile `debug`, which is not chosen; add --profile debug"
+        );
+        assert_eq!(
+            refused("tools").unwrap(),
+            "the group `tools` has no service in the chosen profiles; add --profile debug"
         );
     }
 

@@ -14,7 +14,7 @@ use super::{Answer, Context, stream};
 use crate::convert;
 
 pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &Responder) -> Answer {
-    let project = context.select(&request.project)?;
+    let project = context.changed(&request.project).await?;
     let began = WallTime::steady();
     // Subscribed first, so that nothing happens between the look and the wait.
     let mut changes = context.registry.changes().subscribe(None);
@@ -22,7 +22,15 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
     let mut news: Option<BTreeSet<ServiceName>> = None;
     let reached = async {
         loop {
-            let records = context.services(&project.name, &request.services)?;
+            let mut records = context.services(&project.name, &request.services)?;
+            // One of a profile that is not chosen is waited for while it is wanted, or where it is named itself.
+            let unchosen = context
+                .registry
+                .project(&project.name)
+                .map_or_else(BTreeSet::new, |project| project.unchosen());
+            records.retain(|record| {
+                record.wanted || !unchosen.contains(&record.name) || request.services.contains(&record.name)
+            });
             let all = records.iter().all(|record| holds(record, request.until));
             // What will never get there is told by its state, like what did.
             if all || records.iter().any(|record| never(context, record, request.until)) {

@@ -15,7 +15,7 @@ use crate::convert;
 const EVENTS: usize = 20;
 
 pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
-    let project = context.select(&request.project)?;
+    let project = context.looked_at(&request.project).await?;
     let record = context.service(&project.name, &request.service)?;
     let chain = causes(context, &record);
     let root = chain.last().map_or(&record, |(_, record)| record);

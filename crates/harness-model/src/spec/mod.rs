@@ -43,6 +43,37 @@ pub struct ProjectSpec {
     /// a service of the chosen profiles are there too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
+    /// The services of its files that belong to none of the chosen profiles, each with its profiles.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unchosen: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// The files it was read from, `source` first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ProjectFile>,
+    /// Where its name comes from.
+    #[serde(default)]
+    pub named_by: NamedBy,
+}
+
+/// One of the files that a project was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectFile {
+    /// Where it is, absolute.
+    pub path: PathBuf,
+    /// The services that it says something about, whatever their profiles.
+    pub services: BTreeSet<ServiceName>,
+}
+
+/// Where the name of a project comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedBy {
+    /// From `name:` in its file.
+    #[default]
+    File,
+    /// From the folder of its file, which says no name.
+    Folder,
+    /// From whoever started it, with `-p`.
+    Caller,
 }
 
 /// A network: a set of places that services run in.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Hooks, InheritEnv, Limits, LogLimits, NetworkKind, NetworkSpec, ProcessSpec, ProjectSpec, RestartPolicy,
-    ServiceKind, ServiceSpec, Signal, StopMode,
+    Hooks, InheritEnv, Limits, LogLimits, NamedBy, NetworkKind, NetworkSpec, ProcessSpec, ProjectSpec,
+    RestartPolicy, ServiceKind, ServiceSpec, Signal, StopMode,
 };
 use crate::names::{NetworkName, ProjectName};
 use crate::template::Template;
@@ -98,6 +98,9 @@ impl ProjectSpec {
             networks: BTreeMap::from([(NetworkName::local(), NetworkSpec::local())]),
             services: BTreeMap::new(),
             groups: BTreeMap::new(),
+            unchosen: BTreeMap::new(),
+            files: Vec::new(),
+            named_by: NamedBy::File,
         }
     }
 }

@@ -27,6 +27,12 @@ pub enum ErrorCode {
     Version,
     /// No project is meant, or the one named is not known; the known ones.
     NoSuchProject(Vec<ProjectName>),
+    /// Which project is meant cannot be told; those that may be.
+    ProjectUnclear(Vec<ProjectName>),
+    /// The project of the file runs under these names, and the file has another one now.
+    ProjectRenamed(Vec<ProjectName>),
+    /// Something of the project still runs, and must not for this.
+    StillRunning,
     /// A service is not in the project; the nearest name.
     NoSuchService {
         /// The name given.

@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod request;
 mod response;
+mod select;
 mod view;
 
 use schemars::JsonSchema;
@@ -19,13 +20,16 @@ pub use error::{ErrorBody, ErrorCode, PortConflict};
 pub use event::{ChangeEvent, ChangeKind, Event, Progress, ProgressPhase, WaitingFor};
 pub use request::{
     ActionCall, AttachRequest, DaemonStopRequest, EnvRequest, EventsRequest, ExecRequest, GraphRequest,
-    LogsRequest, ProjectSelector, Request, ServiceShowRequest, StartRequest, StatusRequest, StopRequest,
-    Successor, TerminalSize, WaitFor, WaitRequest, WhyRequest,
+    LogsRequest, Request, ServiceShowRequest, StartRequest, StatusRequest, StopRequest, Successor,
+    TerminalSize, WaitFor, WaitRequest, WhyRequest,
 };
 pub use response::{
     ActionInfo, Change, DaemonStatus, DaemonStopReport, EnvReport, ExecResult, Failure, Graph, GraphEdge,
-    GraphNode, PathStep, PlanStep, ProjectSummary, Response, ServiceOutcome, StartReport, StatusReport,
-    StopReport, StoppedServices, WhyReport,
+    GraphNode, PathStep, PlanStep, ProjectState, ProjectSummary, Response, ServiceOutcome, StartReport,
+    StatusReport, StopReport, StoppedServices, WhyReport,
+};
+pub use select::{
+    ProjectForgetRequest, ProjectForgotten, ProjectSelector, Purpose, Remark, SelectRequest, Selected,
 };
 pub use view::{PortView, ServiceDetail, ServiceView};
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
+use harness_model::{ProjectSpec, SecretString, ServiceName, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::select::{ProjectForgetRequest, ProjectSelector, SelectRequest};
 
 /// A verb and its arguments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,8 +40,12 @@ pub enum Request {
     Events(EventsRequest),
     /// The addresses of a project as environment variables. Response: `env`.
     Env(EnvRequest),
+    /// Which project is meant. Response: `selected`.
+    Select(SelectRequest),
     /// The projects this daemon knows. Response: `projects`.
     Projects {},
+    /// Forget a project of which nothing runs, with its logs. Response: `project_forgotten`; `done` if it is not known.
+    ProjectForget(ProjectForgetRequest),
     /// Everything about one service. Response: `service`.
     ServiceShow(ServiceShowRequest),
     /// About the daemon itself. Response: `daemon_status`.
@@ -51,22 +57,6 @@ pub enum Request {
     Actions {},
     /// Call an action. Events: `action`. Response: `action`.
     Action(ActionCall),
-}
-
-/// Which project a request is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProjectSelector {
-    /// `-p NAME`.
-    Named(ProjectName),
-    /// Whatever the place of the caller means: the project started from this file, else from a file in this
-    /// folder or above, else the only project there is.
-    Near {
-        /// The file found upwards or given with `-c`, absolute; it is not read.
-        config: Option<PathBuf>,
-        /// The caller's folder, absolute.
-        directory: PathBuf,
-    },
 }
 
 /// Arguments of `start` and `restart`.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::ChangeEvent;
+use super::select::{ProjectForgotten, Selected};
 use super::view::{ServiceDetail, ServiceView};
 
 /// The answer to a request.
@@ -28,8 +29,12 @@ pub enum Response {
     Graph(Graph),
     /// To `env`.
     Env(EnvReport),
+    /// To `select`.
+    Selected(Selected),
     /// To `projects`.
     Projects(Vec<ProjectSummary>),
+    /// To `project_forget`.
+    ProjectForgotten(ProjectForgotten),
     /// To `service_show`.
     Service(Box<ServiceDetail>),
     /// To `daemon_status`.
@@ -237,6 +242,24 @@ pub struct ProjectSummary {
     pub services: u32,
     /// How many of them are up.
     pub up: u32,
+    /// How it is as a whole. An older daemon does not tell.
+    #[serde(default)]
+    pub state: ProjectState,
+}
+
+/// How a project is as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProjectState {
+    /// Everything that is wanted is up.
+    Up,
+    /// Something that is wanted is not up, or not yet.
+    Partly,
+    /// Nothing runs, and nothing is going to.
+    Stopped,
+    /// Not told.
+    #[default]
+    Unknown,
 }
 
 /// About the daemon.

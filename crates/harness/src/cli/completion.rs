@@ -1,6 +1,7 @@
-//! Completion scripts: what clap makes, with the names of services added where a service is meant.
+//! Completion scripts: what clap makes, with the names of services and projects added where one is meant.
 //!
-//! The scripts ask `harness __complete-services`, which never starts a daemon, only when a name may stand there.
+//! The scripts ask `harness __complete-services` and `harness __complete-projects`, which never start a daemon, only when
+//! a name may stand there.
 
 use clap::Command;
 use clap_complete::{Shell, generate};
@@ -37,6 +38,12 @@ _harness_with_services() {{
     _harness "$@"
     local word cur="${{COMP_WORDS[COMP_CWORD]}}"
     [[ "$cur" == -* ]] && return 0
+    case "${{COMP_WORDS[COMP_CWORD-1]}}" in
+        -p|--project|forget)
+            COMPREPLY=($(compgen -W "$(harness __complete-projects 2>/dev/null)" -- "$cur"))
+            return 0
+            ;;
+    esac
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
         case "$word" in
             --) return 0 ;;
@@ -58,9 +65,11 @@ fn zsh() -> String {
     let script = generated(Shell::Zsh);
     let mut out = String::with_capacity(script.len());
     for line in script.lines() {
-        let is_service = line.starts_with("'*::services --") || line.starts_with("':service --");
-        if is_service {
+        let begins = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
+        if begins(&["'*::services --", "':service --"]) {
             out.push_str(&line.replacen(":_default'", ":_harness_services'", 1));
+        } else if begins(&["'-p+[", "'--project=[", "':name -- Which project"]) {
+            out.push_str(&line.replacen(":_default'", ":_harness_projects'", 1));
         } else {
             out.push_str(line);
         }
@@ -72,6 +81,12 @@ _harness_services() {
     local services
     services=(${(f)"$(harness __complete-services 2>/dev/null)"})
     compadd -a services
+}
+(( $+functions[_harness_projects] )) ||
+_harness_projects() {
+    local projects
+    projects=(${(f)"$(harness __complete-projects 2>/dev/null)"})
+    compadd -a projects
 }
 "#;
     // The function must stand before the line that runs the script's own.
@@ -85,7 +100,9 @@ _harness_services() {
 fn fish() -> String {
     let verbs = WITH_SERVICES.join(" ");
     format!(
-        "{}complete -c harness -n \"__fish_seen_subcommand_from {verbs}\" -f -a \"(harness __complete-services 2>/dev/null)\"\n",
+        "{}complete -c harness -n \"__fish_seen_subcommand_from {verbs}\" -f -a \"(harness __complete-services 2>/dev/null)\"\n\
+         complete -c harness -n \"__fish_seen_subcommand_from forget\" -f -a \"(harness __complete-projects 2>/dev/null)\"\n\
+         complete -c harness -s p -l project -x -a \"(harness __complete-projects 2>/dev/null)\"\n",
         generated(Shell::Fish)
     )
 }
@@ -95,10 +112,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_script_asks_for_services() {
+    fn every_script_asks_for_services_and_projects() {
         for shell in [CompletionShell::Bash, CompletionShell::Zsh, CompletionShell::Fish] {
             let script = script(shell);
             assert!(script.contains("harness __complete-services"), "{shell:?}");
+            assert!(script.contains("harness __complete-projects"), "{shell:?}");
             assert!(script.contains("daemon"), "{shell:?}");
         }
     }
@@ -108,6 +126,9 @@ mod tests {
         let script = script(CompletionShell::Zsh);
         // start, stop, restart, status, logs, wait, run, events; exec, attach, why, service show.
         assert_eq!(script.matches(":_harness_services'").count(), 12, "{script}");
+        // -p and --project of every verb, and the name that is forgotten.
+        let projects = script.matches(":_harness_projects'").count();
+        assert!(projects > 20 && projects % 2 == 1, "{projects}\n{script}");
         let (function, call) = (
             script.find("_harness_services() {"),
             script.rfind("if [ \"$funcstack[1]\""),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use harness_model::ProjectName;
 use harness_model::foreign::shown;
-use harness_wire::message::{ProjectSelector, Request, Response};
+use harness_wire::message::{Request, Response};
 
 use super::args::Globals;
 use smol::LocalExecutor;
@@ -114,32 +114,6 @@ impl Context {
         Ok(Daemon { client, info: daemon })
     }
 
-    /// Asks one thing of the daemon, starting it if need be.
-    ///
-    /// # Errors
-    /// When there is no way to it, or it refuses or does not answer.
-    pub(crate) async fn ask(&self, request: Request) -> Result<Response, CliError> {
-        let session = self.connect(Autostart::Yes).await?;
-        session.answer(request).await
-    }
-
-    /// Which project a request is about: by `-p`, else by this folder.
-    ///
-    /// # Errors
-    /// When the current folder cannot be told.
-    pub(crate) fn selector(&self) -> Result<ProjectSelector, CliError> {
-        if let Some(name) = &self.globals.project {
-            return Ok(ProjectSelector::Named(name.clone()));
-        }
-        let directory = self.cwd()?;
-        let config = match self.globals.config.first() {
-            Some(given) => Some(directory.join(given)),
-            None => harness_config::find_config(&directory),
-        };
-        let config = config.map(|path| path.canonicalize().unwrap_or(path));
-        Ok(ProjectSelector::Near { config, directory })
-    }
-
     /// Reads and checks the file, telling its warnings.
     ///
     /// # Errors
@@ -159,15 +133,22 @@ impl Context {
     }
 
     fn read(&self, profiles: &[String]) -> Result<Loaded, CliError> {
-        let options = LoadOptions {
+        Ok(harness_config::load(&self.load_options(profiles)?)?)
+    }
+
+    /// How the file is read that is given or found here.
+    ///
+    /// # Errors
+    /// When the current folder was removed.
+    pub(crate) fn load_options(&self, profiles: &[String]) -> Result<LoadOptions, CliError> {
+        Ok(LoadOptions {
             files: self.globals.config.clone(),
             profiles: profiles.iter().cloned().collect::<BTreeSet<_>>(),
             project: self.globals.project.clone(),
             environment: environment(),
             home: std::env::var_os("HOME").map(PathBuf::from),
             cwd: self.cwd()?,
-        };
-        Ok(harness_config::load(&options)?)
+        })
     }
 
     /// The name given with `-p`.

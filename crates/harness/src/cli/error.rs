@@ -15,6 +15,7 @@ use harness_wire::tls::Validity;
 
 use super::backend::{ClientError, ConnectError, HomeError, LoadError, StartError, StopError};
 use super::exit::Exit;
+use super::render::projects::nearest;
 use super::render::{ports, seconds};
 use super::ui::Ui;
 
@@ -55,6 +56,18 @@ pub(crate) enum CliError {
     DaemonNotRunning {
         /// Its home folder.
         home: PathBuf,
+    },
+    /// A file that nothing was started from, and that does not say which project it means.
+    #[error("no project was started from {}, and the name in it cannot be read", path.display())]
+    Nameless {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A path that cannot be said in a message.
+    #[error("which project is meant cannot be told by {}, which is not UTF-8", path.display())]
+    PathNotText {
+        /// The path.
+        path: PathBuf,
     },
     /// A bare `stop`.
     #[error("stop what?")]
@@ -231,6 +244,7 @@ impl CliError {
             Self::Config(LoadError::NotFound { .. }) => {
                 Some("harness init writes one; -c FILE names another".to_owned())
             }
+            Self::Config(LoadError::NotText { .. }) => Some("rename the folder".to_owned()),
             Self::Config(LoadError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
                 "-c names a file that is there; without it, the services.yaml here or above is used"
                     .to_owned(),
@@ -259,6 +273,10 @@ impl CliError {
             )),
             Self::Exists { .. } => Some("harness start, or remove it first".to_owned()),
             Self::DaemonNotRunning { .. } => Some(ui.command("start")),
+            Self::Nameless { .. } => Some(
+                "harness validate tells what is wrong with it; -p says which project is meant".to_owned(),
+            ),
+            Self::PathNotText { .. } => Some("say which with -p".to_owned()),
             Self::StopWhat => Some(format!(
                 "{} for some services, {} for the whole project",
                 ui.command("stop SERVICE…"),
@@ -293,16 +311,18 @@ impl CliError {
     fn code(&self) -> Value {
         match self {
             Self::Client(ClientError::Refused(body)) => refusal_code(body),
-            Self::Config(_) => "invalid_file".into(),
+            Self::Config(_) | Self::Nameless { .. } => "invalid_file".into(),
             Self::Connect(_) => "cannot_connect".into(),
             Self::Client(_) => "connection_lost".into(),
             Self::NoAnswer { .. } => "no_answer".into(),
             Self::Start(_) | Self::Stop(_) => "daemon_control".into(),
             Self::Home(_) => "home".into(),
             Self::DaemonNotRunning { .. } => "not_running".into(),
-            Self::StopWhat | Self::Usage { .. } | Self::DetachKeys { .. } | Self::NoTerminal => {
-                "usage".into()
-            }
+            Self::StopWhat
+            | Self::Usage { .. }
+            | Self::DetachKeys { .. }
+            | Self::NoTerminal
+            | Self::PathNotText { .. } => "usage".into(),
             Self::Exists { .. } => "exists".into(),
             Self::Import { .. } => "cannot_import".into(),
             Self::Interrupted { .. } => "interrupted".into(),
@@ -389,7 +409,9 @@ impl CliError {
             }
             Self::Client(ClientError::Refused(body)) => match &body.code {
                 ErrorCode::PortsTaken(conflicts) => error["ports"] = json!(conflicts),
-                ErrorCode::NoSuchProject(known) => error["projects"] = json!(known),
+                ErrorCode::NoSuchProject(known)
+                | ErrorCode::ProjectUnclear(known)
+                | ErrorCode::ProjectRenamed(known) => error["projects"] = json!(known),
                 ErrorCode::NoSuchService { name, suggestion } => {
                     error["service"] = json!(name);
                     error["suggestion"] = json!(suggestion);
@@ -443,7 +465,7 @@ fn refusal_hint(body: &ErrorBody, ui: &Ui) -> Option<String> {
         }),
         ErrorCode::NoSuchProject(known) if known.is_empty() => Some(ui.command("start")),
         ErrorCode::NoSuchProject(known) => {
-            let names: Vec<_> = known.iter().map(ToString::to_string).collect();
+            let names: Vec<&str> = known.iter().map(harness_model::ProjectName::as_str).collect();
             let meant = ui.project().and_then(|given| nearest(given, &names));
             Some(match meant {
                 Some(name) => format!("did you mean `{name}`? Known projects: {}", names.join(", ")),
@@ -456,16 +478,6 @@ fn refusal_hint(body: &ErrorBody, ui: &Ui) -> Option<String> {
         ErrorCode::Internal => Some("harness daemon logs".to_owned()),
         _ => None,
     }
-}
-
-/// The name most like the one given, if any is.
-fn nearest<'a>(given: &str, names: &'a [String]) -> Option<&'a str> {
-    names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(given, name), name.as_str()))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 fn refusal_code(body: &ErrorBody) -> Value {

@@ -62,6 +62,7 @@ impl From<&CliError> for Exit {
             CliError::Client(error) => error.into(),
             CliError::DaemonNotRunning { .. } => Self::NotRunning,
             CliError::StopWhat | CliError::Usage { .. } | CliError::Exists { .. } => Self::Usage,
+            CliError::Nameless { .. } | CliError::PathNotText { .. } => Self::Usage,
             CliError::Import { .. } | CliError::DetachKeys { .. } => Self::Usage,
             CliError::Interrupted { .. } => Self::Interrupted,
             CliError::TimedOut { .. } | CliError::RunNotUp { .. } | CliError::RunTooLong { .. } => {
@@ -88,7 +89,10 @@ impl From<&CliError> for Exit {
 impl From<&LoadError> for Exit {
     fn from(error: &LoadError) -> Self {
         match error {
-            LoadError::Read { .. } | LoadError::NotFound { .. } | LoadError::Invalid(_) => Self::Usage,
+            LoadError::Read { .. }
+            | LoadError::NotFound { .. }
+            | LoadError::NotText { .. }
+            | LoadError::Invalid(_) => Self::Usage,
         }
     }
 }
@@ -124,10 +128,14 @@ impl From<&ErrorBody> for Exit {
     fn from(error: &ErrorBody) -> Self {
         match &error.code {
             ErrorCode::Invalid | ErrorCode::Unsupported => Self::Usage,
-            ErrorCode::NoSuchProject(_) | ErrorCode::NotRunning => Self::NotRunning,
+            ErrorCode::NoSuchProject(_) | ErrorCode::ProjectUnclear(_) | ErrorCode::NotRunning => {
+                Self::NotRunning
+            }
             ErrorCode::NoSuchService { .. } => Self::NoSuchService,
             ErrorCode::Version
             | ErrorCode::NameTaken
+            | ErrorCode::ProjectRenamed(_)
+            | ErrorCode::StillRunning
             | ErrorCode::PortsTaken(_)
             | ErrorCode::NoRoom
             | ErrorCode::Cancelled
@@ -158,6 +166,7 @@ mod tests {
         assert_eq!(refused(ErrorCode::Unsupported), 2);
         assert_eq!(refused(ErrorCode::NotRunning), 3);
         assert_eq!(refused(ErrorCode::NoSuchProject(vec![])), 3);
+        assert_eq!(refused(ErrorCode::ProjectUnclear(vec![])), 3);
         let name = "dv".into();
         assert_eq!(
             refused(ErrorCode::NoSuchService {
@@ -169,6 +178,8 @@ mod tests {
         for code in [
             ErrorCode::Version,
             ErrorCode::NameTaken,
+            ErrorCode::ProjectRenamed(vec![]),
+            ErrorCode::StillRunning,
             ErrorCode::PortsTaken(vec![]),
             ErrorCode::Cancelled,
             ErrorCode::ShuttingDown,

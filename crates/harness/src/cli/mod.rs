@@ -1,7 +1,7 @@
 //! The command line of harness.
 //!
 //! ```text
-//! args (clap) -> verbs/<verb>.rs -> context (file, daemon) -> wire
+//! args (clap) -> verbs/<verb>.rs -> context (file, daemon), selection (project) -> wire
 //!                      |                                        |
 //!                      +---- display, render (words) <-- events-+
 //!                      |
@@ -24,6 +24,7 @@ mod keys;
 mod reference;
 mod render;
 mod report;
+mod selection;
 mod signals;
 mod terminal;
 #[cfg(test)]

@@ -137,6 +137,11 @@ impl Sandbox {
         self.spawn(args).wait(PATIENCE)
     }
 
+    /// The same in another folder.
+    pub(crate) fn harness_in(&self, folder: &Path, args: &[&str]) -> Output {
+        Running::start(env!("CARGO_BIN_EXE_harness"), args, folder, &self.env).wait(PATIENCE)
+    }
+
     /// The same, and it must end with 0.
     pub(crate) fn ok(&self, args: &[&str]) -> Output {
         self.harness(args).code(0)

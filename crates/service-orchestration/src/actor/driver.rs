@@ -237,6 +237,12 @@ impl Driver {
                     self.order_came(order);
                 }
             }
+            Message::Move { order, reply } => {
+                self.move_project(order);
+                // An asker that went away needs no answer.
+                let _ = reply.try_send(());
+            }
+            Message::Forget { project, reply } => self.order_came(Waiting::Forget(project, reply)),
             Message::Ready { reply } => {
                 // An asker that went away needs no answer.
                 let _ = reply.try_send(());

@@ -42,8 +42,8 @@ struct Question {
 
 /// An order whose images are being asked.
 pub(super) struct Preparing {
-    project: ProjectName,
-    services: BTreeSet<ServiceName>,
+    pub(super) project: ProjectName,
+    pub(super) services: BTreeSet<ServiceName>,
     link: OrderLink,
 }
 

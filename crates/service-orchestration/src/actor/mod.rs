@@ -21,6 +21,7 @@ mod order_queue;
 mod orders;
 mod perform;
 mod probes;
+mod projects;
 mod rebuild;
 mod record;
 mod recover;
@@ -36,7 +37,8 @@ use harness_model::{ProjectName, ServiceName};
 use service_registry::Registry;
 
 pub use orders::{
-    Operation, OperationEvent, OrderError, Place, PlannedChange, PortConflict, StartOrder, StopOrder,
+    Forgotten, MoveOrder, Operation, OperationEvent, OrderError, Place, PlannedChange, PortConflict,
+    StartOrder, StopOrder,
 };
 
 pub use rebuild::{NewerRecord, refuse_newer_records};
@@ -82,6 +84,14 @@ enum Message {
     Abandon {
         project: ProjectName,
         operation: OperationId,
+    },
+    Move {
+        order: MoveOrder,
+        reply: Sender<()>,
+    },
+    Forget {
+        project: ProjectName,
+        reply: Sender<Result<Forgotten, OrderError>>,
     },
     Ready {
         reply: Sender<()>,
@@ -204,6 +214,22 @@ impl Orchestrator {
         self.ask(|reply| Message::Begun { reply })
             .await
             .unwrap_or_default()
+    }
+
+    /// Binds a project to another file. Its services run on as they are: what they were started with is compared with the
+    /// file when it is started again.
+    pub async fn move_project(&self, order: MoveOrder) {
+        // An actor that has stopped leaves it to the next daemon.
+        let _ = self.ask(|reply| Message::Move { order, reply }).await;
+    }
+
+    /// Forgets a project, its services and their logs. What engines keep for it, named volumes say, stays.
+    ///
+    /// # Errors
+    /// When it is not known, something of it runs, or its folder cannot be removed; nothing has changed then.
+    pub async fn forget_project(&self, project: &ProjectName) -> Result<Forgotten, OrderError> {
+        let project = project.clone();
+        self.ask(|reply| Message::Forget { project, reply }).await?
     }
 
     /// Removes what the services of these types keep beyond their ends; the names of what was removed. To be asked when

@@ -17,7 +17,7 @@ use service_registry::address::{Endpoint, Place, PortAssignment};
 use super::Message;
 use super::driver::Driver;
 use super::images::Exposed;
-use super::orders::{Operation, OrderError, PortConflict, StartOrder, StopOrder};
+use super::orders::{Forgotten, Operation, OrderError, PortConflict, StartOrder, StopOrder};
 use super::start::{PlannedStart, begins};
 use crate::ports;
 
@@ -28,6 +28,7 @@ pub(super) type Reply = Sender<Result<Operation, OrderError>>;
 pub(super) enum Waiting {
     Start(Box<StartOrder>, Exposed, Reply),
     Stop(StopOrder, Reply),
+    Forget(ProjectName, Sender<Result<Forgotten, OrderError>>),
 }
 
 /// What the kernel is asked for a plan.
@@ -62,6 +63,7 @@ impl Driver {
                 let answer = self.stop(order);
                 return self.answer(answer, reply);
             }
+            Waiting::Forget(project, reply) => return self.forget_project(&project, reply),
         };
         let planned = match self.plan_start(*order, &exposed) {
             Ok(planned) => planned,

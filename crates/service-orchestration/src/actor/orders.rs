@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_channel::Receiver;
-use harness_model::spec::{Origin, Protocol};
+use harness_model::spec::{Origin, ProjectFile, Protocol};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName};
 use service_registry::address::AddressError;
+use service_registry::record::FolderId;
 
 use crate::executor::{Executor, Instance, LaunchError, Order, OrderLink};
 use crate::layout::NoRoom;
@@ -36,6 +37,10 @@ pub struct StartOrder {
     pub take_over: bool,
     /// The caller's environment.
     pub environment: BTreeMap<String, SecretString>,
+    /// Files that the project was read from before, that it is not read from this time, and that are still there.
+    pub earlier_files: Vec<ProjectFile>,
+    /// The folder of its file.
+    pub folder: Option<FolderId>,
     /// Hears what has to be fetched before it can be planned, and gives that up, and the order with it.
     pub link: OrderLink,
 }
@@ -53,8 +58,19 @@ impl StartOrder {
             rollback: false,
             take_over: false,
             environment: BTreeMap::new(),
+            earlier_files: Vec::new(),
+            folder: None,
             link: OrderLink::default(),
         }
+    }
+
+    /// The services of the project that nobody chose this time: of other profiles, or of a file that was not given.
+    pub(super) fn unchosen(&self) -> BTreeSet<ServiceName> {
+        let earlier = self.earlier_files.iter().flat_map(|file| &file.services);
+        let all = self.project.unchosen.keys().chain(earlier);
+        all.filter(|name| !self.project.services.contains_key(*name))
+            .cloned()
+            .collect()
     }
 }
 
@@ -93,6 +109,30 @@ pub struct Operation {
     pub not_in_file: Vec<ServiceName>,
     /// What happens, until it has finished. Dropping it does not stop anything.
     pub events: Receiver<OperationEvent>,
+}
+
+/// An order to bind a project to another file: its own was moved there.
+#[derive(Debug, Clone)]
+pub struct MoveOrder {
+    /// The project.
+    pub project: ProjectName,
+    /// Its file so far; nothing is done if that is another one by now.
+    pub from: PathBuf,
+    /// Its file from now on.
+    pub to: PathBuf,
+    /// The folder that its relative paths mean from now on.
+    pub base_dir: PathBuf,
+    /// What tells that folder from others.
+    pub folder: Option<FolderId>,
+}
+
+/// A project that was forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Its services.
+    pub services: Vec<ServiceName>,
+    /// The folder of its run directories, which is gone.
+    pub folder: PathBuf,
 }
 
 /// What happens in an operation.
@@ -169,6 +209,23 @@ pub enum OrderError {
     /// Nobody wanted it any more before it was planned, or it was stopped.
     #[error("given up before anything was started")]
     GivenUp,
+    /// A project that is to be forgotten is not at rest.
+    #[error("project `{project}` is not stopped: {}", up.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", "))]
+    StillUp {
+        /// The project.
+        project: ProjectName,
+        /// What runs of it, or is going to.
+        up: Vec<ServiceName>,
+    },
+    /// The folder of a project cannot be removed.
+    #[error("cannot remove {}: {source}; nothing was forgotten", folder.display())]
+    NotForgotten {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Ports are held by others.
     #[error("{} held by others", count(.0.len()))]
     PortsTaken(Vec<PortConflict>),

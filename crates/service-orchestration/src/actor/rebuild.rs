@@ -238,7 +238,7 @@ pub(super) fn lost(layout: &Layout, registry: &Registry) -> Vec<ServiceRecord> {
                 continue;
             };
             if record.project == project.name && record.name == name {
-                record.in_file = project.spec.services.contains_key(&record.name);
+                record.in_file = project.has(&record.name);
                 record.state = ServiceState::Starting;
                 record.launched_digest = None;
                 record.was_ready = false;

@@ -315,6 +315,7 @@ impl Driver {
                 service: record.name.clone(),
                 definition,
                 wanted: record.wanted,
+                defined: record.in_file,
                 found: recovered,
                 owed: limit,
             },

@@ -57,6 +57,7 @@ impl Driver {
             targets: order.targets.clone(),
             no_deps: order.no_deps,
             restart: order.restart,
+            unchosen: order.unchosen(),
             prune: order.prune,
             rollback: order.rollback,
         };
@@ -86,7 +87,7 @@ impl Driver {
             steps,
         } = planned;
         let name = order.project.name.clone();
-        let not_in_file = self.not_in_file(&name, &order.project);
+        let not_in_file = self.not_in_file(&name, &order);
         let steps = self.planned(&name, steps, &prepared);
         if order.dry_run {
             let (_, events) = async_channel::bounded(1);
@@ -98,7 +99,7 @@ impl Driver {
                 events,
             };
         }
-        self.record_project(&order.project);
+        self.record_project(&order);
         self.projects
             .entry(name.clone())
             .or_insert_with(|| new_project(&name));
@@ -160,19 +161,25 @@ impl Driver {
     }
 
     /// Keeps what the project is now; a start by the same file says nothing new.
-    fn record_project(&self, spec: &ProjectSpec) {
+    fn record_project(&self, order: &StartOrder) {
+        let spec = &order.project;
         let known = self.registry.project(&spec.name);
         let (created_at, message) = match &known {
-            Some(known) if known.spec == *spec => return,
             Some(known) => (known.created_at, "its file changed"),
             None => (WallTime::now(), "started for the first time"),
         };
+        let same_file = known.as_ref().filter(|known| known.source == spec.source);
         let record = ProjectRecord {
             name: spec.name.clone(),
             source: spec.source.clone(),
             spec: spec.clone(),
             created_at,
+            folder: order.folder.or(same_file.and_then(|known| known.folder)),
+            earlier_files: order.earlier_files.clone(),
         };
+        if known.is_some_and(|known| *known == record) {
+            return;
+        }
         super::rebuild::keep_project(&self.layout, &record);
         self.registry.upsert_project(record, message);
     }
@@ -218,7 +225,8 @@ impl Driver {
     ) -> Result<BTreeMap<ServiceName, Prepared>, OrderError> {
         let project = &order.project;
         let mut addresses = if order.prune {
-            self.registry.assign_addresses_pruning(project)?
+            self.registry
+                .assign_addresses_pruning(project, &order.unchosen())?
         } else {
             self.registry.assign_addresses(project)?
         };
@@ -308,11 +316,13 @@ impl Driver {
         Arc::new(retired)
     }
 
-    fn not_in_file(&self, name: &ProjectName, project: &ProjectSpec) -> Vec<ServiceName> {
-        let records = self.registry.services(name);
+    fn not_in_file(&self, name: &ProjectName, order: &StartOrder) -> Vec<ServiceName> {
+        let (records, unchosen) = (self.registry.services(name), order.unchosen());
+        let of_project =
+            |name: &ServiceName| order.project.services.contains_key(name) || unchosen.contains(name);
         let gone = records
             .iter()
-            .filter(|r| r.state.is_live() && !project.services.contains_key(&r.name));
+            .filter(|r| r.state.is_live() && !of_project(&r.name));
         gone.map(|record| record.name.clone()).collect()
     }
 

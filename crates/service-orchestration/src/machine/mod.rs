@@ -149,6 +149,12 @@ impl Machine {
         }
     }
 
+    /// The services of which something runs, is going to, or may.
+    pub fn not_at_rest(&self) -> impl Iterator<Item = &ServiceName> {
+        let moving = self.services.iter().filter(|(_, service)| !service.is_at_rest());
+        moving.map(|(name, _)| name)
+    }
+
     /// Takes one event in and says what to do, in this order: `Planned`, `Forgotten` and `Changed` (record),
     /// then launches, stops, probes and hooks (act), then `Finished` (answer).
     ///
@@ -161,10 +167,11 @@ impl Machine {
                 service,
                 definition,
                 wanted,
+                defined,
                 found,
                 owed,
             } => {
-                self.recover(service, definition, wanted, found, owed);
+                self.recover(service, definition, wanted, defined, found, owed);
                 return Vec::new();
             }
             Event::Submit { operation, request } => self.submit(operation, request),

@@ -151,6 +151,7 @@ impl Machine {
                 targets,
                 no_deps,
                 restart,
+                unchosen,
                 prune,
                 rollback,
             } => {
@@ -159,11 +160,12 @@ impl Machine {
                     targets: targets.as_ref(),
                     no_deps,
                     restart,
+                    unchosen: &unchosen,
                     prune,
                 };
                 let plan = self.plan_start(request);
                 self.planned(operation, &plan);
-                self.take_definitions(definitions, &plan.redefined);
+                self.take_definitions(definitions, &unchosen, &plan.redefined);
                 for (name, change) in &plan.changes {
                     self.carry_out(name, *change);
                 }
@@ -206,11 +208,12 @@ impl Machine {
     fn take_definitions(
         &mut self,
         definitions: BTreeMap<ServiceName, Definition>,
+        unchosen: &BTreeSet<ServiceName>,
         redefined: &BTreeSet<ServiceName>,
     ) {
         let known: Vec<ServiceName> = self.services.keys().cloned().collect();
         for name in known {
-            let defined = definitions.contains_key(&name);
+            let defined = definitions.contains_key(&name) || unchosen.contains(&name);
             if let Some(service) = self.services.get_mut(&name)
                 && service.defined != defined
             {

@@ -37,6 +37,7 @@ pub(super) struct StartRequest<'a> {
     pub(super) targets: Option<&'a BTreeSet<ServiceName>>,
     pub(super) no_deps: bool,
     pub(super) restart: bool,
+    pub(super) unchosen: &'a BTreeSet<ServiceName>,
     pub(super) prune: bool,
 }
 
@@ -49,6 +50,7 @@ impl Machine {
                 targets,
                 no_deps,
                 restart,
+                unchosen,
                 prune,
                 ..
             } => {
@@ -57,6 +59,7 @@ impl Machine {
                     targets: targets.as_ref(),
                     no_deps: *no_deps,
                     restart: *restart,
+                    unchosen,
                     prune: *prune,
                 };
                 self.plan_start(request).steps
@@ -104,8 +107,11 @@ impl Machine {
         plan.redefined = closure;
         self.restart_dependents(&mut plan, request.definitions);
         if request.prune {
+            let of_project = |name: &ServiceName| {
+                request.definitions.contains_key(name) || request.unchosen.contains(name)
+            };
             let extra = |name: &ServiceName, service: &Service| {
-                !service.is_at_rest() && !request.definitions.contains_key(name) && !targets.contains(name)
+                !service.is_at_rest() && !of_project(name) && !targets.contains(name)
             };
             for (name, _) in self
                 .services

@@ -35,6 +35,7 @@ impl Machine {
         name: ServiceName,
         definition: Definition,
         wanted: bool,
+        defined: bool,
         found: Recovered,
         owed: Option<Duration>,
     ) {
@@ -48,7 +49,7 @@ impl Machine {
         let Some(service) = self.services.get_mut(&name) else {
             return;
         };
-        service.wanted = wanted;
+        (service.wanted, service.defined) = (wanted, defined);
         match found {
             Recovered::Running {
                 generation,

@@ -92,7 +92,10 @@ pub enum OperationRequest {
         no_deps: bool,
         /// Stop and start the targets even when nothing changed.
         restart: bool,
-        /// Stop services that are not in `definitions`.
+        /// Services that are not in `definitions` and yet of the project: nobody chose them this time, and what is known
+        /// of them stays.
+        unchosen: BTreeSet<ServiceName>,
+        /// Stop services that are in neither.
         prune: bool,
         /// If it fails, stop what it began.
         rollback: bool,
@@ -241,6 +244,8 @@ pub enum Event {
         definition: Definition,
         /// Whether it was wanted up.
         wanted: bool,
+        /// Whether the newest file had it.
+        defined: bool,
         /// What was found.
         found: Recovered,
         /// That the `after_stop` hook of its last generation has yet to run, and how long it may take. Does not count

@@ -1,7 +1,7 @@
 //! A machine whose every answer is given by hand, in virtual time.
 #![allow(dead_code, reason = "each test program uses its part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use harness_model::resolve::SpecDigest;
@@ -110,6 +110,7 @@ impl Bench {
             targets,
             no_deps: false,
             restart,
+            unchosen: BTreeSet::new(),
             prune: false,
             rollback,
         };

@@ -617,6 +617,7 @@ impl World {
                 service,
                 definition,
                 wanted: last.wanted,
+                defined: last.defined,
                 found,
                 owed,
             };

@@ -133,6 +133,7 @@ impl Project {
             }
         }
         let mut definitions = self.definitions.clone();
+        let mut unchosen = BTreeSet::new();
         if rng.percent(15) && definitions.len() > 1 {
             // Taken out of the file together with everything that names it.
             let out = rng.pick(&names);
@@ -140,6 +141,8 @@ impl Project {
             for definition in definitions.values_mut() {
                 definition.dependencies.retain(|d| d.service != out);
             }
+            // Or of a profile that is not chosen this time.
+            unchosen.extend(rng.percent(50).then_some(out));
         }
         let targets = some(rng).map(|targets| {
             targets
@@ -152,6 +155,7 @@ impl Project {
             targets,
             no_deps: rng.percent(10),
             restart: rng.percent(15),
+            unchosen,
             prune: rng.percent(25),
             rollback: rng.percent(20),
         }

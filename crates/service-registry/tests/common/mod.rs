@@ -70,6 +70,8 @@ pub(crate) fn project_record(name: &str) -> ProjectRecord {
         source: spec.source.clone(),
         spec,
         created_at: WallTime(1),
+        folder: None,
+        earlier_files: Vec::new(),
     }
 }
 

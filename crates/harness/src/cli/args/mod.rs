@@ -107,6 +107,9 @@ pub(crate) enum Verb {
     /// One service, or all of them, in detail
     #[command(subcommand, arg_required_else_help = true)]
     Service(ServiceVerb),
+    /// The projects that the daemon knows
+    #[command(subcommand, arg_required_else_help = true)]
+    Project(ProjectVerb),
     /// The daemon that owns the services
     #[command(subcommand, arg_required_else_help = true)]
     Daemon(DaemonVerb),
@@ -116,6 +119,9 @@ pub(crate) enum Verb {
     Schema,
     /// Check this machine for what harness needs
     Doctor,
+    /// Names of projects, for the completion scripts
+    #[command(name = "__complete-projects", hide = true)]
+    CompleteProjects,
     /// Names of services, for the completion scripts
     #[command(name = "__complete-services", hide = true)]
     CompleteServices,
@@ -128,6 +134,15 @@ pub(crate) enum ServiceVerb {
     List,
     /// Everything about one service
     Show(ServiceShowArgs),
+}
+
+/// Verbs about projects as a whole.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ProjectVerb {
+    /// Every project that was started, with its file and how it is
+    List,
+    /// Forget a stopped project: its services and their logs. Its files stay, and so do named volumes
+    Forget(ProjectForgetArgs),
 }
 
 /// Verbs about the daemon.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
-use harness_model::ServiceName;
+use harness_model::{ProjectName, ServiceName};
 
 use super::{Moment, parse_duration};
 
@@ -55,7 +55,7 @@ pub(crate) struct StartArgs {
     /// Only print what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Stop services that are no longer in the file
+    /// Stop services that are no longer in the file; those of other profiles stay
     #[arg(long)]
     pub(crate) prune: bool,
     /// Write a JUnit report, the result as JSON and the services' logs into this folder
@@ -283,6 +283,13 @@ pub(crate) enum EnvFormat {
 pub(crate) struct ServiceShowArgs {
     /// Which service
     pub(crate) service: ServiceName,
+}
+
+/// Arguments of `project forget`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProjectForgetArgs {
+    /// Which project
+    pub(crate) name: ProjectName,
 }
 
 /// Arguments of `daemon stop`.

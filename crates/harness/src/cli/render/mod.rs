@@ -17,6 +17,8 @@ pub(crate) mod open_lines;
 pub(crate) mod outcome;
 pub(crate) mod ports;
 pub(crate) mod progress;
+pub(crate) mod projects;
+pub(crate) mod remarks;
 pub(crate) mod status;
 mod style;
 mod time;

@@ -159,7 +159,7 @@ fn painted(cell: &str, style: &Style) -> String {
 }
 
 /// The same without a box: columns two spaces apart, for `grep` and `awk`.
-fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|cell| cell.to_uppercase()).collect();
     let lines = || std::iter::once(&header).chain(rows);
     let width = |index: usize| lines().map(|row| row[index].chars().count()).max().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! `attach`: connect this terminal to a running service.
 
-use harness_wire::message::{AttachRequest, ExecResult, Request};
+use harness_wire::message::{AttachRequest, ExecResult, Purpose, Request};
 
 use super::streams::{Joined, SignalMeaning, Stdin, Streams, join};
 use crate::cli::args::AttachArgs;
@@ -15,13 +15,13 @@ pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<Exit, Cli
     let keys = DetachKeys::parse(&args.detach_keys)?;
     let stdin = !args.no_stdin;
     let typed = stdin && ui.in_tty;
+    let session = context.connect(Autostart::Yes).await?;
     let request = AttachRequest {
-        project: context.selector()?,
+        project: context.meant(&session, Purpose::Change).await?,
         service: args.service.clone(),
         terminal: terminal::size(),
         stdin,
     };
-    let session = context.connect(Autostart::Yes).await?;
     let call = session.client.open(Request::Attach(request)).await?;
     let how = if typed {
         args.detach_keys.as_str()

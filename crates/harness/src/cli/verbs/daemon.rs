@@ -195,6 +195,7 @@ mod tests {
                 source: "/src/services.yaml".into(),
                 services: 5,
                 up: 4,
+                state: harness_wire::message::ProjectState::Partly,
             }],
         };
         assert_eq!(

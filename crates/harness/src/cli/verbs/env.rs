@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_wire::message::{EnvRequest, ProjectSelector, Request, Response};
+use harness_wire::message::{EnvRequest, ProjectSelector, Purpose, Request, Response};
 
 use crate::cli::args::{EnvArgs, EnvFormat};
 use crate::cli::backend::Client;
@@ -12,8 +12,8 @@ use crate::cli::exit::Exit;
 use crate::cli::render::env;
 
 pub(crate) async fn run(context: &Context, args: &EnvArgs) -> Result<Exit, CliError> {
-    let project = context.selector()?;
     let session = context.connect(Autostart::Yes).await?;
+    let project = context.meant(&session, Purpose::Change).await?;
     let variables = variables(&session.client, project).await?;
     let ui = &context.ui;
     match args.format {

@@ -1,6 +1,6 @@
 //! `events`: what happened to the services.
 
-use harness_wire::message::{Event, EventsRequest, Request};
+use harness_wire::message::{Event, EventsRequest, Purpose, Request};
 use jiff::tz::TimeZone;
 
 use crate::cli::args::EventsArgs;
@@ -11,17 +11,17 @@ use crate::cli::exit::Exit;
 use crate::cli::render::{events, with_instants};
 
 pub(crate) async fn run(context: &Context, args: EventsArgs) -> Result<Exit, CliError> {
+    let session = context.connect(Autostart::Yes).await?;
     let request = EventsRequest {
         project: if args.all_projects {
             None
         } else {
-            Some(context.selector()?)
+            Some(context.meant(&session, Purpose::Look).await?)
         },
         services: args.services,
         follow: args.follow,
         since: args.since.map(|moment| moment.0),
     };
-    let session = context.connect(Autostart::Yes).await?;
     let mut call = session.client.open(Request::Events(request)).await?;
     let (ui, zone, style) = (&context.ui, TimeZone::system(), context.ui.out_style());
     loop {

@@ -1,7 +1,7 @@
 //! `exec`: run a command in a service's place, with its environment.
 
 use harness_model::SecretString;
-use harness_wire::message::{ExecRequest, ExecResult, Request, TerminalSize};
+use harness_wire::message::{ExecRequest, ExecResult, Purpose, Request, TerminalSize};
 
 use super::streams::{Joined, SignalMeaning, Stdin, Streams, join};
 use crate::cli::args::ExecArgs;
@@ -24,8 +24,9 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<Exit, CliEr
         .env
         .into_iter()
         .map(|(name, value)| (name, SecretString::new(value)));
+    let session = context.connect(Autostart::Yes).await?;
     let request = ExecRequest {
-        project: context.selector()?,
+        project: context.meant(&session, Purpose::Change).await?,
         service: args.service,
         command: args.command,
         terminal: args.tty.then(|| terminal::size().unwrap_or(USUAL)),
@@ -34,7 +35,6 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<Exit, CliEr
         user: args.user,
         working_dir: args.workdir,
     };
-    let session = context.connect(Autostart::Yes).await?;
     let call = session.client.open(Request::Exec(request)).await?;
     let raw = if args.tty && args.interactive {
         Some(RawMode::enter(Raw::Full)?)

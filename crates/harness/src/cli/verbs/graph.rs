@@ -1,18 +1,19 @@
 //! `graph`: who needs whom.
 
-use harness_wire::message::{GraphRequest, Request, Response};
+use harness_wire::message::{GraphRequest, Purpose, Request, Response};
 
 use crate::cli::args::{GraphArgs, GraphFormat};
-use crate::cli::context::Context;
+use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::graph;
 
 pub(crate) async fn run(context: &Context, args: &GraphArgs) -> Result<Exit, CliError> {
+    let session = context.connect(Autostart::Yes).await?;
     let request = GraphRequest {
-        project: context.selector()?,
+        project: context.meant(&session, Purpose::Look).await?,
     };
-    let Response::Graph(report) = context.ask(Request::Graph(request)).await? else {
+    let Response::Graph(report) = session.answer(Request::Graph(request)).await? else {
         return Err(CliError::Unexpected { verb: "graph" });
     };
     let ui = &context.ui;

@@ -2,7 +2,7 @@
 
 use harness_model::ServiceName;
 use harness_wire::message::{
-    Channel, Event, LogLine, LogsRequest, ProjectSelector, Request, Response, StatusRequest,
+    Channel, Event, LogLine, LogsRequest, ProjectSelector, Purpose, Request, Response, StatusRequest,
 };
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -16,8 +16,8 @@ use crate::cli::render::harmless;
 use crate::cli::render::logs::{LogPrinter, gap, json};
 
 pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliError> {
-    let project = context.selector()?;
     let session = context.connect(Autostart::Yes).await?;
+    let project = context.meant(&session, Purpose::Look).await?;
     let names = if context.ui.json {
         Vec::new()
     } else {

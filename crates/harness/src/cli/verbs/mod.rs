@@ -1,6 +1,7 @@
 //! One file a verb, each with a `run` that asks the daemon and tells the answer.
 
 mod attach;
+mod complete_projects;
 mod complete_services;
 mod completions;
 mod daemon;
@@ -11,6 +12,7 @@ mod exec;
 mod graph;
 mod init;
 mod logs;
+mod project;
 mod restart;
 mod run;
 mod schema;
@@ -50,10 +52,12 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Result<Exit, CliError>
         Verb::Events(args) => events::run(context, args).await,
         Verb::Env(args) => env::run(context, &args).await,
         Verb::Service(verb) => service::run(context, verb).await,
+        Verb::Project(verb) => project::run(context, verb).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,
         Verb::Completions(args) => completions::run(context, &args),
         Verb::Schema => schema::run(context),
         Verb::Doctor => doctor::run(context).await,
+        Verb::CompleteProjects => complete_projects::run(context).await,
         Verb::CompleteServices => complete_services::run(context).await,
     }
 }

@@ -36,6 +36,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliErr
     let request = start_request(context, loaded, args.services.clone())?;
     let project = ProjectSelector::Named(request.project.name.clone());
     let session = context.connect(Autostart::Yes).await?;
+    context.to_be_started(&session, &request).await?;
     let mut call = session.client.open(Request::Run(Box::new(request))).await?;
     let mut plan = Vec::new();
     let ended = run.body(&session.client, &mut call, &project, &mut plan).await;

@@ -1,11 +1,11 @@
 //! `service list` and `service show`.
 
-use harness_wire::message::{Request, Response, ServiceShowRequest};
+use harness_wire::message::{Purpose, Request, Response, ServiceShowRequest};
 use jiff::tz::TimeZone;
 
 use super::status;
 use crate::cli::args::{ServiceShowArgs, ServiceVerb, StatusArgs};
-use crate::cli::context::Context;
+use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::{detail, with_instants};
@@ -18,11 +18,12 @@ pub(crate) async fn run(context: &Context, verb: ServiceVerb) -> Result<Exit, Cl
 }
 
 async fn show(context: &Context, args: ServiceShowArgs) -> Result<Exit, CliError> {
+    let session = context.connect(Autostart::Yes).await?;
     let request = ServiceShowRequest {
-        project: context.selector()?,
+        project: context.meant(&session, Purpose::Look).await?,
         service: args.service,
     };
-    let Response::Service(service) = context.ask(Request::ServiceShow(request)).await? else {
+    let Response::Service(service) = session.answer(Request::ServiceShow(request)).await? else {
         return Err(CliError::Unexpected { verb: "service show" });
     };
     let ui = &context.ui;

@@ -25,6 +25,7 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
     request.detach = args.detach;
 
     let session = context.connect(Autostart::Yes).await?;
+    context.to_be_started(&session, &request).await?;
     let project = ProjectSelector::Named(request.project.name.clone());
     let how = Follow {
         verb: "start",

@@ -1,20 +1,21 @@
 //! `status`: how the services are.
 
-use harness_wire::message::{Request, Response, StatusReport, StatusRequest};
+use harness_wire::message::{Purpose, Request, Response, StatusReport, StatusRequest};
 
 use crate::cli::args::StatusArgs;
-use crate::cli::context::Context;
+use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::status;
 use crate::cli::terminal;
 
 pub(crate) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, CliError> {
+    let session = context.connect(Autostart::Yes).await?;
     let request = StatusRequest {
-        project: context.selector()?,
+        project: context.meant(&session, Purpose::Look).await?,
         services: args.services,
     };
-    match context.ask(Request::Status(request)).await? {
+    match session.answer(Request::Status(request)).await? {
         Response::Status(report) => tell(context, &report),
         _ => Err(CliError::Unexpected { verb: "status" }),
     }

@@ -1,6 +1,6 @@
 //! `stop`: take services down, leaving nothing behind.
 
-use harness_wire::message::{ErrorCode, ProjectSelector, Request, Response, StopRequest};
+use harness_wire::message::{Purpose, Request, Response, StopRequest};
 use serde_json::json;
 
 use crate::cli::args::StopArgs;
@@ -10,29 +10,30 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::progress::Goal;
 use crate::cli::render::{failure, outcome};
+use crate::cli::selection::is_unknown;
 
 pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliError> {
     if args.services.is_empty() && !args.all {
         return Err(CliError::StopWhat);
     }
-    let project = context.selector()?;
+    let session = context.connect(Autostart::Yes).await?;
+    let project = match context.meant(&session, Purpose::Change).await {
+        Err(error) if args.all && never_started(context, &error)? => return nothing(context),
+        other => other?,
+    };
     let request = StopRequest {
         project: project.clone(),
         services: args.services,
         all: args.all,
         volumes: args.volumes,
     };
-    let session = context.connect(Autostart::Yes).await?;
     let how = Follow {
         verb: "stop",
         timeout: None,
         on_interrupt: OnInterrupt::Leave,
         goal: Goal::Down,
     };
-    let ended = match follow(context, &session.client, &project, Request::Stop(request), how).await {
-        Err(error) if args.all && never_started(&error, &project) => return nothing(context),
-        other => other?,
-    };
+    let ended = follow(context, &session.client, &project, Request::Stop(request), how).await?;
     let Response::Stop(report) = ended.response else {
         return Err(CliError::Unexpected { verb: "stop" });
     };
@@ -57,11 +58,8 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliEr
 }
 
 /// A file that is here but was never started: all of it is stopped already, which is success.
-fn never_started(error: &CliError, project: &ProjectSelector) -> bool {
-    let unknown = error
-        .refusal()
-        .is_some_and(|body| matches!(body.code, ErrorCode::NoSuchProject(_)));
-    unknown && matches!(project, ProjectSelector::Near { config: Some(_), .. })
+fn never_started(context: &Context, error: &CliError) -> Result<bool, CliError> {
+    Ok(context.project().is_none() && is_unknown(error) && context.has_file()?)
 }
 
 fn nothing(context: &Context) -> Result<Exit, CliError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_model::ServiceState;
 use harness_wire::message::{
-    ProjectSelector, Request, Response, ServiceView, StatusReport, WaitFor, WaitRequest, WhyRequest,
+    ProjectSelector, Purpose, Request, Response, ServiceView, StatusReport, WaitFor, WaitRequest, WhyRequest,
 };
 
 use crate::cli::args::{WaitArgs, WaitState};
@@ -18,7 +18,8 @@ use crate::cli::render::{failure, list};
 use crate::cli::ui::WithError;
 
 pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliError> {
-    let project = context.selector()?;
+    let session = context.connect(Autostart::Yes).await?;
+    let project = context.meant(&session, Purpose::Change).await?;
     let request = WaitRequest {
         project: project.clone(),
         services: args.services,
@@ -38,7 +39,6 @@ pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliEr
             WaitState::Stopped => Goal::Down,
         },
     };
-    let session = context.connect(Autostart::Yes).await?;
     let ended = follow(context, &session.client, &project, Request::Wait(request), how).await?;
     let Response::Status(report) = ended.response else {
         return Err(CliError::Unexpected { verb: "wait" });

@@ -1,0 +1,32 @@
+//! `project list` and `project forget`.
+
+use std::sync::Arc;
+
+use harness_wire::message::{ProjectForgetRequest, ProjectForgotten, ProjectSummary, Response};
+use service_orchestration::actor::OrderError;
+use service_registry::ProjectRecord;
+
+use super::{Answer, Context};
+use crate::convert;
+
+pub(super) fn projects(context: &Context) -> Vec<ProjectSummary> {
+    let registry = &context.registry;
+    let summary =
+        |project: &Arc<ProjectRecord>| convert::project_summary(project, &registry.services(&project.name));
+    registry.projects().iter().map(summary).collect()
+}
+
+/// Carried out once begun, even if its client goes away.
+pub(super) async fn forget(context: &Context, request: ProjectForgetRequest) -> Answer {
+    let project = request.project;
+    match context.orchestrator.forget_project(&project).await {
+        Ok(forgotten) => Ok(Response::ProjectForgotten(ProjectForgotten {
+            project,
+            services: forgotten.services,
+            removed: forgotten.folder,
+        })),
+        // As it is wanted.
+        Err(OrderError::NoSuchProject(_)) => Ok(Response::Done {}),
+        Err(error) => Err(context.refusal(&project, &error)),
+    }
+}

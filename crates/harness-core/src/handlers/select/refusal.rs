@@ -1,0 +1,105 @@
+//! Why no project is meant, and what to do about it.
+
+use std::path::Path;
+
+use harness_model::ProjectName;
+use harness_wire::message::{ErrorBody, ErrorCode};
+
+use crate::selection::{Known, NotMeant};
+
+/// Why no project is meant by a file or, where there is none, a folder, and what to do about it.
+pub(super) fn refusal(
+    error: NotMeant,
+    known: &[Known],
+    (file, folder): (Option<&Path>, &Path),
+    start: bool,
+) -> ErrorBody {
+    let at = file.unwrap_or(folder).display();
+    let with_files = |names: &[ProjectName]| {
+        let named = known.iter().filter(|project| names.contains(&project.name));
+        let shown = named.map(|project| format!("{} ({})", project.name, project.source.display()));
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    let all: Vec<ProjectName> = known.iter().map(|project| project.name.clone()).collect();
+    let (code, message, hint) = match error {
+        NotMeant::NoFile if known.is_empty() => (
+            ErrorCode::NoSuchProject(all),
+            "no project has been started".to_owned(),
+            None,
+        ),
+        NotMeant::NoFile => {
+            let hint = format!("say which with -p: {}", with_files(&all));
+            let message = format!("no services.yaml in {at} or above, and no project was started from here");
+            (ErrorCode::ProjectUnclear(all), message, Some(hint))
+        }
+        NotMeant::NotStarted { lost } if lost.is_empty() => (
+            ErrorCode::NoSuchProject(all),
+            format!("no project was started from {at}"),
+            None,
+        ),
+        NotMeant::NotStarted { lost } => {
+            let message = format!(
+                "no project was started from {at}; if its folder was moved, it may be one of these, whose files are \
+                 gone: {}",
+                with_files(&lost)
+            );
+            (
+                ErrorCode::ProjectUnclear(lost),
+                message,
+                Some("say which with -p; `harness -p NAME start` here binds it to this file".to_owned()),
+            )
+        }
+        NotMeant::Several(names) => {
+            let list: Vec<&str> = names.iter().map(ProjectName::as_str).collect();
+            let (list, message) = (
+                list.join(", "),
+                format!("several projects were started from {at}"),
+            );
+            (
+                ErrorCode::ProjectUnclear(names),
+                message,
+                Some(format!("say which with -p: {list}")),
+            )
+        }
+        NotMeant::Elsewhere {
+            name,
+            file: other,
+            folder: its_own,
+        } => {
+            let other_file = other.display();
+            let message = match file == Some(other.as_path()) {
+                true => format!(
+                    "project `{name}` was started from {other_file} in {}, not in {}",
+                    its_own.display(),
+                    folder.display()
+                ),
+                false => format!(
+                    "project `{name}` was started from {other_file}, which is still there, not from {at}"
+                ),
+            };
+            let hint = if start {
+                format!(
+                    "give this one another name with `name:` or -p; `harness -p {name} start` takes `{name}` over"
+                )
+            } else {
+                format!("-p {name} means that one; `name:` in the file or -p gives this one another name")
+            };
+            (ErrorCode::NameTaken, message, Some(hint))
+        }
+        NotMeant::Renamed(names) => {
+            let list: Vec<&str> = names.iter().map(ProjectName::as_str).collect();
+            let stops: Vec<String> = list
+                .iter()
+                .map(|name| format!("`harness -p {name} stop --all`"))
+                .collect();
+            let hint = format!(
+                "{}, then start again; or keep the name: -p {}",
+                stops.join(" and "),
+                list.join(" or -p ")
+            );
+            let message = format!("what runs from {at} is project `{}`", list.join("`, `"));
+            (ErrorCode::ProjectRenamed(names), message, Some(hint))
+        }
+    };
+    ErrorBody { code, message, hint }
+}
