@@ -116,7 +116,7 @@ pub(crate) fn by_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMea
         several => {
             let one = several.iter().copied().find(called);
             let runs = |project: &&Known| project.up && project.named_by != NamedBy::Caller;
-            match one.filter(|one| one.up || !several.iter().any(|project| runs(project))) {
+            match one.filter(|one| one.up || !several.iter().any(runs)) {
                 Some(one) => Some(one),
                 // What runs under a former name must not pass for stopped.
                 None => return Err(NotMeant::Several(names(several))),
