@@ -12,6 +12,7 @@
 //! | [`supervised`] | a local service under the shim, which outlives whoever started it |
 //! | [`boot_clock`] | the time since the boot, and when a process began in it |
 //! | [`logs`] | following the log of a run directory |
+//! | [`mod@write`] | putting a file where a service's user may put it |
 //! | [`shim_binary`] | one copy of the shim per version |
 //!
 //! Nothing here starts an executor or binds one: every future runs under whichever runtime polls it.
@@ -28,6 +29,7 @@ mod pty;
 mod reaper;
 pub mod shim_binary;
 pub mod supervised;
+pub mod write;
 
 pub use attached::AttachedHandle;
 pub use command::{Command, StdinMode, WindowSize};

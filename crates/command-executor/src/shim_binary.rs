@@ -219,7 +219,7 @@ fn write_copy(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Whether an executable of this digest is there.
 fn is_whole(path: &Path, digest: &str) -> bool {
-    let Ok(mut file) = File::open(path) else {
+    let Ok(mut file) = harness_files::open(path) else {
         return false;
     };
     let executable = file

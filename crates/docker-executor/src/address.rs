@@ -14,6 +14,9 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The context that stands for no context.
 const DEFAULT_CONTEXT: &str = "default";
 
+/// Largest file of a context, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+
 /// Where an engine is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
@@ -199,7 +202,7 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, AddressErr
         path: path.to_owned(),
         source,
     };
-    match std::fs::read(path) {
+    match harness_files::read(path, MAX_SIZE).map_err(io::Error::from) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| unreadable(error.into())),

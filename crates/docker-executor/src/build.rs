@@ -23,6 +23,9 @@ use crate::registry::{Registry, is_refusal};
 
 const DOCKERFILE: &str = "Dockerfile";
 
+/// What of a Dockerfile is looked into, in bytes.
+const LARGEST_DOCKERFILE: u64 = 4 << 20;
+
 /// Lines of a build that are kept for the case that it fails.
 const LINES_KEPT: usize = 500;
 
@@ -138,7 +141,7 @@ pub(crate) async fn build(
 /// What is shown to the registries of those images that the builder has to pull.
 async fn accesses(engine: &Engine, dockerfile: PathBuf) -> Vec<Access> {
     // What cannot be read is the builder's to complain about.
-    let text = unblock(move || std::fs::read(dockerfile))
+    let text = unblock(move || harness_files::read_guarded(&dockerfile, LARGEST_DOCKERFILE))
         .await
         .unwrap_or_default();
     let named = base_images::named(&String::from_utf8_lossy(&text));

@@ -31,6 +31,9 @@ use crate::registry::Registry;
 /// Docker's file of settings.
 const FILE: &str = "config.json";
 
+/// Largest one, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
+
 /// Why credentials could not be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialsError {
@@ -199,7 +202,7 @@ impl Kept {
         };
         let path = folder.join(FILE);
         unblock(move || {
-            let bytes = match std::fs::read(&path) {
+            let bytes = match harness_files::read(&path, MAX_SIZE).map_err(std::io::Error::from) {
                 Ok(bytes) => bytes,
                 Err(error)
                     if matches!(

@@ -10,6 +10,7 @@ use service_orchestration::executor::{LaunchError, Order};
 use crate::body::{docker, text};
 use crate::engine::{Engine, EngineError};
 use crate::record::ContainerRecord;
+use crate::targets;
 
 /// Readable by everybody in the container.
 const PLAIN: u32 = 0o644;
@@ -35,6 +36,7 @@ pub(crate) async fn put(
     if files.iter().all(|file| file.content.is_none()) {
         return Ok(());
     }
+    targets::check(engine, order, container, folder).await?;
     let archive = archive(order, folder)?;
     let (id, name) = (&container.id, &container.name);
     let options = UploadToContainerOptions {

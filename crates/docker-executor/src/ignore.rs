@@ -5,6 +5,9 @@ use std::path::Path;
 
 use regex::Regex;
 
+/// Largest file of rules, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
+
 /// The rules of a context; the last one that matches decides.
 #[derive(Debug, Default)]
 pub(crate) struct Ignore {
@@ -17,7 +20,8 @@ impl Ignore {
     /// # Errors
     /// When the file cannot be read.
     pub(crate) fn of(context: &Path) -> io::Result<Self> {
-        match std::fs::read_to_string(context.join(".dockerignore")) {
+        let file = context.join(".dockerignore");
+        match harness_files::read_text_guarded(&file, MAX_SIZE).map_err(io::Error::from) {
             Ok(text) => Ok(Self::parse(&text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),

@@ -48,6 +48,7 @@ mod record;
 mod registry;
 mod stamp;
 mod stop;
+mod targets;
 mod volumes;
 
 pub use executor::DockerExecutor;

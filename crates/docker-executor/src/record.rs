@@ -17,6 +17,9 @@ const FILE: &str = "container.json";
 /// The only format there is.
 const FORMAT: u32 = 1;
 
+/// One that is longer is damaged.
+const MAX_SIZE: u64 = 1 << 20;
+
 /// What is known of a generation's container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
@@ -73,7 +76,7 @@ impl ContainerRecord {
     /// # Errors
     /// When it cannot be read, or only a newer version can.
     pub(crate) fn read(run_dir: &Path) -> io::Result<Option<Self>> {
-        let bytes = match fs::read(run_dir.join(FILE)) {
+        let bytes = match harness_files::read(&run_dir.join(FILE), MAX_SIZE).map_err(io::Error::from) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

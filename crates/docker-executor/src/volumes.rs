@@ -1,7 +1,8 @@
 //! What is mounted into a container: folders of this machine, and volumes of the engine that outlive it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use blocking::unblock;
 use bollard::models::VolumeCreateRequest;
@@ -73,6 +74,19 @@ impl Mount {
         })
     }
 
+    /// Where it is in the container.
+    pub(crate) fn target(&self) -> &Path {
+        Path::new(&self.target)
+    }
+
+    /// The folder of this machine that is mounted, if it is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Folder(path) => Some(path),
+            Source::Volume(_) => None,
+        }
+    }
+
     /// As the engine takes it.
     pub(crate) fn bind(&self) -> String {
         let source = match &self.source {
@@ -84,7 +98,8 @@ impl Mount {
     }
 }
 
-/// Makes what is to be mounted: a folder that is not there is created by this user rather than by the engine's root.
+/// Makes what is to be mounted: a folder that is not there is created by this user rather than by the engine's root. What
+/// lies behind a link that others could have made is not mounted.
 pub(crate) async fn prepare(
     engine: &Engine,
     owner: &Owner,
@@ -95,14 +110,11 @@ pub(crate) async fn prepare(
         match &mount.source {
             Source::Folder(path) => {
                 let folder = path.clone();
-                let made = unblock(move || match std::fs::symlink_metadata(&folder) {
-                    Ok(_) => Ok(()),
-                    Err(_) => std::fs::create_dir_all(&folder),
-                });
-                made.await.map_err(|source| LaunchError::Path {
+                let made = unblock(move || harness_files::make_folder(&folder)).await;
+                made.map_err(|error| LaunchError::Path {
                     what: "volume",
                     path: path.clone(),
-                    source,
+                    source: io::Error::new(error.kind(), error),
                 })?;
             }
             Source::Volume(VolumeName { name, external: true }) => {

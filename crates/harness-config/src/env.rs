@@ -20,9 +20,11 @@ impl Fields<'_> {
         match &node.kind {
             Kind::Map(entries) => {
                 for (name, value) in entries {
+                    let span = value.span;
                     if let Some(value) = self.variable_value(&name.name, value)
                         && self.check_variable_name(&name.name, name.span)
                     {
+                        self.reader.check_variable(span, &name.name, &value);
                         out.insert(name.name.clone(), self.hidden_if_secret(&name.name, value));
                     }
                 }
@@ -30,6 +32,7 @@ impl Fields<'_> {
             Kind::List(items) => {
                 for item in items {
                     if let Some((name, value)) = self.variable_item(item) {
+                        self.reader.check_variable(item.span, &name, &value);
                         out.insert(name.clone(), self.hidden_if_secret(&name, value));
                     }
                 }
@@ -48,7 +51,8 @@ impl Fields<'_> {
     }
 
     fn check_variable_name(&self, name: &str, span: Span) -> bool {
-        let good = !name.is_empty() && !name.contains(['=', '\0']);
+        // A NUL was told where the text was read.
+        let good = !name.is_empty() && !name.chars().any(|c| c == '=' || (c.is_control() && c != '\0'));
         if !good {
             self.reader
                 .report(Finding::error(span, "this cannot be the name of a variable"));

@@ -8,6 +8,7 @@
 //! | quotes that close on a later line | a mistake | the value has several lines |
 
 use crate::diagnostics::Finding;
+use crate::limits::NUL_HELP;
 use crate::source::{Sources, Span};
 
 /// Whose rules a file follows.
@@ -89,6 +90,10 @@ pub(crate) fn lines(
             span.end = span.end.max(begin + length);
         }
         source.mask(begin..span.end);
+        if text[span.start..span.end].contains('\0') {
+            findings.push(Finding::error(span, "a NUL cannot stand here").help(NUL_HELP));
+            continue;
+        }
         if !is_variable_name(name) {
             findings.push(Finding::error(span, "this is not the name of a variable"));
             continue;

@@ -324,6 +324,19 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
+    /// The arguments of a program.
+    pub(crate) fn arguments(&self, key: &'static str) -> Vec<Template> {
+        let numbers = self.numbers(key);
+        let mut out = Vec::new();
+        for item in self.items(key) {
+            if let Some(argument) = self.reader.template(item, numbers, Allow::References) {
+                self.reader.check_argument(item.span, &argument);
+                out.push(argument);
+            }
+        }
+        out
+    }
+
     /// The entries of a map with free keys.
     pub(crate) fn pairs(&self, key: &'static str) -> &'a [(Key, Node)] {
         let Some(node) = self.get(key) else { return &[] };

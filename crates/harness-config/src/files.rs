@@ -7,11 +7,10 @@ use harness_model::{AddressField, ProjectSpec, ServiceName, Template};
 
 use crate::check::{Checked, default_condition, find_cycle, ordering_edges};
 use crate::diagnostics::{self, Finding};
-use crate::load::{LoadError, project_variables, read_limited};
+use crate::load::{LoadError, project_variables};
 use crate::read::{Allow, Context, Mention, Reader};
 use crate::source::{Sources, Span, display_name};
 use crate::suggest::did_you_mean;
-use crate::tree::MAX_FILE_SIZE;
 
 /// Reads the file templates of a project (`FileSpec::content`) and substitutes `${VAR}` in them. A
 /// `${service.…}` in one implies a dependency, as it does in the file.
@@ -23,6 +22,7 @@ pub fn load_files(
     environment: &BTreeMap<String, String>,
 ) -> Result<(), LoadError> {
     let sources = Sources::default();
+    sources.belong_to(&project.base_dir);
     let mut findings = Vec::new();
     let variables = project_variables(&sources, project, environment, &mut findings)?;
     let context = Context::new(&sources, &variables, None);
@@ -58,11 +58,13 @@ fn read_template(
     project: &ProjectSpec,
     file: &FileSpec,
 ) -> Result<Option<Template>, LoadError> {
-    let text = read_limited(&file.template, MAX_FILE_SIZE).map_err(|source| LoadError::Read {
-        path: file.template.clone(),
-        source,
-    })?;
     let sources = reader.context.sources;
+    let text = sources
+        .read_mentioned(&file.template)
+        .map_err(|source| LoadError::Read {
+            path: file.template.clone(),
+            source,
+        })?;
     let name = display_name(&file.template, &project.base_dir);
     let span = Span {
         file: sources.add(name, project.base_dir.clone(), text.clone()),

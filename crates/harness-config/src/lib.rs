@@ -33,6 +33,7 @@ pub mod import;
 mod inherit;
 mod interpolate;
 mod keys;
+mod limits;
 mod load;
 mod lower;
 mod mask;

@@ -1,7 +1,7 @@
 //! From file names to a project: reading, and the order in which the other rooms work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use harness_model::spec::{NamedBy, ProjectFile};
@@ -15,7 +15,7 @@ use crate::merge::{merge, refuse_duplicates};
 use crate::name::true_path;
 use crate::read::Context;
 use crate::source::{Sources, display_name};
-use crate::tree::{self, Kind, MAX_FILE_SIZE, Node};
+use crate::tree::{self, Kind, Node};
 use crate::variables::{Variables, parse_env_file};
 
 /// What to load, and what it may depend on. Nothing else of the process's surroundings is looked at.
@@ -106,6 +106,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let base_dir = folder_of(source);
     let paths = written.iter().map(|file| file.path.as_path());
     refuse_unusable(paths.chain([base_dir.as_path()]))?;
+    sources.belong_to(&base_dir);
     let variables = Variables {
         environment: options.environment.clone(),
         dotenv: {
@@ -135,6 +136,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
                     written,
                 },
                 variables.secrets.clone(),
+                sources.files(),
             ),
             warnings,
             missing_files: diagnostics::finish(missing, &sources).0,
@@ -252,19 +254,6 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or(folder)
 }
 
-/// The text of a file of at most `max` bytes.
-pub(crate) fn read_limited(path: &Path, max: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is larger than {max} bytes"),
-        ));
-    }
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
-}
-
 /// Reads, masks and merges the files (`None` when one of them is not YAML), with what each of them names.
 pub(crate) fn read_trees(
     sources: &Sources,
@@ -274,7 +263,7 @@ pub(crate) fn read_trees(
 ) -> Result<(Option<Node>, Vec<Written>), LoadError> {
     let mut trees = Vec::new();
     for path in paths {
-        let text = read_limited(path, MAX_FILE_SIZE).map_err(|source| LoadError::Read {
+        let text = sources.read(path).map_err(|source| LoadError::Read {
             path: path.clone(),
             source,
         })?;
@@ -307,7 +296,7 @@ pub(crate) fn read_dotenv(
 ) -> Result<(BTreeMap<String, String>, Vec<Finding>), LoadError> {
     let mut findings = Vec::new();
     let path = folder.join(".env");
-    match read_limited(&path, MAX_FILE_SIZE) {
+    match sources.read(&path) {
         Ok(text) => {
             let file = sources.add(display_name(&path, cwd), folder.to_path_buf(), text);
             let variables = parse_env_file(sources, file, &mut findings);
@@ -331,6 +320,7 @@ fn assemble(
     dependencies: Dependencies,
     origins: Origins,
     secrets: BTreeSet<String>,
+    read_from: BTreeSet<PathBuf>,
 ) -> ProjectSpec {
     let Origins {
         source,
@@ -354,6 +344,7 @@ fn assemble(
         name,
         description: draft.description,
         source,
+        read_from,
         base_dir,
         secrets,
         networks: draft

@@ -7,20 +7,16 @@
 //!                     └──no YAML──▶ the first `name: word` at the margin, or nothing is known
 //! ```
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use harness_model::ProjectName;
 
 use crate::keys::PROJECT;
-use crate::load::{
-    LoadError, LoadOptions, config_paths, folder_name, folder_of, read_dotenv, read_limited, read_trees,
-};
+use crate::load::{LoadError, LoadOptions, config_paths, folder_name, folder_of, read_dotenv, read_trees};
 use crate::lower::project_name;
 use crate::mask::listed_secrets;
 use crate::read::{Context, Reader};
 use crate::source::Sources;
-use crate::tree::MAX_FILE_SIZE;
 use crate::variables::Variables;
 
 /// The first file of a project, and what is known of its name.
@@ -65,7 +61,7 @@ pub(crate) fn true_path(path: &Path) -> PathBuf {
 fn read(options: &LoadOptions, paths: &[PathBuf]) -> Result<ProjectName, LoadError> {
     let mut texts = Vec::new();
     for path in paths {
-        texts.push(text_of(path).map_err(|source| LoadError::Read {
+        texts.push(Sources::default().read(path).map_err(|source| LoadError::Read {
             path: path.clone(),
             source,
         })?);
@@ -82,17 +78,6 @@ fn read(options: &LoadOptions, paths: &[PathBuf]) -> Result<ProjectName, LoadErr
     }
 }
 
-/// A pipe would be read empty for whoever reads it next, or never end.
-fn text_of(path: &Path) -> io::Result<String> {
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        ));
-    }
-    read_limited(path, MAX_FILE_SIZE)
-}
-
 /// What the files say once they are parsed; `None`: nothing.
 fn parsed(options: &LoadOptions, paths: &[PathBuf]) -> Result<Option<ProjectName>, LoadError> {
     let sources = Sources::default();
@@ -106,6 +91,7 @@ fn parsed(options: &LoadOptions, paths: &[PathBuf]) -> Result<Option<ProjectName
     if tree.get("name").is_none() {
         return Ok(None);
     }
+    sources.belong_to(&folder_of(&paths[0]));
     let (dotenv, _) = read_dotenv(&sources, &folder_of(&paths[0]), &options.cwd)?;
     let variables = Variables {
         environment: options.environment.clone(),

@@ -1,6 +1,8 @@
 //! The texts that were read, byte spans in them, and which of their bytes must not be shown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -166,21 +168,65 @@ impl Source {
     }
 }
 
+/// Largest file in bytes.
+const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+
 /// Every text of one load. Texts may be added while others are in use.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(RefCell<Vec<Rc<Source>>>);
+pub(crate) struct Sources {
+    texts: RefCell<Vec<Rc<Source>>>,
+    /// The files that were read.
+    read: RefCell<BTreeSet<PathBuf>>,
+    /// Whether nobody else could have written the project's file.
+    is_ours: Cell<bool>,
+}
 
 impl Sources {
+    /// The text of a file.
+    pub(crate) fn read(&self, path: &Path) -> io::Result<String> {
+        self.remember(path, harness_files::read_text(path, MAX_FILE_SIZE))
+    }
+
+    /// The text of a file that the project only mentions. Whoever may write there need not be who may write the project's
+    /// file: then root follows no link of theirs to what they may not read.
+    pub(crate) fn read_mentioned(&self, path: &Path) -> io::Result<String> {
+        if self.is_ours.get() {
+            self.remember(path, harness_files::read_text_guarded(path, MAX_FILE_SIZE))
+        } else {
+            self.read(path)
+        }
+    }
+
+    fn remember(&self, path: &Path, text: Result<String, harness_files::FileError>) -> io::Result<String> {
+        let text = text?;
+        // By its one true name, as the folder of the project is.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        self.read.borrow_mut().insert(path);
+        Ok(text)
+    }
+
+    /// Tells the folder of the project's file.
+    pub(crate) fn belong_to(&self, base_dir: &Path) {
+        let place = harness_files::place(base_dir);
+        self.is_ours
+            .set(place.is_ok_and(|place| place.exposure.is_none()));
+    }
+
+    /// The files that were read.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.read.borrow().clone()
+    }
+
     /// Adds a text; the index is its `Span::file`.
     pub(crate) fn add(&self, name: String, dir: PathBuf, text: String) -> usize {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.texts.borrow_mut();
         all.push(Rc::new(Source::new(name, dir, text)));
         all.len() - 1
     }
 
     /// The source a span lies in.
     pub(crate) fn get(&self, file: usize) -> Rc<Source> {
-        Rc::clone(&self.0.borrow()[file])
+        Rc::clone(&self.texts.borrow()[file])
     }
 
     /// The text of a span.

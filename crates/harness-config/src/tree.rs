@@ -13,6 +13,7 @@ use serde_saphyr::{
 };
 
 use crate::diagnostics::Finding;
+use crate::limits::NUL_HELP;
 use crate::mask::url_credentials;
 use crate::source::{Sources, Span};
 
@@ -20,8 +21,6 @@ use crate::source::{Sources, Span};
 const MAX_DEPTH: usize = 32;
 /// Most nodes after aliases have been expanded.
 const MAX_NODES: usize = 100_000;
-/// Largest file in bytes.
-pub(crate) const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
 /// A value and where it is written.
 #[derive(Debug, Clone)]
@@ -74,6 +73,17 @@ impl Node {
 /// Reads one text into a tree; `None` when it is not YAML (then that is among the findings).
 pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Vec<Finding>) -> Option<Node> {
     let source = sources.get(file);
+    // The parser takes one for the end of the text.
+    if let Some(at) = source.text.find('\0') {
+        hide_secret_lines(sources, file);
+        let span = Span {
+            file,
+            start: at,
+            end: at + 1,
+        };
+        findings.push(Finding::error(span, "not valid YAML: a NUL stands here").help("is this a text file?"));
+        return None;
+    }
     let options = serde_saphyr::options! {
         strict_booleans: true,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
@@ -292,11 +302,21 @@ impl Convert<'_> {
             RawKind::Null => Kind::Null,
             RawKind::Bool(value) => Kind::Bool(value),
             RawKind::Number => Kind::Number(self.sources.text(span).trim().to_owned()),
-            RawKind::String(text) => Kind::String(text),
+            RawKind::String(text) => {
+                self.refuse_nul(span, &text);
+                Kind::String(text)
+            }
             RawKind::List(items) => Kind::List(items.into_iter().map(|item| self.node(item)).collect()),
             RawKind::Map(entries) => Kind::Map(self.entries(entries)),
         };
         Node { span, kind }
+    }
+
+    fn refuse_nul(&mut self, span: Span, text: &str) {
+        if text.contains('\0') {
+            self.findings
+                .push(Finding::error(span, "a NUL (`\\0`) cannot stand here").help(NUL_HELP));
+        }
     }
 
     fn entries(&mut self, raw: Vec<(RawNode, RawNode)>) -> Vec<(Key, Node)> {
@@ -316,6 +336,7 @@ impl Convert<'_> {
                     continue;
                 }
             };
+            self.refuse_nul(span, &name);
             let key = Key {
                 name: name.into_owned(),
                 span,

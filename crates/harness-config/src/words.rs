@@ -25,9 +25,15 @@ impl Reader<'_> {
                 return None;
             }
         };
-        if words.is_empty() {
+        let Some(program) = words.first() else {
             self.report(Finding::error(node.span, "this command is empty"));
             return None;
+        };
+        if program.is_empty() {
+            self.report(Finding::error(node.span, "the program of this command is empty"));
+        }
+        for word in &words {
+            self.check_argument(node.span, word);
         }
         Some(words)
     }

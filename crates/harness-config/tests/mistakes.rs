@@ -692,3 +692,180 @@ fn an_escaped_twin_does_not_move_the_place() {
         ]
     );
 }
+
+#[test]
+fn a_nul_stands_nowhere() {
+    const HELP: &str = "a NUL (`\\0`) cannot stand here (no program can be given a text with a NUL in it)";
+    let at = |text: &str| {
+        let said = said(text);
+        assert!(said.iter().any(|said| said.ends_with(HELP)), "{text}: {said:?}");
+        said
+    };
+    for (text, place) in [
+        (process("    env: {A: \"x\\0y\"}\n"), "5:14"),
+        (process("    env:\n      - \"A=\\x00\"\n"), "6:9"),
+        (process("    env: {\"A\\u0000\": x}\n"), "5:11"),
+        (process("    args: [a, \"b\\0\"]\n"), "5:15"),
+        (process("    working_dir: \"/tmp/\\0\"\n"), "5:18"),
+        (process("    user: \"a\\0\"\n"), "5:11"),
+        (process("    health_check: {command: \"test \\0\"}\n"), "5:29"),
+        (process("    health_check: {log: \"\\0\"}\n"), "5:25"),
+        (process("    hooks: {before_start: [\"x\\0\"]}\n"), "5:28"),
+        (process("    files: [{template: \"a\\0\", target: b}]\n"), "5:24"),
+        (process("    env_file: \"a\\0\"\n"), "5:15"),
+        (process("    profiles: [\"a\\0\"]\n"), "5:16"),
+        (docker("    volumes: [\"./a\\0:/b\"]\n"), "5:15"),
+        (docker("    command: \"a \\0\"\n"), "5:14"),
+        (docker("    labels: {\"a\\0\": b}\n"), "5:14"),
+        (
+            docker("    environment: {}\n    env: {A: \"${A_NONE:-\\0}\"}\n"),
+            "6:14",
+        ),
+        ("name: \"a\\0b\"\nservices: {}\n".to_owned(), "1:7"),
+        ("secrets: [\"A\\0\"]\nservices: {}\n".to_owned(), "1:11"),
+    ] {
+        let said = at(&text);
+        assert!(
+            said.iter().any(|said| said == &format!("{place} {HELP}")),
+            "{text}: {said:?}"
+        );
+    }
+    // The parser would take what follows for no part of the file.
+    assert_eq!(
+        said("services:\n  a: {type: process, binary: sh} # \0\n  b: {type: nonsense}\n"),
+        ["2:36 not valid YAML: a NUL stands here (is this a text file?)"]
+    );
+}
+
+#[test]
+fn a_nul_stands_in_no_env_file() {
+    let folder = Folder::new(&process("    env_file: app.env\n    env: {A: \"${A:-x}\"}\n"));
+    folder.write(".env", "OK=1\nA=b\0c\n");
+    folder.write("app.env", "X=1\nexport MY_TOKEN='hunter2\0'\n");
+    let mistakes = mistakes(&folder.options());
+    let said: Vec<_> = mistakes
+        .iter()
+        .map(|d| format!("{}:{}:{} {}", d.file, d.line, d.column, d.message))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ".env:2:1 a NUL cannot stand here",
+            "app.env:2:1 a NUL cannot stand here"
+        ]
+    );
+    assert!(!mistakes.render(false).contains("hunter2"));
+}
+
+#[test]
+fn what_is_longer_than_a_program_can_be_given() {
+    let long = "x".repeat(131_071);
+    let fits = &long[..131_071 - 2];
+    let folder = Folder::new(&process(&format!("    env: {{A: {fits}}}\n    args: [{long}]\n")));
+    assert!(harness_config::load(&folder.options()).is_ok());
+    let too_long = |more: &str| {
+        let said = said(&process(more));
+        assert_eq!(said.len(), 1, "{said:?}");
+        said[0].clone()
+    };
+    assert_eq!(
+        too_long(&format!("    env: {{A: {long}}}\n")),
+        "5:14 the variable `A` has 131073 bytes, and a program can be given 131071 at most (put it into a file, by `files`)"
+    );
+    for more in [
+        format!("    args: [a, {long}y]\n"),
+        format!("    health_check: {{command: [sh, -c, {long}y]}}\n"),
+        format!("    health_check: {{command: sh, args: [{long}y]}}\n"),
+        format!("    hooks: {{after_stop: [{long}y]}}\n"),
+    ] {
+        assert!(
+            too_long(&more).contains("an argument of 131072 bytes"),
+            "{}",
+            too_long(&more)
+        );
+    }
+    assert!(too_long(&format!("    working_dir: /{}\n", "d/".repeat(3000))).contains("the longest is 4095"));
+    assert!(too_long(&format!("    working_dir: /{}\n", "d".repeat(256))).contains("a name of 256 bytes"));
+
+    // Each of them is short enough, and together they are not.
+    let value = "x".repeat(100_000);
+    let lines = |from: usize| -> String { (from..from + 35).map(|n| format!("V{n}={value}\n")).collect() };
+    let folder = Folder::new(&process("    env_file: [one.env, two.env]\n"));
+    folder.write("one.env", &lines(0)).write("two.env", &lines(35));
+    let mistakes = mistakes(&folder.options());
+    let first = mistakes.iter().next().unwrap();
+    assert_eq!((first.line, first.column), (2, 3));
+    assert!(
+        first.message.starts_with("its arguments and variables have 70"),
+        "{}",
+        first.message
+    );
+
+    let folder = Folder::new(&process("    env_file: one.env\n"));
+    folder.write("one.env", &format!("A={long}\n"));
+    let mistakes = common::mistakes(&folder.options());
+    assert!(mistakes.to_string().contains("5:15"), "{mistakes}");
+}
+
+#[test]
+fn names_and_programs_that_cannot_be() {
+    for (more, wanted) in [
+        (
+            "    env: {\"A=B\": x}\n",
+            "5:11 this cannot be the name of a variable",
+        ),
+        (
+            "    env: {\"\": x}\n",
+            "5:11 this cannot be the name of a variable",
+        ),
+        (
+            "    env: {\"A\\nB\": x}\n",
+            "5:11 this cannot be the name of a variable",
+        ),
+        (
+            "    env: [\"=x\"]\n",
+            "5:11 this cannot be the name of a variable",
+        ),
+        ("    user: \"\"\n", "5:11 `user` is empty"),
+        (
+            "    hooks: {before_start: [\"\", x]}\n",
+            "5:27 the program of this command is empty",
+        ),
+        (
+            "    health_check: {command: '\"\" x'}\n",
+            "5:29 the program of this command is empty",
+        ),
+    ] {
+        assert_eq!(said(&process(more)), [wanted], "{more}");
+    }
+}
+
+#[test]
+fn targets_that_are_the_projects_own() {
+    for (target, wanted) in [
+        ("a.in", "`target` is the template itself"),
+        ("./a.in", "`target` is the template itself"),
+        (
+            "services.yaml",
+            "`target` is a file that the project is read from",
+        ),
+        (
+            "FOLDER/services.yaml",
+            "`target` is a file that the project is read from",
+        ),
+        ("conf/", "`target` names a folder, not a file"),
+    ] {
+        let folder = Folder::new("");
+        let target = target.replace("FOLDER", &folder.path().display().to_string());
+        folder.write(
+            "services.yaml",
+            &process(&format!("    files: [{{template: a.in, target: {target}}}]\n")),
+        );
+        let mistakes = mistakes(&folder.options());
+        let said: Vec<_> = mistakes
+            .iter()
+            .map(|d| (d.line, d.column, d.message.as_str()))
+            .collect();
+        assert_eq!(said, [(5, 38, wanted)], "{target}");
+    }
+}

@@ -196,7 +196,7 @@ fn a_flood_of_mistakes_in_one_line_stays_readable() {
 #[test]
 fn a_large_value_full_of_variables_is_read_quickly() {
     let text = format!(
-        "services: {{a: {{type: process, binary: sh, env: {{A: \"{}\"}}}}}}\n",
+        "services: {{a: {{type: docker, image: x, labels: {{A: \"{}\"}}}}}}\n",
         "${X:-$${X} y}".repeat(100_000)
     );
     let began = std::time::Instant::now();

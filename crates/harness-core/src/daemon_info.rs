@@ -30,6 +30,9 @@ pub struct DaemonInfo {
 /// The newest format of the file known here, and the one that is written.
 const FORMAT: u32 = 1;
 
+/// One that is longer is damaged.
+const MAX_SIZE: u64 = 1 << 20;
+
 /// The file: what the daemon says, and in which format.
 #[derive(Serialize)]
 struct Written<'a> {
@@ -78,9 +81,16 @@ impl DaemonInfo {
     /// When it is there and cannot be read, or is of a newer version.
     pub fn read(home: &Home) -> Result<Option<Self>, DaemonInfoError> {
         let path = home.daemon_json();
-        let bytes = match std::fs::read(&path) {
+        let bytes = match harness_files::read(&path, MAX_SIZE).map_err(io::Error::from) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge
+                ) =>
+            {
+                return Ok(None);
+            }
             Err(source) => {
                 return Err(DaemonInfoError::Io {
                     operation: "read",
@@ -157,6 +167,10 @@ impl DaemonInfo {
 
 /// Writes over what is there, if anything is, without giving up its space before.
 fn overwrite(path: &Path, text: &[u8]) -> io::Result<()> {
+    // To open a pipe would wait for a reader.
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        std::fs::remove_file(path)?;
+    }
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

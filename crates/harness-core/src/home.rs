@@ -14,6 +14,8 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use harness_files::{Exposure, FileError};
+
 /// Why there is no usable home.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -35,6 +37,18 @@ pub enum HomeError {
         path: PathBuf,
         /// Its owner.
         owner: u32,
+    },
+    /// Others may put something else in its place, which root would run.
+    #[error(
+        "{} is no safe home for root's daemon: {exposure}, and could put another folder in its place: set \
+         HARNESS_HOME to a folder below which nobody else may write",
+        path.display()
+    )]
+    Exposed {
+        /// The folder.
+        path: PathBuf,
+        /// Who may, and where.
+        exposure: Exposure,
     },
 }
 
@@ -110,6 +124,14 @@ impl Home {
             path: self.0.clone(),
             source,
         };
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            let made = harness_files::make_folder(&self.0).map_err(|error| match error {
+                FileError::Link { exposure, .. } => self.exposed(exposure),
+                error => unusable(error.into()),
+            });
+            made?;
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -122,6 +144,13 @@ impl Home {
                 path: self.0.clone(),
                 owner: meta.uid(),
             });
+        }
+        if is_root {
+            let place = harness_files::place(&self.0).map_err(|error| unusable(error.into()))?;
+            // What its own mode lets others do ends with that mode.
+            if let Some(exposure) = place.exposure.filter(|exposure| exposure.folder != place.path) {
+                return Err(self.exposed(exposure));
+            }
         }
         if meta.permissions().mode() & 0o077 != 0 {
             fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
@@ -158,6 +187,13 @@ impl Home {
             }
         }
         Ok(is_empty)
+    }
+
+    fn exposed(&self, exposure: Exposure) -> HomeError {
+        HomeError::Exposed {
+            path: self.0.clone(),
+            exposure,
+        }
     }
 
     /// Where the running daemon says where it is.
@@ -241,6 +277,27 @@ mod tests {
         assert!(home.was_used().unwrap());
         let file = Home::at(home.path().join("letter"));
         assert!(matches!(file.was_used(), Err(HomeError::Unusable { .. })));
+    }
+
+    #[test]
+    fn root_has_no_home_where_others_could_swap_it() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).unwrap();
+        fs::create_dir(dir.path().join("own")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("own"), theirs.join("link")).unwrap();
+        for below in ["home", "deep/home", "link/home", "link"] {
+            let error = Home::at(theirs.join(below)).ensure().unwrap_err();
+            assert!(matches!(&error, HomeError::Exposed { .. }), "{below}: {error}");
+            assert!(error.to_string().contains("uid 65534 owns"), "{error}");
+        }
+        std::os::unix::fs::symlink("own", dir.path().join("mine")).unwrap();
+        Home::at(dir.path().join("mine/home")).ensure().unwrap();
+        assert!(dir.path().join("own/home/logs").is_dir());
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl DaemonLock {
     /// # Errors
     /// When the lock file cannot be read.
     pub fn is_held(home: &Home) -> io::Result<bool> {
-        let file = match OpenOptions::new().read(true).open(home.daemon_lock()) {
+        let file = match harness_files::open(&home.daemon_lock()).map_err(io::Error::from) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),

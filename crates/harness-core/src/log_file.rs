@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,6 +56,22 @@ impl Write for Log {
     }
 }
 
+/// Opens a log, or begins one. A pipe would hold the daemon up as soon as it is full.
+fn open(path: &Path) -> io::Result<File> {
+    // To open a pipe for writing alone would wait for a reader.
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.file_type().is_fifo() {
+        let message = "it is a pipe (FIFO), not a regular file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(file)
+}
+
 struct Rotating {
     path: PathBuf,
     file: File,
@@ -66,11 +82,7 @@ struct Rotating {
 
 impl Rotating {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = open(path)?;
         let size = file.metadata()?.len();
         let time = harness_model::WallTime::now().as_secs();
         let session = format!("{time:x}-{}", std::process::id());
@@ -116,11 +128,7 @@ impl Rotating {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&self.path)?;
+        self.file = open(&self.path)?;
         self.size = 0;
         Ok(())
     }

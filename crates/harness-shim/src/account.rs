@@ -24,7 +24,7 @@ const GROUP: &str = "/etc/group";
 pub(crate) struct Account {
     pub(crate) name: OsString,
     pub(crate) uid: u32,
-    gid: u32,
+    pub(crate) gid: u32,
     pub(crate) home: OsString,
     pub(crate) shell: OsString,
 }

@@ -21,7 +21,7 @@ pub(crate) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// Reads a file of the run directory; `None` when it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match harness_files::open(path).map_err(io::Error::from) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

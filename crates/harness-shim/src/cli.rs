@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::{command, exec, supervise, zygote};
+use crate::{command, exec, supervise, write, zygote};
 
 const USAGE: &str = "\
 usage: harness-shim supervise RUNDIR
        harness-shim zygote PADDING
        harness-shim command [OPTIONS OF exec]... -- PROGRAM [ARGS]...
        harness-shim exec [--user USER] [--cwd DIR] [--tty] [--limit NAME=N]... -- PROGRAM [ARGS]...
+       harness-shim write USER MODE [DEVICE:INODE]...
        harness-shim --version
 ";
 
@@ -29,6 +30,10 @@ pub fn main() -> ExitCode {
         },
         (Some(command::VERB), _) => match exec::Options::parse(args) {
             Ok(options) => command::run(&options),
+            Err(mistake) => usage(&mistake),
+        },
+        (Some(write::VERB), _) => match write::Options::parse(args) {
+            Ok(options) => write::run(&options),
             Err(mistake) => usage(&mistake),
         },
         (Some("--version"), 0) => {

@@ -13,7 +13,7 @@ use rustix::process::Rlimit;
 
 use crate::account::Account;
 use crate::run_dir::Resource;
-use crate::sys;
+use crate::{sys, working_dir};
 
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
@@ -165,7 +165,7 @@ impl Launch<'_> {
             set(&mut self.env, "SHELL", account.shell);
         }
         if let Some(cwd) = self.cwd {
-            rustix::process::chdir(cwd).map_err(Failure::at(Step::Cwd))?;
+            working_dir::enter(cwd).map_err(Failure::at(Step::Cwd))?;
         }
         sys::reset_signals();
         Ok(())

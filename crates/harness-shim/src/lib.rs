@@ -13,6 +13,7 @@
 //! | [`tree`] | finding and killing what a dead shim left behind |
 //! | [`cgroup`] | whether cgroups may be used here, and killing with them |
 //! | [`zygote`] | asking a waiting shim for supervisors, which start faster that way |
+//! | [`mod@write`] | putting a file where a service's user may put it |
 //! | [`main`] | the `harness-shim` program itself |
 //!
 //! The life of a shim:
@@ -42,6 +43,8 @@ mod supervise;
 mod sys;
 mod text;
 pub mod tree;
+mod working_dir;
+pub mod write;
 pub mod zygote;
 
 pub use cli::main;

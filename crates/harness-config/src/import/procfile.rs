@@ -26,7 +26,7 @@ pub fn from_procfile(text: &str) -> Result<String, ImportError> {
         let bad = || ImportError::BadLine { line: index + 1 };
         let (name, command) = line.split_once(':').ok_or_else(bad)?;
         let (name, command) = (name.trim(), command.trim());
-        if ServiceName::new(name).is_err() || command.is_empty() {
+        if ServiceName::new(name).is_err() || command.is_empty() || command.contains('\0') {
             return Err(bad());
         }
         lines.put(1, name, "");

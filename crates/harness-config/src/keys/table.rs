@@ -240,7 +240,7 @@ pub(crate) static FILE: Section = Section {
         Key::new(
             "target",
             Shape::Text,
-            "Where the rendered file goes, at the service's place.",
+            "Where the rendered file goes, at the service's place. Links that others could have made are not followed; only a regular file is replaced, and never one that the project is read from.",
         ),
     ],
 };

@@ -26,7 +26,7 @@ pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
     let timeout = check.positive_duration("timeout").unwrap_or(TIMEOUT);
     let retries = check.whole_u32("retries").unwrap_or(RETRIES);
     let start_period = check.duration("start_period").unwrap_or_default();
-    let args = check.templates("args", Allow::References);
+    let args = check.arguments("args");
     let written: Vec<&str> = PROBES.into_iter().filter(|probe| check.has(probe)).collect();
     if check.has("args") && !check.has("command") {
         reader.report(Finding::error(

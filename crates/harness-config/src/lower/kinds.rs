@@ -53,8 +53,13 @@ fn process(fields: &Fields<'_>, on_node: bool, at: Span) -> Option<ProcessSpec> 
         &owner(fields, if on_node { "remote" } else { "process" }),
         at,
     );
-    let args = fields.templates("args", Allow::References);
-    let user = fields.text("user").map(|text| text.value);
+    let args = fields.arguments("args");
+    let user = fields.text("user").map(|text| {
+        if text.value.is_empty() {
+            reader.report(Finding::error(text.span, "`user` is empty"));
+        }
+        text.value
+    });
     let limits: Limits = policy::limits(fields);
     let binary_span = fields.get("binary").map_or(at, |node| node.span);
     let binary = fields.template("binary", Allow::References).map(|binary| {
@@ -327,7 +332,7 @@ fn package(fields: &Fields<'_>, at: Span) -> Option<PackageSpec> {
     let version = fields.template("version", Allow::References);
     let install_path = fields.template("install_path", Allow::References);
     let binary = fields.template("binary", Allow::References);
-    let args = fields.templates("args", Allow::References);
+    let args = fields.arguments("args");
     let requires = fields.strings("requires");
     let span = fields.get("package").map_or(at, |node| node.span);
     let package = fields.template("package", Allow::References)?;

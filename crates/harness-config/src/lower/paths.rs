@@ -63,7 +63,9 @@ fn absolute(reader: &Reader<'_>, text: &str, span: Span) -> PathBuf {
         },
         _ => PathBuf::from(text),
     };
-    without_dots(&folder.join(expanded))
+    let path = without_dots(&folder.join(expanded));
+    reader.check_path(span, &path.to_string_lossy());
+    path
 }
 
 /// The path without `.` components; `..` stays, since what it means depends on symbolic links.

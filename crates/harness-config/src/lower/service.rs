@@ -1,6 +1,7 @@
 //! A service: the keys that every type has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use harness_model::spec::{DockerSpec, FileSpec, NetworkAttachment, ServiceKind};
@@ -17,7 +18,7 @@ use crate::fields::Fields;
 use crate::keys::{FILE, SERVICE};
 use crate::read::{Allow, Context, Reader, Text, secret_template};
 use crate::source::Span;
-use crate::tree::{Kind, MAX_FILE_SIZE, Node};
+use crate::tree::{Kind, Node};
 use crate::variables::parse_env_file;
 
 /// What a service is lowered with.
@@ -92,7 +93,9 @@ pub(super) fn lower(
             && around.settings.startup_timeout.is_none();
     }
     if let (Some(kind), Some(network), true) = (kind, network, draft.active && place.is_some()) {
-        draft.spec = Some(assemble(common, kind, network, &draft));
+        let spec = assemble(common, kind, network, &draft);
+        reader.check_total(name_span, &spec);
+        draft.spec = Some(spec);
     }
     draft
 }
@@ -204,7 +207,7 @@ fn files(fields: &Fields<'_>, place: Option<&Place>) -> Vec<FileSpec> {
         let target_span = file.get("target").map_or(node.span, |node| node.span);
         let target = file.template("target", Allow::References);
         if let (Some(template), Some(target)) = (template, target) {
-            out.push(FileSpec {
+            let file = FileSpec {
                 template: paths::local(&reader, &template),
                 target: if here {
                     paths::local_template(&reader, &target, target_span)
@@ -212,10 +215,31 @@ fn files(fields: &Fields<'_>, place: Option<&Place>) -> Vec<FileSpec> {
                     paths::on_node(&target)
                 },
                 content: None,
-            });
+            };
+            if here {
+                check_target(reader, &file, target_span);
+            }
+            out.push(file);
         }
     }
     out
+}
+
+/// A rendered file never replaces what the project is made of. What links lead to is seen when it is written.
+fn check_target(reader: Reader<'_>, file: &FileSpec, span: Span) {
+    let Some(target) = file.target.expose() else {
+        return;
+    };
+    let message = if target.ends_with('/') {
+        "`target` names a folder, not a file"
+    } else if file.template == Path::new(&target) {
+        "`target` is the template itself"
+    } else if reader.context.sources.files().contains(Path::new(&target)) {
+        "`target` is a file that the project is read from"
+    } else {
+        return;
+    };
+    reader.report(Finding::error(span, message).help("give it a name of its own"));
 }
 
 /// The variables of the service's env files, the later ones over the earlier. Those of a compose file may use what is
@@ -237,7 +261,11 @@ fn env_files(fields: &Fields<'_>, own: &BTreeMap<String, Template>) -> BTreeMap<
                     around.insert(name, text, value.has_secret());
                 }
             }
-            out.extend(compose::env_file_variables(fields.reader, file, around));
+            let variables = compose::env_file_variables(fields.reader, file, around);
+            for (name, value) in &variables {
+                fields.reader.check_variable(text.span, name, value);
+            }
+            out.extend(variables);
             continue;
         }
         let mut findings = Vec::new();
@@ -245,6 +273,7 @@ fn env_files(fields: &Fields<'_>, own: &BTreeMap<String, Template>) -> BTreeMap<
         context.findings.borrow_mut().extend(findings);
         for (name, value) in variables {
             let value = Template::from_parts([Part::Text(value)]);
+            fields.reader.check_variable(text.span, &name, &value);
             let secret = context.variables.is_secret(&name);
             out.insert(name, if secret { secret_template(&value) } else { value });
         }
@@ -256,7 +285,7 @@ fn env_files(fields: &Fields<'_>, own: &BTreeMap<String, Template>) -> BTreeMap<
 fn env_file(reader: Reader<'_>, text: &Text) -> Option<usize> {
     let context = reader.context;
     let path = paths::local(&reader, text);
-    let content = match crate::load::read_limited(&path, MAX_FILE_SIZE) {
+    let content = match context.sources.read_mentioned(&path) {
         Ok(content) => content,
         Err(error) => {
             let finding = Finding::error(

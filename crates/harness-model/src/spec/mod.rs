@@ -31,6 +31,9 @@ pub struct ProjectSpec {
     pub description: Option<String>,
     /// The file it was read from (the first `-c`), absolute; it identifies the project besides its name.
     pub source: PathBuf,
+    /// Every file that was read for it but for the templates of its services: those of `-c`, compose files, env files.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub read_from: BTreeSet<PathBuf>,
     /// The folder relative paths were resolved against.
     pub base_dir: PathBuf,
     /// Names of the variables whose values are secret by the file's own word.
@@ -74,6 +77,17 @@ pub enum NamedBy {
     Folder,
     /// From whoever started it, with `-p`.
     Caller,
+}
+
+impl ProjectSpec {
+    /// The files that it is made of: those that were read for it, and the templates of its services.
+    pub fn own_files(&self) -> Vec<PathBuf> {
+        let mut files = self.read_from.clone();
+        files.insert(self.source.clone());
+        let of_services = self.services.values().flat_map(|service| &service.files);
+        files.extend(of_services.map(|file| file.template.clone()));
+        files.into_iter().collect()
+    }
 }
 
 /// A network: a set of places that services run in.

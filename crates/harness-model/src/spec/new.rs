@@ -93,6 +93,7 @@ impl ProjectSpec {
             name,
             description: None,
             source,
+            read_from: BTreeSet::new(),
             base_dir,
             secrets: BTreeSet::new(),
             networks: BTreeMap::from([(NetworkName::local(), NetworkSpec::local())]),

@@ -17,7 +17,7 @@ mod spec;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -163,9 +163,15 @@ impl RunDir {
 
     /// What the shim has complained about, at most the last 4 KiB; empty if nothing.
     pub fn shim_messages(&self) -> String {
-        let bytes = fs::read(self.path.join(SHIM_ERR)).unwrap_or_default();
-        let tail = bytes.len().saturating_sub(4096);
-        String::from_utf8_lossy(&bytes[tail..]).into_owned()
+        let tail = || {
+            let mut file = harness_files::open(&self.path.join(SHIM_ERR)).ok()?;
+            let length = file.metadata().ok()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(4096))).ok()?;
+            let mut bytes = Vec::new();
+            file.take(4096).read_to_end(&mut bytes).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        tail().unwrap_or_default()
     }
 
     /// The file of the lock, made if need be.
@@ -199,7 +205,7 @@ impl RunDir {
     /// When the lock file cannot be opened.
     pub fn lock_state(&self) -> Result<LockState, RunDirError> {
         let path = self.path.join(LOCK);
-        let file = match File::open(&path) {
+        let file = match harness_files::open(&path).map_err(io::Error::from) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockState::Free),
             Err(error) => return Err(io_error("open", &path)(error)),

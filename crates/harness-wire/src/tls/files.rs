@@ -12,6 +12,9 @@ use super::TlsError;
 /// Mode bits that give anything to group or others.
 const OTHERS: u32 = 0o077;
 
+/// No key or certificate is longer.
+const MAX_SIZE: u64 = 1 << 20;
+
 /// Attaches the operation and the path to an I/O error.
 pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TlsError {
     move |source| TlsError::File {
@@ -45,7 +48,7 @@ pub(super) fn lock_private_dir(path: &Path) -> Result<File, TlsError> {
 
 /// The bytes of a public file; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
-    match fs::read(path) {
+    match harness_files::read(path, MAX_SIZE).map_err(io::Error::from) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed("read", path)(e)),
@@ -54,7 +57,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
 
 /// The bytes of a key; `None` if there is none. The permissions checked are those of the file read.
 pub(super) fn read_key(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
-    let mut file = match File::open(path) {
+    let file = match harness_files::open(path).map_err(io::Error::from) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed("read", path)(e)),
@@ -72,7 +75,9 @@ pub(super) fn read_key(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
         });
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed("read", path))?;
+    file.take(MAX_SIZE)
+        .read_to_end(&mut bytes)
+        .map_err(failed("read", path))?;
     Ok(Some(bytes))
 }
 

@@ -249,6 +249,10 @@ impl CliError {
                 "-c names a file that is there; without it, the services.yaml here or above is used"
                     .to_owned(),
             ),
+            Self::Config(LoadError::Read { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => Some(
+                "write what it gives into a file: a project remembers its file, and paths in it start from its folder"
+                    .to_owned(),
+            ),
             Self::Home(error) => home_hint(error),
             Self::Start(error) => start_hint(error),
             Self::Connect(error) => match &**error {

@@ -3,7 +3,7 @@
 //! act on as something to see; the bytes themselves are what `harness logs` gives a file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -29,8 +29,12 @@ const LAST_LINES: u64 = 20;
 /// # Errors
 /// When a file cannot be written, or the logs cannot be had.
 pub(crate) async fn write(client: &Client, report: &StartReport, folder: &Path) -> Result<(), CliError> {
+    // Others may write to the folder, too, and this may be root.
+    let folder = &std::path::absolute(folder).map_err(CliError::io("create", folder))?;
     let logs = folder.join("logs");
-    fs::create_dir_all(&logs).map_err(CliError::io("create", &logs))?;
+    harness_files::make_folder(&logs)
+        .map_err(io::Error::from)
+        .map_err(CliError::io("create", &logs))?;
     put(&folder.join("junit.xml"), &junit::xml(report))?;
     let json = serde_json::to_string_pretty(report).map_err(|error| CliError::Output(error.into()))?;
     put(&folder.join("report.json"), &harmless::json(json))?;
@@ -145,7 +149,16 @@ async fn last_lines(
 }
 
 fn put(path: &Path, text: &str) -> Result<(), CliError> {
-    fs::write(path, text).map_err(CliError::io("write", path))
+    fresh(path)?
+        .write_all(text.as_bytes())
+        .map_err(CliError::io("write", path))
+}
+
+/// A new file in place of what a former report left.
+fn fresh(path: &Path) -> Result<File, CliError> {
+    harness_files::fresh(path, 0o666)
+        .map_err(io::Error::from)
+        .map_err(CliError::io("write", path))
 }
 
 async fn write_logs(client: &Client, report: &StartReport, folder: &Path) -> Result<(), CliError> {
@@ -234,7 +247,7 @@ impl LogFile {
 fn append(files: &mut BTreeMap<ServiceName, LogFile>, folder: &Path, line: &LogLine) -> Result<(), CliError> {
     let path = log_path(folder, &line.service);
     if !files.contains_key(&line.service) {
-        let file = File::create(&path).map_err(CliError::io("write", &path))?;
+        let file = fresh(&path)?;
         files.insert(line.service.clone(), LogFile::new(file));
     }
     let Some(file) = files.get_mut(&line.service) else {

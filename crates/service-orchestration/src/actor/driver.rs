@@ -1,6 +1,7 @@
 //! The loop that owns the machines: takes a message or a deadline, steps a machine, has the effects performed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -377,9 +378,18 @@ impl Driver {
             addresses: prepared.dependency_addresses.clone(),
             own: prepared.addresses.clone(),
             run_dir: self.layout.generation(project, service, generation),
+            project_files: self.project_files(project, &prepared.spec),
             secrets: self.secrets(project, prepared),
             link: LaunchLink::default(),
             output_is_awaited: self.is_output_awaited(project, service, &prepared.spec),
+        }
+    }
+
+    /// The files that a project is read from, if a service of it renders any.
+    fn project_files(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<PathBuf> {
+        match self.registry.project(project) {
+            Some(known) if !spec.files.is_empty() => known.spec.own_files(),
+            _ => Vec::new(),
         }
     }
 

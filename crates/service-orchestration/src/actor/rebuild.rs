@@ -28,6 +28,9 @@ use crate::layout::{Layout, make_folder};
 /// The only format there is.
 const FORMAT: u32 = 1;
 
+/// Templates stand in a record, of 4 MiB at most each.
+const MAX_SIZE: u64 = 1 << 30;
+
 /// Neither is a possible name of a service or a generation.
 const PROJECT_FILE: &str = "project.json";
 const SERVICE_FILE: &str = "record.json";
@@ -162,7 +165,7 @@ fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> 
 
 /// What cannot be read is told and passed over.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match harness_files::read(path, MAX_SIZE).map_err(io::Error::from) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
@@ -210,7 +213,7 @@ pub fn refuse_newer_records(layout: &Layout, registry: &Registry) -> Result<(), 
 }
 
 fn refuse_newer(path: PathBuf) -> Result<(), NewerRecord> {
-    let read = std::fs::read(&path).ok();
+    let read = harness_files::read(&path, MAX_SIZE).ok();
     match read.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         Some(Format { format: found }) if found > FORMAT => Err(NewerRecord { path, found }),
         _ => Ok(()),

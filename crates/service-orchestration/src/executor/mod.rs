@@ -56,6 +56,8 @@ pub struct Order {
     pub own: ServiceAddresses,
     /// The folder of this generation's logs and records.
     pub run_dir: PathBuf,
+    /// The files that the project is read from, which nothing that is rendered may replace. Empty if it renders nothing.
+    pub project_files: Vec<PathBuf>,
     /// Hides its secrets in what its commands and its engine say.
     pub secrets: Secrets,
     /// What its launch says, and whether it is still wanted.

@@ -227,17 +227,18 @@ impl ProcessExecutor {
     }
 }
 
-/// Looks at the disk and renders files: for a thread that may wait.
+/// Looks at the disk: for a thread that may wait.
 fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchSpec, LaunchError> {
     let spec = &order.spec;
     let process = process(spec)?;
     let env = environment(order)?;
     let cwd = folder(process)?;
     check_working_dir(process, &cwd)?;
+    if process.user.is_none() {
+        check_links(process, &cwd)?;
+    }
     let program = find(&text(&process.binary)?, path_of(&env), &cwd)
         .map_err(|error| redacted(&process.binary, error))?;
-    let owner = process.user.as_deref().and_then(files::owner);
-    files::render(&spec.files, &cwd, owner)?;
     let run_id = format!(
         "{}/{}/{}/{}",
         order.project,
@@ -362,6 +363,12 @@ impl Executor for ProcessExecutor {
         let (owned, cgroup) = (order.clone(), self.cgroup(order));
         let mut launch = unblock(move || prepare(&owned, cgroup)).await?;
         launch.soft_limits.clone_from(&self.soft_limits);
+        let writer = files::Writer {
+            commands: &self.commands,
+            shim: self.supervisor.shim().path(),
+            run_id: supervised::below(&self.mark, &unique()),
+        };
+        files::render(writer, order, launch.user.as_deref(), &launch.cwd).await?;
         let supervised = self.supervisor.launch(&order.run_dir, &launch).await;
         if self.supervisor.shim().take_put_back() {
             let shim = self.supervisor.shim().path().display();
@@ -518,6 +525,22 @@ fn check_working_dir(process: &ProcessSpec, cwd: &Path) -> Result<(), LaunchErro
     check_folder(cwd).map_err(|error| match &process.working_dir {
         Some(dir) => redacted(dir, error),
         None => error,
+    })
+}
+
+/// Root follows no link to the folder that others could have made. The shim sees to that; here it is put into words.
+fn check_links(process: &ProcessSpec, cwd: &Path) -> Result<(), LaunchError> {
+    let checked = harness_files::open_folder_guarded(cwd).map(drop);
+    checked.map_err(|error| {
+        let error = LaunchError::Path {
+            what: "working_dir",
+            path: cwd.to_owned(),
+            source: std::io::Error::new(error.kind(), error),
+        };
+        match &process.working_dir {
+            Some(dir) => redacted(dir, error),
+            None => error,
+        }
     })
 }
 

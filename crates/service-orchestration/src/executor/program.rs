@@ -60,6 +60,12 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
         if meta.is_dir() {
             return Err(error(std::io::ErrorKind::IsADirectory.into()));
         }
+        if !meta.is_file() {
+            return Err(error(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "it is not a regular file",
+            )));
+        }
         if meta.permissions().mode() & 0o111 == 0 {
             return Err(error(std::io::Error::new(
                 std::io::ErrorKind::PermissionDenied,
@@ -102,7 +108,7 @@ fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
 fn interpreter(program: &Path) -> Option<String> {
     // As much of the line as the kernel looks at.
     let mut start = Vec::new();
-    let file = std::fs::File::open(program).ok()?;
+    let file = harness_files::open_guarded(program).ok()?;
     file.take(256).read_to_end(&mut start).ok()?;
     let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let word = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?;

@@ -10,7 +10,7 @@ use crate::mask::mask_literals;
 use crate::merge::refuse_duplicates;
 use crate::read::Reader;
 use crate::source::Span;
-use crate::tree::{self, MAX_FILE_SIZE};
+use crate::tree;
 use crate::variables::Scope;
 
 /// The compose files, each read once.
@@ -39,7 +39,7 @@ impl Files {
 
 fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Option<ComposeFile> {
     let context = reader.context;
-    let text = match crate::load::read_limited(path, MAX_FILE_SIZE) {
+    let text = match context.sources.read(path) {
         Ok(text) => text,
         Err(error) => {
             let message = format!("cannot read the compose file {}: {error}", written.display());
@@ -68,7 +68,7 @@ fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Optio
 fn dotenv(reader: Reader<'_>, dir: &Path, span: Span) -> Scope {
     let context = reader.context;
     let path = dir.join(".env");
-    let text = match crate::load::read_limited(&path, MAX_FILE_SIZE) {
+    let text = match context.sources.read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Scope::default(),
         Err(error) => {

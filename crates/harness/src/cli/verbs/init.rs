@@ -1,7 +1,7 @@
 //! `init`: write a services.yaml to start from.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use harness_config::import;
@@ -26,6 +26,9 @@ const COMPOSE: [&str; 4] = [
 ];
 const PROCFILE: &str = "Procfile";
 
+/// Largest file to start from, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
+
 /// What the new file is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
@@ -48,7 +51,9 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliEr
         None => choose(context, found(&folder)).await?,
     };
     let text = text(&source, &folder)?;
-    fs::create_dir_all(&folder).map_err(CliError::io("create", &folder))?;
+    harness_files::make_folder(&folder)
+        .map_err(io::Error::from)
+        .map_err(CliError::io("create", &folder))?;
     create(&target, &text)?;
     // A schema that is there already, of another version say, is the user's.
     let schema = folder.join(SCHEMA);
@@ -81,14 +86,19 @@ fn compose(folder: &Path) -> Option<Source> {
     COMPOSE
         .iter()
         .map(|name| folder.join(name))
-        .find(|path| path.is_file())
+        .find(|path| is_there(path))
         .map(Source::Compose)
 }
 
 fn procfile(folder: &Path) -> Option<Source> {
     Some(folder.join(PROCFILE))
-        .filter(|path| path.is_file())
+        .filter(|path| is_there(path))
         .map(Source::Procfile)
+}
+
+/// Whether there is something to read. What is no file is for the reader to complain about.
+fn is_there(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| !meta.is_dir())
 }
 
 async fn choose(context: &Context, found: Option<Source>) -> Result<Source, CliError> {
@@ -126,7 +136,9 @@ fn text(source: &Source, folder: &Path) -> Result<String, CliError> {
         Source::Compose(path) => (path, import::from_compose),
         Source::Procfile(path) => (path, import::from_procfile),
     };
-    let text = fs::read_to_string(path).map_err(CliError::io("read", path))?;
+    let text = harness_files::read_text(path, MAX_SIZE)
+        .map_err(io::Error::from)
+        .map_err(CliError::io("read", path))?;
     import(&text).map_err(|source| CliError::Import {
         path: path.to_owned(),
         source,

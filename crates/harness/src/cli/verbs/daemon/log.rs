@@ -1,7 +1,7 @@
 //! `daemon logs`: the daemon's own log, read from its file: it can be read when the daemon is gone, too.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit, CliError> {
     let path = context.home()?.daemon_log();
-    let mut file = File::open(&path).map_err(CliError::io("read", &path))?;
+    let mut file = open(&path).map_err(CliError::io("read", &path))?;
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(CliError::io("read", &path))?;
     let mut printer = Printer::new(context);
@@ -72,9 +72,14 @@ impl<'a> Printer<'a> {
     }
 }
 
+/// Opens the log; a pipe in its place is not waited for.
+fn open(path: &Path) -> io::Result<File> {
+    harness_files::open(path).map_err(io::Error::from)
+}
+
 /// The file that has taken the place of the one being read, if the log was rotated or cut.
 fn replaced(file: &File, path: &Path) -> Option<File> {
-    let mut next = File::open(path).ok()?;
+    let mut next = open(path).ok()?;
     let (old, new) = (file.metadata().ok()?, next.metadata().ok()?);
     let mut reader = file;
     let cut = reader.stream_position().ok()? > old.len();

@@ -1,0 +1,94 @@
+//! Putting a file where a service's user may put it, by the shim.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_lite::{AsyncWriteExt, future};
+
+use harness_shim::tree::RUN_ID_VARIABLE;
+pub use harness_shim::write::Options;
+
+use crate::command::{Command, StdinMode};
+use crate::executor::Executor;
+use crate::patience::pass;
+use crate::process::{ProcessEvent, SpawnError};
+
+/// How long one file may take. Its folder may lie on a filesystem that does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The most that is kept of what the shim says.
+const WORDS: usize = 4096;
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The shim could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The shim could not be followed to its end.
+    #[error("cannot follow what writes it")]
+    Follow(#[source] std::io::Error),
+    /// It did not come to an end.
+    #[error("it was not written within {}s", .0.as_secs())]
+    Late(Duration),
+    /// The shim says why not.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Writes a file for a user, as `harness-shim write` does; see [`harness_shim::write`]. `executor` runs commands on this
+/// machine, and `run_id` marks this one.
+///
+/// # Errors
+/// When it could not be written.
+pub async fn write(
+    executor: &Executor,
+    shim: &Path,
+    run_id: &str,
+    options: &Options,
+    target: &Path,
+    content: &[u8],
+) -> Result<(), WriteError> {
+    let command = Command::new(shim)
+        .args(options.arguments())
+        .clear_env()
+        .env(RUN_ID_VARIABLE, run_id)
+        .cwd("/")
+        .stdin(StdinMode::Piped);
+    let mut running = executor.spawn(command)?;
+    let stdin = running.take_stdin();
+    let message = harness_shim::write::message(target, content);
+    let send = async {
+        if let Some(mut stdin) = stdin {
+            // One that has ended has said why.
+            let _ = stdin.write_all(&message).await;
+        }
+        future::pending().await
+    };
+    let ended = async {
+        let mut said = Vec::new();
+        loop {
+            match running.next_event().await.map_err(WriteError::Follow)? {
+                Some(ProcessEvent::Stderr(bytes)) if said.len() < WORDS => said.extend(bytes),
+                Some(ProcessEvent::Exited(status)) if status.success() => return Ok(()),
+                Some(ProcessEvent::Exited(status)) => {
+                    let said = String::from_utf8_lossy(&said).trim().to_owned();
+                    let why = match said.is_empty() {
+                        true => format!("what writes it ended with {status}"),
+                        false => said,
+                    };
+                    return Err(WriteError::Refused(why));
+                }
+                Some(_) => {}
+                None => return Err(WriteError::Refused("what writes it is gone".to_owned())),
+            }
+        }
+    };
+    let late = async {
+        pass(PATIENCE).await;
+        Err(WriteError::Late(PATIENCE))
+    };
+    // Dropping it kills what is still there.
+    future::or(future::or(ended, send), late).await
+}
