@@ -71,7 +71,7 @@ pub fn write(path: &Path, content: &Content<'_>) -> Result<(), FileError> {
 /// The same, only where nobody else can change anything on the way.
 ///
 /// # Errors
-/// As for [`write`]; [`FileError::Exposed`] or [`FileError::Link`] when others can.
+/// As for [`write()`]; [`FileError::Exposed`] or [`FileError::Link`] when others can.
 pub fn write_if_ours(path: &Path, content: &Content<'_>) -> Result<(), FileError> {
     let end = walk(named(path)?, Missing::Make, Until::Exposed)?;
     Spot::of(end, content.keep)?.put(content).map(drop)
@@ -123,10 +123,10 @@ pub fn write_as_user(path: &Path, content: &Content<'_>) -> Result<(), FileError
     Err(FileError::system("follow", &path)(Errno::LOOP))
 }
 
-/// Makes an empty file in place of whatever regular file is at an absolute path, as [`write`] does, and opens it.
+/// Makes an empty file in place of whatever regular file is at an absolute path, as [`write()`] does, and opens it.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn fresh(path: &Path, mode: u32) -> Result<File, FileError> {
     let content = Content {
         bytes: &[],
