@@ -52,7 +52,7 @@ impl Fields<'_> {
 
     fn check_variable_name(&self, name: &str, span: Span) -> bool {
         // A NUL was told where the text was read.
-        let good = !name.is_empty() && !name.chars().any(|c| c == '=' || (c.is_control() && c != '\0'));
+        let good = !name.is_empty() && !name.contains('=');
         if !good {
             self.reader
                 .report(Finding::error(span, "this cannot be the name of a variable"));

@@ -819,10 +819,6 @@ fn names_and_programs_that_cannot_be() {
             "5:11 this cannot be the name of a variable",
         ),
         (
-            "    env: {\"A\\nB\": x}\n",
-            "5:11 this cannot be the name of a variable",
-        ),
-        (
             "    env: [\"=x\"]\n",
             "5:11 this cannot be the name of a variable",
         ),
