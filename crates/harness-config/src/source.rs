@@ -175,7 +175,7 @@ const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     texts: RefCell<Vec<Rc<Source>>>,
-    /// The files that were read.
+    /// The files that were read, or looked for.
     read: RefCell<BTreeSet<PathBuf>>,
     /// Whether nobody else could have written the project's file.
     is_ours: Cell<bool>,
@@ -198,11 +198,15 @@ impl Sources {
     }
 
     fn remember(&self, path: &Path, text: Result<String, harness_files::FileError>) -> io::Result<String> {
-        let text = text?;
-        // By its one true name, as the folder of the project is.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        self.read.borrow_mut().insert(path);
-        Ok(text)
+        let text = text.map_err(io::Error::from);
+        // What is missing is read as soon as it is there.
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if text.as_ref().err().is_none_or(is_missing) {
+            // By its one true name, as the folder of the project is.
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            self.read.borrow_mut().insert(path);
+        }
+        text
     }
 
     /// Tells the folder of the project's file.
@@ -212,7 +216,7 @@ impl Sources {
             .set(place.is_ok_and(|place| place.exposure.is_none()));
     }
 
-    /// The files that were read.
+    /// The files that were read, or looked for.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         self.read.borrow().clone()
     }

@@ -849,6 +849,8 @@ fn targets_that_are_the_projects_own() {
             "FOLDER/services.yaml",
             "`target` is a file that the project is read from",
         ),
+        // It is not there yet, and would be read from the next start on.
+        (".env", "`target` is a file that the project is read from"),
         ("conf/", "`target` names a folder, not a file"),
     ] {
         let folder = Folder::new("");

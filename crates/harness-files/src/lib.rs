@@ -29,4 +29,4 @@ pub use read::{
 };
 pub use trust::{Exposure, Who};
 pub use walk::{Place, open_folder, place};
-pub use write::{Content, FileId, fresh, make_folder, write, write_as_user, write_if_ours};
+pub use write::{Content, FileId, create, fresh, make_folder, write, write_as_user, write_if_ours};

@@ -17,6 +17,13 @@ use crate::walk::{End, Missing, Until, kind_of, walk};
 /// How often another name is tried where somebody takes the names away.
 const TRIES: usize = 16;
 
+/// How a file is made that must not be there.
+const NEW: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
 
@@ -138,6 +145,22 @@ pub fn fresh(path: &Path, mode: u32) -> Result<File, FileError> {
     Spot::of(end, &[])?.put(&content)
 }
 
+/// Makes a file at an absolute path where nothing is, without following a link that others could have put there, and opens
+/// it.
+///
+/// # Errors
+/// When it cannot be made, such a link is on the way, or something is there ([`std::io::ErrorKind::AlreadyExists`]).
+pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
+    let (folder, name) = match walk(named(path)?, Missing::Fail, Until::End)? {
+        End::Nothing { folder, name } => (folder, name),
+        End::Folder(_) | End::Entry { .. } => return Err(FileError::system("create", path)(Errno::EXIST)),
+    };
+    let opened = rustix::fs::openat(&folder.fd, &name, NEW, Mode::from_raw_mode(mode));
+    opened
+        .map(File::from)
+        .map_err(FileError::system("create", &folder.path.join(&name)))
+}
+
 /// Makes a folder at an absolute path, and those above it, if nothing is there, without following a link that others could
 /// have put there.
 ///
@@ -220,8 +243,7 @@ impl Spot {
         loop {
             let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
             let name = OsString::from(format!(".harness-{}-{number}", std::process::id()));
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(&self.folder, &name, flags, Mode::from_raw_mode(mode)) {
+            match rustix::fs::openat(&self.folder, &name, NEW, Mode::from_raw_mode(mode)) {
                 Ok(fd) => return Ok((File::from(fd), name)),
                 Err(Errno::EXIST) if tries < TRIES => {
                     tries += 1;

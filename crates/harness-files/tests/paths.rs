@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness_files::{
-    Content, FileError, FileId, Kind, Who, fresh, make_folder, open_folder, open_guarded, place, read,
-    read_text, write, write_as_user, write_if_ours,
+    Content, FileError, FileId, Kind, Who, create, fresh, make_folder, open_folder, open_guarded, place,
+    read, read_text, write, write_as_user, write_if_ours,
 };
 use tempfile::TempDir;
 
@@ -147,6 +147,7 @@ fn links_that_others_could_have_made_are_named_and_not_followed() {
             "{name}"
         );
         assert!(place(&open.join("conf/x")).is_err() && fresh(&open.join("conf/x"), 0o644).is_err());
+        assert!(create(&open.join("conf/x"), 0o644).is_err());
     }
     // A link that root gave away, where nobody else may write.
     symlink(at("secret"), at("given")).unwrap();
@@ -166,6 +167,9 @@ fn folders_of_others_are_written_to_where_no_link_is_on_the_way() {
     put(&run.join("conf/../conf/./other.toml")).unwrap();
     assert_eq!(fs::read_dir(run.join("conf")).unwrap().count(), 2);
     make_folder(&run.join("data/deep")).unwrap();
+    create(&run.join("data/new"), 0o600).unwrap();
+    let error = create(&run.join("data/new"), 0o600).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "{error}");
     assert!(run.join("data/deep").is_dir());
 
     let found = place(&run.join("conf/app.toml")).unwrap();
@@ -220,6 +224,7 @@ fn whoever_swaps_a_folder_for_a_link_in_time_never_wins() {
                 Err(_) => refused += 1,
             }
             let _ = make_folder(&conf.join("made"));
+            let _ = create(&conf.join("new"), 0o644);
         }
         stop.store(true, Ordering::Relaxed);
         swapper.join().unwrap();

@@ -399,6 +399,27 @@ fn a_report_is_written_through_no_link_of_others() {
 }
 
 #[test]
+fn init_writes_through_no_link_of_others() {
+    let Some(sandbox) = sandbox("link_init", "") else {
+        return;
+    };
+    let run = sandbox.project().join("run");
+    symlink(sandbox.root().join("secret"), run.join("folder")).unwrap();
+    fs::create_dir(run.join("file")).unwrap();
+    symlink(sandbox.root().join("secret/made"), run.join("file/services.yaml")).unwrap();
+    for folder in ["run/folder", "run/folder/below", "run/file"] {
+        let output = sandbox.harness(&["init", folder, "--from", "example"]);
+        assert!(
+            output.code != Some(0) && output.stderr.contains("is a link that others"),
+            "{folder}: {output}"
+        );
+    }
+    nothing_in_secret(&sandbox);
+    sandbox.ok(&["init", "run/plain", "--from", "example"]);
+    assert!(run.join("plain/services.yaml").is_file());
+}
+
+#[test]
 fn roots_daemon_has_no_home_that_others_could_swap() {
     let Some(mut sandbox) = sandbox("link_home", &sleeper("app", "")) else {
         return;

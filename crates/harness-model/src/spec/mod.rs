@@ -31,7 +31,8 @@ pub struct ProjectSpec {
     pub description: Option<String>,
     /// The file it was read from (the first `-c`), absolute; it identifies the project besides its name.
     pub source: PathBuf,
-    /// Every file that was read for it but for the templates of its services: those of `-c`, compose files, env files.
+    /// Every file that was read for it, or looked for, but for the templates of its services: those of `-c`, compose files,
+    /// env files.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub read_from: BTreeSet<PathBuf>,
     /// The folder relative paths were resolved against.

@@ -1,6 +1,5 @@
 //! `init`: write a services.yaml to start from.
 
-use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -147,7 +146,8 @@ fn text(source: &Source, folder: &Path) -> Result<String, CliError> {
 
 /// Writes a file that must not be there.
 fn create(path: &Path, text: &str) -> Result<(), CliError> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    // Others may write to the folder, too, and this may be root.
+    let file = harness_files::create(path, 0o666).map_err(io::Error::from);
     let mut file = file.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => CliError::Exists {
             path: path.to_owned(),
