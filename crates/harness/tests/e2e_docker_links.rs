@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
-use common::docker::DockerSandbox;
+use common::docker::{self, DockerSandbox, Image};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 const NOBODY: u32 = 65534;
@@ -106,6 +106,62 @@ fn a_rendered_file_goes_through_no_link_in_a_volume_and_replaces_no_file_of_the_
         (sandbox.read("services.yaml"), sandbox.read("a.in")),
         (config, "rendered\n".to_owned())
     );
+    sandbox.ok(&["start", "good"]);
+    sandbox.ok(&["logs", "good"]).says("rendered");
+}
+
+#[test]
+fn a_link_of_the_image_leads_to_no_link_in_a_volume() {
+    let _image = Image::of("links_image", "built");
+    let renders = |name: &str, volume: &str, target: &str, more: &str| {
+        format!(
+            "  {name}: {{type: docker, image: {}-built, volumes: [\"{volume}\"], files: [{{template: a.in, target: {target}}}], {more}}}\n",
+            docker::project("links_image")
+        )
+    };
+    let sleeps = "command: [sleep, \"1000\"]";
+    let services = [
+        "services:\n  built: {type: docker, build: image, command: [\"true\"], oneshot: true}\n".to_owned(),
+        renders("through", "./data:/data", "/through/a", sleeps),
+        renders("last", "./data:/data", "/last", sleeps),
+        renders("mounted", "./data:/here/data", "/there/data/conf/a", sleeps),
+        renders("config", ".:/here/app", "/there/app/services.yaml", sleeps),
+        renders(
+            "good",
+            "./data:/here/data",
+            "/here/data/new/a",
+            "oneshot: true, command: [cat, /there/data/new/a]",
+        ),
+    ];
+    let sandbox = DockerSandbox::new("links_image", &services.concat());
+    sandbox.write("a.in", "rendered\n");
+    sandbox.write(
+        "image/Dockerfile",
+        "FROM harness-test/base\nRUN mkdir /there && ln -s there /here && ln -s ../data/conf /through && ln -s /data/own /last\n",
+    );
+    let data = sandbox.project().join("data");
+    fs::create_dir(&data).unwrap();
+    symlink("/etc", data.join("conf")).unwrap();
+    symlink("/etc/hostname", data.join("own")).unwrap();
+    sandbox.ok(&["start", "built"]);
+    let config = sandbox.read("services.yaml");
+    for (service, path, why) in [
+        ("through", "/through/a", "/data/conf is a link in a volume"),
+        ("last", "/last", "/data/own is a link in a volume"),
+        (
+            "mounted",
+            "/there/data/conf/a",
+            "/there/data/conf is a link in a volume",
+        ),
+        (
+            "config",
+            "/there/app/services.yaml",
+            "a file of the project itself",
+        ),
+    ] {
+        refused(&sandbox, service, path, why);
+    }
+    assert_eq!(sandbox.read("services.yaml"), config);
     sandbox.ok(&["start", "good"]);
     sandbox.ok(&["logs", "good"]).says("rendered");
 }
