@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use blocking::unblock;
 use futures_lite::FutureExt as _;
+use harness_model::spec::NamedBy;
 use harness_model::{ProjectName, ServiceState, WallTime};
 use service_registry::record::{FolderId, ProjectRecord, ServiceRecord};
 
@@ -30,8 +31,7 @@ pub(crate) async fn known(
     let known_file = projects.iter().any(|project| is_asked(project));
     let look = |project: &Arc<ProjectRecord>| {
         let (file, folder) = asked.filter(|_| !is_asked(project))?;
-        let same_file_name = file.file_name() == project.source.file_name();
-        let matters = name == Some(&project.name) || (same_file_name && !known_file);
+        let matters = name == Some(&project.name) || !known_file;
         let recorded = Place {
             file: project.source.clone(),
             folder: project.spec.base_dir.clone(),
@@ -62,12 +62,21 @@ pub(crate) async fn known(
             name: project.name.clone(),
             source: project.source.clone(),
             folder: project.spec.base_dir.clone(),
-            named_by: project.spec.named_by,
+            named_by: named_by(project),
             up: services(&project.name).iter().any(is_up),
             seen,
         });
     }
     out
+}
+
+/// Where the name of a project comes from. Versions that kept no list of files did not keep that either: it may have got
+/// lost when the folder was moved.
+fn named_by(project: &ProjectRecord) -> NamedBy {
+    match project.spec.files.is_empty() {
+        true => NamedBy::Folder,
+        false => project.spec.named_by,
+    }
 }
 
 /// A file, and the folder in which it was called: its own, or that of a link to it.
@@ -90,8 +99,12 @@ fn see(recorded: &Place, id: Option<FolderId>, asked: &Place) -> Seen {
     let same_name = recorded.file.file_name() == asked.file.file_name();
     let gone = |path: &Path| path.metadata().is_err_and(|error| is_gone(&error));
     if gone(&recorded.file) || gone(&recorded.folder) {
-        let moved = same_name && id.is_some() && id == id_of(&asked.folder);
-        return if moved { Seen::Moved } else { Seen::Gone };
+        let same_folder = recorded.folder == asked.folder || (id.is_some() && id == id_of(&asked.folder));
+        return match (same_folder, same_name) {
+            (true, true) => Seen::Moved,
+            (true, false) => Seen::Beside,
+            (false, _) => Seen::Gone,
+        };
     }
     // Links lead to it, or its folder is there by two ways: a bind mount.
     let same_folder = is_same(&recorded.folder, &asked.folder);
@@ -163,6 +176,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use harness_model::spec::ProjectFile;
+
     use super::*;
 
     fn place(file: PathBuf) -> Place {
@@ -205,6 +220,10 @@ mod tests {
             assert_eq!(sees("moved/services.yaml"), Seen::Moved);
         }
         assert_eq!(see(&shop, None, &place(at("moved/services.yaml"))), Seen::Gone);
+        if id.is_some() {
+            fs::copy(at("moved/services.yaml"), at("moved/services.yml")).unwrap();
+            assert_eq!(sees("moved/services.yml"), Seen::Beside);
+        }
         assert_eq!(sees("copy/services.yaml"), Seen::Gone);
         symlink(at("moved"), at("shop")).unwrap();
         assert_eq!(sees("moved/services.yaml"), Seen::Asked);
@@ -212,6 +231,43 @@ mod tests {
         fs::remove_file(at("shop")).unwrap();
         fs::rename(at("linked"), at("shop")).unwrap();
         assert_eq!(sees("moved/services.yaml"), Seen::There);
+    }
+
+    #[test]
+    fn a_file_that_has_another_name_is_in_the_folder_of_the_former_one() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        for name in ["services.yaml", "dev.yaml"] {
+            fs::write(at(name), "").unwrap();
+        }
+        let recorded = place(at("services.yaml"));
+        let sees = || see(&recorded, None, &place(at("dev.yaml")));
+        assert_eq!(sees(), Seen::There);
+        fs::remove_file(at("services.yaml")).unwrap();
+        assert_eq!(sees(), Seen::Beside);
+        symlink("dev.yaml", at("services.yaml")).unwrap();
+        assert_eq!(sees(), Seen::Asked);
+    }
+
+    #[test]
+    fn a_record_of_a_version_that_kept_no_files_tells_nothing_of_its_name() {
+        let old = serde_json::json!({
+            "name": "shop",
+            "source": "/shop/services.yaml",
+            "spec": {
+                "name": "shop", "source": "/shop/services.yaml", "base_dir": "/shop",
+                "secrets": [], "networks": {}, "services": {}
+            },
+            "created_at": 1
+        });
+        let mut record: ProjectRecord = serde_json::from_value(old).unwrap();
+        assert_eq!(named_by(&record), NamedBy::Folder);
+        record.spec.files.push(ProjectFile {
+            path: record.source.clone(),
+            services: [].into(),
+        });
+        assert_eq!(named_by(&record), NamedBy::File);
     }
 
     #[test]

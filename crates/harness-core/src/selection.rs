@@ -5,6 +5,7 @@
 //! a file: -c, or upwards by its path ─▶ by the folder it was moved with ─▶ by its name, if the recorded file is gone
 //!                          │              └─bound─▶                          ├─bound─▶
 //!                          └─several: the one that is called as the file says └─still there: refused, both are named
+//!                   found above, and another project runs that was started nearer to the caller ─▶ refused
 //! no file                the project whose file is, or was, in this very folder ─▶ for a look: the only one there is
 //! ```
 //!
@@ -40,6 +41,8 @@ pub(crate) enum Seen {
     Linked,
     /// It or its folder is gone, and that folder is now the one of the file that is asked about.
     Moved,
+    /// It is gone, and the file that is asked about is in its folder now, under another name.
+    Beside,
     /// It or its folder is gone.
     Gone,
     /// It is there, or that cannot be told.
@@ -52,6 +55,17 @@ pub(crate) struct Asked<'a> {
     pub(crate) file: &'a Path,
     /// What it calls its project, where that can be told.
     pub(crate) name: Option<&'a ProjectName>,
+    /// Where it was looked for, if it was found above.
+    pub(crate) way: Option<Way<'a>>,
+}
+
+/// The folders between a caller and the file that was found above.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    /// Where the caller is.
+    pub(crate) from: &'a Path,
+    /// The folder of the file.
+    pub(crate) to: &'a Path,
 }
 
 /// The project that is meant.
@@ -94,6 +108,12 @@ pub(crate) enum NotMeant {
     NoFile,
     /// The file has another name now; what runs under a former one.
     Renamed(Vec<ProjectName>),
+    /// The file is in a folder above, and these run and were started nearer to the caller.
+    Nearer {
+        nearer: Vec<ProjectName>,
+        /// The project of the file, if it was started.
+        above: Option<ProjectName>,
+    },
 }
 
 impl NotMeant {
@@ -108,6 +128,44 @@ impl NotMeant {
 
 /// The project that a file means.
 pub(crate) fn by_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMeant> {
+    let meant = of_file(known, asked);
+    let above = match &meant {
+        Ok(meant) => Some(&meant.name),
+        Err(NotMeant::NotStarted { .. }) => None,
+        Err(_) => return meant,
+    };
+    pass(known, asked.way, above)?;
+    meant
+}
+
+/// Refuses a file that was found above when what runs in a folder on the way may be meant: its own file was deleted, say,
+/// or given with `-c`.
+///
+/// # Errors
+/// When there is such a project.
+pub(crate) fn pass(
+    known: &[Known],
+    way: Option<Way<'_>>,
+    above: Option<&ProjectName>,
+) -> Result<(), NotMeant> {
+    let Some(Way { from, to }) = way else {
+        return Ok(());
+    };
+    let is_nearer = |project: &&Known| {
+        let on_the_way = from.starts_with(&project.folder) && project.folder.starts_with(to);
+        project.up && on_the_way && project.folder != to && above != Some(&project.name)
+    };
+    let nearer = names(&known.iter().filter(is_nearer).collect::<Vec<_>>());
+    match nearer.is_empty() {
+        true => Ok(()),
+        false => Err(NotMeant::Nearer {
+            nearer,
+            above: above.cloned(),
+        }),
+    }
+}
+
+fn of_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMeant> {
     let called = |project: &&Known| asked.name == Some(&project.name);
     let here = started_here(known);
     let chosen = match here.as_slice() {
@@ -151,9 +209,9 @@ pub(crate) fn by_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMea
         _ => None,
     };
     match known.iter().find(called).or_else(linked) {
-        Some(project) if matches!(project.seen, Seen::Gone | Seen::Linked) => Ok(Meant {
+        Some(project) if matches!(project.seen, Seen::Beside | Seen::Gone | Seen::Linked) => Ok(Meant {
             name: project.name.clone(),
-            moved: project.seen == Seen::Gone,
+            moved: project.seen != Seen::Linked,
             remark: None,
         }),
         Some(project) => Err(NotMeant::elsewhere(project)),
@@ -183,10 +241,11 @@ pub(crate) fn by_folder(known: &[Known], folder: &Path, may_fall_back: bool) -> 
 /// What a start under this name changes about which file is whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Starting {
-    /// The project is new. `former`: what was started from the same file under other names; nothing of it runs. `lost`:
-    /// as for [`NotMeant::NotStarted`].
+    /// The project is new. `former`: what was started from the same file under other names, and is stopped. `also_up`: what
+    /// runs of that; its name was given with `-p` then. `lost`: as for [`NotMeant::NotStarted`].
     New {
         former: Vec<ProjectName>,
+        also_up: Vec<ProjectName>,
         lost: Vec<ProjectName>,
     },
     /// It was started from this file before.
@@ -208,19 +267,22 @@ pub(crate) fn to_start(
         .into_iter()
         .filter(|project| project.name != *name && project.named_by != NamedBy::Caller)
         .collect();
-    let running: Vec<&Known> = others.iter().copied().filter(|project| project.up).collect();
-    if !named && !running.is_empty() {
+    let (running, stopped): (Vec<&Known>, Vec<&Known>) = others.into_iter().partition(|project| project.up);
+    let project = known.iter().find(|project| project.name == *name);
+    let runs_already = project.is_some_and(|project| project.up && project.seen == Seen::Asked);
+    if !named && !runs_already && !running.is_empty() {
         return Err(NotMeant::Renamed(names(&running)));
     }
-    let Some(project) = known.iter().find(|project| project.name == *name) else {
+    let Some(project) = project else {
         return Ok(Starting::New {
-            former: names(&others),
+            former: names(&stopped),
+            also_up: names(&running),
             lost: lost(known, file),
         });
     };
     match project.seen {
         Seen::Asked => Ok(Starting::Again),
-        Seen::Moved | Seen::Gone => Ok(Starting::Moved),
+        Seen::Moved | Seen::Beside | Seen::Gone => Ok(Starting::Moved),
         Seen::There | Seen::Linked if named => Ok(Starting::TakenOver),
         // By a link from elsewhere it is another project: relative paths mean something else there.
         Seen::There | Seen::Linked => Err(NotMeant::elsewhere(project)),
@@ -237,14 +299,14 @@ fn started_here(known: &[Known]) -> Vec<&Known> {
 }
 
 /// The projects that a file may have had before it was moved and lost its name on the way: one that it got from its
-/// folder or with `-p` says nothing of where it is now.
+/// folder or with `-p` says nothing of where it is now. A file may also have got another name in its folder.
 fn lost(known: &[Known], file: &Path) -> Vec<ProjectName> {
-    let may_be = |project: &&Known| {
-        project.up
-            && project.seen == Seen::Gone
+    let is_moved = |project: &Known| {
+        project.seen == Seen::Gone
             && project.named_by != NamedBy::File
             && project.source.file_name() == file.file_name()
     };
+    let may_be = |project: &&Known| project.up && (project.seen == Seen::Beside || is_moved(project));
     names(&known.iter().filter(may_be).collect::<Vec<_>>())
 }
 

@@ -17,7 +17,7 @@ use service_registry::record::ProjectRecord;
 use self::refusal::refusal;
 use super::{Answer, Context};
 use crate::looks;
-use crate::selection::{self, Asked, Known, Meant, Starting};
+use crate::selection::{self, Asked, Known, Meant, Starting, Way};
 
 /// Only here is a project bound to where it was moved: whoever asks this tells people.
 pub(super) async fn select(context: &Context, request: &SelectRequest) -> Answer {
@@ -27,6 +27,7 @@ pub(super) async fn select(context: &Context, request: &SelectRequest) -> Answer
                 config: Some(file),
                 directory: folder,
                 name: Some(name),
+                from,
             },
             Purpose::Start { named, dry_run },
         ) => {
@@ -34,6 +35,7 @@ pub(super) async fn select(context: &Context, request: &SelectRequest) -> Answer
                 name,
                 file,
                 folder,
+                from: from.as_deref(),
                 named,
             };
             let (_, remarks) = context.starting(start).await?;
@@ -77,6 +79,8 @@ pub(super) struct Beginning<'a> {
     pub(super) file: &'a Path,
     /// Where that is called.
     pub(super) folder: &'a Path,
+    /// Where the caller is, if the file was found above and that matters.
+    pub(super) from: Option<&'a Path>,
     /// Its name was given with `-p`.
     pub(super) named: bool,
 }
@@ -101,19 +105,23 @@ impl Context {
         selector: &ProjectSelector,
         look: bool,
     ) -> Result<(Arc<ProjectRecord>, Vec<Remark>), ErrorBody> {
-        let (config, directory, name) = match selector {
+        let (config, directory, name, from) = match selector {
             ProjectSelector::Named(name) => return Ok((self.named(name)?, Vec::new())),
             ProjectSelector::Near {
                 config,
                 directory,
                 name,
-            } => (config.as_deref(), directory, name.as_ref()),
+                from,
+            } => (config.as_deref(), directory, name.as_ref(), from.as_deref()),
         };
         let known = self
             .known(config.map(|file| (file, directory.as_path())), name)
             .await;
         let meant = match config {
-            Some(file) => selection::by_file(&known, Asked { file, name }),
+            Some(file) => {
+                let way = from.map(|from| Way { from, to: directory });
+                selection::by_file(&known, Asked { file, name, way })
+            }
             None => selection::by_folder(&known, directory, look),
         };
         let meant = meant.map_err(|error| refusal(error, &known, (config, directory), false))?;
@@ -132,10 +140,13 @@ impl Context {
             name,
             file,
             folder,
+            from,
             named,
         } = start;
         let known = self.known(Some((file, folder)), Some(name)).await;
-        let starting = selection::to_start(&known, name, file, named)
+        let way = from.map(|from| Way { from, to: folder });
+        let starting = selection::pass(&known, way, Some(name))
+            .and_then(|()| selection::to_start(&known, name, file, named))
             .map_err(|error| refusal(error, &known, (Some(file), folder), true))?;
         let before = self.registry.project(name);
         let remarks = match (&starting, before) {
@@ -144,8 +155,19 @@ impl Context {
                 from: project.source.clone(),
                 to: file.to_owned(),
             }],
-            (Starting::New { former, lost }, _) => {
-                let remarks = [(former, Remark::Former as fn(_) -> _), (lost, Remark::Lost)];
+            (
+                Starting::New {
+                    former,
+                    also_up,
+                    lost,
+                },
+                _,
+            ) => {
+                let remarks = [
+                    (former, Remark::Former as fn(_) -> _),
+                    (also_up, Remark::AlsoUp),
+                    (lost, Remark::Lost),
+                ];
                 let told = remarks.into_iter().filter(|(projects, _)| !projects.is_empty());
                 told.map(|(projects, remark)| remark(projects.clone())).collect()
             }

@@ -68,6 +68,7 @@ pub(super) async fn order(
             name: &request.project.name,
             file: &request.project.source,
             folder: &request.project.base_dir,
+            from: None,
             named: request.project_named,
         })
         .await?;

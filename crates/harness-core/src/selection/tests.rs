@@ -27,6 +27,7 @@ fn known(lines: &str) -> Vec<Known> {
                 "asked" => Seen::Asked,
                 "linked" => Seen::Linked,
                 "moved" => Seen::Moved,
+                "beside" => Seen::Beside,
                 "gone" => Seen::Gone,
                 _ => Seen::There,
             },
@@ -61,6 +62,9 @@ fn told(found: Result<Meant, NotMeant>) -> String {
         Err(NotMeant::Several(names)) => format!("several {}", list(names)),
         Err(NotMeant::NoFile) => "no file".to_owned(),
         Err(NotMeant::Renamed(names)) => format!("runs as {}", list(names)),
+        Err(NotMeant::Nearer { nearer, above }) => {
+            format!("{} before {}", list(nearer), list(above.into_iter().collect()))
+        }
     }
 }
 
@@ -155,17 +159,76 @@ fn a_file_means_its_own_project_alone() {
         ("ci gone up caller /b/s", "other", "lost ci"),
         ("shop gone down folder /b/s", "other", "not started"),
         ("shop gone up folder /b/t", "other", "not started"),
+        // The file has another name in its folder.
+        ("shop beside up file /a/t", "shop", "shop moved"),
+        ("shop beside up file /a/t", "other", "lost shop"),
+        ("ci beside up caller /a/t", "?", "lost ci"),
+        ("ci beside down caller /a/t", "shop", "not started"),
         ("shop there up folder /b/s", "other", "not started"),
     ] {
         let called = (called != "?").then(|| name(called));
         let asked = Asked {
             file: Path::new("/a/s"),
             name: called.as_ref(),
+            way: None,
         };
         assert_eq!(
             told(by_file(&known(projects), asked)),
             wanted,
             "{projects} {called:?}"
+        );
+    }
+}
+
+#[test]
+fn what_runs_nearer_than_a_file_found_above_may_be_meant() {
+    for (projects, from, wanted) in [
+        (
+            "top asked up file /a/s\nsub gone up file /a/b/s",
+            "/a/b",
+            "sub before top",
+        ),
+        (
+            "top asked up file /a/s\nsub there up file /a/b/t",
+            "/a/b",
+            "sub before top",
+        ),
+        (
+            "top asked up file /a/s\nsub gone up file /a/b/s",
+            "/a/b/c/d",
+            "sub before top",
+        ),
+        ("sub gone up file /a/b/s", "/a/b", "sub before "),
+        (
+            "one gone up file /a/b/s\ntwo there up file /a/b/c/t",
+            "/a/b/c",
+            "one,two before ",
+        ),
+        // What does not run there, is elsewhere, or is the project of the file itself.
+        ("top asked up file /a/s\nsub gone down file /a/b/s", "/a/b", "top"),
+        ("top asked up file /a/s\nsub there up file /a/bc/s", "/a/b", "top"),
+        (
+            "top asked up file /a/s\nsub there up file /a/b/c/s",
+            "/a/b",
+            "top",
+        ),
+        ("top asked up file /a/s\nbeside there up file /a/t", "/a/b", "top"),
+        ("top asked up file /a/s\nover there up file /s", "/a/b", "top"),
+        ("top gone up file /a/b/s", "/a/b", "top moved"),
+    ] {
+        let top = name("top");
+        let asked = Asked {
+            file: Path::new("/a/s"),
+            name: Some(&top),
+            way: Some(Way {
+                from: Path::new(from),
+                to: Path::new("/a"),
+            }),
+        };
+        assert_eq!(
+            told(by_file(&known(projects), asked)),
+            wanted,
+            "{projects} {from}"
         );
     }
 }
@@ -207,9 +270,16 @@ fn without_a_file_only_a_recorded_folder_means_a_project() {
 #[test]
 fn a_start_takes_nothing_over_silently() {
     let told = |found: Result<Starting, NotMeant>| match found {
-        Ok(Starting::New { former, lost }) if former.is_empty() && lost.is_empty() => "new".to_owned(),
-        Ok(Starting::New { former, lost }) if lost.is_empty() => format!("new, was {former:?}"),
-        Ok(Starting::New { lost, .. }) => format!("new, lost {lost:?}"),
+        Ok(Starting::New {
+            former,
+            also_up,
+            lost,
+        }) => {
+            let told = [("was", former), ("beside", also_up), ("lost", lost)];
+            let told = told.into_iter().filter(|(_, names)| !names.is_empty());
+            let told: Vec<String> = told.map(|(word, names)| format!(", {word} {names:?}")).collect();
+            format!("new{}", told.concat())
+        }
         Ok(Starting::Again) => "again".to_owned(),
         Ok(Starting::Moved) => "moved".to_owned(),
         Ok(Starting::TakenOver) => "taken over".to_owned(),
@@ -229,9 +299,22 @@ fn a_start_takes_nothing_over_silently() {
         ("shop linked up file /b/s", "shop is in /b/s", "taken over"),
         ("other linked up folder /b/s", "new", "new"),
         // Under another name from the same file.
-        ("old asked up file /a/s", "runs as old", "new, was [old]"),
+        ("old asked up file /a/s", "runs as old", "new, beside [old]"),
         ("old asked down file /a/s", "new, was [old]", "new, was [old]"),
-        ("old moved up folder /b/s", "runs as old", "new, was [old]"),
+        ("old moved up folder /b/s", "runs as old", "new, beside [old]"),
+        (
+            "old asked up file /a/s\nolder asked down file /a/s",
+            "runs as old",
+            "new, was [older], beside [old]",
+        ),
+        // Both run already: an earlier version did not tell a name that was given with -p.
+        (
+            "ci asked up folder /a/s\nshop asked up folder /a/s",
+            "again",
+            "again",
+        ),
+        ("shop beside up file /a/t", "moved", "moved"),
+        ("old beside up file /a/t", "new, lost [old]", "new, lost [old]"),
         (
             "old asked up file /a/s\nshop asked down file /a/s",
             "runs as old",

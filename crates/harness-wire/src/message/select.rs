@@ -23,6 +23,10 @@ pub enum ProjectSelector {
         /// What the file calls its project; `None`: that cannot be told.
         #[serde(default)]
         name: Option<ProjectName>,
+        /// The caller's folder, where the file was found in one above it. What was started nearer and runs may be meant
+        /// then, which is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<PathBuf>,
     },
 }
 

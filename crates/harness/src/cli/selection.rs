@@ -1,7 +1,7 @@
 //! Which project a verb is about: by `-p`, else by the file or folder it is called in. The daemon decides, since it knows
 //! what was started from where; here is what it has to be told, and what people hear of its choice.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harness_wire::message::{
     ErrorCode, ProjectSelector, Purpose, Request, Response, SelectRequest, Selected, StartRequest,
@@ -40,10 +40,37 @@ impl Context {
     /// # Errors
     /// When it would take the place of another.
     pub(crate) async fn to_be_started(&self, daemon: &Daemon, start: &StartRequest) -> Result<(), CliError> {
+        self.begin(daemon, start, None).await
+    }
+
+    /// The same of a project whose services are stopped first: not if the file was found above, and what runs nearer may
+    /// be meant.
+    ///
+    /// # Errors
+    /// When it would take the place of another, or another may be meant.
+    pub(crate) async fn to_be_restarted(
+        &self,
+        daemon: &Daemon,
+        start: &StartRequest,
+    ) -> Result<(), CliError> {
+        let from = match self.project() {
+            Some(_) => None,
+            None => self.below(&start.project.base_dir)?,
+        };
+        self.begin(daemon, start, from).await
+    }
+
+    async fn begin(
+        &self,
+        daemon: &Daemon,
+        start: &StartRequest,
+        from: Option<PathBuf>,
+    ) -> Result<(), CliError> {
         let selector = ProjectSelector::Near {
             config: Some(start.project.source.clone()),
             directory: start.project.base_dir.clone(),
             name: Some(start.project.name.clone()),
+            from,
         };
         let purpose = Purpose::Start {
             named: start.project_named,
@@ -93,6 +120,20 @@ impl Context {
         Ok(!self.globals.config.is_empty() || harness_config::find_config(&self.cwd()?).is_some())
     }
 
+    /// The folder we are in, if it is below one in which a file was found. No project was started in one whose path is not
+    /// text, so what is above that does as well.
+    fn below(&self, folder: &Path) -> Result<Option<PathBuf>, CliError> {
+        if !self.globals.config.is_empty() {
+            return Ok(None);
+        }
+        let cwd = self.cwd()?;
+        let cwd = cwd.canonicalize().unwrap_or(cwd);
+        let mut inner = cwd.ancestors().take_while(|inner| *inner != folder);
+        Ok(inner
+            .find(|inner| inner.to_str().is_some())
+            .map(Path::to_path_buf))
+    }
+
     fn here(&self) -> Result<Here, CliError> {
         let (config, directory, name, nameless) = match harness_config::name_of(&self.load_options(&[])?) {
             Err(LoadError::NotFound { from }) => (None, from, None, None),
@@ -109,10 +150,15 @@ impl Context {
             .iter()
             .chain([&directory])
             .try_for_each(|path| is_text(path))?;
+        let from = match config {
+            Some(_) => self.below(&directory)?,
+            None => None,
+        };
         let selector = ProjectSelector::Near {
             config,
             directory,
             name,
+            from,
         };
         Ok(Here { selector, nameless })
     }

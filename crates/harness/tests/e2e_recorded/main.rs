@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use common::eventually;
 use place::{Recorded, digest, homes};
-use scene::{After, SERVICES, Service};
+use scene::{After, FILE, SERVICES, Service};
 
 /// As after a reboot: nothing of it runs, and its processes are those of an earlier boot.
 #[test]
@@ -81,6 +81,33 @@ fn every_recorded_home_loads_where_its_supervisors_were_killed() {
         assert!(why.contains("supervisor died"), "{commit}: {plain}");
         home.await_state("web", "running/healthy");
         logs_are_as_recorded(&home, |_| true);
+        home.ok(&["stop", "--all"]);
+        assert!(home.processes().is_empty(), "{:?}", home.processes());
+    }
+}
+
+/// What earlier versions kept of a project's folder is little, and nothing that runs is passed for stopped for it.
+#[test]
+fn every_recorded_project_goes_with_its_folder() {
+    for commit in homes() {
+        let home = Recorded::lay_out(&commit);
+        home.await_state("web", "running/healthy");
+        let (from, to) = (home.project(), home.root().join("moved"));
+        fs::rename(&from, &to).unwrap();
+        let (file, nameless) = (to.join("services.yaml"), FILE.replace("name: recorded\n", ""));
+        assert_ne!(nameless, FILE);
+        fs::write(&file, nameless).unwrap();
+        for words in [&["stop", "--all"][..], &["status"], &["logs"]] {
+            home.harness_in(&to, words).code(3).tells("recorded (");
+        }
+        fs::write(&file, FILE).unwrap();
+        home.harness_in(&to, &["status"])
+            .code(0)
+            .tells("project `recorded` was moved");
+        // What it was started with means the former folder.
+        fs::rename(&to, &from).unwrap();
+        home.ok(&["status"]).tells("was moved");
+        home.await_state("web", "running/healthy");
         home.ok(&["stop", "--all"]);
         assert!(home.processes().is_empty(), "{:?}", home.processes());
     }

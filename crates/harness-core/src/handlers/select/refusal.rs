@@ -39,7 +39,7 @@ pub(super) fn refusal(
         ),
         NotMeant::NotStarted { lost } => {
             let message = format!(
-                "no project was started from {at}; if its folder was moved, it may be one of these, whose files are \
+                "no project was started from {at}; if it was moved or renamed, it may be one of these, whose files are \
                  gone: {}",
                 with_files(&lost)
             );
@@ -99,6 +99,22 @@ pub(super) fn refusal(
             );
             let message = format!("what runs from {at} is project `{}`", list.join("`, `"));
             (ErrorCode::ProjectRenamed(names), message, Some(hint))
+        }
+        NotMeant::Nearer { nearer, above } => {
+            let message = match &above {
+                Some(above) => format!(
+                    "the file found above, {at}, is that of project `{above}`; nearer, and up: {}",
+                    with_files(&nearer)
+                ),
+                None => format!(
+                    "nothing was started from the file found above, {at}; nearer, and up: {}",
+                    with_files(&nearer)
+                ),
+            };
+            let all: Vec<ProjectName> = nearer.into_iter().chain(above).collect();
+            let list: Vec<&str> = all.iter().map(ProjectName::as_str).collect();
+            let hint = format!("say which with -p: {}", list.join(", "));
+            (ErrorCode::ProjectUnclear(all), message, Some(hint))
         }
     };
     ErrorBody { code, message, hint }

@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: RestartArgs) -> Result<Exit, Cl
     };
     let mut request = start_request(context, loaded, args.services)?;
     request.no_deps = args.no_deps;
-    context.to_be_started(&session, &request).await?;
+    context.to_be_restarted(&session, &request).await?;
     let project = ProjectSelector::Named(request.project.name.clone());
     let how = Follow {
         verb: "restart",
