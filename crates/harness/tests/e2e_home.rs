@@ -7,7 +7,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::{Sandbox, eventually, proc, within};
@@ -260,4 +260,67 @@ fn a_held_supervisor_is_killed_by_a_stop() {
     proc::signal(shim, rustix::process::Signal::STOP);
     sandbox.ok(&["stop", "--all"]);
     settles_with(&sandbox, 0, "a held supervisor");
+}
+
+/// The cgroups that a daemon made for these processes; none where it may not.
+fn cgroups(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for pid in sandbox.pids().values() {
+        let of_it = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let path = of_it.lines().find_map(|line| line.strip_prefix("0::/"));
+        let Some(path) = path.filter(|path| path.contains("harness-")) else {
+            continue;
+        };
+        let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+        found.extend(
+            mounts
+                .map(|mount| Path::new(mount).join(path))
+                .into_iter()
+                .filter(|path| path.is_dir()),
+        );
+    }
+    found
+}
+
+#[test]
+fn no_empty_cgroup_stays_behind() {
+    type Way = fn(&Sandbox);
+    let ways: [(&str, Way); 5] = [
+        ("stopped", |sandbox| {
+            sandbox.ok(&["stop", "--all"]);
+        }),
+        ("killed", |sandbox| {
+            sandbox.ok(&["stop", "keeps"]);
+            proc::kill(sandbox.pid("once"));
+        }),
+        ("killed with its supervisor and its daemon", |sandbox| {
+            let shims: Vec<u32> = sandbox
+                .processes()
+                .iter()
+                .filter(|process| process.command.contains(" supervise "))
+                .map(|process| process.pid)
+                .collect();
+            kill_daemon(sandbox);
+            shims.into_iter().for_each(proc::kill);
+            sandbox.ok(&["stop", "--all"]);
+        }),
+        ("emptied without a daemon", |sandbox| {
+            kill_daemon(sandbox);
+            empty(&sandbox.home());
+            sandbox.ok(&["daemon", "start"]);
+        }),
+        ("without its run directories", |sandbox| {
+            kill_daemon(sandbox);
+            remove(&sandbox.home().join("projects"));
+            sandbox.ok(&["stop", "--all"]);
+        }),
+    ];
+    for (what, end) in ways {
+        let sandbox = sandbox("home_cgroups");
+        let made = cgroups(&sandbox);
+        end(&sandbox);
+        within(Duration::from_secs(40), what, || {
+            made.iter().all(|cgroup| !cgroup.exists()).then_some(())
+        });
+    }
 }

@@ -47,14 +47,14 @@ impl SmallDisk {
         fs::remove_file(self.disk.0.path().join("filler")).unwrap();
     }
 
-    /// Mounts it once more: `ro`, `rw`.
+    /// Mounts it once more: `ro`, `rw`. What has just ended may keep it busy for a moment.
     pub(crate) fn remount(&self, how: &str) {
         let at = self.disk.0.path().to_str().unwrap();
         let how = format!("remount,{how}");
-        self.sandbox
-            .command("mount", &["-o", &how, at])
-            .wait(PATIENCE)
-            .code(0);
+        super::eventually("it is mounted once more", || {
+            let mount = self.sandbox.command("mount", &["-o", &how, at]).wait(PATIENCE);
+            (mount.code == Some(0)).then_some(())
+        });
     }
 }
 
