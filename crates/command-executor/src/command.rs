@@ -44,6 +44,7 @@ pub struct Command {
     pub(crate) clear_env: bool,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) user: Option<String>,
+    pub(crate) umask: Option<u32>,
     pub(crate) stdin: StdinMode,
     pub(crate) tty: Option<WindowSize>,
     /// Written to stdin before anything of the caller's: a layer's way to hand over what must not be in argv.
@@ -74,6 +75,7 @@ impl Command {
             clear_env: false,
             cwd: None,
             user: None,
+            umask: None,
             stdin: StdinMode::Null,
             tty: None,
             preamble: Vec::new(),
@@ -135,6 +137,13 @@ impl Command {
         self
     }
 
+    /// Sets its umask, at the place where it runs. Without one it is that of the place.
+    #[must_use]
+    pub fn umask(mut self, bits: u32) -> Self {
+        self.umask = Some(bits & 0o777);
+        self
+    }
+
     /// What it gets as standard input; nothing by default.
     #[must_use]
     pub fn stdin(mut self, mode: StdinMode) -> Self {
@@ -187,6 +196,7 @@ impl fmt::Debug for Command {
             .field("clear_env", &self.clear_env)
             .field("cwd", &self.cwd)
             .field("user", &self.user)
+            .field("umask", &self.umask)
             .field("stdin", &self.stdin)
             .field("tty", &self.tty)
             .field("preamble_bytes", &self.preamble.len())

@@ -36,8 +36,10 @@ pub trait Layer: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// A user switch, a terminal or a limit needs `harness-shim exec`, and the executor was given no shim.
-    #[error("a user switch, a terminal or a limit needs the harness-shim binary, and none was given")]
+    /// A user switch, a terminal, a umask or a limit needs `harness-shim exec`, and the executor was given no shim.
+    #[error(
+        "a user switch, a terminal, a umask or a limit needs the harness-shim binary, and none was given"
+    )]
     ShimNeeded,
     /// The place cannot switch users for one command.
     #[error("{place} cannot run a command as user `{user}`: connect as that user instead")]
@@ -46,6 +48,12 @@ pub enum LayerError {
         place: String,
         /// Which user.
         user: String,
+    },
+    /// The place cannot set a umask for one command.
+    #[error("{place} cannot set a umask for one command")]
+    Umask {
+        /// Which place.
+        place: String,
     },
     /// Variables travel ahead of stdin, which a terminal would echo.
     #[error("{place} cannot carry environment variables to a command on a terminal")]

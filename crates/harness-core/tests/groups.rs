@@ -65,6 +65,7 @@ fn the_name_of_a_group_means_its_services_wherever_several_may_be_named() {
             detach: false,
             project_named: false,
             environment: Default::default(),
+            umask: None,
         });
         let request = if restart {
             Request::Restart(request)

@@ -16,6 +16,7 @@
 //! | [`resolve`] | a spec with every reference replaced, its digest, and what changed between two of them |
 //! | [`state`] | what a service is doing, as everybody sees it |
 //! | [`time`] | wall-clock instants in nanoseconds |
+//! | [`umask`] | the permission bits that new files do not get |
 
 pub mod clipped;
 pub mod foreign;
@@ -27,6 +28,7 @@ pub mod spec;
 pub mod state;
 pub mod template;
 pub mod time;
+pub mod umask;
 
 pub use clipped::Clipped;
 pub use foreign::ForeignText;
@@ -36,3 +38,4 @@ pub use spec::{ProjectSpec, ServiceSpec};
 pub use state::{ExitStatus, Health, ServiceState};
 pub use template::{AddressField, Part, Reference, Template};
 pub use time::WallTime;
+pub use umask::Umask;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::launch::{Failure, Launch, Step};
-use crate::run_dir::Resource;
+use crate::run_dir::{Resource, parse_umask};
 use crate::sys;
 
 /// What stands on the command line, behind `exec` or `command`.
@@ -16,6 +16,7 @@ pub(crate) struct Options {
     user: Option<String>,
     cwd: Option<PathBuf>,
     tty: bool,
+    umask: Option<u32>,
     limits: Vec<(Resource, u64)>,
     soft_limits: Vec<(Resource, u64)>,
     program: PathBuf,
@@ -41,6 +42,12 @@ impl Options {
                 }
                 Some("--cwd") => options.cwd = Some(value()?.into()),
                 Some("--tty") => options.tty = true,
+                Some("--umask") => {
+                    let text = value()?;
+                    let umask = text.to_str().and_then(parse_umask);
+                    let umask = umask.ok_or_else(|| format!("--umask {} is not octal", text.display()))?;
+                    options.umask = Some(umask);
+                }
                 Some(flag @ ("--limit" | "--soft-limit")) => {
                     let limit = value()?;
                     let parsed = limit.to_str().and_then(|limit| {
@@ -85,6 +92,7 @@ pub(crate) fn become_it(options: &Options) -> u8 {
         env: std::env::vars_os().collect(),
         cwd: options.cwd.as_deref(),
         user: options.user.as_deref(),
+        umask: options.umask,
         limits: &options.limits,
         soft_limits: &options.soft_limits,
         tty: options.tty,

@@ -17,6 +17,9 @@ use crate::{sys, working_dir};
 
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
+/// The umask of supervisors, and of programs for which none is given.
+pub(crate) const DEFAULT_UMASK: u32 = 0o022;
+
 /// A step on the way to a running program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -110,6 +113,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: Option<&'a Path>,
     pub(crate) user: Option<&'a str>,
+    /// Its umask, instead of [`DEFAULT_UMASK`].
+    pub(crate) umask: Option<u32>,
     pub(crate) limits: &'a [(Resource, u64)],
     pub(crate) soft_limits: &'a [(Resource, u64)],
     /// Whether fd 0 is a terminal to be the controlling one.
@@ -127,7 +132,7 @@ impl Launch<'_> {
 
     fn prepare(&mut self) -> Result<(), Failure> {
         sys::leave_session().map_err(Failure::at(Step::Session))?;
-        rustix::process::umask(Mode::from_raw_mode(0o022));
+        rustix::process::umask(Mode::from_raw_mode(self.umask.unwrap_or(DEFAULT_UMASK)));
         let account = match self.user {
             Some(user) => Some(Account::find(user).map_err(Failure::at(Step::User))?),
             None => None,

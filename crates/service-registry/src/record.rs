@@ -11,7 +11,7 @@ use harness_model::resolve::SpecDigest;
 use harness_model::spec::{HealthCheck, ProjectFile};
 use harness_model::{
     ExitStatus, Health, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, ServiceState,
-    WallTime,
+    Umask, WallTime,
 };
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,9 @@ pub struct ServiceRecord {
     pub digest: SpecDigest,
     /// What it inherits from the environment of whoever started it; not part of the spec.
     pub environment: Arc<BTreeMap<String, SecretString>>,
+    /// The umask of whoever started it, for when its spec has none; not part of the spec either. `None`: not known.
+    #[serde(default)]
+    pub umask: Option<Umask>,
     /// Whether it is meant to be up.
     pub wanted: bool,
     /// Whether the file still has it.
@@ -195,6 +198,7 @@ impl ServiceRecord {
             digest: spec.digest(),
             spec,
             environment: environment.into(),
+            umask: None,
             wanted: false,
             in_file: true,
             state: ServiceState::Stopped,

@@ -53,6 +53,11 @@ impl Docker {
 impl Layer for Docker {
     fn wrap(&self, command: Command) -> Result<Command, LayerError> {
         check_destination(&self.container)?;
+        if command.umask.is_some() {
+            return Err(LayerError::Umask {
+                place: self.describe(),
+            });
+        }
         let mut outer = Command::new(self.client.clone()).arg("exec");
         if command.stdin == StdinMode::Piped || command.tty.is_some() || !command.preamble.is_empty() {
             outer = outer.arg("-i");

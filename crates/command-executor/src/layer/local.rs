@@ -40,8 +40,8 @@ impl Local {
 impl Layer for Local {
     fn wrap(&self, mut command: Command) -> Result<Command, LayerError> {
         let Some(shim) = &self.shim else {
-            let plain = command.user.is_none() && command.tty.is_none() && self.soft_limits.is_empty();
-            return if plain {
+            let plain = command.user.is_none() && command.tty.is_none() && command.umask.is_none();
+            return if plain && self.soft_limits.is_empty() {
                 Ok(command)
             } else {
                 Err(LayerError::ShimNeeded)
@@ -50,6 +50,9 @@ impl Layer for Local {
         let mut args = vec![harness_shim::command::VERB.into()];
         if let Some(user) = command.user.take() {
             args.extend(["--user".into(), user.into()]);
+        }
+        if let Some(umask) = command.umask.take() {
+            args.extend(["--umask".into(), format!("{umask:04o}").into()]);
         }
         if let Some(dir) = command.cwd.take() {
             args.extend(["--cwd".into(), dir.into()]);

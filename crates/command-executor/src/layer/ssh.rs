@@ -144,6 +144,9 @@ impl Layer for Ssh {
         if let Some(dir) = command.cwd {
             line = format!("cd -- {} && {line}", self.quoted([dir.into()])?);
         }
+        if let Some(umask) = command.umask {
+            line = format!("umask {umask:04o} && {line}");
+        }
         preamble.extend(command.preamble);
 
         let mut outer = Command::new("ssh").args(["-o", "BatchMode=yes"]);

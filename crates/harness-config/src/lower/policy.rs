@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use harness_model::Umask;
 use harness_model::spec::{
     HookCommand, Hooks, InheritEnv, Limits, LogLimits, RestartMode, RestartPolicy, Signal, StopMode,
 };
 use harness_model::state::signal_number;
+use harness_model::umask::InvalidUmask;
 
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
@@ -235,4 +237,13 @@ pub(super) fn stop_mode(fields: &Fields<'_>) -> StopMode {
         Some("group") => StopMode::Group,
         _ => StopMode::Mixed,
     }
+}
+
+/// `umask`, in octal however it is written: YAML 1.2 takes `022` for twenty-two.
+pub(super) fn umask(fields: &Fields<'_>) -> Option<Umask> {
+    let text = fields.text("umask")?;
+    let umask = text.value.parse();
+    umask
+        .map_err(|error: InvalidUmask| fields.reader.report(Finding::error(text.span, error.to_string())))
+        .ok()
 }

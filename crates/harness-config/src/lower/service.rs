@@ -118,6 +118,7 @@ fn name_network(
 struct Common {
     env: BTreeMap<String, Template>,
     inherit_env: harness_model::spec::InheritEnv,
+    umask: Option<harness_model::Umask>,
     files: Vec<FileSpec>,
     health_check: Option<harness_model::spec::HealthCheck>,
     startup_timeout: Duration,
@@ -143,6 +144,7 @@ fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place:
     Common {
         env,
         inherit_env: policy::inherit_env(fields).unwrap_or_else(|| settings.inherit_env.clone()),
+        umask: policy::umask(fields),
         files: files(fields, place),
         startup_timeout,
         shutdown_timeout: fields
@@ -172,6 +174,7 @@ fn assemble(common: Common, kind: ServiceKind, network: NetworkName, draft: &Dra
         host: draft.host.clone(),
         env: common.env,
         inherit_env: common.inherit_env,
+        umask: common.umask,
         files: common.files,
         ports: draft.ports.iter().map(|port| port.spec.clone()).collect(),
         dependencies: Vec::new(),

@@ -89,6 +89,7 @@ pub(super) async fn order(
         earlier_files,
         folder,
         environment: request.environment,
+        umask: request.umask,
         link: OrderLink::default(),
     })
 }

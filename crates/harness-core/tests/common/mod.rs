@@ -122,6 +122,7 @@ impl Daemon {
             detach: false,
             project_named: false,
             environment: BTreeMap::new(),
+            umask: None,
         };
         match self.ask(Request::Start(Box::new(request))).unwrap() {
             Response::Start(report) => report,

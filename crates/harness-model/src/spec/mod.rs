@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{NetworkName, PortName, ProjectName, ServiceName};
 use crate::template::Template;
+use crate::umask::Umask;
 
 pub use container::{BuildSpec, DockerSpec, EngineOptions, NetworkAttachment, Ulimit, VolumeName};
 pub use hooks::{HookCommand, Hooks};
@@ -146,6 +147,9 @@ pub struct ServiceSpec {
     pub env: BTreeMap<String, Template>,
     /// What it takes from the environment of whoever started it.
     pub inherit_env: InheritEnv,
+    /// Its umask; `None`: that of whoever started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<Umask>,
     /// Files rendered before it starts.
     pub files: Vec<FileSpec>,
     /// Its ports.

@@ -33,6 +33,7 @@ impl ServiceSpec {
             host: None,
             env: BTreeMap::new(),
             inherit_env: InheritEnv::default(),
+            umask: None,
             files: Vec::new(),
             ports: Vec::new(),
             dependencies: Vec::new(),

@@ -25,6 +25,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use crate::text::ParseError;
 pub use exit::{ExitRecord, Outcome};
+pub(crate) use spec::parse_umask;
 pub use spec::{LaunchSpec, LogLimits, Resource, Stdin, StopMode, StopPolicy, TtySize};
 
 use crate::atomic_file;

@@ -138,6 +138,8 @@ pub struct LaunchSpec {
     pub cwd: PathBuf,
     /// The user it runs as: a name or a numeric uid known to the system; `None`: who runs the shim.
     pub user: Option<String>,
+    /// Its umask, the lower nine bits; `None`: 022.
+    pub umask: Option<u32>,
     /// Its resource limits, soft and hard alike.
     pub limits: Vec<(Resource, u64)>,
     /// Soft limits alone, applied before `limits`: what the starter had before it raised its own.
@@ -168,6 +170,7 @@ impl LaunchSpec {
             env: Vec::new(),
             cwd: cwd.into(),
             user: None,
+            umask: None,
             limits: Vec::new(),
             soft_limits: Vec::new(),
             stdin: Stdin::Null,
@@ -194,6 +197,9 @@ impl LaunchSpec {
         }
         if let Some(user) = &self.user {
             writer.value("user", user);
+        }
+        if let Some(umask) = self.umask {
+            writer.value("umask", format_args!("{umask:04o}"));
         }
         for (resource, limit) in &self.limits {
             writer.value("limit", format_args!("{} {limit}", resource.name()));
@@ -253,6 +259,7 @@ impl LaunchSpec {
                     .env
                     .push(split_variable(line.bytes()).ok_or_else(|| line.bad())?),
                 "user" => spec.user = Some(line.text()?.to_owned()),
+                "umask" => spec.umask = Some(parse_umask(line.text()?).ok_or_else(|| line.bad())?),
                 "limit" => spec
                     .limits
                     .push(parse_limit(&line.words()?).ok_or_else(|| line.bad())?),
@@ -293,6 +300,11 @@ fn split_variable(bytes: &[u8]) -> Option<(OsString, OsString)> {
         OsString::from_vec(name.to_vec()),
         OsString::from_vec(value.to_vec()),
     ))
+}
+
+/// The bits of a umask written in octal.
+pub(crate) fn parse_umask(text: &str) -> Option<u32> {
+    u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777)
 }
 
 fn parse_limit(words: &[&str]) -> Option<(Resource, u64)> {
@@ -338,6 +350,7 @@ impl fmt::Debug for LaunchSpec {
             .field("env", &names)
             .field("cwd", &self.cwd)
             .field("user", &self.user)
+            .field("umask", &self.umask)
             .field("limits", &self.limits)
             .field("soft_limits", &self.soft_limits)
             .field("stdin", &self.stdin)
@@ -363,6 +376,7 @@ mod tests {
             ],
             env: vec![("A".into(), "x=y".into()), ("PASSWORD".into(), "hunter2".into())],
             user: Some("nobody".into()),
+            umask: Some(0o27),
             limits: vec![(Resource::OpenFiles, 64), (Resource::Core, 0)],
             soft_limits: vec![(Resource::OpenFiles, 32)],
             stdin: Stdin::Keep,

@@ -197,6 +197,7 @@ fn child(spec: &LaunchSpec, stdio: &Stdio, go: &OwnedFd, failures: &OwnedFd) -> 
                 env,
                 cwd: Some(&spec.cwd),
                 user: spec.user.as_deref(),
+                umask: spec.umask,
                 limits: &spec.limits,
                 soft_limits: &spec.soft_limits,
                 tty: spec.tty.is_some(),

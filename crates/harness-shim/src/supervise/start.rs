@@ -15,7 +15,7 @@ use super::complain;
 use super::event_loop::Supervisor;
 use super::spawn;
 use crate::handshake::Handshake;
-use crate::launch::{Failure, Step};
+use crate::launch::{DEFAULT_UMASK, Failure, Step};
 use crate::log;
 use crate::run_dir::{CONTROL_SOCKET, LOCK, LOG_DIR, RunDir, RunDirError};
 use crate::sys;
@@ -90,7 +90,7 @@ fn listen() -> io::Result<UnixListener> {
     let _ = fs::remove_file(CONTROL_SOCKET);
     rustix::process::umask(Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(CONTROL_SOCKET);
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::from_raw_mode(DEFAULT_UMASK));
     let listener = listener?;
     listener.set_nonblocking(true)?;
     Ok(listener)

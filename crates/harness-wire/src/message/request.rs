@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use harness_model::{ProjectSpec, SecretString, ServiceName, WallTime};
+use harness_model::{ProjectSpec, SecretString, ServiceName, Umask, WallTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,9 @@ pub struct StartRequest {
     pub project_named: bool,
     /// The caller's environment: what every program needs, and what services inherit by their own word.
     pub environment: BTreeMap<String, SecretString>,
+    /// The caller's umask, for services that have none of their own.
+    #[serde(default)]
+    pub umask: Option<Umask>,
 }
 
 /// Arguments of `stop`.

@@ -19,7 +19,7 @@ use harness_wire::message::{
 };
 
 use super::backend::{Call, Client, ClientError, Item, LoadError, Loaded};
-use super::context::{Context, environment};
+use super::context::{Context, environment, umask};
 use super::display::Display;
 use super::error::{CliError, NOTHING_STARTED};
 use super::render::progress::Goal;
@@ -268,6 +268,7 @@ pub(crate) fn start_request(
         detach: false,
         project_named: context.project().is_some(),
         environment,
+        umask: umask(),
     })
 }
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use harness_model::ProjectName;
 use harness_model::foreign::shown;
+use harness_model::{ProjectName, Umask};
 use harness_wire::message::{Request, Response};
 
 use super::args::Globals;
@@ -155,6 +155,14 @@ impl Context {
     pub(crate) fn project(&self) -> Option<&ProjectName> {
         self.globals.project.as_ref()
     }
+}
+
+/// This process's umask. It can be asked for only by setting it, which other threads would notice, so the kernel's own
+/// report is read; `None` where there is none.
+pub(crate) fn umask() -> Option<Umask> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    umask.trim().parse().ok()
 }
 
 /// This process's environment. Variables that are not UTF-8 are left out: the file could not name their values.

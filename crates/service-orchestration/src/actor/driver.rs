@@ -11,7 +11,7 @@ use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::{HealthCheck, Probe};
-use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, WallTime};
+use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, Umask, WallTime};
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
@@ -42,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) spec: Arc<ServiceSpec>,
     pub(super) digest: SpecDigest,
     pub(super) inherited: Arc<BTreeMap<String, SecretString>>,
+    /// The umask of whoever started it.
+    pub(super) umask: Option<Umask>,
     pub(super) dependency_addresses: BTreeMap<String, String>,
     pub(super) addresses: ServiceAddresses,
     /// Secrets of earlier specs, which kept logs may still hold.
@@ -375,6 +377,7 @@ impl Driver {
             generation,
             spec: Arc::clone(&prepared.spec),
             inherited: Arc::clone(&prepared.inherited),
+            umask: prepared.spec.umask.or(prepared.umask),
             addresses: prepared.dependency_addresses.clone(),
             own: prepared.addresses.clone(),
             run_dir: self.layout.generation(project, service, generation),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_channel::Receiver;
 use harness_model::spec::{Origin, ProjectFile, Protocol};
-use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName};
+use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, Umask};
 use service_registry::address::AddressError;
 use service_registry::record::FolderId;
 
@@ -37,6 +37,8 @@ pub struct StartOrder {
     pub take_over: bool,
     /// The caller's environment.
     pub environment: BTreeMap<String, SecretString>,
+    /// The caller's umask; `None`: not known.
+    pub umask: Option<Umask>,
     /// Files that the project was read from before, that it is not read from this time, and that are still there.
     pub earlier_files: Vec<ProjectFile>,
     /// The folder of its file.
@@ -58,6 +60,7 @@ impl StartOrder {
             rollback: false,
             take_over: false,
             environment: BTreeMap::new(),
+            umask: None,
             earlier_files: Vec::new(),
             folder: None,
             link: OrderLink::default(),

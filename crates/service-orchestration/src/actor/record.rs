@@ -28,6 +28,7 @@ impl Driver {
             spec: prepared.spec.clone(),
             digest: prepared.digest.clone(),
             environment: Arc::clone(&prepared.inherited),
+            umask: prepared.umask,
             dependency_addresses: prepared.dependency_addresses.clone(),
             addresses: prepared.addresses.clone(),
             retired_secrets: Arc::clone(&prepared.retired_secrets),

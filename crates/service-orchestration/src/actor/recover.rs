@@ -482,6 +482,7 @@ fn prepared(record: &ServiceRecord) -> Prepared {
         spec: Arc::clone(&record.spec),
         digest: record.digest.clone(),
         inherited: Arc::clone(&record.environment),
+        umask: record.umask,
         dependency_addresses: record.dependency_addresses.clone(),
         addresses: record.addresses.clone(),
         retired_secrets: Arc::clone(&record.retired_secrets),

@@ -260,6 +260,7 @@ impl Driver {
                 spec,
                 digest,
                 inherited,
+                umask: order.umask,
                 dependency_addresses,
                 addresses: own,
                 retired_secrets,

@@ -23,7 +23,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness_model::secret::MIN_REDACTED_LEN;
 use harness_model::spec::{HealthCheck, InheritEnv, Limits, ProcessSpec, ServiceKind};
-use harness_model::{ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, Template, WallTime};
+use harness_model::{
+    ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, Template, Umask, WallTime,
+};
 use service_registry::address::ServiceAddresses;
 pub use service_registry::record::RunTrace;
 
@@ -50,6 +52,8 @@ pub struct Order {
     pub spec: Arc<ServiceSpec>,
     /// What it inherits from whoever started it.
     pub inherited: Arc<BTreeMap<String, SecretString>>,
+    /// Its umask: its own, else that of whoever started it; `None`: not known.
+    pub umask: Option<Umask>,
     /// The addresses of its dependencies, `HARNESS_<SERVICE>_IP` and so on.
     pub addresses: BTreeMap<String, String>,
     /// Where it is reached itself.

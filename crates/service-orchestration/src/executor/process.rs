@@ -16,7 +16,7 @@ use command_executor::supervised::{self, AdoptError, Adopted, Evidence, FileId, 
 use command_executor::{Command, StdinMode, Supervisor, WindowSize};
 use futures_lite::FutureExt;
 use harness_model::spec::{Limits, ProcessSpec, ServiceKind};
-use harness_model::{SecretString, ServiceSpec, WallTime};
+use harness_model::{SecretString, ServiceSpec, Umask, WallTime};
 
 use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
@@ -257,6 +257,7 @@ fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchS
         .map(|(name, value)| (name.into(), value.expose().to_owned().into()))
         .collect();
     launch.user.clone_from(&process.user);
+    launch.umask = order.umask.map(Umask::bits);
     launch.limits = limits(&process.limits);
     launch.stdin = if spec.stdin {
         supervised::Stdin::Keep
@@ -314,6 +315,9 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Re
         });
     if let Some(user) = user {
         out = out.user(user.clone());
+    }
+    if let Some(umask) = order.umask {
+        out = out.umask(umask.bits());
     }
     if let Some((cols, rows)) = command.terminal {
         out = out.tty(WindowSize { cols, rows });

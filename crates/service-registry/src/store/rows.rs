@@ -7,7 +7,7 @@ use std::sync::Arc;
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::HealthCheck;
 use harness_model::{
-    ExitStatus, Health, ProjectName, SecretString, ServiceName, ServiceSpec, ServiceState, WallTime,
+    ExitStatus, Health, ProjectName, SecretString, ServiceName, ServiceSpec, ServiceState, Umask, WallTime,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub(super) struct SpecRow {
     spec: Arc<ServiceSpec>,
     digest: SpecDigest,
     environment: Arc<BTreeMap<String, SecretString>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    umask: Option<Umask>,
     addresses: ServiceAddresses,
     #[serde(default)]
     dependency_addresses: BTreeMap<String, String>,
@@ -74,6 +76,7 @@ impl SpecRow {
             spec: Arc::clone(&record.spec),
             digest: record.digest.clone(),
             environment: Arc::clone(&record.environment),
+            umask: record.umask,
             addresses: record.addresses.clone(),
             dependency_addresses: record.dependency_addresses.clone(),
             retired_secrets: Arc::clone(&record.retired_secrets),
@@ -126,6 +129,7 @@ pub(super) fn join(
         spec: spec.spec,
         digest: spec.digest,
         environment: spec.environment,
+        umask: spec.umask,
         wanted: status.wanted,
         in_file: status.in_file,
         state: status.state,
