@@ -265,6 +265,22 @@ impl Finding {
         self
     }
 
+    /// The same, for what need not be right as long as nobody uses it.
+    pub(crate) fn into_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Whether nothing can be started with it.
+    pub(crate) fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// Where it is.
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
     /// What is wrong.
     pub(crate) fn message(&self) -> &str {
         &self.message

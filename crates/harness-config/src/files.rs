@@ -7,7 +7,7 @@ use harness_model::{AddressField, ProjectSpec, ServiceName, Template};
 
 use crate::check::{Checked, default_condition, find_cycle, ordering_edges};
 use crate::diagnostics::{self, Finding};
-use crate::load::{LoadError, project_variables};
+use crate::load::{LoadError, read_variables};
 use crate::read::{Allow, Context, Mention, Reader};
 use crate::source::{Sources, Span, display_name};
 use crate::suggest::did_you_mean;
@@ -23,8 +23,13 @@ pub fn load_files(
 ) -> Result<(), LoadError> {
     let sources = Sources::default();
     sources.belong_to(&project.base_dir);
-    let mut findings = Vec::new();
-    let variables = project_variables(&sources, project, environment, &mut findings)?;
+    let (variables, findings) = read_variables(
+        &sources,
+        &project.base_dir,
+        &project.base_dir,
+        environment,
+        project.secrets.clone(),
+    )?;
     let context = Context::new(&sources, &variables, None);
     context.findings.borrow_mut().extend(findings);
 

@@ -8,15 +8,16 @@ use harness_model::spec::{NamedBy, ProjectFile};
 use harness_model::{ProjectName, ProjectSpec, ServiceName};
 
 use crate::check::{self, Dependencies};
+use crate::compose;
 use crate::diagnostics::{self, Diagnostics, Finding};
 use crate::lower::{self, DraftProject, lower_project};
 use crate::mask::{listed_secrets, mask_literals};
 use crate::merge::{merge, refuse_duplicates};
 use crate::name::true_path;
-use crate::read::Context;
+use crate::read::{Context, Reader};
 use crate::source::{Sources, display_name};
 use crate::tree::{self, Kind, Node};
-use crate::variables::{Variables, parse_env_file};
+use crate::variables::{Scope, Variables};
 
 /// What to load, and what it may depend on. Nothing else of the process's surroundings is looked at.
 #[derive(Debug, Clone, Default)]
@@ -107,15 +108,14 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     let paths = written.iter().map(|file| file.path.as_path());
     refuse_unusable(paths.chain([base_dir.as_path()]))?;
     sources.belong_to(&base_dir);
-    let variables = Variables {
-        environment: options.environment.clone(),
-        dotenv: {
-            let (variables, said) = read_dotenv(&sources, &base_dir, &options.cwd)?;
-            findings.extend(said);
-            variables
-        },
-        secrets: listed_secrets(&tree),
-    };
+    let (variables, said) = read_variables(
+        &sources,
+        &base_dir,
+        &options.cwd,
+        &options.environment,
+        listed_secrets(&tree),
+    )?;
+    findings.extend(said);
     let context = Context::new(&sources, &variables, options.home.clone());
     context.findings.borrow_mut().extend(findings);
     let draft = lower_project(&context, &options.profiles, &tree);
@@ -288,23 +288,39 @@ pub(crate) fn read_trees(
     Ok((merged.filter(|_| complete), written))
 }
 
-/// The variables of the `.env` in a folder, and what is wrong there.
-pub(crate) fn read_dotenv(
+/// The variables of a project: those of the environment and of the `.env` in its folder, and what is wrong in that. A
+/// folder called `.env` is passed over: environments of other programs are called so.
+pub(crate) fn read_variables(
     sources: &Sources,
     folder: &Path,
     cwd: &Path,
-) -> Result<(BTreeMap<String, String>, Vec<Finding>), LoadError> {
-    let mut findings = Vec::new();
+    environment: &BTreeMap<String, String>,
+    secrets: BTreeSet<String>,
+) -> Result<(Variables, Vec<Finding>), LoadError> {
+    let mut variables = Variables {
+        environment: environment.clone(),
+        dotenv: Scope::default(),
+        secrets,
+    };
     let path = folder.join(".env");
-    match sources.read(&path) {
-        Ok(text) => {
-            let file = sources.add(display_name(&path, cwd), folder.to_path_buf(), text);
-            let variables = parse_env_file(sources, file, &mut findings);
-            Ok((variables, findings))
+    let text = match sources.read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound || path.is_dir() => {
+            return Ok((variables, Vec::new()));
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((BTreeMap::new(), findings)),
-        Err(source) => Err(LoadError::Read { path, source }),
-    }
+        Err(source) => return Err(LoadError::Read { path, source }),
+    };
+    let file = sources.add(display_name(&path, cwd), folder.to_path_buf(), text);
+    let context = Context::new(sources, &variables, None);
+    let reader = Reader {
+        context: &context,
+        service: None,
+        active: true,
+    };
+    let dotenv = compose::dotenv(reader, file);
+    let findings = context.findings.take();
+    variables.dotenv = dotenv;
+    Ok((variables, findings))
 }
 
 /// Where a project comes from.
@@ -358,20 +374,4 @@ fn assemble(
         files,
         named_by,
     }
-}
-
-/// The variables a template may use: the environment, and `.env` beside the project's first file.
-pub(crate) fn project_variables(
-    sources: &Sources,
-    project: &ProjectSpec,
-    environment: &BTreeMap<String, String>,
-    findings: &mut Vec<Finding>,
-) -> Result<Variables, LoadError> {
-    let (dotenv, said) = read_dotenv(sources, &project.base_dir, &project.base_dir)?;
-    findings.extend(said);
-    Ok(Variables {
-        environment: environment.clone(),
-        dotenv,
-        secrets: project.secrets.clone(),
-    })
 }

@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use harness_model::ProjectName;
 
 use crate::keys::PROJECT;
-use crate::load::{LoadError, LoadOptions, config_paths, folder_name, folder_of, read_dotenv, read_trees};
+use crate::load::{LoadError, LoadOptions, config_paths, folder_name, folder_of, read_trees, read_variables};
 use crate::lower::project_name;
 use crate::mask::listed_secrets;
 use crate::read::{Context, Reader};
 use crate::source::Sources;
-use crate::variables::Variables;
 
 /// The first file of a project, and what is known of its name.
 #[derive(Debug)]
@@ -92,12 +91,13 @@ fn parsed(options: &LoadOptions, paths: &[PathBuf]) -> Result<Option<ProjectName
         return Ok(None);
     }
     sources.belong_to(&folder_of(&paths[0]));
-    let (dotenv, _) = read_dotenv(&sources, &folder_of(&paths[0]), &options.cwd)?;
-    let variables = Variables {
-        environment: options.environment.clone(),
-        dotenv,
-        secrets: listed_secrets(&tree),
-    };
+    let (variables, _) = read_variables(
+        &sources,
+        &folder_of(&paths[0]),
+        &options.cwd,
+        &options.environment,
+        listed_secrets(&tree),
+    )?;
     let context = Context::new(&sources, &variables, options.home.clone());
     let reader = Reader {
         context: &context,

@@ -78,6 +78,17 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Why a variable in a source has no value, if the line of the `.env` that should give it one cannot be read.
+    pub(crate) fn unreadable(&self, name: &str, file: usize) -> Option<String> {
+        if self.variables.environment.contains_key(name) {
+            return None;
+        }
+        let scopes = self.scopes.borrow();
+        let scope = scopes.get(&file).unwrap_or(&self.variables.dotenv);
+        let reason = scope.unreadable.get(name)?;
+        Some(format!("variable `{name}` cannot be read: {reason}"))
+    }
+
     /// Whether the value of a variable in a source must not be shown.
     pub(crate) fn is_secret(&self, name: &str, file: usize) -> bool {
         let scopes = self.scopes.borrow();
@@ -273,6 +284,12 @@ impl Reader<'_> {
         depth: usize,
     ) -> Option<Vec<Part>> {
         let variables = self.context.variables;
+        if let Some(message) = self.context.unreadable(name, at.file) {
+            if self.active {
+                self.report(Finding::error(at, message));
+            }
+            return None;
+        }
         let value = self.context.variable(name, at.file);
         let secret = self.context.is_secret(name, at.file);
         if secret && allow != Allow::Everything {

@@ -59,6 +59,28 @@ On the network `local`, on this machine. On another network, on the node that `h
 network has exactly one node, on that one. Relative paths there start from the home of the SSH user. Docker and compose
 services run on this machine only.
 
+## .env and env files
+
+`.env` beside the first file gives variables to `${…}`; an `env_file` gives them to a service. Both are read as Docker
+Compose reads them:
+
+| written | means | elsewhere |
+|---|---|---|
+| `A=b c # note` | `b c` | foreman and systemd keep the note |
+| `A=b#c`, `A=#c` | `b#c`, `#c` | some take `#c` for a note |
+| `A= # note` | empty | python-dotenv gives `# note` |
+| `A='b $c \\n'` | as it stands; `\\'` is a quote | the same in a shell, without `\\'` |
+| `A=\"b\\n\\\"c\\\"\"` | `\\n \\r \\t \\a \\b \\f \\v \\\" \\\\ \\$` are replaced, any other `\\x` stays | foreman replaces only `\\n` |
+| quotes over several lines | a value of several lines, as a PEM | foreman and `docker run` end at the line |
+| `A=${B}`, `A=$B`, `A=\"${B:-c}\"` | in `.env` the variable: of the environment, or of an earlier line. In an `env_file` of services.yaml it stays as it stands | in Compose an `env_file` too; foreman, systemd and `docker run` never |
+| `NAME` alone | the variable of the environment, if that has it | passed over by foreman |
+| `export A=b`, `A: b`, `A = b` | `A=b` | not in `docker run`, not in systemd |
+| `my.key=b` | a variable of that name, which `${…}` cannot name | an error in a shell |
+| a line that cannot be read | a warning; an error where its variable is used, and in an `env_file` | an error in Compose, passed over by foreman |
+| a folder called `.env` | passed over | the same in Compose |
+
+The environment beats `.env`, and a later line an earlier one.
+
 ## Containers
 
 A container is named `<project>-<service>` and is removed when it ends; its output stays. The engine is the one that the
@@ -108,9 +130,8 @@ for them.
   need it. A service that others wait for to complete is a oneshot.
 - In the compose file `${…}` means what it means to Docker Compose; values are of the environment, else of `.env` beside
   that file. Its relative paths start from its folder, its `name` does not count, and an override file beside it is not read.
-- Its `env_file`s, and the `.env` beside it, are read by its rules: `${…}` in values without quotes or in double ones is
-  replaced, by variables of the environment, of that `.env`, of the service's `environment`, and of earlier lines; single
-  quotes take everything literally; `NAME` alone is the variable of the environment.
+- In its `env_file`s variables are replaced too, by those of the environment, of the `.env` beside it, of the service's
+  `environment`, and of earlier lines.
 - Its networks become networks of the project, under their names, with their `ipam` subnet, `ipv4_address` and aliases; a
   docker service may join one by `network: NAME`. `default` is `local` unless the file describes it. A service is known by
   its address on its first network, and to containers by that on a network of both. Networks and volumes that are

@@ -4,15 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::secret::is_secret_name;
 
-use crate::diagnostics::Finding;
-use crate::env_file::{self, Dialect, Value};
-use crate::source::Sources;
-
 /// The variables of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Variables {
     pub environment: BTreeMap<String, String>,
-    pub dotenv: BTreeMap<String, String>,
+    pub dotenv: Scope,
     /// Names that the file lists under `secrets:`.
     pub secrets: BTreeSet<String>,
 }
@@ -22,20 +18,21 @@ impl Variables {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.environment
             .get(name)
-            .or_else(|| self.dotenv.get(name))
+            .or_else(|| self.dotenv.values.get(name))
             .map(String::as_str)
     }
 
     /// Whether its value must not be shown.
     pub(crate) fn is_secret(&self, name: &str) -> bool {
-        self.secrets.contains(name) || is_secret_name(name)
+        let derived = || self.dotenv.secrets.contains(name) && !self.environment.contains_key(name);
+        self.secrets.contains(name) || is_secret_name(name) || derived()
     }
 
     /// Every name that has a value.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.environment
             .keys()
-            .chain(self.dotenv.keys())
+            .chain(self.dotenv.values.keys())
             .map(String::as_str)
     }
 }
@@ -46,30 +43,19 @@ pub(crate) struct Scope {
     pub values: BTreeMap<String, String>,
     /// Those whose values must not be shown, whatever their names are.
     pub secrets: BTreeSet<String>,
+    /// Those that stand in a `.env` and cannot be read, with the reason and its place.
+    pub unreadable: BTreeMap<String, String>,
 }
 
 impl Scope {
     /// Gives a variable its value.
     pub(crate) fn insert(&mut self, name: &str, value: String, secret: bool) {
         self.values.insert(name.to_owned(), value);
+        self.unreadable.remove(name);
         if secret {
             self.secrets.insert(name.to_owned());
         } else {
             self.secrets.remove(name);
         }
     }
-}
-
-/// The variables of an env file whose values are taken literally.
-pub(crate) fn parse_env_file(
-    sources: &Sources,
-    file: usize,
-    findings: &mut Vec<Finding>,
-) -> BTreeMap<String, String> {
-    let lines = env_file::lines(sources, file, Dialect::Literal, findings);
-    let pairs = lines.into_iter().filter_map(|line| match line.value {
-        Value::Literal(value) | Value::Text(value) => Some((line.name, value)),
-        Value::Inherited => None,
-    });
-    pairs.collect()
 }

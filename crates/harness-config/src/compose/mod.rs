@@ -29,7 +29,7 @@ mod strings;
 mod translate;
 mod volumes;
 
-pub(crate) use env_file::variables as env_file_variables;
+pub(crate) use env_file::{dotenv, variables as env_file_variables};
 pub(crate) use file::ComposeFile;
 pub(crate) use needs::{Need, needs};
 pub(crate) use networks::{Join, NetworkDefinition};

@@ -67,6 +67,12 @@ impl Strings<'_> {
             Self::Known(reader) => reader.context.variable(name, span.file),
             Self::Kept => None,
         };
+        if let Self::Known(reader) = self
+            && let Some(message) = reader.context.unreadable(name, span.file)
+        {
+            said.push(Finding::error(span, message));
+            return String::new();
+        }
         let there = value.as_ref().is_some_and(|value| !(colon && value.is_empty()));
         let kept = matches!(self, Self::Kept);
         match operator.chars().next() {

@@ -208,7 +208,7 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("install_path", Shape::Text, "Where it is unpacked on the node.").of(PACKAGE),
         Key::new("requires", STRINGS, "Commands that must exist on the node.").of(PACKAGE),
         Key::new("env", ENV, "Its environment: a map, or a list of `NAME=value`. Numbers are kept as written; booleans need quotes."),
-        Key::new("env_file", Shape::Any(&[Shape::Text, STRINGS]), "Files of `NAME=value` lines, taken literally (those of a compose file: by its rules). `env` beats them; a later file beats an earlier one. A missing file is an error at start, not when validating."),
+        Key::new("env_file", Shape::Any(&[Shape::Text, STRINGS]), "Files of `NAME=value` lines, read as the table below says. `env` beats them; a later file beats an earlier one. A missing file is an error at start, not when validating."),
         Key::new("inherit_env", INHERIT, "What it takes from the environment of whoever starts it besides PATH, HOME, USER, LOGNAME, SHELL, LANG, LC_*, TZ, TMPDIR, XDG_* and SSH_AUTH_SOCK: `true` for everything, or a list of names.").or("false"),
         Key::new("files", Shape::List(&Shape::Section(&FILE)), "Files rendered before it starts, with `${…}` replaced in them."),
         Key::new("ports", Shape::Any(&[Shape::List(&Shape::Any(&[Shape::Scalar, Shape::Section(&PORT)])), Shape::Map(&PORT_NUMBER)]), "What it listens on: `5432`, `\"5353/udp\"`, a map with a name, or `NAME: 5432` pairs. For docker what is published, on 127.0.0.1 unless an address is written: `\"8080:80\"`, `\"0.0.0.0:8080:80\"`. `0` takes a free port."),

@@ -14,12 +14,12 @@ use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, port
 use crate::check::Checked;
 use crate::compose;
 use crate::diagnostics::Finding;
+use crate::env_file::{self, Dollar, Value};
 use crate::fields::Fields;
 use crate::keys::{FILE, SERVICE};
 use crate::read::{Allow, Context, Reader, Text, secret_template};
 use crate::source::Span;
 use crate::tree::{Kind, Node};
-use crate::variables::parse_env_file;
 
 /// What a service is lowered with.
 pub(super) struct Surroundings<'a> {
@@ -272,12 +272,19 @@ fn env_files(fields: &Fields<'_>, own: &BTreeMap<String, Template>) -> BTreeMap<
             continue;
         }
         let mut findings = Vec::new();
-        let variables = parse_env_file(context.sources, file, &mut findings);
+        let lines = env_file::lines(context.sources, file, Dollar::Literal, &mut findings);
         context.findings.borrow_mut().extend(findings);
-        for (name, value) in variables {
+        for line in lines {
+            let name = line.name;
+            let value = match line.value {
+                Value::Literal(value) | Value::Text(value) => Some(value),
+                Value::Inherited => context.variable(&name, text.span.file),
+                Value::Unreadable => None,
+            };
+            let Some(value) = value else { continue };
             let value = Template::from_parts([Part::Text(value)]);
             fields.reader.check_variable(text.span, &name, &value);
-            let secret = context.variables.is_secret(&name);
+            let secret = context.is_secret(&name, text.span.file);
             out.insert(name, if secret { secret_template(&value) } else { value });
         }
     }

@@ -71,6 +71,8 @@ fn dotenv(reader: Reader<'_>, dir: &Path, span: Span) -> Scope {
     let text = match context.sources.read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Scope::default(),
+        // Environments of other programs are called so, too.
+        Err(_) if path.is_dir() => return Scope::default(),
         Err(error) => {
             reader.report(Finding::error(
                 span,
@@ -82,6 +84,5 @@ fn dotenv(reader: Reader<'_>, dir: &Path, span: Span) -> Scope {
     let file = context
         .sources
         .add(paths::shown(reader, &path, span), dir.to_owned(), text);
-    compose::env_file_variables(reader, file, Scope::default());
-    context.scopes.borrow_mut().remove(&file).unwrap_or_default()
+    compose::dotenv(reader, file)
 }
