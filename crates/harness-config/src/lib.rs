@@ -52,7 +52,7 @@ mod words;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use files::load_files;
 pub use inherit::inherited_environment;
-pub use load::{LoadError, LoadOptions, Loaded, find_config, load};
+pub use load::{LoadError, LoadOptions, Loaded, find_config, load, load_text};
 pub use name::{NamedFile, name_of};
 pub use reference::reference_markdown;
 pub use schema::json_schema;

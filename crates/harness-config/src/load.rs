@@ -97,32 +97,47 @@ pub fn find_config(start: &Path) -> Option<PathBuf> {
 /// # Errors
 /// When no file is found, one cannot be read, or anything in them is wrong: then with every mistake.
 pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
+    load_with(&Sources::default(), options)
+}
+
+/// Validates the text of a file that is to be written: the first of the options.
+///
+/// # Errors
+/// The same as [`load`].
+pub fn load_text(text: &str, options: &LoadOptions) -> Result<Loaded, LoadError> {
+    let sources = match config_paths(options)?.into_iter().next() {
+        Some(path) => Sources::with(path, text.to_owned()),
+        None => Sources::default(),
+    };
+    load_with(&sources, options)
+}
+
+fn load_with(sources: &Sources, options: &LoadOptions) -> Result<Loaded, LoadError> {
     let paths = config_paths(options)?;
-    let sources = Sources::default();
     let mut findings = Vec::new();
-    let (tree, written) = read_trees(&sources, &paths, &options.cwd, &mut findings)?;
+    let (tree, written) = read_trees(sources, &paths, &options.cwd, &mut findings)?;
     let (Some(tree), Some(source)) = (tree, paths.first()) else {
-        return Err(LoadError::Invalid(diagnostics::finish(findings, &sources).0));
+        return Err(LoadError::Invalid(diagnostics::finish(findings, sources).0));
     };
     let base_dir = folder_of(source);
     let paths = written.iter().map(|file| file.path.as_path());
     refuse_unusable(paths.chain([base_dir.as_path()]))?;
     sources.belong_to(&base_dir);
     let (variables, said) = read_variables(
-        &sources,
+        sources,
         &base_dir,
         &options.cwd,
         &options.environment,
         listed_secrets(&tree),
     )?;
     findings.extend(said);
-    let context = Context::new(&sources, &variables, options.home.clone());
+    let context = Context::new(sources, &variables, options.home.clone());
     context.findings.borrow_mut().extend(findings);
     let draft = lower_project(&context, &options.profiles, &tree);
     let dependencies = draft.as_ref().map(|draft| check::check(&context, draft));
 
     let missing = context.missing.take();
-    let (errors, warnings) = diagnostics::finish(context.findings.take(), &sources);
+    let (errors, warnings) = diagnostics::finish(context.findings.take(), sources);
     match (draft, dependencies) {
         (Some(draft), Some(dependencies)) if errors.is_empty() => Ok(Loaded {
             all_services: draft.services.keys().cloned().collect(),
@@ -139,7 +154,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
                 sources.files(),
             ),
             warnings,
-            missing_files: diagnostics::finish(missing, &sources).0,
+            missing_files: diagnostics::finish(missing, sources).0,
         }),
         _ => Err(LoadError::Invalid(errors)),
     }

@@ -179,11 +179,26 @@ pub(crate) struct Sources {
     read: RefCell<BTreeSet<PathBuf>>,
     /// Whether nobody else could have written the project's file.
     is_ours: Cell<bool>,
+    /// A file that is not there yet.
+    to_come: Option<(PathBuf, String)>,
 }
 
 impl Sources {
+    /// With a file that is not there yet.
+    pub(crate) fn with(path: PathBuf, text: String) -> Self {
+        Self {
+            to_come: Some((path, text)),
+            ..Self::default()
+        }
+    }
+
     /// The text of a file.
     pub(crate) fn read(&self, path: &Path) -> io::Result<String> {
+        if let Some((to_come, text)) = &self.to_come
+            && to_come == path
+        {
+            return Ok(text.clone());
+        }
         self.remember(path, harness_files::read_text(path, MAX_FILE_SIZE))
     }
 

@@ -5,9 +5,9 @@
 mod common;
 
 use common::{Folder, good};
-use harness_config::import::{ImportError, from_compose, from_procfile, starter};
+use harness_config::import::{ImportError, from_compose, from_package_json, from_procfile, starter};
 use harness_model::Template;
-use harness_model::spec::{Condition, Probe, ServiceKind};
+use harness_model::spec::{Condition, InheritEnv, Probe, ServiceKind};
 
 #[test]
 fn the_starter_is_valid_and_needs_only_sh() {
@@ -26,8 +26,11 @@ fn the_starter_is_valid_and_needs_only_sh() {
 
 #[test]
 fn a_procfile_becomes_processes_in_a_shell() {
-    let text =
-        from_procfile("# c\nweb: serve -p $PORT ${X:-1} | tee \"log\" $$\n\nworker-1:  run it \n").unwrap();
+    let text = from_procfile(
+        "# c\nweb: serve -p $PORT ${X:-1} | tee \"log\" $$\n\nworker-1:  run it \n",
+        None,
+    )
+    .unwrap();
     let loaded = good(&Folder::new(&text).options());
     let args = |name: &str| match &loaded.project.services[name].kind {
         ServiceKind::Process(p) => p.args.iter().map(Template::to_string).collect::<Vec<_>>(),
@@ -42,10 +45,152 @@ fn a_procfile_becomes_processes_in_a_shell() {
     assert_eq!(services["web"].ports[0].port, 5000);
     assert!(services["worker-1"].ports.is_empty());
     assert!(matches!(
-        from_procfile("web\n"),
+        from_procfile("web\n", None),
         Err(ImportError::BadLine { line: 1 })
     ));
-    assert!(matches!(from_procfile("# x\n"), Err(ImportError::NoServices)));
+    assert!(matches!(
+        from_procfile("# x\n", None),
+        Err(ImportError::NoServices)
+    ));
+}
+
+#[test]
+fn a_procfile_keeps_the_variables_and_the_port_of_its_env_file() {
+    let text = from_procfile(
+        "\u{feff}web: serve -p $PORT\r\nworker: run\r\n",
+        Some("PORT=3000 # here\nLOG=a b\n"),
+    )
+    .unwrap();
+    let folder = Folder::new(&text);
+    folder.write(".env", "PORT=3000 # here\nLOG=a b\n");
+    let services = good(&folder.options()).project.services;
+    for (name, port) in [("web", "3000"), ("worker", "3100")] {
+        let env = &services[name].env;
+        assert_eq!(
+            (env["PORT"].to_string(), env["LOG"].to_string()),
+            (port.into(), "a b".into())
+        );
+        assert_eq!(services[name].inherit_env, InheritEnv::All);
+    }
+    assert_eq!(services["web"].ports[0].port, 3000);
+}
+
+#[test]
+fn a_name_that_is_given_twice_is_refused_with_both_its_lines() {
+    let error = from_procfile("web: a\n\nworker: b\nweb: c\n", None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "line 4 has the name `web`, as line 1 has: give each line a name of its own"
+    );
+}
+
+/// The services of a package.json with these scripts: name, program and arguments.
+fn packaged(json: &str) -> Vec<(String, String)> {
+    let text = from_package_json(json).unwrap();
+    let loaded = good(&Folder::new(&text).options());
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let services = loaded.project.services.into_iter();
+    services
+        .map(|(name, spec)| {
+            assert_eq!(spec.inherit_env, InheritEnv::All);
+            let ServiceKind::Process(process) = spec.kind else {
+                panic!("{name} is no process")
+            };
+            let args: Vec<String> = process.args.iter().map(Template::to_string).collect();
+            (name.to_string(), format!("{} {}", process.binary, args.join(" ")))
+        })
+        .collect()
+}
+
+#[test]
+fn a_package_json_becomes_what_its_script_runs_side_by_side() {
+    const PATH: &str = "PATH=\"$PWD/node_modules/.bin:$PATH\"; ";
+    for (scripts, expected) in [
+        (
+            r#""dev": "concurrently -k -n api,web \"npm:server\" \"vite --port 3000\"", "server": "node s.js""#,
+            vec![
+                ("api", "npm run server".to_owned()),
+                ("web", format!("sh -c {PATH}vite --port 3000")),
+            ],
+        ),
+        (
+            r#""start": "concurrently 'npm:watch:*' 'NODE_ENV=x ./bin/serve ${A}'", "watch:css": "a", "watch:js": "b""#,
+            vec![
+                ("serve", format!("sh -c {PATH}NODE_ENV=x ./bin/serve ${{A}}")),
+                ("watch-css", "npm run watch:css".to_owned()),
+                ("watch-js", "npm run watch:js".to_owned()),
+            ],
+        ),
+        (
+            r#""dev": "concurrently \"npm run a\" \"npm run a\"", "a": "x""#,
+            vec![("a", "npm run a".to_owned()), ("a-2", "npm run a".to_owned())],
+        ),
+        (
+            r#""dev": "run-p api web:*", "api": "x", "web:a": "y", "web:b": "z""#,
+            vec![
+                ("api", "npm run api".to_owned()),
+                ("web-a", "npm run web:a".to_owned()),
+                ("web-b", "npm run web:b".to_owned()),
+            ],
+        ),
+        (
+            r#""dev": "npm-run-all --parallel api web", "api": "x", "web": "y""#,
+            vec![
+                ("api", "npm run api".to_owned()),
+                ("web", "npm run web".to_owned()),
+            ],
+        ),
+        (
+            r#""dev": "tsc && concurrently a b""#,
+            vec![("my-app", "npm run dev".to_owned())],
+        ),
+        (
+            r#""start": "node .", "test": "jest""#,
+            vec![("my-app", "npm run start".to_owned())],
+        ),
+    ] {
+        let json = format!(r#"{{"name": "my-app", "scripts": {{{scripts}}}}}"#);
+        let expected: Vec<(String, String)> = expected
+            .into_iter()
+            .map(|(name, command)| (name.to_owned(), command))
+            .collect();
+        assert_eq!(packaged(&json), expected, "{scripts}");
+    }
+}
+
+#[test]
+fn a_package_json_is_read_with_its_own_package_manager() {
+    let pnpm = r#"{"packageManager": "pnpm@9.1.0", "scripts": {"dev": "vite"}}"#;
+    assert_eq!(packaged(pnpm), [("dev".to_owned(), "pnpm run dev".to_owned())]);
+    let text =
+        from_package_json(r#"{"scripts": {"dev": "vite", "test": "jest", "lint": "eslint"}}"#).unwrap();
+    assert!(
+        text.contains("# Not taken over: test, lint.") || text.contains("# Not taken over: lint, test."),
+        "{text}"
+    );
+    for (text, message) in [
+        ("{", "it is not valid JSON"),
+        ("{}", "it has no script called `dev`, `start`, `serve` or `watch`"),
+        (
+            r#"{"scripts": {"test": "x"}}"#,
+            "it has no script called `dev`, `start`, `serve` or `watch`",
+        ),
+    ] {
+        assert_eq!(from_package_json(text).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn compose_services_whose_names_become_one_stay_two() {
+    let text = from_compose(
+        "services:\n  web.app: {image: a, depends_on: [web-app]}\n  web-app: {image: b, environment: {A: '${NOT_SET}/$ALSO_NOT'}}\n",
+    )
+    .unwrap();
+    let services = good(&Folder::new(&text).options()).project.services;
+    let names: Vec<&str> = services.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["web-app", "web-app-2"]);
+    assert_eq!(services["web-app"].dependencies[0].service.as_str(), "web-app-2");
+    assert_eq!(services["web-app-2"].env["A"].to_string(), "/");
 }
 
 const COMPOSE: &str = r#"

@@ -5,7 +5,7 @@
 mod common;
 
 use common::Folder;
-use harness_config::import::{from_compose, from_procfile};
+use harness_config::import::{from_compose, from_package_json, from_procfile};
 use harness_config::{LoadError, load};
 use proptest::prelude::*;
 
@@ -131,7 +131,7 @@ proptest! {
 
     #[test]
     fn any_import(text in "(services:\n)?( {0,4}[a-z_.]{1,8}:( [\\[\\]{}a-z0-9\"':$,-]{0,20})?\n){0,8}") {
-        for made in [from_compose(&text).ok(), from_procfile(&text).ok()].into_iter().flatten() {
+        for made in [from_compose(&text).ok(), from_procfile(&text, None).ok(), from_package_json(&text).ok()].into_iter().flatten() {
             survives(&made);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use harness_config::import::{from_compose, from_procfile};
+use harness_config::import::{from_compose, from_package_json, from_procfile};
 use harness_config::{Diagnostics, LoadError, LoadOptions, Loaded, load};
 use harness_model::secret::is_secret_name;
 use harness_model::spec::{ServiceKind, ServiceSpec};
@@ -88,9 +88,13 @@ pub(crate) fn check(data: &[u8]) {
         project(folder, data);
         composed(folder, data);
         if let Ok(text) = std::str::from_utf8(data) {
-            for made in [from_compose(text).ok(), from_procfile(text).ok()]
-                .into_iter()
-                .flatten()
+            for made in [
+                from_compose(text).ok(),
+                from_procfile(text, None).ok(),
+                from_package_json(text).ok(),
+            ]
+            .into_iter()
+            .flatten()
             {
                 imported(folder, &made);
             }

@@ -1,9 +1,9 @@
 //! Compose files: each service becomes a docker service. What has no counterpart is named in a comment.
 
-use harness_model::ServiceName;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::emit::{self, Lines, scalar, text_of};
-use super::{ImportError, header};
+use super::{ImportError, header, service_name, unique};
 use crate::compose::{ComposeFile, Strings, Translated, needs, translate};
 use crate::diagnostics::{self, Finding};
 use crate::source::Sources;
@@ -37,10 +37,16 @@ pub fn from_compose(text: &str) -> Result<String, ImportError> {
     let mut lines = Lines::default();
     left_out(&mut lines, 0, &said);
     lines.put(0, "services", "");
-    let called = |service: &str| file.service(service).map(|(key, _)| service_name(&key.name));
+    let mut taken = BTreeSet::new();
+    let names: BTreeMap<&str, String> = file
+        .services()
+        .iter()
+        .map(|(key, _)| (key.name.as_str(), unique(&service_name(&key.name), &mut taken)))
+        .collect();
+    let called = |service: &str| names.get(service).cloned();
     for entry in file.services() {
         let (key, service) = entry;
-        let name = service_name(&key.name);
+        let name = names.get(key.name.as_str()).cloned().unwrap_or_default();
         lines.put(1, &name, "");
         lines.put(2, "type", "docker");
         let translated = translate(Strings::Kept, &file, entry, &called);
@@ -90,11 +96,4 @@ fn left_out(lines: &mut Lines, depth: usize, said: &[Finding]) {
     for finding in said {
         lines.comment(depth, &format!("not taken over: {}", finding.message()));
     }
-}
-
-fn service_name(name: &str) -> String {
-    if ServiceName::new(name).is_ok() {
-        return name.to_owned();
-    }
-    harness_model::ProjectName::from_lossy(name).to_string()
 }

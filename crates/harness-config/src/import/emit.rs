@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::env_file::is_variable_name;
 use crate::tree::{Kind, Node};
 
 /// A scalar, quoted where YAML would otherwise take it for something else.
@@ -34,6 +35,36 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
+/// A text that means itself where variables are replaced.
+pub(super) fn literal(text: &str) -> String {
+    text.replace("$$", "$$$$").replace("${", "$${")
+}
+
+/// The text of a compose file with every `${NAME}` as `${NAME:-}`: there a variable that is not set is empty.
+fn with_defaults(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let name = after.strip_prefix("${").and_then(|inner| inner.split_once('}'));
+        rest = match name {
+            Some((name, behind)) if is_variable_name(name) => {
+                out.push_str(&format!("${{{name}:-}}"));
+                behind
+            }
+            // One that is doubled means itself.
+            _ => {
+                let length = if after.starts_with("$$") { 2 } else { 1 };
+                out.push_str(&after[..length]);
+                &after[length..]
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
 /// The text of a scalar node, whatever its type.
 pub(super) fn text_of(node: &Node) -> Option<String> {
     match &node.kind {
@@ -62,7 +93,7 @@ fn inline(node: &Node) -> String {
         Kind::Null => "null".to_owned(),
         Kind::Bool(value) => value.to_string(),
         Kind::Number(text) => text.clone(),
-        Kind::String(text) => scalar(text),
+        Kind::String(text) => scalar(&with_defaults(text)),
         Kind::List(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Kind::Map(entries) => {
             let entries = entries
@@ -114,6 +145,19 @@ mod tests {
             "", "1", "1.5", "true", "No", "a: b", "- x", "#x", "a\nb", "*x", "~", "1e3", ".5", "infinity",
         ] {
             assert_eq!(scalar(text), quoted(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_empty() {
+        for (text, expected) in [
+            ("${A}", "${A:-}"),
+            ("x$${A}y${B}", "x$${A}y${B:-}"),
+            ("${A:-b}${C:?d}", "${A:-b}${C:?d}"),
+            ("$$$${A}$", "$$$${A}$"),
+            ("${A:-${B}}", "${A:-${B:-}}"),
+        ] {
+            assert_eq!(with_defaults(text), expected);
         }
     }
 

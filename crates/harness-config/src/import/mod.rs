@@ -1,12 +1,16 @@
-//! A first services.yaml from what a folder already has: a compose file, a Procfile, or nothing.
+//! A first services.yaml from what a folder already has: a compose file, a Procfile, a package.json, or nothing.
 
 mod compose;
 mod emit;
+mod package;
 mod procfile;
 
-use harness_model::ProjectName;
+use std::collections::BTreeSet;
+
+use harness_model::{ProjectName, ServiceName};
 
 pub use compose::from_compose;
+pub use package::from_package_json;
 pub use procfile::from_procfile;
 
 use crate::diagnostics::Diagnostics;
@@ -17,9 +21,28 @@ pub enum ImportError {
     /// It is not YAML.
     #[error("{0}")]
     NotYaml(Diagnostics),
-    /// There is no service in it.
-    #[error("there is no service in it")]
+    /// It is not JSON.
+    #[error("it is not valid JSON")]
+    NotJson(#[from] serde_json::Error),
+    /// What would be made of it is not valid.
+    #[error("what it says cannot be a services.yaml:\n{0}")]
+    Invalid(Diagnostics),
+    /// It describes no service.
+    #[error("it describes no services")]
     NoServices,
+    /// A package.json without a script to start from.
+    #[error("it has no script called `dev`, `start`, `serve` or `watch`")]
+    NoScript,
+    /// Two lines of a Procfile have one name.
+    #[error("line {line} has the name `{name}`, as line {first} has: give each line a name of its own")]
+    Twice {
+        /// The name.
+        name: ServiceName,
+        /// The earlier line, from 1.
+        first: usize,
+        /// The later one.
+        line: usize,
+    },
     /// A line of a Procfile is not `name: command`.
     #[error("line {line} is not `name: command`")]
     BadLine {
@@ -36,6 +59,33 @@ fn header() -> String {
     format!(
         "# yaml-language-server: $schema={SCHEMA_FILE}\n# `harness schema > {SCHEMA_FILE}` makes the schema that editors complete from.\n\nversion: \"1.0\"\n"
     )
+}
+
+/// `binary` and `args` of a service that is a command for a shell.
+fn in_shell(lines: &mut emit::Lines, command: &str) {
+    lines.put(2, "binary", "sh");
+    // The shell's own `${…}` must reach the shell.
+    lines.put(
+        2,
+        "args",
+        &format!("[\"-c\", {}]", emit::quoted(&emit::literal(command))),
+    );
+}
+
+/// A name that a service may have, as near as can be to one that something else has.
+fn service_name(name: &str) -> String {
+    if ServiceName::new(name).is_ok() {
+        return name.to_owned();
+    }
+    ProjectName::from_lossy(name).to_string()
+}
+
+/// The name, with a number behind it where another service has it.
+fn unique(name: &str, names: &mut BTreeSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
+    let free = candidates.find(|name| names.insert(name.clone()));
+    free.unwrap_or_else(|| name.to_owned())
 }
 
 /// A small services.yaml that starts on any machine with `sh`. The name is made a valid one.

@@ -86,7 +86,7 @@ pub(crate) enum CliError {
         /// The file.
         path: PathBuf,
     },
-    /// A compose file or Procfile that cannot be turned into a services.yaml.
+    /// A compose file, Procfile or package.json that cannot be turned into a services.yaml.
     #[error("cannot start from {}", path.display())]
     Import {
         /// The file.

@@ -11,7 +11,7 @@ use super::{Moment, parse_duration};
 /// Arguments of `init`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct InitArgs {
-    /// Start from the compose file or Procfile found here, without asking
+    /// Start from the compose file, Procfile or package.json found here, without asking
     #[arg(long, value_name = "WHAT")]
     pub(crate) from: Option<InitSource>,
     /// The folder to write services.yaml into
@@ -24,9 +24,12 @@ pub(crate) struct InitArgs {
 pub(crate) enum InitSource {
     /// docker-compose.yml or compose.yaml
     Compose,
-    /// Procfile
+    /// Procfile, with the variables of the .env beside it
     Procfile,
-    /// Neither: the small example
+    /// package.json: its script `dev` or `start`, and what that runs side by side
+    #[value(name = "package.json")]
+    PackageJson,
+    /// None of them: the small example
     Example,
 }
 

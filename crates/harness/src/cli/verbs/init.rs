@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use harness_config::import;
+use harness_config::{LoadError, LoadOptions, import};
 use harness_model::ProjectName;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ const COMPOSE: [&str; 4] = [
     "docker-compose.yaml",
 ];
 const PROCFILE: &str = "Procfile";
+const PACKAGE: &str = "package.json";
 
 /// Largest file to start from, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
@@ -33,6 +34,7 @@ const MAX_SIZE: u64 = 4 << 20;
 enum Source {
     Compose(PathBuf),
     Procfile(PathBuf),
+    Package(PathBuf),
     Example,
 }
 
@@ -50,6 +52,7 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliEr
         None => choose(context, found(&folder)).await?,
     };
     let text = text(&source, &folder)?;
+    check(context, &source, &target, &text)?;
     harness_files::make_folder(&folder)
         .map_err(io::Error::from)
         .map_err(CliError::io("create", &folder))?;
@@ -74,11 +77,14 @@ fn named(given: InitSource, folder: &Path) -> Result<Source, CliError> {
         InitSource::Example => Ok(Source::Example),
         InitSource::Compose => compose(folder).ok_or_else(|| missing("compose file")),
         InitSource::Procfile => procfile(folder).ok_or_else(|| missing("Procfile")),
+        InitSource::PackageJson => package(folder).ok_or_else(|| missing("package.json")),
     }
 }
 
 fn found(folder: &Path) -> Option<Source> {
-    compose(folder).or_else(|| procfile(folder))
+    compose(folder)
+        .or_else(|| procfile(folder))
+        .or_else(|| package(folder))
 }
 
 fn compose(folder: &Path) -> Option<Source> {
@@ -95,6 +101,12 @@ fn procfile(folder: &Path) -> Option<Source> {
         .map(Source::Procfile)
 }
 
+fn package(folder: &Path) -> Option<Source> {
+    Some(folder.join(PACKAGE))
+        .filter(|path| is_there(path))
+        .map(Source::Package)
+}
+
 /// Whether there is something to read. What is no file is for the reader to complain about.
 fn is_there(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| !meta.is_dir())
@@ -106,6 +118,7 @@ async fn choose(context: &Context, found: Option<Source>) -> Result<Source, CliE
         None => return Ok(Source::Example),
         Some(Source::Compose(path)) => (path, "compose"),
         Some(Source::Procfile(path)) => (path, "procfile"),
+        Some(Source::Package(path)) => (path, "package.json"),
         Some(Source::Example) => return Ok(Source::Example),
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -121,8 +134,7 @@ async fn choose(context: &Context, found: Option<Source>) -> Result<Source, CliE
 }
 
 fn text(source: &Source, folder: &Path) -> Result<String, CliError> {
-    type Import = fn(&str) -> Result<String, import::ImportError>;
-    let (path, import): (&Path, Import) = match source {
+    let path = match source {
         Source::Example => {
             let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
             let name = name
@@ -132,16 +144,46 @@ fn text(source: &Source, folder: &Path) -> Result<String, CliError> {
                 .into_owned();
             return Ok(import::starter(ProjectName::from_lossy(&name).as_str()));
         }
-        Source::Compose(path) => (path, import::from_compose),
-        Source::Procfile(path) => (path, import::from_procfile),
+        Source::Compose(path) | Source::Procfile(path) | Source::Package(path) => path,
     };
-    let text = harness_files::read_text(path, MAX_SIZE)
-        .map_err(io::Error::from)
-        .map_err(CliError::io("read", path))?;
-    import(&text).map_err(|source| CliError::Import {
+    let read = |path: &Path| {
+        let text = harness_files::read_text(path, MAX_SIZE).map_err(io::Error::from);
+        text.map_err(CliError::io("read", path))
+    };
+    let text = read(path)?;
+    let made = match source {
+        Source::Compose(_) => import::from_compose(&text),
+        Source::Package(_) => import::from_package_json(&text),
+        Source::Procfile(_) | Source::Example => {
+            let dotenv = folder.join(".env");
+            let dotenv = is_there(&dotenv).then(|| read(&dotenv)).transpose()?;
+            import::from_procfile(&text, dotenv.as_deref())
+        }
+    };
+    made.map_err(|source| CliError::Import {
         path: path.to_owned(),
         source,
     })
+}
+
+/// What is written is valid: what would not be is told, and nothing is written.
+fn check(context: &Context, source: &Source, target: &Path, text: &str) -> Result<(), CliError> {
+    let (Source::Compose(path) | Source::Procfile(path) | Source::Package(path)) = source else {
+        return Ok(());
+    };
+    let options = LoadOptions {
+        files: vec![target.to_owned()],
+        project: None,
+        ..context.load_options(&[])?
+    };
+    match harness_config::load_text(text, &options) {
+        Ok(_) => Ok(()),
+        Err(LoadError::Invalid(mistakes)) => Err(CliError::Import {
+            path: path.to_owned(),
+            source: import::ImportError::Invalid(mistakes),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Writes a file that must not be there.
@@ -167,7 +209,9 @@ fn tell(context: &Context, source: &Source, target: &Path, schema: Option<&Path>
     };
     let next = match source {
         Source::Example => "harness start",
-        Source::Compose(_) | Source::Procfile(_) => "look it over, then harness validate && harness start",
+        Source::Compose(_) | Source::Procfile(_) | Source::Package(_) => {
+            "look it over, then harness validate && harness start"
+        }
     };
     context
         .ui
