@@ -90,7 +90,8 @@ pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Vec<Finding>)
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
         reject_unsupported_tags: true,
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH, max_nodes: MAX_NODES },
+        // How often an anchor is used says nothing: what it comes to is bounded by the nodes.
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH, max_nodes: MAX_NODES, enforce_alias_anchor_ratio: false },
     };
     match serde_saphyr::from_str_with_options::<RawNode>(&source.text, options) {
         Ok(raw) => Some(
