@@ -44,7 +44,8 @@ pub use harness_shim::cgroup::delegated_base;
 pub use harness_shim::control::Scope;
 pub use harness_shim::identity::{Identity, ProcessId};
 pub use harness_shim::run_dir::{
-    ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode, StopPolicy, TtySize,
+    Background, ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode,
+    StopPolicy, TtySize,
 };
 pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
 pub use known::{Evidence, Trace, clear_cgroup};

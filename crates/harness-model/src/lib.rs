@@ -6,6 +6,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | [`mod@environment`] | the environment of a program, as far as its size is the trouble |
 //! | [`foreign`] | [`foreign::ForeignText`]: text of others, which cannot be printed so that it does harm |
 //! | [`clipped`] | lines that may be very long, as a report shows them |
 //! | [`names`] | validated names: project, service, network, port |
@@ -19,6 +20,7 @@
 //! | [`umask`] | the permission bits that new files do not get |
 
 pub mod clipped;
+pub mod environment;
 pub mod foreign;
 pub mod names;
 pub mod pattern;

@@ -30,12 +30,29 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Looks a user up by name, else by numeric uid; `ENOENT` when there is none.
+    /// Looks a user up by name, else by numeric uid. A number that nobody has is a user all the same, as it is to the
+    /// kernel: one without a name, with the group of that number.
+    ///
+    /// # Errors
+    /// `ENOENT` when no user has the name.
     pub(crate) fn find(user: &str) -> io::Result<Self> {
         let local = std::fs::read(PASSWD).unwrap_or_default();
         Self::among(&local, user)
             .or_else(|| Self::among(&ask("getent", &["passwd", user])?, user))
+            .or_else(|| Self::nameless(user.parse().ok()?))
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    /// A user that only has a number.
+    fn nameless(uid: u32) -> Option<Self> {
+        // The kernel takes this one for "leave it as it is".
+        (uid != u32::MAX).then(|| Self {
+            name: uid.to_string().into(),
+            uid,
+            gid: uid,
+            home: "/".into(),
+            shell: "/bin/sh".into(),
+        })
     }
 
     /// The user in a text like that of passwd(5).
@@ -117,8 +134,20 @@ mod tests {
         let root = Account::find("root").unwrap();
         assert_eq!((root.uid, root.home.to_str()), (0, Some("/root")));
         assert_eq!(Account::find("0").unwrap(), root);
-        let unknown = Account::find("no-such-user-here").unwrap_err();
-        assert_eq!(unknown.raw_os_error(), Some(libc::ENOENT));
+        for unknown in ["no-such-user-here", "4294967295", "4294967296", "-1", ""] {
+            let error = Account::find(unknown).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_a_name_is_a_user() {
+        for (text, id) in [("3999999997", 3_999_999_997), ("0071234567", 71_234_567)] {
+            let account = Account::find(text).unwrap();
+            assert_eq!((account.uid, account.gid), (id, id));
+            assert_eq!(account.name.to_str(), Some(&*id.to_string()));
+            assert_eq!(account.groups(), [id]);
+        }
     }
 
     #[test]

@@ -100,7 +100,18 @@ pub(crate) fn become_it(options: &Options) -> u8 {
     let Failure { step, errno } = launch.run();
     let reason = io::Error::from_raw_os_error(errno);
     let program = options.program.display();
-    let message = format!("harness-shim: {} {program}: {reason}\n", step.word());
+    let message = match (step, &options.user, &options.cwd) {
+        (Step::User, Some(user), _) if errno == libc::ENOENT => {
+            format!("there is no user `{user}` on this machine")
+        }
+        (Step::User, Some(user), _) => format!("cannot become user `{user}`: {reason}"),
+        (Step::Cwd, _, Some(cwd)) => format!("cannot enter {}: {reason}", cwd.display()),
+        (Step::Exec, ..) if errno == libc::ENOEXEC => {
+            format!("{program}: it is neither a program for this machine nor a script that begins with `#!`")
+        }
+        _ => format!("{} {program}: {reason}", step.word()),
+    };
+    let message = format!("harness-shim: {message}\n");
     let _ = io::stderr().write_all(message.as_bytes());
     let not_found = step == Step::Exec && errno == libc::ENOENT;
     if not_found { 127 } else { 126 }

@@ -23,6 +23,8 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     /// Its parent.
     pub(crate) parent: u32,
+    /// Its session.
+    pub(crate) session: u32,
     /// Clock ticks between boot and its start.
     pub(crate) start_time: u64,
     /// How it ended, as `waitpid` tells it; 0 for those who may not know, and for what runs.
@@ -49,14 +51,17 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        // Field 22 of proc_pid_stat(5); the parent was field 4.
-        let start_time = fields.nth(17)?.parse().ok()?;
+        // Field 6 of proc_pid_stat(5); the parent was field 4.
+        let session = fields.nth(1)?.parse().ok()?;
+        // Field 22.
+        let start_time = fields.nth(15)?.parse().ok()?;
         // Field 52, the last one.
         let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
         Some(Self {
             pid,
             state,
             parent,
+            session,
             start_time,
             exit_code,
         })

@@ -15,6 +15,9 @@ use crate::account::Account;
 use crate::run_dir::Resource;
 use crate::{sys, working_dir};
 
+/// The file system that pipes without a name are on: PIPEFS_MAGIC of linux/magic.h.
+const PIPEFS: u64 = 0x5049_5045;
+
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
 /// The umask of supervisors, and of programs for which none is given.
@@ -162,6 +165,7 @@ impl Launch<'_> {
         }
         if let Some(account) = account {
             if !is_me(&account) {
+                give_pipes(account.uid).map_err(Failure::at(Step::User))?;
                 account.switch().map_err(Failure::at(Step::User))?;
             }
             set(&mut self.env, "HOME", account.home);
@@ -211,6 +215,25 @@ impl Launch<'_> {
         }
         Failure::at(Step::Exec)(error)
     }
+}
+
+/// Makes the pipes among the standard streams the user's, who could not open `/dev/stdout` otherwise: that is a permission
+/// of the pipe, like that of a file.
+fn give_pipes(uid: u32) -> rustix::io::Result<()> {
+    let owner = rustix::fs::Uid::from_raw(uid);
+    for stream in [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ] {
+        // A named one belongs to whoever made it.
+        let is_pipe =
+            rustix::fs::fstatfs(stream).is_ok_and(|place| u64::try_from(place.f_type) == Ok(PIPEFS));
+        if is_pipe {
+            rustix::fs::fchown(stream, Some(owner), None)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_me(account: &Account) -> bool {

@@ -100,10 +100,11 @@ pub fn find(bin: &Path) -> io::Result<Vec<ProcessId>> {
     let me = std::process::id();
     // As the kernel names it. One that was removed keeps its name.
     let bin = &fs::canonicalize(bin).unwrap_or_else(|_| bin.to_owned());
-    let all = tree::snapshot()?;
-    let zygotes = all.into_iter().filter(|stat| {
-        stat.parent != me && !stat.is_gone() && runs_shim_of(stat.pid, bin) && is_called(stat.pid, VERB)
-    });
+    // What it executes first: that is one question to the kernel, and the answer of nearly all is no.
+    let shims = tree::pids()?.into_iter().filter(|pid| runs_shim_of(*pid, bin));
+    let zygotes = shims
+        .filter_map(|pid| Stat::read(pid).ok())
+        .filter(|stat| stat.parent != me && !stat.is_gone() && is_called(stat.pid, VERB));
     zygotes.map(|stat| ProcessId::from_stat(&stat)).collect()
 }
 

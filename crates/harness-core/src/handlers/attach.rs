@@ -81,9 +81,10 @@ fn detached() -> Response {
 /// How the service ended, whose output is over.
 async fn ended(instance: &dyn Instance, name: &str) -> Answer {
     match instance.wait().await {
-        Ended::Exit(exit) | Ended::OutOfMemory(exit) | Ended::Unsupervised(exit) => {
-            Ok(Response::Exec(ExecResult { exit: Some(exit) }))
-        }
+        Ended::Exit(exit)
+        | Ended::OutOfMemory(exit)
+        | Ended::Unsupervised(exit)
+        | Ended::Background { exit, .. } => Ok(Response::Exec(ExecResult { exit: Some(exit) })),
         Ended::Lost(reason) => Err(internal(format!("lost {name}: {reason}"))),
         Ended::SupervisorDied => Err(internal(format!("the supervisor of {name} died"))),
     }

@@ -19,6 +19,15 @@ pub enum Outcome {
     },
 }
 
+/// What a program left running that went into the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Background {
+    /// The name of the first process of it, as the kernel knows it: at most 15 bytes.
+    pub name: String,
+    /// How many processes there were.
+    pub processes: u32,
+}
+
 /// What the shim writes last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExitRecord {
@@ -32,6 +41,9 @@ pub struct ExitRecord {
     pub stop_requested: bool,
     /// Whether something had to be killed: the grace period ran out, or a kill was asked for.
     pub killed: bool,
+    /// What ran on in sessions of its own when the main process exited 0 unasked: a program that makes itself a daemon
+    /// leaves that. It was stopped like the rest.
+    pub background: Option<Background>,
     /// Output that could not be written to the log, in bytes.
     pub dropped_log_bytes: u64,
     /// The same in lines.
@@ -59,6 +71,9 @@ impl ExitRecord {
             .value("killed", self.killed)
             .value("dropped_log_bytes", self.dropped_log_bytes)
             .value("dropped_log_lines", self.dropped_log_lines);
+        if let Some(Background { name, processes }) = &self.background {
+            writer.value("background", format_args!("{processes} {name}"));
+        }
         writer.finish()
     }
 
@@ -71,6 +86,7 @@ impl ExitRecord {
             ended_at_ns: 0,
             stop_requested: false,
             killed: false,
+            background: None,
             dropped_log_bytes: 0,
             dropped_log_lines: 0,
         };
@@ -82,6 +98,9 @@ impl ExitRecord {
                 "ended_at_ns" => record.ended_at_ns = line.parse()?,
                 "stop_requested" => record.stop_requested = line.parse()?,
                 "killed" => record.killed = line.parse()?,
+                "background" => {
+                    record.background = Some(parse_background(line.text()?).ok_or_else(|| line.bad())?);
+                }
                 "dropped_log_bytes" => record.dropped_log_bytes = line.parse()?,
                 "dropped_log_lines" => record.dropped_log_lines = line.parse()?,
                 _ => return Err(line.bad()),
@@ -90,6 +109,14 @@ impl ExitRecord {
         record.outcome = outcome.ok_or(ParseError::Missing("outcome"))?;
         Ok(record)
     }
+}
+
+fn parse_background(text: &str) -> Option<Background> {
+    let (processes, name) = text.split_once(' ')?;
+    Some(Background {
+        name: name.to_owned(),
+        processes: processes.parse().ok()?,
+    })
 }
 
 fn parse_outcome(words: &[&str]) -> Option<Outcome> {

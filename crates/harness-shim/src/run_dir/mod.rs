@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 pub use crate::text::ParseError;
-pub use exit::{ExitRecord, Outcome};
+pub use exit::{Background, ExitRecord, Outcome};
 pub(crate) use spec::parse_umask;
 pub use spec::{LaunchSpec, LogLimits, Resource, Stdin, StopMode, StopPolicy, TtySize};
 

@@ -112,6 +112,7 @@ impl Supervisor {
             ended_at_ns: self.ended_at_ns,
             stop_requested: self.stopping.stop_requested(),
             killed: self.stopping.killed(),
+            background: self.stopping.background().cloned(),
             dropped_log_bytes: dropped.bytes,
             dropped_log_lines: dropped.lines,
         }

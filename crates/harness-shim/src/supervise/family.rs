@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_p
 use super::complain;
 use crate::cgroup;
 use crate::identity::{signal_from_number, signal_verified};
-use crate::run_dir::Outcome;
+use crate::run_dir::{Background, Outcome};
 use crate::tree::{family_of, snapshot};
 
 /// How often the direct children are killed in one round. Killing a process gives its children to the
@@ -124,6 +124,25 @@ impl Family {
     pub(crate) fn left(&self) -> Vec<u32> {
         let left = family_of(std::process::id()).unwrap_or_default();
         left.iter().map(|stat| stat.pid).collect()
+    }
+
+    /// What runs in sessions of its own: whoever makes itself a daemon begins one, while the rest of a pipeline, say, is
+    /// still in that of the main process.
+    pub(crate) fn background(&self) -> Option<Background> {
+        let family = family_of(std::process::id()).unwrap_or_default();
+        let main = self.main.as_raw_pid().unsigned_abs();
+        let left: Vec<u32> = family
+            .iter()
+            .filter(|stat| !stat.is_gone() && stat.session != main)
+            .map(|stat| stat.pid)
+            .collect();
+        let first = left.first()?;
+        let name = fs::read(format!("/proc/{first}/comm")).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name);
+        Some(Background {
+            name: name.trim_end_matches('\n').to_owned(),
+            processes: u32::try_from(left.len()).unwrap_or(u32::MAX),
+        })
     }
 
     /// Removes the cgroup, and first whoever is in it without being a descendant.

@@ -75,6 +75,7 @@ fn begin(run_dir: &OsStr, inherited: io::Result<start::Inherited>) -> ExitCode {
         }
         Err(Failure { step, errno }) => {
             let record = ExitRecord {
+                background: None,
                 outcome: Outcome::SpawnFailed {
                     operation: step.word().to_owned(),
                     errno,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::complain;
 use super::family::Family;
 use crate::control::Reply;
-use crate::run_dir::{Outcome, StopMode, StopPolicy};
+use crate::run_dir::{Background, Outcome, StopMode, StopPolicy};
 
 /// What the rest of the tree has at least, between the exit of the main process and SIGKILL.
 const LEAST_GRACE: Duration = Duration::from_millis(250);
@@ -51,6 +51,7 @@ pub(super) struct Stopping {
     stop_requested: bool,
     killed: bool,
     outcome: Option<Outcome>,
+    background: Option<Background>,
 }
 
 impl Stopping {
@@ -61,6 +62,7 @@ impl Stopping {
             stop_requested: false,
             killed: false,
             outcome: None,
+            background: None,
         }
     }
 
@@ -77,6 +79,11 @@ impl Stopping {
     /// Whether something had to be killed.
     pub(super) fn killed(&self) -> bool {
         self.killed
+    }
+
+    /// What went into the background when the main process exited 0 unasked.
+    pub(super) fn background(&self) -> Option<&Background> {
+        self.background.as_ref()
     }
 
     /// When [`Stopping::advance`] has something to do.
@@ -131,9 +138,15 @@ impl Stopping {
     /// To be told what [`Family::reap`] and [`Family::kill_round`] return.
     pub(super) fn main_ended(&mut self, family: &Family, outcome: Option<Outcome>, now: Instant) {
         let Some(outcome) = outcome else { return };
+        let exited_well = outcome == Outcome::Exited(0);
         self.outcome = Some(outcome);
         let (policy, deadline) = match self.phase {
-            Phase::Running => (self.default, after(now, self.default.grace)),
+            Phase::Running => {
+                if exited_well && !family.is_gone() {
+                    self.background = family.background();
+                }
+                (self.default, after(now, self.default.grace))
+            }
             Phase::Stopping { policy, deadline } => (policy, deadline.max(after(now, LEAST_GRACE))),
             Phase::Draining { .. } | Phase::Killing { .. } => return,
         };

@@ -6,17 +6,21 @@ use std::io;
 
 use crate::identity::Stat;
 
-/// All processes, zombies included, as they were one after the other.
-pub(crate) fn snapshot() -> io::Result<Vec<Stat>> {
+/// The pids of all processes.
+pub(crate) fn pids() -> io::Result<Vec<u32>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
-            // Gone since, or not to be read: then it is not ours.
-            all.extend(Stat::read(pid));
-        }
+        all.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
     }
     Ok(all)
+}
+
+/// All processes, zombies included, as they were one after the other.
+pub(crate) fn snapshot() -> io::Result<Vec<Stat>> {
+    // Gone since, or not to be read: then it is not ours.
+    let stats = pids()?.into_iter().filter_map(|pid| Stat::read(pid).ok());
+    Ok(stats.collect())
 }
 
 /// The descendants of `roots` in a snapshot, roots not included.

@@ -30,7 +30,7 @@ use crate::identity::{Identity, ProcessId, Stat, boot_id, pid_namespace};
 use crate::run_dir::{LockState, RunDir, RunDirError};
 
 use listing::descendants_in;
-pub(crate) use listing::{family_of, snapshot};
+pub(crate) use listing::{family_of, pids, snapshot};
 pub use run_id::Look;
 use run_id::Wanted;
 

@@ -57,7 +57,12 @@ impl Driver {
             startup_deadline: snapshot.startup_deadline.map(|at| self.wall(at)),
             doing: snapshot.doing,
             exit: match &snapshot.ended {
-                Some(Ended::Exit(exit) | Ended::OutOfMemory(exit) | Ended::Unsupervised(exit)) => Some(*exit),
+                Some(
+                    Ended::Exit(exit)
+                    | Ended::OutOfMemory(exit)
+                    | Ended::Unsupervised(exit)
+                    | Ended::Background { exit, .. },
+                ) => Some(*exit),
                 _ => None,
             },
             // The last answer still explains why a generation that is gone had to go.

@@ -373,7 +373,8 @@ fn redact_strings(value: &mut serde_json::Value, redactor: &Redactor) {
 }
 
 fn succeeded(ended: &Ended) -> bool {
-    matches!(ended, Ended::Exit(exit) | Ended::Unsupervised(exit) if exit.success())
+    // The same as for the machine where the service is a one-shot; one that is not has a failure then.
+    matches!(ended, Ended::Exit(exit) | Ended::Unsupervised(exit) | Ended::Background { exit, .. } if exit.success())
 }
 
 /// Whether the former daemon was on the way to the next start of a generation that it had stopped itself, or

@@ -181,7 +181,13 @@ pub(super) fn stop_policy(spec: &ServiceSpec) -> supervised::StopPolicy {
 pub(super) fn ended(end: supervised::Ended) -> Ended {
     match end {
         supervised::Ended::Exited(record) => match record.outcome {
-            supervised::Outcome::Exited(code) => Ended::Exit(ExitStatus::Code(code)),
+            supervised::Outcome::Exited(code) => match record.background {
+                Some(background) => Ended::Background {
+                    exit: ExitStatus::Code(code),
+                    program: background.name,
+                },
+                None => Ended::Exit(ExitStatus::Code(code)),
+            },
             supervised::Outcome::Signaled(signal) => Ended::Exit(ExitStatus::Signal(signal)),
             supervised::Outcome::SpawnFailed { operation, errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);

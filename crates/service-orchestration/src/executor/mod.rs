@@ -9,6 +9,7 @@ mod link;
 mod local;
 mod process;
 mod program;
+mod refusal;
 mod rest;
 mod session;
 mod strays;
@@ -142,6 +143,18 @@ pub enum LaunchError {
         script: PathBuf,
         /// What stands after `#!`.
         interpreter: String,
+    },
+    /// Its program is a script with the line ends of another system, which belong to the name of its interpreter here.
+    #[error("binary {} has Windows line ends (CRLF), so its `#!` line names a program that does not exist: run `sed -i 's/\\r$//'` on it", script.display())]
+    LineEnds {
+        /// The script.
+        script: PathBuf,
+    },
+    /// What the file asks for cannot be had on this machine.
+    #[error("{why}")]
+    Refused {
+        /// What, and why not.
+        why: String,
     },
     /// It asks for something that services of its type do not have. It is refused rather than passed over.
     #[error("`{key}` {why}")]

@@ -22,6 +22,7 @@ use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
 use super::local::{LocalInstance, ended, link_back, stop_policy};
 use super::program::{check_folder, find, redacted, text};
+use super::refusal;
 use super::session::{CommandSession, exit_status};
 use super::strays::{self, Home};
 use super::unreached::{UnreachedInstance, settled};
@@ -206,12 +207,16 @@ impl ProcessExecutor {
         let Some(base) = self.cgroups.clone() else { return };
         let prefix = self.cgroup_prefix();
         unblock(move || {
+            let left = strays::cgroups(&base, &prefix);
+            if left.is_empty() {
+                return;
+            }
             // Without a look at the processes none is known to be unused.
             let Ok(shims) = LivingShim::all() else { return };
             let used: BTreeSet<PathBuf> = shims.iter().filter_map(|shim| shim.spec()?.cgroup).collect();
-            let unused = strays::unused_cgroups(&base, &prefix, &used);
+            let unused = left.into_iter().filter(|path| !used.contains(path));
             // The supervisor of another version may not be known for one, nor its spec be readable.
-            for path in unused.into_iter().filter(|path| !supervised::is_supervised(path)) {
+            for path in unused.filter(|path| !supervised::is_supervised(path)) {
                 let killed = supervised::clear_cgroup(&path);
                 let cgroup = path.display();
                 tracing::info!(%cgroup, killed, "removed a cgroup that was left behind");
@@ -378,7 +383,7 @@ impl Executor for ProcessExecutor {
             let shim = self.supervisor.shim().path().display();
             tracing::warn!(%shim, "the supervisor's program was removed, and is put back");
         }
-        let supervised = supervised?;
+        let supervised = supervised.map_err(|error| refusal::explained(error, &launch))?;
         Ok(Arc::new(LocalInstance::new(supervised, order, place)))
     }
 

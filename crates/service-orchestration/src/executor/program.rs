@@ -36,6 +36,9 @@ pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
             script: shown(template, script),
             interpreter,
         },
+        LaunchError::LineEnds { script } => LaunchError::LineEnds {
+            script: shown(template, script),
+        },
         LaunchError::NotInPath { path, .. } if template.has_secret() => LaunchError::NotInPath {
             program: template.to_string(),
             path,
@@ -75,7 +78,8 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
         check_interpreter(&file)?;
         return Ok(file);
     }
-    path.split(':')
+    let found = path
+        .split(':')
         .filter(|dir| !dir.is_empty())
         .map(|dir| base.join(dir).join(program))
         .find(|file| {
@@ -84,7 +88,9 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
         .ok_or_else(|| LaunchError::NotInPath {
             program: program.to_owned(),
             path: path.to_owned(),
-        })
+        })?;
+    check_interpreter(&found)?;
+    Ok(found)
 }
 
 /// Checks that what a script names after `#!` is there: the system reports it as if the script were missing.
@@ -92,9 +98,14 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
 /// # Errors
 /// When it is not.
 fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
-    let Some(interpreter) = interpreter(program) else {
+    let Some((interpreter, has_windows_end)) = interpreter(program) else {
         return Ok(());
     };
+    if has_windows_end {
+        return Err(LaunchError::LineEnds {
+            script: program.to_owned(),
+        });
+    }
     if Path::new(&interpreter).exists() {
         return Ok(());
     }
@@ -104,15 +115,17 @@ fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
     })
 }
 
-/// The absolute path after `#!`; `None` for anything else, and for what cannot be read.
-fn interpreter(program: &Path) -> Option<String> {
+/// The absolute path after `#!`, and whether that line ends as those of Windows do; `None` for anything else, and for
+/// what cannot be read.
+fn interpreter(program: &Path) -> Option<(String, bool)> {
     // As much of the line as the kernel looks at.
     let mut start = Vec::new();
     let file = harness_files::open_guarded(program).ok()?;
     file.take(256).read_to_end(&mut start).ok()?;
     let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let word = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?;
-    word.starts_with('/').then(|| word.to_owned())
+    word.starts_with('/')
+        .then(|| (word.to_owned(), line.ends_with(b"\r")))
 }
 
 /// Checks that a folder is there.
@@ -177,6 +190,17 @@ mod tests {
             text.ends_with("script is a script for /no/such, which is not there"),
             "{text}"
         );
+        for ends in [
+            "#!/bin/sh\r\n",
+            "#!/usr/bin/env python3\r\n",
+            "#! /bin/sh -e\r\necho\r\n",
+        ] {
+            let error = find("./script", "", script(ends).parent().unwrap()).unwrap_err();
+            assert!(
+                error.to_string().contains("has Windows line ends (CRLF)"),
+                "{error}"
+            );
+        }
         for good in ["#!/bin/sh\n", "#!/bin/sh", "", "#!\n", "#!relative\n", "ELF"] {
             assert!(
                 find("./script", "", script(good).parent().unwrap()).is_ok(),

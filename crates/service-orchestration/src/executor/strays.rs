@@ -7,7 +7,6 @@
 //! | whose run directory was renamed within this home, or moved out of it | lost, unless the daemon of another home has taken it over |
 //! | of any other home | a stranger, and left alone |
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use command_executor::supervised::{FileId, LivingShim};
@@ -114,8 +113,8 @@ fn place(run_dir: &Path) -> Option<(ProjectName, ServiceName, u64)> {
     (names.next()?? == "projects").then_some((project, service, generation))
 }
 
-/// The cgroups of this home below `base` that no living supervisor has.
-pub(super) fn unused_cgroups(base: &Path, prefix: &str, used: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+/// The cgroups of this home below `base`.
+pub(super) fn cgroups(base: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
     entries
         .filter(|entry| {
@@ -125,6 +124,5 @@ pub(super) fn unused_cgroups(base: &Path, prefix: &str, used: &BTreeSet<PathBuf>
                 .is_some_and(|name| name.starts_with(prefix))
         })
         .map(|entry| entry.path())
-        .filter(|path| !used.contains(path))
         .collect()
 }

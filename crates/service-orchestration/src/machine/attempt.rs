@@ -171,16 +171,23 @@ impl Machine {
         let succeeded = words::succeeded(&ended, oneshot);
         let early = succeeded && !was_ready;
         if succeeded && !early {
+            if let Some(remedy) = words::remedy(&ended) {
+                service.note(format!("{}: {remedy}", words::ended(&ended)));
+            }
             return self.over(name, None, true);
         }
         let reason = if early {
             "exited 0 before it was healthy".to_owned()
         } else {
-            format!(
+            let reason = format!(
                 "{} after {}",
                 words::ended(&ended),
                 words::brief(now.since(since))
-            )
+            );
+            match words::remedy(&ended) {
+                Some(remedy) => format!("{reason}: {remedy}"),
+                None => reason,
+            }
         };
         let cause = FailureCause::Ended(ended);
         self.over(name, Some(Failure { cause, reason }), true);

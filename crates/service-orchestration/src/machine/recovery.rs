@@ -127,7 +127,10 @@ impl Machine {
                 let reason = match words::succeeded(&ended, oneshot) {
                     true if awaited => Some("exited 0 before it was seen to be healthy".to_owned()),
                     true => None,
-                    false => Some(words::ended(&ended)),
+                    false => Some(match words::remedy(&ended) {
+                        Some(remedy) => format!("{}: {remedy}", words::ended(&ended)),
+                        None => words::ended(&ended),
+                    }),
                 };
                 let failure = match failed {
                     Some((cause, reason)) => Some(Failure { cause, reason }),

@@ -341,6 +341,14 @@ pub enum Ended {
     Exit(ExitStatus),
     /// It was killed because it used more memory than it may; how its main process ended.
     OutOfMemory(ExitStatus),
+    /// Its main process exited and left others in sessions of their own, as a program does that makes itself a daemon.
+    /// They were stopped.
+    Background {
+        /// How the main process ended.
+        exit: ExitStatus,
+        /// The name of what it left.
+        program: String,
+    },
     /// Its supervisor died; the tree was found and killed.
     SupervisorDied,
     /// Its main process ended by itself, and its supervisor died before it could say so; the rest was killed.
