@@ -50,7 +50,7 @@ fn an_exposed_port_is_the_containers_port() {
     sandbox
         .harness(&["start", "--dry-run"])
         .code(2)
-        .tells("which port it declares is its image's to say: db: ")
+        .tells("cannot find out which port the image declares: db: ")
         .tells("is not on this machine yet");
     sandbox.ok(&["start"]);
     let said = sandbox.ok(&["logs"]).stdout;

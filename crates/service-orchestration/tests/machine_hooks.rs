@@ -290,7 +290,7 @@ fn hooks_that_cannot_be_ended_hold_the_next_generation_up() {
     assert_eq!(bench.view("api").state, ServiceState::Unknown);
     assert_eq!(
         bench.view("api").error.as_deref(),
-        Some("its hooks did not end, nor when killed")
+        Some("its hooks did not end when they were killed")
     );
     // Asked again, it tries again; when they are gone all goes on.
     bench.start(false, false, &[]);

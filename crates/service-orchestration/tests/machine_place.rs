@@ -138,7 +138,7 @@ fn who_has_no_check_at_all_is_ready_and_never_healthy() {
         (roots[0].service.as_str(), roots[0].reason.as_str()),
         (
             "strict",
-            "depends on db, which has no health check, nor has its image"
+            "depends on db, which has no health check, and neither has its image"
         )
     );
 }
@@ -169,7 +169,7 @@ fn who_is_out_of_contact_is_unknown_and_holds_nothing() {
     assert_eq!(app.state, ServiceState::Running);
     assert_eq!(
         app.error.as_deref(),
-        Some("depends on db, which cannot be told to run")
+        Some("depends on db, which is in an unknown state")
     );
     bench.start(false, false, &["late"]);
     assert_eq!(bench.view("late").state, ServiceState::Pending);

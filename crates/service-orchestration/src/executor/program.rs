@@ -15,7 +15,8 @@ pub(super) fn text(template: &Template) -> Result<String, LaunchError> {
     })
 }
 
-/// How a path that came of a template stands in an error: with secrets in it, as the template shows itself.
+/// How a path that came from a template appears in an error. If the template has secrets, it appears as the template
+/// shows itself.
 pub(super) fn shown(template: &Template, path: PathBuf) -> PathBuf {
     if template.has_secret() {
         PathBuf::from(template.to_string())
@@ -24,7 +25,7 @@ pub(super) fn shown(template: &Template, path: PathBuf) -> PathBuf {
     }
 }
 
-/// An error about a path that came of a template, without the secrets of it.
+/// Hides the secrets in an error about a path that came from a template.
 pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
     match error {
         LaunchError::Path { what, path, source } => LaunchError::Path {
@@ -44,10 +45,11 @@ pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
     }
 }
 
-/// The path of a program: with a slash as it is (relative to `base`), without looked up in `path`.
+/// The path of a program. A name with a slash is taken as it is, relative to `base`; a name without one is looked up
+/// in `path`.
 ///
 /// # Errors
-/// When it is nowhere, or is not an executable file.
+/// When there is no such program, or it is not an executable file.
 pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, LaunchError> {
     if program.contains('/') {
         let file = base.join(program);
@@ -87,10 +89,11 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
         })
 }
 
-/// Checks that what a script names after `#!` is there: the system reports it as if the script were missing.
+/// Checks that the interpreter that a script names after `#!` exists. The system would report it as if the script
+/// were missing.
 ///
 /// # Errors
-/// When it is not.
+/// When it does not exist.
 fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
     let Some(interpreter) = interpreter(program) else {
         return Ok(());
@@ -104,9 +107,9 @@ fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
     })
 }
 
-/// The absolute path after `#!`; `None` for anything else, and for what cannot be read.
+/// The absolute path after `#!`; `None` for anything else, and for a file that cannot be read.
 fn interpreter(program: &Path) -> Option<String> {
-    // As much of the line as the kernel looks at.
+    // The kernel looks at this much of the line.
     let mut start = Vec::new();
     let file = harness_files::open_guarded(program).ok()?;
     file.take(256).read_to_end(&mut start).ok()?;
@@ -115,10 +118,10 @@ fn interpreter(program: &Path) -> Option<String> {
     word.starts_with('/').then(|| word.to_owned())
 }
 
-/// Checks that a folder is there.
+/// Checks that a folder exists.
 ///
 /// # Errors
-/// When it is not, or is no folder.
+/// When it does not exist, or is not a folder.
 pub(super) fn check_folder(path: &Path) -> Result<(), LaunchError> {
     let error = |source| LaunchError::Path {
         what: "working_dir",
@@ -174,7 +177,7 @@ mod tests {
         let error = find("./script", "", script("#! /no/such -x\n").parent().unwrap()).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.ends_with("script is a script for /no/such, which is not there"),
+            text.ends_with("script is a script for /no/such, which does not exist"),
             "{text}"
         );
         for good in ["#!/bin/sh\n", "#!/bin/sh", "", "#!\n", "#!relative\n", "ELF"] {
