@@ -218,7 +218,7 @@ fn a_stop_ends_an_after_healthy_that_still_runs_before_it_goes_on() {
     assert_eq!(bench.deeds(), "api:endAfterHealthy");
     bench.hook_finished("api", Hook::AfterHealthy, Err("it was ended"));
     assert_eq!(bench.deeds(), "api:BeforeStop");
-    // What it was made to do is no failure.
+    // It was ended from outside, so this is not a failure.
     assert_eq!(bench.view("api").error, None);
     // Its process ends meanwhile, and the hook ends with it.
     bench.exited("api", 0);
