@@ -127,9 +127,9 @@ fn a_foreign_container_of_the_name_is_left_alone() {
     request("DELETE", &format!("/containers/{id}?force=1"), None);
     assert_eq!(there, 200);
     assert!(
-        start
-            .stderr
-            .contains(&format!("container `{name}` exists and is not this project's")),
+        start.stderr.contains(&format!(
+            "container `{name}` exists and does not belong to this project"
+        )),
         "{start}"
     );
     sandbox.ok(&["start"]);

@@ -92,7 +92,8 @@ impl LivingShim {
         Ok(found)
     }
 
-    /// The shim that is exactly this process, if it still lives. Only the process itself is taken on trust; everything else about it is checked.
+    /// The shim that is exactly this process, if it still lives. Only the process itself is taken on trust; everything
+    /// else about it is checked.
     pub(super) fn of(process: &ProcessId) -> Option<Self> {
         let launched_in = supervises(process.pid).unwrap_or_default();
         Self::read(process.pid, launched_in).filter(|shim| shim.process == *process)
