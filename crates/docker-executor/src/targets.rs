@@ -124,7 +124,7 @@ impl Look<'_> {
             }
             if is_below_any(&next, &self.mounted) {
                 let words = format!(
-                    "{} is a link in a volume, so it is not followed: write the path that it leads to",
+                    "{} is a link in a volume, so it is not followed: use the path that it leads to",
                     next.display()
                 );
                 return Err(refused(path, io::ErrorKind::PermissionDenied, words));
