@@ -354,7 +354,7 @@ fn helpers_are_asked_and_their_tokens_exchanged() {
             "hx-broken",
             "`docker-credential-hx-broken`: it failed (exit status: 1): the keys are lost",
         ),
-        ("hx-empty", "there are none for it in"),
+        ("hx-empty", "has none for it"),
     ] {
         write_config(&sandbox, &format!(r#"{{"credsStore":"{helper}"}}"#));
         let start = sandbox.harness(&["start"]).code(18);
