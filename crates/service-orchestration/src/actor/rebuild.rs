@@ -10,7 +10,6 @@
 //! and set aside, or removed, or the daemon was killed before its first write. What runs then is adopted. What does
 //! not run is not started, since nobody knows any more whether it was wanted. `after_stop.json` is read in any case:
 //! nothing else says that a hook must still run.
-//! a hook is owed stands nowhere else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
