@@ -37,7 +37,7 @@ pub trait Layer: fmt::Debug + Send + Sync {
 #[non_exhaustive]
 pub enum LayerError {
     /// Switching users, a terminal or a limit needs `harness-shim exec`, but the executor has no shim.
-    #[error("a user switch, a terminal or a limit needs the harness-shim binary, and none was given")]
+    #[error("switching users, terminals and limits need the harness-shim binary, but none was given")]
     ShimNeeded,
     /// The place cannot switch users for a single command.
     #[error("{place} cannot run a command as user `{user}`: connect as that user instead")]
@@ -48,13 +48,13 @@ pub enum LayerError {
         user: String,
     },
     /// Variables are sent through stdin, which a terminal would echo.
-    #[error("{place} cannot carry environment variables to a command on a terminal")]
+    #[error("{place} cannot pass environment variables to a command on a terminal")]
     EnvironmentOnTerminal {
         /// The place.
         place: String,
     },
     /// A word that is not UTF-8 cannot be quoted for the shell of another host.
-    #[error("{place} cannot carry `{word}`, which is not UTF-8")]
+    #[error("{place} cannot pass on `{word}`, because it is not UTF-8")]
     NotUtf8 {
         /// The place.
         place: String,

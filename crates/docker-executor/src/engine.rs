@@ -199,7 +199,7 @@ impl Engine {
 
     /// Whether its containers keep running without it (`live-restore`).
     pub(crate) async fn keeps_containers(&self) -> bool {
-        let info = self.ask("ask", "the engine how it is", |docker| async move {
+        let info = self.ask("read", "the state of the engine", |docker| async move {
             docker.info().await
         });
         info.await

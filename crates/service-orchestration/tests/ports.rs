@@ -234,6 +234,6 @@ fn another_users_process_keeps_its_name_to_itself() {
     assert_eq!(found[0].pid, None);
     assert_eq!(
         found[0].to_string(),
-        "a process that cannot be looked into, such as another user's or another daemon (user root)"
+        "a process that cannot be inspected, such as another user's or another daemon (user root)"
     );
 }

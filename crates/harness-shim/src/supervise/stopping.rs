@@ -189,7 +189,10 @@ impl Stopping {
                 *complain_at = None;
                 // They are stuck in the kernel, or belong to another user. They stay supervised: ending now would
                 // orphan them.
-                complain(format_args!("still there after SIGKILL: {:?}", family.left()));
+                complain(format_args!(
+                    "these processes still exist after SIGKILL: {:?}",
+                    family.left()
+                ));
             }
         }
     }

@@ -235,7 +235,7 @@ pub enum OrderError {
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
     /// It could not be found out who holds the ports.
-    #[error("cannot tell which ports are free: {0}")]
+    #[error("cannot find out which ports are free: {0}")]
     Ports(#[source] PortError),
 }
 

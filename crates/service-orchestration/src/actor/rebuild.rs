@@ -89,7 +89,7 @@ pub(super) fn owe(layout: &Layout, record: &ServiceRecord) -> Result<(), LaunchE
     );
     let folders = [layout.projects(), &project, &service];
     make_and_write(&folders, OWED_FILE, record).map_err(|source| LaunchError::Path {
-        what: "record that its after_stop hook must run, in",
+        what: "cannot record that its after_stop hook must run, in",
         path: service.join(OWED_FILE),
         source,
     })
@@ -106,7 +106,7 @@ pub(super) fn pay(layout: &Layout, project: &ProjectName, service: &ServiceName)
     let path = layout.service(project, service).join(OWED_FILE);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "cannot note that an after_stop hook has run");
+            tracing::warn!(path = %path.display(), %error, "cannot record that an after_stop hook has run");
         }
         _ => {}
     }
@@ -126,7 +126,7 @@ fn keep(folders: &[&Path], name: &str, record: &impl Serialize) {
     if let Err(error) = make_and_write(folders, name, record) {
         let folder = folders.last().copied().unwrap_or(Path::new("/"));
         let path = folder.join(name);
-        tracing::warn!(path = %path.display(), %error, "cannot keep a copy for the case that the store is lost");
+        tracing::warn!(path = %path.display(), %error, "cannot write the copy that is needed if the store is lost");
     }
 }
 
@@ -169,21 +169,21 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "cannot read what was kept of a service");
+            tracing::warn!(path = %path.display(), %error, "cannot read the copy of a service's record");
             return None;
         }
     };
     let damaged = |error: serde_json::Error| {
         // Log the place, but not the text there: it may be a secret.
         let (line, column) = (error.line(), error.column());
-        tracing::warn!(path = %path.display(), line, column, "what was kept of a service is damaged");
+        tracing::warn!(path = %path.display(), line, column, "the copy of a service's record is damaged");
     };
     let format = serde_json::from_slice::<Format>(&bytes)
         .map_err(damaged)
         .ok()?
         .format;
     if format != FORMAT {
-        tracing::warn!(path = %path.display(), format, "what was kept of a service has an unknown format");
+        tracing::warn!(path = %path.display(), format, "the copy of a service's record has an unknown format");
         return None;
     }
     let kept = serde_json::from_slice::<Kept<T>>(&bytes).map_err(damaged).ok()?;

@@ -70,7 +70,7 @@ impl Instance for LocalInstance {
                 // be started beside it.
                 Err(error) if !std::mem::replace(&mut told, true) => {
                     let run_dir = self.supervised.run_dir().display();
-                    tracing::error!(%run_dir, error = chain(&error), "cannot tell that a service is gone");
+                    tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service is gone");
                 }
                 Err(_) => {}
             }
@@ -82,7 +82,7 @@ impl Instance for LocalInstance {
         if let Err(error) = self.supervised.stop(self.stop).await {
             // A shim that does not answer is dead, or might as well be. Kill what it left.
             let run_dir = self.supervised.run_dir().display();
-            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop, killing instead");
+            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop its service, killing it instead");
             self.kill().await;
         }
     }

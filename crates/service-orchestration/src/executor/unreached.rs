@@ -68,7 +68,7 @@ pub(super) async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
             Err(error @ AdoptError::NoIdentity { .. }) => {
                 if !std::mem::replace(&mut told, true) {
                     let run_dir = order.run_dir.display();
-                    tracing::error!(%run_dir, error = chain(&error), "cannot tell whether a service runs");
+                    tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service runs");
                 }
             }
             Err(error) => return Arc::new(UnreachedInstance::new(order, &error)),

@@ -54,7 +54,7 @@ impl Machine {
                     return Some(Trouble {
                         root: via.clone(),
                         via,
-                        what: "is not known",
+                        what: "does not exist",
                     });
                 };
                 if is_up && matches!(d.condition, Condition::Completed) && !is_failed(dependency) {

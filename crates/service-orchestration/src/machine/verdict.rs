@@ -177,11 +177,15 @@ impl Machine {
             return Some(missing(name, name, "is not started"));
         };
         let Some((name, dependency)) = end else {
-            return Some(missing(name, &dependency.service, "waits for it in turn"));
+            return Some(missing(
+                name,
+                &dependency.service,
+                "itself waits for this service",
+            ));
         };
         let on = &dependency.service;
         let Some(found) = self.services.get(on) else {
-            return Some(missing(name, on, "is not known"));
+            return Some(missing(name, on, "does not exist"));
         };
         match &found.phase {
             Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
@@ -227,7 +231,7 @@ impl Machine {
     fn failure_of(&self, operation: &Operation, name: &ServiceName) -> RootFailure {
         let Some(service) = self.services.get(name) else {
             let cause = FailureCause::MissingDependency(name.clone());
-            let reason = "it is not known".into();
+            let reason = "it does not exist".into();
             return root(name, Failure { cause, reason }, None);
         };
         let present = Some(service.generation);

@@ -61,9 +61,7 @@ impl fmt::Display for Holder {
             (Some(program), _) => write!(f, "{program} (")?,
             (None, Some(_)) => f.write_str("a process (")?,
             (None, None) => {
-                f.write_str(
-                    "a process that cannot be looked into, such as another user's or another daemon",
-                )?;
+                f.write_str("a process that cannot be inspected, such as another user's or another daemon")?;
                 return match &self.user {
                     Some(user) => write!(f, " (user {user})"),
                     None => Ok(()),

@@ -40,7 +40,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
         || {
             let (name, pid) = pids
                 .pop_first()
-                .ok_or_else(|| TaskError::Bench("two services of one name".to_owned()))?;
+                .ok_or_else(|| TaskError::Bench("two services have the same name".to_owned()))?;
             std::thread::sleep(PAUSE);
             let killed = kill(pid)?;
             let successor = heard.next_of(&name, PATIENCE)?;
