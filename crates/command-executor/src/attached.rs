@@ -30,7 +30,7 @@ pub enum AttachError {
         pid: u32,
         /// The operation that failed.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -53,7 +53,7 @@ pub enum FollowError {
     /// The run directory cannot be watched for changes.
     #[error("cannot watch {} for changes", path.display())]
     Watch {
-        /// The run directory.
+        /// The path of the run directory.
         path: PathBuf,
         /// The cause.
         #[source]

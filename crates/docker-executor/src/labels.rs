@@ -6,17 +6,17 @@ use std::path::Path;
 use harness_model::{ProjectName, ServiceName};
 use service_orchestration::executor::Order;
 
-/// The home of the daemon.
+/// The label with the home of the daemon.
 pub(crate) const HOME: &str = "harness.home";
-/// The project.
+/// The label with the name of the project.
 pub(crate) const PROJECT: &str = "harness.project";
-/// The service.
+/// The label with the name of the service.
 pub(crate) const SERVICE: &str = "harness.service";
-/// The number of the service's start.
+/// The label with the number of the service's start.
 pub(crate) const GENERATION: &str = "harness.generation";
-/// The id of this very launch.
+/// The label with the id of this very launch.
 pub(crate) const RUN: &str = "harness.run";
-/// The network of the project.
+/// The label with the name of the network.
 pub(crate) const NETWORK: &str = "harness.network";
 
 /// The prefix of all our labels.

@@ -26,7 +26,7 @@ pub struct NoRoom {
     pub path: PathBuf,
     /// How many bytes are needed.
     pub bytes: u64,
-    /// What the system said.
+    /// The error of the system.
     #[source]
     pub source: io::Error,
 }

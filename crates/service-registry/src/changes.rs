@@ -46,7 +46,7 @@ pub struct Change {
     pub sequence: u64,
     /// When it was published.
     pub time: WallTime,
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
     /// The service; `None` for the project as a whole.
     pub service: Option<ServiceName>,

@@ -174,7 +174,7 @@ pub struct ProcessTrace {
 /// A dependency that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// The dependency.
+    /// The name of the dependency.
     pub service: ServiceName,
     /// The condition that must hold: `be healthy`.
     pub condition: String,

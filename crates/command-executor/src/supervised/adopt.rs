@@ -63,7 +63,7 @@ pub enum AdoptError {
     /// Its shim lives but does not say who it is.
     #[error("a supervisor holds {} but did not say within {after:?} who it is", run_dir.display())]
     NoIdentity {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
         /// The time that it was given.
         after: Duration,
@@ -71,13 +71,13 @@ pub enum AdoptError {
     /// Its shim lives in another pid namespace, so it can be neither watched nor signalled from here.
     #[error("the supervisor of {} runs in another pid namespace", run_dir.display())]
     OtherNamespace {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
     },
     /// The directory is a copy: the run that it describes has another directory.
     #[error("{} is only a copy: its service runs in {}", run_dir.display(), works_in.display())]
     Copied {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
         /// The run's own directory.
         works_in: PathBuf,

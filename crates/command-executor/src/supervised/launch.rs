@@ -68,7 +68,7 @@ pub enum LaunchError {
     /// Somebody removed the run directory during the launch.
     #[error("{} was removed while the service was being launched", run_dir.display())]
     Removed {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
     },
     /// The shim did not report in time, and was killed.

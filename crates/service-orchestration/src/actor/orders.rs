@@ -78,7 +78,7 @@ impl StartOrder {
 /// An order to take services down.
 #[derive(Debug, Clone)]
 pub struct StopOrder {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
     /// The services to stop; `None` for all.
     pub targets: Option<BTreeSet<ServiceName>>,
@@ -87,7 +87,7 @@ pub struct StopOrder {
 /// One step of an accepted order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChange {
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
     /// What is done to it.
     pub change: Change,
@@ -102,7 +102,7 @@ pub struct PlannedChange {
 pub struct Operation {
     /// Its id; `None` for a dry run.
     pub id: Option<OperationId>,
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
     /// The steps of the plan.
     pub steps: Vec<PlannedChange>,
@@ -115,7 +115,7 @@ pub struct Operation {
 /// An order to bind a project to another file, because its own file was moved there.
 #[derive(Debug, Clone)]
 pub struct MoveOrder {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
     /// The project's file so far. If the project has another file by now, nothing is done.
     pub from: PathBuf,
@@ -161,7 +161,7 @@ pub struct Place {
 pub struct PortConflict {
     /// The service that wants it.
     pub service: ServiceName,
-    /// The port.
+    /// The port number.
     pub port: u16,
     /// Its transport.
     pub protocol: Protocol,
@@ -183,15 +183,15 @@ pub enum OrderError {
     /// The service is not in the project.
     #[error("there is no service `{service}` in project `{project}`")]
     NoSuchService {
-        /// The project.
+        /// The name of the project.
         project: ProjectName,
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
     },
     /// The name belongs to a project of another file.
     #[error("project `{name}` was started from {}, not from {}", known.display(), given.display())]
     NameTaken {
-        /// The project.
+        /// The name of the project.
         name: ProjectName,
         /// The file it was started from.
         known: PathBuf,
@@ -213,7 +213,7 @@ pub enum OrderError {
     /// The project is to be forgotten, but some of it is up.
     #[error("project `{project}` is not stopped: {}", up.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", "))]
     StillUp {
-        /// The project.
+        /// The name of the project.
         project: ProjectName,
         /// The services that run, or are about to.
         up: Vec<ServiceName>,
@@ -223,7 +223,7 @@ pub enum OrderError {
     NotForgotten {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

@@ -40,9 +40,9 @@ use crate::words::chain;
 /// Everything needed to launch one generation of a service, or to run a command in the service's place.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
     /// The number of the start, counted from 1.
     pub generation: u64,
@@ -129,7 +129,7 @@ pub enum LaunchError {
         what: &'static str,
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// Its program is a script for an interpreter that does not exist.
@@ -185,7 +185,7 @@ pub enum LaunchError {
     Command {
         /// Its program.
         program: String,
-        /// Why.
+        /// The cause.
         source: command_executor::process::SpawnError,
     },
     /// The connection to a command in the service's place was lost before it ended.
@@ -193,7 +193,7 @@ pub enum LaunchError {
     Run {
         /// Its program.
         program: String,
-        /// Why.
+        /// The cause.
         source: Box<command_executor::executor::RunError>,
     },
 }
@@ -277,9 +277,9 @@ pub enum SessionEvent {
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {source}")]
 pub struct SessionError {
-    /// What was tried.
+    /// The operation.
     pub operation: &'static str,
-    /// What the system said.
+    /// The error of the system.
     pub source: std::io::Error,
 }
 

@@ -55,7 +55,7 @@ pub struct Snapshot {
 /// A dependency that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitReason {
-    /// The dependency.
+    /// The name of the dependency.
     pub service: ServiceName,
     /// The condition that must hold: `be healthy`.
     pub condition: String,

@@ -136,26 +136,26 @@ impl Lost {
 pub enum Event {
     /// A client asks for something.
     Submit {
-        /// Its operation.
+        /// The id of its operation.
         operation: OperationId,
         /// The request.
         request: OperationRequest,
     },
     /// The client of an operation no longer waits. What the operation began goes on.
     Abandon {
-        /// Its operation.
+        /// The id of its operation.
         operation: OperationId,
     },
     /// The process of a generation runs.
     Launched {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
     },
     /// The launch of a generation goes on. This may come any number of times before the launch is answered.
     Progressed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -164,7 +164,7 @@ pub enum Event {
     },
     /// The process of a generation could not be launched. Nothing of it runs.
     LaunchFailed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -174,7 +174,7 @@ pub enum Event {
     /// The image of a generation has a health check. It counts if the definition has none. Given before its
     /// `Launched`, or right after the `Recover` that found it running.
     HealthFound {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -186,7 +186,7 @@ pub enum Event {
     /// The state of a generation that was launched has become unknown (its engine is away, or it is paused), or known
     /// again.
     Contact {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -195,7 +195,7 @@ pub enum Event {
     },
     /// Everything of a generation is gone.
     Exited {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -204,7 +204,7 @@ pub enum Event {
     },
     /// A probe has answered.
     Probed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -213,7 +213,7 @@ pub enum Event {
     },
     /// A watched pattern was found in the output of a generation.
     LogMatched {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -222,7 +222,7 @@ pub enum Event {
     },
     /// A hook has ended. What it left in the background may go on, except for `AfterStop`, where that is gone too.
     HookFinished {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The hook.
         generation: u64,
@@ -233,14 +233,14 @@ pub enum Event {
     },
     /// Nothing of a generation's hooks is left.
     HooksEnded {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
     },
     /// A new daemon found what a former one left. Given once for each service, before any operation.
     Recover {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// Its definition as recorded.
         definition: Definition,
@@ -372,7 +372,7 @@ pub enum Effect {
     /// Launch a new process with the desired definition. Answered by `Launched` or `LaunchFailed`, then `Exited`
     /// once.
     Launch {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1. It was never used before.
         generation: u64,
@@ -382,28 +382,28 @@ pub enum Effect {
     /// Stop a generation: signal, grace period, SIGKILL to all that is left. Answered by `Exited`. It may be asked
     /// for while the launch is still unanswered.
     Stop {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
     },
     /// The stop has not worked in its time. Kill everything of the generation by every means.
     Kill {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
     },
     /// Probe once. Answered by `Probed`. For each generation, at most one probe is in flight.
     Probe {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
     },
     /// Watch the output for a pattern, from the start of the generation. Answered by `LogMatched`, or never.
     WatchLog {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -412,7 +412,7 @@ pub enum Effect {
     },
     /// Run a hook, at most for its time limit. Answered by `HookFinished`.
     RunHook {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -421,7 +421,7 @@ pub enum Effect {
     },
     /// End a hook that runs. Answered by its `HookFinished`.
     EndHook {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
@@ -431,33 +431,33 @@ pub enum Effect {
     /// End all hooks of a generation that run, and everything that its hooks have left in the background. Answered by
     /// `HooksEnded`.
     EndHooks {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// The number of the start, counted from 1.
         generation: u64,
     },
     /// The snapshot of a service changed. Record and publish it.
     Changed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// What happened, in one line for people: `exited 3 after 0.2s, restarting in 0.1s (attempt 2 of 3)`.
         message: String,
     },
     /// A service is no longer known: it is stopped and no longer in the file.
     Forgotten {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
     },
     /// An operation was accepted; these are its steps. This is the first effect of each submit.
     Planned {
-        /// The operation.
+        /// The id of the operation.
         operation: OperationId,
         /// The steps, dependencies first (for a stop: dependents first).
         steps: Vec<PlannedStep>,
     },
     /// An operation has ended.
     Finished {
-        /// The operation.
+        /// The id of the operation.
         operation: OperationId,
         /// How it ended.
         outcome: OperationOutcome,
@@ -467,7 +467,7 @@ pub enum Effect {
 /// What an operation does to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedStep {
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
     /// What is done to it.
     pub change: Change,
@@ -513,7 +513,7 @@ pub enum Outcome {
 /// A service that failed for reasons of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootFailure {
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
     /// Why it failed.
     pub cause: FailureCause,

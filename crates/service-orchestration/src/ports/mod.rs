@@ -33,9 +33,9 @@ pub struct Holder {
     pub address: IpAddr,
     /// The address it is bound to, which may be a wildcard.
     pub bound: IpAddr,
-    /// The port.
+    /// The port number.
     pub port: u16,
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
     /// The process. `None`: it belongs to another user, is in another pid namespace, or lets nobody look into it, as
     /// the daemon does.
@@ -86,7 +86,7 @@ pub enum PortError {
     Table {
         /// The table.
         path: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -95,9 +95,9 @@ pub enum PortError {
     Bind {
         /// The address and port.
         address: SocketAddr,
-        /// The transport.
+        /// The transport protocol.
         protocol: Protocol,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -49,7 +49,7 @@ pub enum Place {
 /// A further network that a container is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Attached {
-    /// The network.
+    /// The name of the network.
     pub network: NetworkName,
     /// The subnet of that network.
     pub subnet: Cidr,
@@ -112,7 +112,7 @@ pub struct PortAssignment {
     pub port: u16,
     /// The port inside the container, if it is different.
     pub target: Option<u16>,
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
     /// Whether the number was chosen (because the file says `0`).
     #[serde(default)]
@@ -135,9 +135,9 @@ impl PortAssignment {
 pub struct Endpoint {
     /// The address. If it is unspecified (`0.0.0.0`, `::`), it means every address.
     pub ip: IpAddr,
-    /// The port.
+    /// The port number.
     pub port: u16,
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 
@@ -169,9 +169,9 @@ impl std::fmt::Display for Endpoint {
 /// A service of some project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
 }
 
@@ -275,7 +275,7 @@ pub enum AddressError {
     /// The `host_ip` of a port is not an address.
     #[error("{service}: `{text}` is not an IP address to listen on")]
     NotAnAddress {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
         /// The text in the file.
         text: String,
@@ -285,15 +285,15 @@ pub enum AddressError {
     /// The service names a network that the project does not define.
     #[error("{service} uses network `{network}`, which the project does not define")]
     UnknownNetwork {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
     },
     /// The subnet of its network is not in CIDR notation.
     #[error("the subnet of network `{network}` is not valid")]
     BadSubnet {
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// What is wrong with it.
         #[source]
@@ -304,9 +304,9 @@ pub enum AddressError {
         "{service}: containers cannot have addresses in {subnet} of network `{network}`: give it an IPv4 subnet of /29 or larger"
     )]
     NoContainerSubnet {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
@@ -314,23 +314,23 @@ pub enum AddressError {
     /// The address that the file names is not in the network's subnet, or is already used.
     #[error("{service}: {ip} cannot be its address on network `{network}` ({subnet}): {why}")]
     BadAddress {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
-        /// The address.
+        /// The address that the file names.
         ip: IpAddr,
-        /// Why not.
+        /// Why it cannot be used.
         why: String,
     },
     /// The subnet of its network has no address left.
     #[error("{service}: no address is left in {subnet} of network `{network}`")]
     PoolExhausted {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
@@ -338,11 +338,11 @@ pub enum AddressError {
     /// The system offers no free port.
     #[error("{service}: cannot find a free {} port on {ip}", protocol.as_str())]
     NoFreePort {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
         /// The address on which it wants to listen.
         ip: IpAddr,
-        /// The transport.
+        /// The transport protocol.
         protocol: Protocol,
         /// The error of the system.
         #[source]
@@ -351,7 +351,7 @@ pub enum AddressError {
     /// The service that a reference names, or the one that contains the reference, has no address.
     #[error("{reference}: `{service}` has no address")]
     NoAddress {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
         /// The service without an address.
         service: ServiceName,
@@ -359,13 +359,13 @@ pub enum AddressError {
     /// A reference asks for the port of a service without ports.
     #[error("{reference}: {} declares no ports", reference.service)]
     NoPorts {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
     },
     /// A reference asks for the port of a container without `ports`, and its image does not declare exactly one.
     #[error("{reference}: {} has no `ports`, and its image {}", reference.service, exposes(known))]
     NotOneExposed {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
         /// The ports that its image declares.
         known: Vec<u16>,
@@ -373,7 +373,7 @@ pub enum AddressError {
     /// A reference asks for a port by a name, and no port has that name.
     #[error("{reference}: {} has no port of that name (it has: {})", reference.service, names(known))]
     UnknownPort {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
         /// The names of its ports.
         known: Vec<PortName>,
@@ -381,7 +381,7 @@ pub enum AddressError {
     /// No way is known from the place of the reference to the service.
     #[error("{reference}: {} cannot be reached from {from}", reference.service)]
     Unreachable {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
         /// The service that contains the reference.
         from: ServiceName,

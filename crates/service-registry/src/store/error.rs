@@ -11,16 +11,16 @@ pub enum StoreError {
     /// The file could not be opened or created.
     #[error("cannot open {}", path.display())]
     Open {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: Arc<io::Error>,
     },
     /// Another process (or this one) has it open.
     #[error("{} is in use by another process", path.display())]
     InUse {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
     },
     /// A newer version of the program wrote it. The file was not changed.
@@ -30,7 +30,7 @@ pub enum StoreError {
         path.display()
     )]
     NewerSchema {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
         /// The version of its schema.
         found: u32,
@@ -40,7 +40,7 @@ pub enum StoreError {
     /// The content of the file cannot be understood.
     #[error("{} is damaged: {reason}", path.display())]
     Damaged {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -48,11 +48,11 @@ pub enum StoreError {
     /// A damaged file could not be moved away.
     #[error("cannot move the damaged {} to {}", path.display(), to.display())]
     SetAside {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
         /// Its new name.
         to: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: Arc<io::Error>,
     },
@@ -61,7 +61,7 @@ pub enum StoreError {
     Database {
         /// The operation: `read`, `write`.
         operation: &'static str,
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
         /// The error of the database.
         #[source]
@@ -72,7 +72,7 @@ pub enum StoreError {
     Encode {
         /// The record.
         key: String,
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
         /// The error of the encoder.
         #[source]
@@ -81,16 +81,16 @@ pub enum StoreError {
     /// The writer thread could not be started.
     #[error("cannot start the writer of {}", path.display())]
     Thread {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: Arc<io::Error>,
     },
     /// The writer thread has ended.
     #[error("the store {} is closed", path.display())]
     Closed {
-        /// The file.
+        /// The path of the store file.
         path: PathBuf,
     },
 }
