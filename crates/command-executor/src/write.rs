@@ -1,4 +1,4 @@
-//! Has the shim write a file with the rights of a service's user.
+//! Uses the shim to write a file with the rights of a service's user.
 
 use std::path::Path;
 use std::time::Duration;

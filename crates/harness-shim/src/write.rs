@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root ── nobody else may change anything on the path ──▶ written, then given to the user
-//!   └──── others may ──▶ becomes the user ─────────────▶ written as far as the kernel lets that user
+//!   └──── others may ──▶ becomes the user ─────────────▶ written if the kernel lets that user
 //! ```
 //!
 //! Path and content come through stdin, so that they do not appear in a list of arguments. The length comes first, so

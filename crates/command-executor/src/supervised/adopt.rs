@@ -116,7 +116,7 @@ impl Supervisor {
     /// starting may take this long to say who it is.
     ///
     /// # Errors
-    /// As [`Self::adopt`].
+    /// The same as [`Self::adopt`].
     pub async fn adopt_by(
         run_dir: impl Into<PathBuf>,
         evidence: Evidence,

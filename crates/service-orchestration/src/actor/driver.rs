@@ -182,14 +182,14 @@ impl Driver {
             async_io::Timer::at(wake).await;
             Some(None)
         };
-        // Messages first: a flood of them must not be held up by a deadline, nor hold it up, since each step looks
-        // at the clock.
+        // Take messages first: a deadline must not delay a flood of them. They do not delay a deadline either,
+        // because each step looks at the clock.
         let next = message.or(timer).await;
         self.clock.woke(wake);
         next
     }
 
-    /// The present moment, as the machines count it.
+    /// The current time, as the machines count it.
     pub(super) fn now(&self) -> Time {
         self.clock.now()
     }
@@ -361,7 +361,7 @@ impl Driver {
         })
     }
 
-    /// The order for a generation of a service.
+    /// The order to launch a generation of a service with.
     pub(super) fn order(
         &self,
         project: &ProjectName,

@@ -151,7 +151,7 @@ impl Driver {
         });
     }
 
-    /// Has all of it stopped. The machines have decided nothing yet, so nothing is started before.
+    /// Stops everything that was recovered. The machines have decided nothing yet, so nothing is started before that.
     pub(super) fn stop_recovered(&mut self) {
         for project in self.projects.keys().cloned().collect::<Vec<_>>() {
             let order = StopOrder {

@@ -1,4 +1,4 @@
-//! Waiting for a line in the output of a generation.
+//! Waits for a line in the output of a generation.
 //!
 //! A prompt counts as a line too, although it does not end. But half a line must not be taken for a whole line, or
 //! `ready$` would match `not ready` before ` yet` follows. So an unfinished line counts when nothing follows it for a

@@ -1,4 +1,4 @@
-//! Rendering the `files` of a service before it starts.
+//! Renders the `files` of a service before it starts.
 //!
 //! | who the file is for | who writes it |
 //! |---|---|

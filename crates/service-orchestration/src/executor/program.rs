@@ -1,4 +1,4 @@
-//! Finding the program of a service and the folder it runs in.
+//! Finds the program of a service and the folder it runs in.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;

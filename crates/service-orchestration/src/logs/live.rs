@@ -43,7 +43,7 @@ impl LiveOutput {
     /// Begins with output that is written after this returns.
     ///
     /// # Errors
-    /// When the run directory cannot be watched or its log not be read.
+    /// When the run directory cannot be watched, or its log cannot be read.
     pub async fn open(run_dir: &Path, redactor: &Redactor) -> Result<Self, FollowError> {
         let mut live = Self {
             records: RecordFollower::new(run_dir, LogFrom::End)?,

@@ -92,7 +92,7 @@ impl Merge {
         Some(sender)
     }
 
-    /// What comes next, up to about `max_bytes`; `None` when all have ended.
+    /// The next items, up to about `max_bytes`; `None` when all inputs have ended.
     pub(super) async fn next(&mut self, max_bytes: usize) -> Result<Option<Vec<LogItem>>, LogsError> {
         let mut bytes = 0;
         loop {

@@ -91,7 +91,7 @@ impl Machine {
         self.end_hooks(name, ran);
     }
 
-    /// Ends the hooks of a generation whose process is gone, with everything that they left.
+    /// Ends the hooks of a generation, with everything that they left. The generation's process is gone.
     pub(super) fn end_hooks(&mut self, name: &ServiceName, ran: bool) {
         let Some(service) = self.services.get_mut(name) else {
             return;

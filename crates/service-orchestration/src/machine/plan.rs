@@ -16,7 +16,7 @@ pub(super) struct Plan {
     /// Whether this is the plan of a stop.
     pub(super) stop: bool,
     pub(super) changes: BTreeMap<ServiceName, Change>,
-    /// Services whose failure fails the request: the targets, and what they require.
+    /// If one of these services fails, the request fails: the targets, and what they require.
     pub(super) needed: BTreeSet<ServiceName>,
     /// Services that use the new definitions from now on.
     pub(super) redefined: BTreeSet<ServiceName>,

@@ -1,4 +1,4 @@
-//! What a new daemon makes of what a former one left.
+//! What a new daemon does with what a former one left.
 //!
 //! | found | wanted | not wanted |
 //! |---|---|---|

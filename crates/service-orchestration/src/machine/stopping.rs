@@ -83,7 +83,7 @@ impl Machine {
         })
     }
 
-    /// Stops a generation whose turn has come.
+    /// Stops a generation when its turn has come.
     pub(super) fn begin_stop(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
