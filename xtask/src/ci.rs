@@ -1,10 +1,10 @@
-//! `ci`: everything that must hold.
+//! `ci`: checks everything that must hold.
 
 use crate::error::TaskError;
 use crate::generate;
 use crate::program::{Program, in_path};
 
-/// A step: its name, and what it does.
+/// A step: its name, and its function.
 type Step = (&'static str, fn() -> Result<(), TaskError>);
 
 const STEPS: [Step; 6] = [
@@ -16,7 +16,7 @@ const STEPS: [Step; 6] = [
     ("test", test),
 ];
 
-/// Runs all steps, also after one that failed.
+/// Runs all steps, even after one has failed.
 pub(crate) fn run() -> Result<(), TaskError> {
     let mut failed = Vec::new();
     for (name, step) in STEPS {
@@ -64,12 +64,12 @@ fn deny() -> Result<(), TaskError> {
         .run()
 }
 
-/// The very command that the README names.
+/// The same command that the README names.
 fn test() -> Result<(), TaskError> {
     Program::cargo().args(["xtask", "test"]).run()
 }
 
-/// Adds a component of the toolchain that a minimal installation lacks.
+/// Adds a component of the toolchain that a minimal installation does not have.
 fn component(subcommand: &str, name: &str) -> Result<(), TaskError> {
     if Program::cargo().args([subcommand, "--version"]).succeeds() || !in_path("rustup") {
         return Ok(());

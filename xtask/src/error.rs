@@ -1,79 +1,79 @@
-//! Why a task did not succeed.
+//! Why a task failed.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::env::EnvError;
 
-/// Why a task did not succeed.
+/// Why a task failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
     /// A program could not be started.
     #[error("cannot run `{command}`: {source}")]
     Spawn {
-        /// Its words.
+        /// The program and its arguments.
         command: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A program did not end well.
+    /// A program failed.
     #[error("`{command}` failed ({status})")]
     Failed {
-        /// Its words.
+        /// The program and its arguments.
         command: String,
         /// How it ended.
         status: std::process::ExitStatus,
     },
-    /// A program that is not shown did not end well.
+    /// A program failed, and its output was not shown.
     #[error("`{command}` failed ({status}): {said}")]
     Refused {
-        /// Its words.
+        /// The program and its arguments.
         command: String,
         /// How it ended.
         status: std::process::ExitStatus,
-        /// What it said on stderr.
+        /// What it wrote to stderr.
         said: String,
     },
     /// A file or folder could not be used.
     #[error("cannot {operation} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Something must be installed first.
-    #[error("the tests need what is not installed:\n{missing}{remedy}")]
+    #[error("the tests need packages that are not installed:\n{missing}{remedy}")]
     Missing {
-        /// A line for each.
+        /// One line for each package.
         missing: String,
         /// What to do.
         remedy: String,
     },
-    /// A commit whose programs are needed is not in the history.
+    /// The history does not contain a commit, but its programs are needed.
     #[error(
-        "commit {0}, whose programs are to be built, is not in the history of this clone: get all of it with \
+        "commit {0} is needed to build its programs, but it is not in the history of this clone: fetch the rest with \
          `git fetch --unshallow`"
     )]
     NoHistory(String),
     /// Processes were left behind.
-    #[error("left running (and it was killed now):\n{0}")]
+    #[error("these processes were left running (they have been killed now):\n{0}")]
     Leftovers(String),
     /// A figure could not be measured.
     #[error("{0}")]
     Bench(String),
-    /// The surroundings of the container tests could not be had.
+    /// The environment for the container tests could not be set up.
     #[error(transparent)]
     Env(#[from] EnvError),
-    /// Some steps failed; each has told why already.
+    /// Some steps failed. Each has already reported why.
     #[error("failed: {0}")]
     Steps(String),
 }
 
 impl TaskError {
-    /// For `map_err` on a file operation.
+    /// For `map_err` after a file operation.
     pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File {

@@ -1,7 +1,7 @@
-//! `generate`: the files of docs/ that are made from the code.
+//! `generate`: writes the files of docs/ that are made from the code.
 //!
-//! The test `generated` of the package harness makes and compares them; so a stale one fails plain `cargo test`
-//! too.
+//! The test `generated` of the package harness makes and compares them. So a plain `cargo test` also fails if one is
+//! out of date.
 
 use crate::error::TaskError;
 use crate::program::Program;

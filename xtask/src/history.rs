@@ -1,4 +1,4 @@
-//! The programs of earlier commits, built from the history of this repository, and homes that they wrote.
+//! The programs of earlier commits, built from the history of this repository, and the homes that they wrote.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ pub(crate) const VARIABLE: &str = "HARNESS_EARLIER";
 
 const PROGRAMS: [&str; 3] = ["harness", "harness-executor-daemon", "harness-shim"];
 
-/// A commit whose programs may still run somewhere, and whose homes must load.
+/// A commit with programs that may still run somewhere, and with homes that must load.
 pub(crate) struct Earlier {
-    /// Its name in the history; seven digits will do.
+    /// Its name in the history. Seven digits are enough.
     pub(crate) commit: &'static str,
 }
 
-/// All of them. Add a line when a version is given out, and record its home: `cargo xtask record COMMIT`.
+/// All of them. When a version is published, add a line and record its home: `cargo xtask record COMMIT`.
 pub(crate) const EARLIER: [Earlier; 1] = [
-    // The last one whose probes, hooks and execs had no supervisor of their own.
+    // The last one in which probes, hooks and execs had no supervisor of their own.
     Earlier { commit: "f974fc6" },
 ];
 
-/// The folder of the programs of a commit.
+/// The folder for the programs of a commit.
 pub(crate) fn folder(commit: &str) -> PathBuf {
     all().join(commit).join("bin")
 }
@@ -33,10 +33,10 @@ fn all() -> PathBuf {
     root().join("target/earlier")
 }
 
-/// Builds the programs of a commit, unless that was done before.
+/// Builds the programs of a commit, unless they exist already.
 ///
 /// # Errors
-/// When the history does not go back to the commit, or it cannot be built.
+/// When the history does not reach back to the commit, or it cannot be built.
 pub(crate) fn build(commit: &str) -> Result<(), TaskError> {
     let to = folder(commit);
     if PROGRAMS.iter().all(|program| to.join(program).is_file()) {
@@ -47,7 +47,7 @@ pub(crate) fn build(commit: &str) -> Result<(), TaskError> {
         return Err(TaskError::NoHistory(commit.to_owned()));
     }
     let source = all().join(commit).join("source");
-    // What a build that was interrupted has left is begun anew.
+    // If an interrupted build left something, start again.
     let _ = fs::remove_dir_all(&source);
     fs::create_dir_all(&source).map_err(TaskError::file("create", &source))?;
     let archive = source.with_extension("tar");
@@ -58,7 +58,7 @@ pub(crate) fn build(commit: &str) -> Result<(), TaskError> {
     Program::new("tar")
         .args(["-xf", &path(&archive), "-C", &path(&source)])
         .run()?;
-    // One for all commits, whose dependencies are mostly the same.
+    // One folder for all commits, because their dependencies are mostly the same.
     let target = all().join("target");
     Program::cargo()
         .args(["build", "--locked", "--package", "harness", "--bins"])
@@ -73,10 +73,10 @@ pub(crate) fn build(commit: &str) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// Has the programs of a commit write a home, to be kept for the tests of all later ones.
+/// Makes the programs of a commit write a home, which is kept for the tests of all later commits.
 ///
 /// # Errors
-/// When they cannot be built, or the home is there already.
+/// When they cannot be built, or the home exists already.
 pub(crate) fn record(commit: &str) -> Result<(), TaskError> {
     build(commit)?;
     Program::cargo()

@@ -11,9 +11,9 @@ use crate::error::TaskError;
 /// How long a process that is just ending may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Fails if a process of the session still lives, after killing it. A process is the session's if its
-/// arguments, environment or working directory name the session's temporary folder: daemons have their home
-/// there, shims their run directory, and services inherit it as TMPDIR.
+/// Fails if a process of the session still lives, after killing it. A process belongs to the session if its
+/// arguments, environment or working directory contain the session's temporary folder: daemons have their home there,
+/// shims have their run directory there, and services inherit it as TMPDIR.
 pub(crate) fn check(temporary: &Path) -> Result<(), TaskError> {
     let deadline = Instant::now() + PATIENCE;
     let mut found = living(temporary);
@@ -29,7 +29,7 @@ pub(crate) fn check(temporary: &Path) -> Result<(), TaskError> {
         .map(|pid| format!("  {} {}\n", pid.as_raw_nonzero(), words(*pid)))
         .collect();
     for pid in found {
-        // It may be gone by now, which is as good.
+        // It may be gone by now, which is fine.
         let _ = kill_process(pid, Signal::KILL);
     }
     Err(TaskError::Leftovers(list))
@@ -51,7 +51,7 @@ fn living(temporary: &Path) -> Vec<Pid> {
 
 fn is_alive(pid: Pid) -> bool {
     let stat = read(pid, "stat");
-    // After the name in parentheses, which may hold anything.
+    // The state comes after the name, which is in parentheses and may contain anything.
     let state = stat
         .iter()
         .rposition(|byte| *byte == b')')

@@ -1,7 +1,8 @@
-//! Developer tasks, one file each: `cargo xtask quickstart | test | ci | bench | soak | record | env | generate`.
+//! Developer tasks, each in a file of its own:
+//! `cargo xtask quickstart | test | ci | bench | soak | record | env | generate`.
 //!
 //! They only run other programs: cargo, the package manager, the `harness` that was just built. No crate of the
-//! workspace is a dependency, so that the tasks start fast and work while the workspace does not compile.
+//! workspace is a dependency, so that the tasks start fast and work even if the workspace does not compile.
 
 #![expect(
     clippy::print_stdout,
@@ -38,36 +39,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build everything, bring the quickstart example up and show how it is
+    /// Build everything, start the quickstart example and show its status
     Quickstart,
-    /// Run every test; as root on Debian, install what they need first
+    /// Run every test; as root on Debian, first install what they need
     Test {
-        /// In a container with an engine of its own, apart from this machine
+        /// Run in a container with its own engine, isolated from this machine
         #[arg(long)]
         isolated: bool,
-        /// Passed on to `cargo test`, in place of `--workspace`
+        /// Arguments for `cargo test`, instead of `--workspace`
         #[arg(last = true, value_name = "ARGS")]
         args: Vec<String>,
     },
-    /// Everything that must hold: format, lints, docs, generated files, dependencies, tests
+    /// Check everything that must hold: format, lints, docs, generated files, dependencies, tests
     Ci,
-    /// Measure every figure beside a bare baseline, in release, and print the table
+    /// Measure every figure and a bare baseline in release mode, and print the table
     Bench(bench::Options),
-    /// Play the long variants of the tests that attack, with new seeds each round, until the time is over
+    /// Run the long variants of the stress tests, with new seeds each round, until the time is over
     Soak(soak::Options),
-    /// Keep a home written by the programs of a commit, for the tests of all later ones
+    /// Record a home written by the programs of a commit, for the tests of all later commits
     Record {
-        /// The commit, by the first seven digits of its name
+        /// The first seven digits of the commit
         commit: String,
     },
-    /// The Docker engine and the images that the tests of containers use
+    /// Manage the Docker engine and the images that the tests of containers use
     Env {
         #[command(subcommand)]
         action: env::Action,
     },
     /// Write the generated files of docs/
     Generate {
-        /// Change nothing; fail if one is stale
+        /// Change nothing; fail if a file is out of date
         #[arg(long)]
         check: bool,
     },

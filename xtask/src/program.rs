@@ -1,8 +1,8 @@
-//! Running other programs.
+//! Runs other programs.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a task is a script: it runs programs on this terminal, which no layer needs to know of"
+    reason = "a task is a script: it runs programs on this terminal, and needs no layer for that"
 )]
 
 use std::ffi::OsStr;
@@ -16,17 +16,17 @@ use std::time::Duration;
 use crate::error::TaskError;
 use crate::root;
 
-/// How long output that was written before a program's end may take to arrive.
+/// How long to wait for output that a program wrote before its end.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// A program to run in the workspace's root, told to the developer before it runs.
+/// A program to run in the root of the workspace. The developer sees its command before it runs.
 pub(crate) struct Program {
     command: Command,
     words: String,
 }
 
 impl Program {
-    /// A program by name or path.
+    /// A program, by its name or path.
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let words = short(program.as_ref());
         let mut command = Command::new(program);
@@ -38,8 +38,8 @@ impl Program {
     pub(crate) fn cargo() -> Self {
         let mut cargo = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.words = "cargo".to_owned();
-        // `cargo run` tells this task about its own package. Build scripts that look at these would run again,
-        // and half of the workspace be compiled again, at each change between a task and plain cargo.
+        // `cargo run` sets variables about this task's package. If build scripts look at them, they run again, and
+        // half of the workspace is compiled again, whenever somebody alternates between a task and plain cargo.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -65,26 +65,26 @@ impl Program {
         self
     }
 
-    /// Runs it on this terminal; it must end with 0.
+    /// Runs it on this terminal. It must end with 0.
     pub(crate) fn run(mut self) -> Result<(), TaskError> {
         eprintln!("$ {}", self.words);
         let status = self.command.status().map_err(spawn_error(&self.words))?;
         self.succeeded(status)
     }
 
-    /// Takes everything out of its environment but PATH.
+    /// Removes everything from its environment except PATH.
     pub(crate) fn only_path(mut self) -> Self {
         self.command.env_clear();
         self.env("PATH", std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// Sets the folder that it runs in.
+    /// Sets the folder to run it in.
     pub(crate) fn directory(mut self, folder: impl AsRef<Path>) -> Self {
         self.command.current_dir(folder);
         self
     }
 
-    /// What it says, without a word to the developer beside its errors. It must end with 0.
+    /// Runs it and returns its output, without showing anything except its errors. It must end with 0.
     pub(crate) fn output(mut self) -> Result<String, TaskError> {
         let done = self
             .command
@@ -101,12 +101,12 @@ impl Program {
         })
     }
 
-    /// Runs it without a word; it must end with 0.
+    /// Runs it without showing anything. It must end with 0.
     pub(crate) fn run_quietly(self) -> Result<(), TaskError> {
         self.output().map(drop)
     }
 
-    /// Lets nothing of it reach this terminal: what it says goes to a file.
+    /// Runs it with all of its output in a file, so that nothing reaches this terminal.
     pub(crate) fn logged(mut self, log: &Path) -> Result<(), TaskError> {
         let file = File::create(log).map_err(TaskError::file("create", log))?;
         let both = file.try_clone().map_err(TaskError::file("open", log))?;
@@ -115,7 +115,7 @@ impl Program {
         self.succeeded(status)
     }
 
-    /// Runs it without a word; whether it ended with 0.
+    /// Runs it without showing anything. Returns whether it ended with 0.
     pub(crate) fn succeeds(mut self) -> bool {
         let quiet = self
             .command
@@ -125,8 +125,8 @@ impl Program {
         quiet.status().is_ok_and(|status| status.success())
     }
 
-    /// Runs it on this terminal, with a copy of what it says in a file, which ends up complete even if it leaves
-    /// something running that keeps its output open. It must end with 0.
+    /// Runs it on this terminal and copies its output to a file. The file is complete at the end, even if something
+    /// is left running that keeps the output open. The program must end with 0.
     pub(crate) fn run_recorded(mut self, copy: &Path) -> Result<(), TaskError> {
         eprintln!("$ {}", self.words);
         let file = File::create(copy).map_err(TaskError::file("create", copy))?;
@@ -139,16 +139,16 @@ impl Program {
             .stderr(both)
             .spawn()
             .map_err(spawn_error(&self.words))?;
-        // The command holds the pipe's other end, too.
+        // The command also holds the other end of the pipe.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
         let (drained, wait) = mpsc::channel();
         std::thread::spawn(move || {
             tee(reader, file);
-            // Whoever waited may have given up.
+            // The receiver may have given up.
             let _ = drained.send(());
         });
         let status = child.wait().map_err(spawn_error(&self.words))?;
-        // Late means that somebody else keeps the pipe open, which the search for leftovers will tell.
+        // If it is late, somebody else keeps the pipe open. The search for leftovers reports that.
         let _ = wait.recv_timeout(DRAIN);
         self.succeeded(status)
     }
@@ -173,13 +173,13 @@ pub(crate) fn in_path(name: &str) -> bool {
 fn tee(mut from: PipeReader, mut file: File) {
     let mut chunk = [0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut chunk) {
-        // The tests go on, whoever cannot take their words.
+        // The tests go on, even if their output cannot be shown.
         let _ = std::io::stdout().write_all(&chunk[..read]);
         let _ = file.write_all(&chunk[..read]);
     }
 }
 
-/// As a developer would type it.
+/// A word as a developer would type it.
 fn short(word: &OsStr) -> String {
     let path = Path::new(word);
     let here = std::env::current_dir().ok();

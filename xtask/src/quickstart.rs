@@ -1,6 +1,6 @@
-//! `quickstart`: from a fresh clone to services that run and can be looked at.
+//! `quickstart`: from a fresh clone to running services that you can look at.
 //!
-//! The services and the daemon are left running, as after any `harness start`.
+//! The services and the daemon keep running, as after any `harness start`.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,9 @@ use crate::error::TaskError;
 use crate::program::Program;
 use crate::root;
 
-/// Builds the programs, starts the example, shows its status and says how to go on.
+/// Builds the programs, starts the example, shows its status and says how to continue.
 pub(crate) fn run() -> Result<(), TaskError> {
-    // The profile of the tests, whose build this is a part of.
+    // Use the profile of the tests, because this is a part of their build.
     Program::cargo()
         .args(["build", "--package", "harness", "--bins"])
         .run()?;
@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<(), TaskError> {
     Ok(())
 }
 
-/// A program of the workspace: cargo puts them all beside this one.
+/// A program of the workspace. Cargo puts all of them next to this one.
 fn built(name: &str) -> Result<PathBuf, TaskError> {
     let own = std::env::current_exe().map_err(TaskError::file("find", "this program"))?;
     let path = own.with_file_name(name);

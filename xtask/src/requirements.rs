@@ -1,4 +1,4 @@
-//! What the tests need of the machine, and getting it on Debian.
+//! What the tests need on the machine, and how to get it on Debian.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use crate::program::{Program, in_path};
 
 /// Something that the tests run.
 struct Requirement {
-    /// The Debian package that has it.
+    /// The Debian package that contains it.
     package: &'static str,
-    /// The programs of it that are used.
+    /// The programs of the package that are used.
     programs: &'static [&'static str],
-    /// What for.
+    /// What they are used for.
     purpose: &'static str,
 }
 
@@ -38,10 +38,10 @@ const REQUIREMENTS: [Requirement; 4] = [
     },
 ];
 
-/// Sees to it that all of it is there. As root on Debian it is installed.
+/// Makes sure that everything is there. As root on Debian, it installs what is missing.
 ///
 /// # Errors
-/// When something is missing and cannot be installed; the error names it.
+/// When something is missing and cannot be installed. The error names it.
 pub(crate) fn meet() -> Result<(), TaskError> {
     let missing: Vec<&Requirement> = REQUIREMENTS.iter().filter(|needed| !needed.is_met()).collect();
     if missing.is_empty() {
@@ -59,12 +59,9 @@ pub(crate) fn meet() -> Result<(), TaskError> {
     Err(TaskError::Missing {
         missing: missing.iter().map(|needed| needed.describe()).collect(),
         remedy: if debian {
-            format!("install it: sudo apt-get install {}", packages.join(" "))
+            format!("to install them: sudo apt-get install {}", packages.join(" "))
         } else {
-            format!(
-                "install it (Debian's names for the packages: {})",
-                packages.join(", ")
-            )
+            format!("install them (the Debian packages are {})", packages.join(", "))
         },
     })
 }
@@ -99,7 +96,7 @@ impl Requirement {
     }
 }
 
-/// Debian keeps PostgreSQL's programs out of PATH, in one folder a version; the example looks there, too.
+/// Debian keeps PostgreSQL's programs outside of PATH, in a folder for each version. The example looks there too.
 fn in_postgresql(program: &str) -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

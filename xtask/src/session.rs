@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! test-activity/logs/current -> session-20250131-235959
-//! test-activity/logs/session-20250131-235959/tests.log     what cargo test said
+//! test-activity/logs/session-20250131-235959/tests.log     the output of cargo test
 //!                                           /harness.log   the logs of the tests' daemons, JSON lines
-//!                                           /services/     the output of the tests' services, a folder a test
-//!                                           /docker/       the same of containers
+//!                                           /services/     the output of the tests' services, one folder for each test
+//!                                           /docker/       the same for containers
 //! ```
 //!
-//! Everything temporary is made below one folder, so that what is left of it can be told from everything else.
+//! All temporary files are in one folder, so that everything left behind can be recognized.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -24,7 +24,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Makes them, and `current` point to them.
+    /// Makes the folders, and lets `current` point to them.
     ///
     /// # Errors
     /// When they cannot be made.
@@ -39,10 +39,10 @@ impl Session {
         let file = logs.join("harness.log");
         fs::write(&file, "").map_err(TaskError::file("create", file))?;
         let current = all.join("current");
-        // Not there in the first session.
+        // It does not exist in the first session.
         let _ = fs::remove_file(&current);
         symlink(&name, &current).map_err(TaskError::file("create", current))?;
-        // Short: the paths of Unix sockets in it must be.
+        // The path must be short, because Unix sockets are in it.
         let temporary = std::env::temp_dir().join(format!("hxt{}", std::process::id()));
         fs::create_dir_all(&temporary).map_err(TaskError::file("create", &temporary))?;
         // Tests run services as other users.
@@ -51,17 +51,17 @@ impl Session {
         Ok(Self { logs, temporary })
     }
 
-    /// Where logs go.
+    /// The folder for logs.
     pub(crate) fn logs(&self) -> &Path {
         &self.logs
     }
 
-    /// What cargo test says.
+    /// The file for the output of cargo test.
     pub(crate) fn tests_log(&self) -> PathBuf {
         self.logs.join("tests.log")
     }
 
-    /// Where temporary files go.
+    /// The folder for temporary files.
     pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
     }

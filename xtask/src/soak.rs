@@ -1,4 +1,4 @@
-//! `soak`: the long variants of the tests that attack, again and again with new seeds until the time is over.
+//! `soak`: runs the long variants of the stress tests again and again, with new seeds, until the time is over.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,13 +10,13 @@ use crate::program::Program;
 use crate::session::Session;
 use crate::{history, leftovers, test};
 
-/// For how long, and from where.
+/// How long, and with which seeds.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long; the round that runs then is the last
+    /// How many minutes; the round that is running then is the last
     #[arg(long, value_name = "N", default_value_t = 60)]
     minutes: u64,
-    /// The seed of the first round, instead of one drawn from the clock; each round adds one
+    /// The seed of the first round, instead of one from the clock; each round adds one
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Only these test programs
@@ -38,11 +38,11 @@ struct Attack {
     test: &'static str,
     /// Whether it needs a Docker engine.
     of_containers: bool,
-    /// Whether it is played with the programs of each earlier commit.
+    /// Whether it runs with the programs of each earlier commit.
     of_upgrades: bool,
-    /// The variable that is given the seed.
+    /// The variable for the seed.
     seed: Option<&'static str>,
-    /// What makes it long.
+    /// The variables that make it long.
     long: &'static [(&'static str, &'static str)],
 }
 
@@ -131,7 +131,7 @@ impl Attack {
         seed.into_iter().chain(long).chain(earlier).collect()
     }
 
-    /// What it is played with: once as it is, or once with each earlier commit.
+    /// What it runs with: only the current programs, or those of each earlier commit.
     fn variants(&self) -> Vec<Option<&'static str>> {
         match self.of_upgrades {
             true => history::EARLIER
@@ -180,12 +180,12 @@ impl Attack {
     }
 }
 
-/// Plays rounds of all attacks until the time is over or one fails.
+/// Plays rounds of all attacks, until the time is over or one of them fails.
 pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
     let containers = match ForTests::begin() {
         Ok(engine) => Some(engine),
         Err(error) => {
-            eprintln!("the attacks on containers are left out: {error}");
+            eprintln!("the stress tests of containers are left out: {error}");
             None
         }
     };
@@ -211,7 +211,7 @@ fn rounds(options: &Options, containers: Option<&ForTests>) -> Result<(), TaskEr
                 .unwrap_or_default();
             println!("== seed {seed}: {}{from}", attack.test);
             if let Err(error) = attack.play(&session, containers, seed, earlier) {
-                println!("what it said: test-activity/logs/current/tests.log");
+                println!("its output: test-activity/logs/current/tests.log");
                 println!("again: {}", attack.again(seed, earlier));
                 return Err(error);
             }
@@ -223,15 +223,15 @@ fn rounds(options: &Options, containers: Option<&ForTests>) -> Result<(), TaskEr
     session.end()
 }
 
-/// First alone: the tests' deadlines should not have to reckon with a compiler. Whole packages, since some tests
-/// need their examples.
+/// Build this separately first: the tests' deadlines should not include the time of a compiler. Build whole packages,
+/// because some tests need their examples.
 fn build(options: &Options, with_containers: bool) -> Result<(), TaskError> {
     for commit in options.attacks().flat_map(Attack::variants).flatten() {
         history::build(commit)?;
     }
     let packages = options.attacks().flat_map(|attack| ["--package", attack.package]);
     Program::cargo().args(["test", "--no-run"]).args(packages).run()?;
-    // With the feature it is another build of the same package.
+    // With the feature, it is a different build of the same package.
     for attack in options
         .attacks()
         .filter(|attack| with_containers && attack.of_containers)

@@ -1,4 +1,4 @@
-//! `test`: the one test command.
+//! `test`: the command that runs all tests.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use crate::program::Program;
 use crate::session::Session;
 use crate::{leftovers, requirements};
 
-/// Turns on the tests that need a Docker engine.
+/// The feature that turns on the tests that need a Docker engine.
 pub(crate) const FEATURE: &str = "docker-tests";
 
-/// When set to this, an engine that cannot be had is an error.
+/// If this is set, a missing engine is an error.
 const CONTAINERS: (&str, &str) = ("HARNESS_TEST_CONTAINERS", "required");
 
-/// Sees to what the tests need, builds and runs them, and looks for what they left running.
+/// Installs what the tests need, builds and runs them, and looks for what they left running.
 pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
     requirements::meet()?;
     let mut left_out = None;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), TaskError> {
             Err(error) if std::env::var(CONTAINERS.0).is_ok_and(|value| value == CONTAINERS.1) => {
                 return Err(error.into());
             }
-            // The rest is worth testing on a machine without one.
+            // The other tests are worth running on a machine without an engine.
             Err(error) => {
                 left_out = Some(format!("the tests of containers were left out: {error}"));
                 None
@@ -46,7 +46,7 @@ fn tell(left_out: Option<&str>) {
     }
 }
 
-/// Whether the tests of containers are among these: by default, and when their feature is asked for.
+/// Whether the tests of containers are among these: by default, and if somebody asks for their feature.
 fn wants_containers(args: &[String]) -> bool {
     args.is_empty() || args.iter().any(|word| word.contains(FEATURE))
 }
@@ -61,7 +61,7 @@ fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskEr
         None => vec!["--workspace".to_owned()],
     };
     let which = if args.is_empty() { &everything } else { args };
-    // First alone: the tests' deadlines should not have to reckon with a compiler.
+    // Build this separately first: the tests' deadlines should not include the time of a compiler.
     let (for_cargo, _) = which.split_at(which.iter().position(|word| word == "--").unwrap_or(which.len()));
     Program::cargo()
         .args(["test", "--no-run"])
@@ -85,13 +85,13 @@ fn run_with(args: &[String], containers: Option<&ForTests>) -> Result<(), TaskEr
     tests.and(left).and_then(|()| session.end())
 }
 
-/// Tells tests of the engine that there is for them.
+/// Tells the tests which engine to use.
 pub(crate) fn aimed(mut tests: Program, containers: Option<&ForTests>) -> Result<Program, TaskError> {
     if let Some(containers) = containers {
         tests = tests.env("DOCKER_HOST", containers.host());
         if let Some(own) = containers.own() {
             tests = tests.env("HARNESS_TEST_DOCKER_RUN", own);
-            // A test that kills the engine brings it up again.
+            // If a test kills the engine, it uses this to start it again.
             let task = std::env::current_exe().map_err(TaskError::file("find", "the task"))?;
             tests = tests.env("HARNESS_TEST_XTASK", task);
         }
@@ -99,7 +99,7 @@ pub(crate) fn aimed(mut tests: Program, containers: Option<&ForTests>) -> Result
     Ok(tests)
 }
 
-/// The sum of cargo's summaries.
+/// Adds up cargo's summaries.
 fn summary(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -117,7 +117,7 @@ fn summary(log: &Path) -> String {
     )
 }
 
-/// `12` of `test result: ok. 12 passed; 0 failed; …` for `passed`.
+/// The number before `what`: `12` from `test result: ok. 12 passed; 0 failed; …` for `passed`.
 fn count(line: &str, what: &str) -> u64 {
     let mut words = line.split([' ', ';', '.']).filter(|word| !word.is_empty());
     let mut last = "";

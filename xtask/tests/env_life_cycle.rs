@@ -1,5 +1,5 @@
-//! The life of the container tests' engine: brought up, killed, brought up again, ended with everything on it. It
-//! runs beside the engine that this test itself uses, in a network namespace of its own.
+//! The life of the container tests' engine: it is started, killed, started again, and ended with everything on it. It
+//! runs next to the engine that this test itself uses, in a network namespace of its own.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -14,20 +14,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything here may take on a loaded machine.
+/// How long anything here may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A second engine's place.
+/// The place of a second engine.
 struct Machine {
     temporary: tempfile::TempDir,
     run: PathBuf,
-    /// Keeps the network namespace.
+    /// Keeps the network namespace alive.
     holder: Child,
 }
 
 impl Machine {
     fn new() -> Self {
-        // In memory: an engine syncs much.
+        // In memory, because an engine syncs a lot.
         let memory = Path::new("/dev/shm");
         let temporary = if memory.is_dir() {
             tempfile::tempdir_in(memory)
@@ -56,7 +56,7 @@ impl Machine {
         self.temporary.path().join("harness-docker-test-env")
     }
 
-    /// A program in the namespace.
+    /// A program that runs in the namespace.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -89,7 +89,7 @@ impl Machine {
         fs::read_to_string(self.run.join("docker.pid")).unwrap()
     }
 
-    /// Kills the engine, and waits until it is gone.
+    /// Kills the engine and waits until it is gone.
     fn kill(&self) {
         let pid = self.pid();
         good(Command::new("kill").args(["-9", &pid]));
@@ -100,7 +100,7 @@ impl Machine {
         }
     }
 
-    /// Fails if anything of the engine is still there.
+    /// Fails if anything of the engine still exists.
     fn assert_gone(&self, filter_before: &str) {
         let run = self.run.display().to_string();
         assert!(!self.run.exists(), "{run} is still there");
@@ -120,7 +120,7 @@ impl Machine {
         let mut groups = groups.map(|entry| entry.unwrap().path().join(name));
         assert_eq!(groups.find(|group| group.exists()), None);
         assert!(!Path::new("/sys/fs/cgroup").join(name).exists());
-        // The last of them may be dying yet.
+        // The last of them may still be dying.
         let deadline = Instant::now() + PATIENCE;
         while let Some(words) = process_that_names(&run) {
             assert!(Instant::now() < deadline, "still there: {words}");
@@ -139,7 +139,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if self.run.exists() {
-            // The test has failed already, which says why.
+            // The test has already failed and says why.
             let _ = self.task(&["down", "--all"]).output();
         }
         let _ = self.holder.kill();
@@ -178,7 +178,7 @@ fn process_that_names(needle: &str) -> Option<String> {
     })
 }
 
-/// The tar file that `up` made the base of.
+/// The tar file from which `up` made the base image.
 fn base_of_this_machine() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
@@ -197,18 +197,20 @@ fn it_comes_up_survives_being_killed_and_leaves_nothing() {
     let root = good(Command::new("id").arg("--user")) == "0\n";
     let foreign = Path::new("/var/run/docker.sock").exists();
     let Some(base) = base_of_this_machine().filter(|_| root && !foreign) else {
-        println!("left out: it needs root, a machine without an engine of its own, and `cargo xtask env up`");
+        println!(
+            "left out: this test needs root, a machine without its own engine, and `cargo xtask env up`"
+        );
         return;
     };
     let machine = Machine::new();
     let filter_before = machine.filter();
 
-    // Nothing runs, and that is no error.
+    // Nothing runs, and that is not an error.
     let status = good(&mut machine.task(&["status"]));
     assert!(status.contains("none answers"), "{status}");
     assert!(good(&mut machine.task(&["down"])).contains("no engine runs"));
 
-    // Without a way to Debian's packages, an image that needs them fails with its log, and the engine stays.
+    // If Debian's packages cannot be reached, an image that needs them fails with its log, and the engine stays.
     fs::create_dir_all(machine.cache()).unwrap();
     symlink(&base, machine.cache().join(base.file_name().unwrap())).unwrap();
     let output = machine.task(&["up"]).output().unwrap();
@@ -217,14 +219,14 @@ fn it_comes_up_survives_being_killed_and_leaves_nothing() {
     assert!(words.contains("cannot build harness-test/postgres"), "{words}");
     assert!(words.contains("Unable to locate package postgresql"), "{words}");
 
-    // It is enough for what needs none of them.
+    // It is still enough for an image that needs no packages.
     let up = good(&mut machine.task(&["up", "harness-test/program"]));
     let export = format!("export DOCKER_HOST=unix://{}", machine.run.display());
     assert!(up.contains(&export), "{up}");
     let word = machine.output("docker", &["run", "--rm", "harness-test/program", "env", "HOME"]);
     assert_eq!(word, "HOME=/root\n");
 
-    // Up again is nothing new.
+    // Running `up` again changes nothing.
     let pid = machine.pid();
     good(&mut machine.task(&["up", "harness-test/program"]));
     assert_eq!(machine.pid(), pid);
@@ -233,7 +235,7 @@ fn it_comes_up_survives_being_killed_and_leaves_nothing() {
     assert!(status.contains("harness-test/postgres missing"), "{status}");
     assert!(!status.contains("harness-test/program missing"), "{status}");
 
-    // Killed, with a container that does not want to end, it comes up again.
+    // After a kill, with a container that does not want to end, it starts again.
     machine.output("docker", &["network", "create", "left"]);
     let run = [
         "run",
@@ -255,7 +257,7 @@ fn it_comes_up_survives_being_killed_and_leaves_nothing() {
     let names = machine.output("docker", &["network", "ls", "--format", "{{.Name}}"]);
     assert!(names.lines().any(|name| name == "left"), "{names}");
 
-    // While tests use it, it is not ended.
+    // It is not ended while tests use it.
     let users = File::create(machine.cache().join("users")).unwrap();
     users.lock_shared().unwrap();
     let output = machine.task(&["down"]).output().unwrap();
@@ -267,7 +269,7 @@ fn it_comes_up_survives_being_killed_and_leaves_nothing() {
     assert!(!output.status.success());
     drop(users);
 
-    // Killed once more, with something running on it, it is ended with all of that.
+    // After another kill, with something running on it, it is ended together with that.
     machine.output(
         "docker",
         &[
@@ -283,7 +285,7 @@ fn it_comes_up_survives_being_killed_and_leaves_nothing() {
     good(&mut machine.task(&["down"]));
     machine.assert_gone(&filter_before);
 
-    // What was built is kept, until it is to go.
+    // What was built is kept until somebody asks to remove it.
     good(&mut machine.task(&["up", "harness-test/program"]));
     let ids = machine.output("docker", &["ps", "--all", "--quiet"]);
     assert_eq!(ids, "");

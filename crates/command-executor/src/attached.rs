@@ -1,5 +1,5 @@
-//! A process that is only watched: somebody else started it and somebody else stops it. Dropping the handle
-//! does nothing to the process.
+//! A process that is only watched: somebody else started it, and somebody else stops it. Dropping the handle does
+//! nothing to the process.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use harness_shim::identity::ProcessId;
 
 use crate::reaper;
 
-/// A process that cannot be watched.
+/// Why a process cannot be watched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
@@ -23,14 +23,14 @@ pub enum AttachError {
         /// The pid it had.
         pid: u32,
     },
-    /// The system gives no pidfd.
+    /// The system does not give a pidfd.
     #[error("cannot watch process {pid}: {operation} failed")]
     System {
         /// Its pid.
         pid: u32,
-        /// Which operation.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -40,7 +40,7 @@ pub enum AttachError {
 #[derive(Debug, Clone)]
 pub struct AttachedHandle {
     process: ProcessId,
-    /// `None`: it had ended before it could be watched.
+    /// `None` if the process had ended before it could be watched.
     pidfd: Option<Arc<Async<OwnedFd>>>,
 }
 
@@ -48,7 +48,7 @@ impl AttachedHandle {
     /// Watches the process that has this pid now.
     ///
     /// # Errors
-    /// When there is none, or it cannot be watched.
+    /// When there is no such process, or it cannot be watched.
     pub fn of_pid(pid: u32) -> Result<Self, AttachError> {
         let process = ProcessId::of(pid).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => AttachError::Gone { pid },
@@ -61,7 +61,7 @@ impl AttachedHandle {
         Self::open(process)
     }
 
-    /// Watches this very process. One that has its pid, but is not it, counts as gone.
+    /// Watches exactly this process. If another process has its pid now, this one counts as gone.
     ///
     /// # Errors
     /// When it is gone, or cannot be watched.
@@ -81,28 +81,28 @@ impl AttachedHandle {
         Self::from_pidfd(process, pidfd).map_err(fail("registering it for events"))
     }
 
-    /// A process whose pidfd is known to be its own.
+    /// A process with a pidfd that is known to be its own.
     pub(crate) fn from_pidfd(process: ProcessId, pidfd: OwnedFd) -> io::Result<Self> {
         let pidfd = Some(Arc::new(Async::new(pidfd)?));
         Ok(Self { process, pidfd })
     }
 
-    /// A process that is known to have ended, and to be no child of this one.
+    /// A process that is known to have ended and not to be a child of this one.
     pub(crate) fn ended(process: ProcessId) -> Self {
         Self { process, pidfd: None }
     }
 
-    /// Which process it is.
+    /// The process.
     pub fn process(&self) -> &ProcessId {
         &self.process
     }
 
-    /// Waits until it has ended. How it ended only its parent learns, and its parent reaps it.
+    /// Waits until it has ended. Only its parent learns how it ended and reaps it.
     ///
     /// # Errors
     /// When the pidfd cannot be waited for.
     pub async fn wait(&self) -> io::Result<()> {
-        // Asked first: an event that came before anybody waited is not told again.
+        // Check first: an event that came before anybody waited is not reported again.
         while let Some(pidfd) = &self.pidfd
             && !self.has_ended()
         {
@@ -118,12 +118,12 @@ impl AttachedHandle {
         }
     }
 
-    /// Whether it still runs. A zombie has ended.
+    /// Whether it still runs. A zombie counts as ended.
     pub fn is_alive(&self) -> bool {
         !self.has_ended()
     }
 
-    /// Sends it a signal; `false` when it has ended.
+    /// Sends it a signal; returns `false` if it has ended.
     ///
     /// # Errors
     /// When there is no such signal, or the process belongs to another user.
@@ -139,7 +139,7 @@ impl AttachedHandle {
         }
     }
 
-    /// If it is a child of this process, has it reaped whenever it ends.
+    /// If it is a child of this process, lets the reaper reap it when it ends.
     pub(crate) fn leave_to_reaper(&self) {
         if let Some(pidfd) = &self.pidfd
             && reaper::try_reap(&**pidfd) == reaper::Reaping::Alive
@@ -162,7 +162,7 @@ impl AttachedHandle {
     }
 }
 
-/// The signal of this number. Realtime signals are not sent from here.
+/// The signal with this number. Realtime signals are not supported here.
 pub(crate) fn signal_from_number(number: i32) -> io::Result<Signal> {
     Signal::from_named_raw(number).ok_or_else(|| {
         io::Error::new(

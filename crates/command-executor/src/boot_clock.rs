@@ -1,22 +1,23 @@
-//! The time since the machine's boot, which nobody sets, and by which the kernel notes when a process began.
+//! The time since the machine booted. Nobody can set this clock, and the kernel uses it to note when a process
+//! started.
 
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The time since the boot, suspension included (CLOCK_BOOTTIME).
+/// The time since the boot, including suspended time (CLOCK_BOOTTIME).
 pub fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
-    // Neither is negative: the clock begins at zero.
+    // Neither is negative, because the clock starts at zero.
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
     Duration::new(seconds, nanos)
 }
 
-/// The start of a process in that time: `ticks` as in `/proc/PID/stat` (proc(5)).
+/// When a process started, as the time since the boot; `ticks` as in `/proc/PID/stat` (proc(5)).
 pub fn started_after_boot(ticks: u64) -> Duration {
-    // It is at least one.
+    // The rate is at least one.
     let rate = clock_ticks_per_second().max(1);
     Duration::from_secs(ticks / rate) + Duration::from_nanos(ticks % rate * (1_000_000_000 / rate))
 }

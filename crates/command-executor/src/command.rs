@@ -1,4 +1,4 @@
-//! What to run, as a value: built first, wrapped by layers, spawned later, any number of times.
+//! What to run, as a value: built first, then wrapped by layers, then spawned, any number of times.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -10,19 +10,19 @@ use crate::shim_binary::Shim;
 /// What a process gets as its standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StdinMode {
-    /// Nothing: end of file at once.
+    /// Nothing: it reads end of file at once.
     #[default]
     Null,
-    /// A pipe, written through [`crate::process::Stdin`].
+    /// A pipe, which [`crate::process::Stdin`] writes to.
     Piped,
 }
 
 /// The size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSize {
-    /// Characters in a line.
+    /// The number of characters in a line.
     pub cols: u16,
-    /// Lines.
+    /// The number of lines.
     pub rows: u16,
 }
 
@@ -35,7 +35,7 @@ impl Default for WindowSize {
 
 /// A command: program, arguments, environment, working directory, user, stdin, terminal.
 ///
-/// `Debug` shows the names of the environment's variables and none of their values.
+/// `Debug` shows the names of the environment's variables but not their values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     pub(crate) program: OsString,
@@ -47,7 +47,7 @@ pub struct Command {
     pub(crate) umask: Option<u32>,
     pub(crate) stdin: StdinMode,
     pub(crate) tty: Option<WindowSize>,
-    /// Written to stdin before anything of the caller's: a layer's way to hand over what must not be in argv.
+    /// Written to stdin before the caller's own bytes. Layers use it to pass on what must not be in argv.
     pub(crate) preamble: Vec<u8>,
     pub(crate) form: Form,
 }
@@ -55,18 +55,18 @@ pub struct Command {
 /// How a command becomes a child of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Form {
-    /// By itself, as the leader of a process group in this process's session.
+    /// Directly, as the leader of a process group in this process's session.
     #[default]
     Direct,
-    /// It is a program that begins a session of its own, which the leader of a group cannot.
+    /// The program begins a session of its own, so it must not be the leader of a group.
     OwnSession,
-    /// It is `harness-shim command`, which supervises the program and all that comes of it.
+    /// The program is `harness-shim command`, which supervises the actual program and all its descendants.
     Supervised(Shim),
 }
 
 impl Command {
-    /// A command that runs `program`: a path (with a slash; relative to the working directory), or a name that
-    /// is looked up in the command's `PATH` at the place where it runs.
+    /// A command that runs `program`. With a slash, it is a path (relative to the working directory). Without one, it
+    /// is a name that is looked up in the command's `PATH`, in the place where the command runs.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
@@ -97,7 +97,7 @@ impl Command {
         self
     }
 
-    /// Sets one environment variable. Its value never stands in the argv of a layer.
+    /// Sets one environment variable. Its value never appears in the argv of a layer.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.insert(name.into(), value.into());
@@ -115,22 +115,22 @@ impl Command {
         self
     }
 
-    /// Inherits nothing of this process's environment. In another place (a container, an SSH host) nothing of
-    /// it is inherited anyway: there the base is that place's own environment.
+    /// Inherits nothing from this process's environment. A command in another place (a container, an SSH host) never
+    /// inherits from it: it starts with the environment of that place.
     #[must_use]
     pub fn clear_env(mut self) -> Self {
         self.clear_env = true;
         self
     }
 
-    /// Sets the working directory, at the place where the command runs.
+    /// Sets the working directory, in the place where the command runs.
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
         self
     }
 
-    /// Runs as this user: a name, or a numeric id, at the place where the command runs.
+    /// Runs as this user: a name or a numeric id, in the place where the command runs.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
@@ -144,22 +144,22 @@ impl Command {
         self
     }
 
-    /// What it gets as standard input; nothing by default.
+    /// Sets what it gets as standard input; by default nothing.
     #[must_use]
     pub fn stdin(mut self, mode: StdinMode) -> Self {
         self.stdin = mode;
         self
     }
 
-    /// Runs on a terminal of its own. Standard input is then the terminal's, whatever [`Self::stdin`] says, and
-    /// both output streams arrive as [`crate::ProcessEvent::Stdout`].
+    /// Runs on a terminal of its own. Standard input is then the terminal's, whatever [`Self::stdin`] says, and both
+    /// output streams arrive as [`crate::ProcessEvent::Stdout`].
     #[must_use]
     pub fn tty(mut self, size: WindowSize) -> Self {
         self.tty = Some(size);
         self
     }
 
-    /// Its program is `harness-shim exec`, which begins a session of its own.
+    /// Says that its program is `harness-shim exec`, which begins a session of its own.
     #[must_use]
     pub fn begins_session(mut self) -> Self {
         self.form = Form::OwnSession;

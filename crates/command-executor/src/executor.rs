@@ -1,4 +1,4 @@
-//! A stack of layers, and running a command through it to its end.
+//! A stack of layers, which can run a command to its end.
 
 use std::collections::VecDeque;
 use std::process::ExitStatus;
@@ -17,11 +17,11 @@ use crate::shim_binary::Shim;
 /// How many bytes of each stream [`Executor::run`] keeps: the last 256 KiB.
 pub const OUTPUT_TAIL: usize = 256 * 1024;
 
-/// Runs commands in one place: this machine, or whatever its layers lead to. Cheap to clone.
+/// Runs commands in one place: on this machine, or wherever its layers lead. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Executor {
     local: Local,
-    /// Outermost first.
+    /// The outermost layer is first.
     layers: Vec<Arc<dyn Layer>>,
 }
 
@@ -34,29 +34,29 @@ impl Executor {
         }
     }
 
-    /// Gives it the shim binary: commands are supervised then, and may have users and terminals.
+    /// Sets the shim binary. Commands are then supervised, and can have users and terminals.
     #[must_use]
     pub fn with_shim(mut self, shim: impl Into<Shim>) -> Self {
         self.local = Local::with_shim(shim);
         self
     }
 
-    /// Gives every command these soft limits in place of what this process has; needs the shim.
+    /// Gives every command these soft limits instead of this process's own. This needs the shim.
     #[must_use]
     pub fn with_soft_limits(mut self, limits: Vec<(Resource, u64)>) -> Self {
         self.local = self.local.with_soft_limits(limits);
         self
     }
 
-    /// Goes one place further in: `local().layer(Ssh::new("h")).layer(Docker::new("c"))` runs commands in
-    /// container `c` of host `h`.
+    /// Goes one place further in: `local().layer(Ssh::new("h")).layer(Docker::new("c"))` runs commands in container
+    /// `c` of host `h`.
     #[must_use]
     pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
         self.layers.push(Arc::new(layer));
         self
     }
 
-    /// The place, for people: `container db on ssh node1`.
+    /// Describes the place for people: `container db on ssh node1`.
     pub fn describe(&self) -> String {
         if self.layers.is_empty() {
             return self.local.describe();
@@ -65,7 +65,7 @@ impl Executor {
         places.join(" on ")
     }
 
-    /// The command that runs on this machine in the end.
+    /// The command that this machine runs in the end.
     ///
     /// # Errors
     /// When one of the places cannot run such a command.
@@ -78,16 +78,17 @@ impl Executor {
         self.local.wrap(command)
     }
 
-    /// Starts a command; the handle owns it.
+    /// Starts a command, which the handle owns.
     ///
     /// # Errors
-    /// When a layer cannot carry it, or this machine cannot start it.
+    /// When a layer cannot carry the command, or this machine cannot start it.
     pub fn spawn(&self, command: Command) -> Result<Running, SpawnError> {
         Running::spawn(self.wrap(command)?)
     }
 
-    /// Runs a command to its end and keeps the tail of its output; its stdin is empty. When `timeout` passes, or this
-    /// future is dropped, everything of it is killed, and so is what it leaves behind when it ends.
+    /// Runs a command to its end and keeps the tail of its output. Its stdin is empty. When `timeout` passes or this
+    /// future is dropped, everything of the command is killed. What the command leaves behind when it ends is killed
+    /// too.
     ///
     /// # Errors
     /// When it cannot be started, its output cannot be read, or the timeout passes.
@@ -115,11 +116,11 @@ impl Executor {
         }
     }
 
-    /// Runs a command to its end, or until `expired` is; then everything of it is gone when this returns. Its stdin is
-    /// empty, and the tail of its output is kept. Dropping this future has everything of it killed.
+    /// Runs a command until it ends or `expired` completes; in the second case everything of it is gone when this
+    /// returns. Its stdin is empty, and the tail of its output is kept. Dropping this future kills everything of it.
     ///
     /// # Errors
-    /// When it cannot be started, its output cannot be read, or something of it would not end.
+    /// When it cannot be started, its output cannot be read, or something of it does not end.
     pub async fn run_until(
         &self,
         command: Command,
@@ -127,7 +128,7 @@ impl Executor {
     ) -> Result<Ran, RunError> {
         let program = command.program.to_string_lossy().into_owned();
         let mut running = self.spawn(command)?;
-        // Nobody will write to it: it reads the end.
+        // Nobody will write to it, so it reads end of file.
         drop(running.take_stdin());
         let mut stdout = Tail::default();
         let mut stderr = Tail::default();
@@ -170,20 +171,20 @@ impl Executor {
     }
 }
 
-/// What became of a command that had until something else happened.
+/// What became of a command that ran until it ended or something else happened.
 #[derive(Debug)]
 pub struct Ran {
-    /// How it ended; `None` when it was killed.
+    /// How it ended; `None` if it was killed.
     pub status: Option<ExitStatus>,
     /// What it wrote to stdout.
     pub stdout: TailBytes,
     /// What it wrote to stderr.
     pub stderr: TailBytes,
-    /// What it has left behind, if anything, which ends with this.
+    /// What it left behind, if anything. Dropping this ends it.
     pub rest: Option<Running>,
 }
 
-/// How a command ended, and the end of what it said.
+/// How a command ended, and the end of its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// How it ended.
@@ -199,30 +200,30 @@ pub struct Output {
 pub struct TailBytes {
     /// The bytes kept.
     pub bytes: Vec<u8>,
-    /// How many came before them and were dropped.
+    /// How many bytes before them were dropped.
     pub dropped: u64,
 }
 
 impl TailBytes {
-    /// The bytes as text; what is not UTF-8 is replaced.
+    /// The bytes as text. Invalid UTF-8 is replaced.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)
     }
 }
 
-/// A command that did not run to its end.
+/// Why a command did not run to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// It could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    /// It did not end in time; everything of it was killed.
+    /// It did not end in time, so everything of it was killed.
     #[error("`{program}` did not end within {after:?} and was killed")]
     Timeout {
         /// The program.
         program: String,
-        /// The time it was given.
+        /// The time that it was given.
         after: Duration,
         /// What it had written to stdout.
         stdout: TailBytes,
@@ -234,13 +235,13 @@ pub enum RunError {
     Io {
         /// The program.
         program: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// The last [`OUTPUT_TAIL`] bytes of what is pushed.
+/// The last [`OUTPUT_TAIL`] bytes of everything that is pushed.
 #[derive(Default)]
 struct Tail {
     kept: VecDeque<u8>,

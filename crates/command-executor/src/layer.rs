@@ -1,12 +1,12 @@
-//! Where a command runs. A layer turns a command for its place into a command for the place around it:
-//! `psql` becomes `docker exec -i db psql` becomes `ssh host docker exec -i db psql`.
+//! Where a command runs. A layer turns a command for its own place into a command for the place around it: `psql`
+//! becomes `docker exec -i db psql`, and that becomes `ssh host docker exec -i db psql`.
 //!
-//! Stdin, output, exit status and terminal size travel through every layer. A signal reaches the outermost
-//! client, which is a process of this machine; whether the command beyond it gets one is the client's affair
-//! (`ssh -tt` hangs up its terminal, `docker exec` passes nothing on).
+//! Stdin, output, exit status and terminal size go through every layer. A signal reaches the outermost client, which
+//! is a process on this machine. Whether the command behind the client gets a signal depends on the client (`ssh -tt`
+//! hangs up its terminal, `docker exec` passes nothing on).
 //!
-//! **Invariant:** no environment value enters an argv. `docker exec` is told the names and takes the values
-//! from its own environment; an SSH host is sent them through stdin, ahead of what the caller sends.
+//! **Invariant:** no environment value appears in an argv. `docker exec` gets the names and takes the values from its
+//! own environment. An SSH host gets them through stdin, before the bytes of the caller.
 
 mod docker;
 mod local;
@@ -22,31 +22,29 @@ pub use ssh::Ssh;
 
 /// One step from a place to the place around it.
 pub trait Layer: fmt::Debug + Send + Sync {
-    /// The command that, run in the surrounding place, runs `command` in this one.
+    /// The command that, when it runs in the surrounding place, runs `command` in this one.
     ///
     /// # Errors
     /// When this place cannot run such a command.
     fn wrap(&self, command: Command) -> Result<Command, LayerError>;
 
-    /// The place, for people: `container db`, `ssh deploy@10.0.0.2`.
+    /// Describes the place for people: `container db`, `ssh deploy@10.0.0.2`.
     fn describe(&self) -> String;
 }
 
-/// A command that a layer cannot carry.
+/// Why a layer cannot carry a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerError {
-    /// A user switch, a terminal, a umask or a limit needs `harness-shim exec`, and the executor was given no shim.
-    #[error(
-        "a user switch, a terminal, a umask or a limit needs the harness-shim binary, and none was given"
-    )]
+    /// Switching users, a terminal, a umask or a limit needs `harness-shim exec`, but the executor has no shim.
+    #[error("switching users, terminals, umasks and limits need the harness-shim binary, but none was given")]
     ShimNeeded,
-    /// The place cannot switch users for one command.
+    /// The place cannot switch users for a single command.
     #[error("{place} cannot run a command as user `{user}`: connect as that user instead")]
     UserSwitch {
-        /// Which place.
+        /// The place.
         place: String,
-        /// Which user.
+        /// The user.
         user: String,
     },
     /// The place cannot set a umask for one command.
@@ -55,34 +53,34 @@ pub enum LayerError {
         /// Which place.
         place: String,
     },
-    /// Variables travel ahead of stdin, which a terminal would echo.
-    #[error("{place} cannot carry environment variables to a command on a terminal")]
+    /// Variables are sent through stdin, which a terminal would echo.
+    #[error("{place} cannot pass environment variables to a command on a terminal")]
     EnvironmentOnTerminal {
-        /// Which place.
+        /// The place.
         place: String,
     },
     /// A word that is not UTF-8 cannot be quoted for the shell of another host.
-    #[error("{place} cannot carry `{word}`, which is not UTF-8")]
+    #[error("{place} cannot pass on `{word}`, because it is not UTF-8")]
     NotUtf8 {
-        /// Which place.
+        /// The place.
         place: String,
-        /// The word, lossily; for a variable only its name.
+        /// The word, as far as it is readable. For a variable, only its name.
         word: String,
     },
-    /// Not a name that a shell can assign to.
+    /// A shell cannot assign to a variable of this name.
     #[error("{place} cannot set the variable `{name}`: a shell cannot assign to such a name")]
     VariableName {
-        /// Which place.
+        /// The place.
         place: String,
         /// The name.
         name: String,
     },
-    /// A destination that a client would read as an option.
+    /// A client would read the destination as an option.
     #[error("`{0}` is not a valid name of a container or host")]
     Destination(String),
 }
 
-/// A name that cannot be taken for an option or split into several words.
+/// Accepts a name only if it cannot be taken for an option or split into several words.
 fn check_destination(name: &str) -> Result<(), LayerError> {
     let bad =
         name.is_empty() || name.starts_with('-') || name.chars().any(|c| c.is_whitespace() || c.is_control());

@@ -1,21 +1,21 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # Rooms
+//! # Modules
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
 //! | [`command`] | what to run, as a value |
 //! | [`layer`] | where to run it: local, ssh, docker; they nest |
 //! | [`executor`] | a stack of layers, and `run` |
-//! | [`process`] | a direct child: managed, streamed, killed when its handle is dropped |
-//! | [`attached`] | somebody else's process: watched and signalled, never stopped by us |
+//! | [`process`] | a direct child: managed, streamed, and killed when its handle is dropped |
+//! | [`attached`] | somebody else's process: watched and signalled, but never stopped by us |
 //! | [`supervised`] | a local service under the shim, which outlives whoever started it |
-//! | [`boot_clock`] | the time since the boot, and when a process began in it |
+//! | [`boot_clock`] | the time since the boot, and when a process started in that time |
 //! | [`logs`] | following the log of a run directory |
-//! | [`mod@write`] | putting a file where a service's user may put it |
+//! | [`mod@write`] | writing a file with the rights of a service's user |
 //! | [`shim_binary`] | one copy of the shim per version |
 //!
-//! Nothing here starts an executor or binds one: every future runs under whichever runtime polls it.
+//! Nothing here starts an executor or depends on one: every future runs under whichever runtime polls it.
 
 pub mod attached;
 pub mod boot_clock;

@@ -1,7 +1,7 @@
-//! Following the log of a run directory, asleep until inotify tells of something new.
+//! Follows the log of a run directory. It sleeps until inotify reports something new.
 //!
-//! A follower ends when the run is over and everything it wrote was read. The read that finds nothing more is
-//! one that was begun *after* the run was known to be over, so that nothing written in between is missed.
+//! A follower ends when the run is over and everything that it wrote was read. The last read begins *after* the run
+//! is known to be over, so that nothing written in between is missed.
 
 mod records;
 mod watch;
@@ -17,12 +17,12 @@ pub use records::{Read, RecordFollower};
 /// How much is read at a time, in bytes.
 const BATCH: usize = 64 * 1024;
 
-/// Where to begin.
+/// Where to begin in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFrom {
-    /// With the first line there is.
+    /// With the first line that exists.
     Start,
-    /// With the last so many lines.
+    /// With this many of the last lines.
     Tail(u64),
     /// With the first line at or after this moment, in nanoseconds since the Unix epoch.
     Since(u64),
@@ -30,45 +30,45 @@ pub enum LogFrom {
     End,
 }
 
-/// What a follower finds.
+/// An item that a follower finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowItem {
     /// A line.
     Line(Line),
     /// Output is missing here.
     Gap {
-        /// How many lines; 0 when only a part of one is.
+        /// How many lines are missing; 0 if only a part of one is.
         lines: u64,
-        /// Why.
+        /// Why they are missing.
         cause: GapCause,
     },
-    /// The run is over and everything was told; or everything that was there, when not following.
+    /// The run is over and everything was returned. Without following: everything that existed was returned.
     End,
 }
 
-/// A log that cannot be followed.
+/// Why a log cannot be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
     /// The run directory cannot be watched for changes.
     #[error("cannot watch {} for changes", path.display())]
     Watch {
-        /// The run directory.
+        /// The path of the run directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
     /// The log cannot be read.
     #[error("cannot read the log")]
     Log(#[from] LogError),
-    /// The state of the run cannot be read.
-    #[error("cannot tell whether the run is over")]
+    /// The state of the run cannot be read, so it is unknown whether the run is over.
+    #[error("cannot find out whether the run is over")]
     RunDir(#[from] RunDirError),
 }
 
 impl FollowError {
-    /// Whether the run directory, or its log, is not there: not yet, or not any more.
+    /// Whether the run directory or its log does not exist: not yet, or not any more.
     pub fn is_not_found(&self) -> bool {
         let source = match self {
             Self::Watch { source, .. }
@@ -80,14 +80,14 @@ impl FollowError {
     }
 }
 
-/// Reads the log of a run line by line while it grows and rotates.
+/// Reads the log of a run line by line, while it grows and rotates.
 #[derive(Debug)]
 pub struct LogFollower {
     records: RecordFollower,
     lines: Lines,
     pending: VecDeque<FollowItem>,
     since: u64,
-    /// So many lines at the present end are wanted, which has not been reached yet.
+    /// How many lines at the current end are wanted, until that end has been reached.
     tail: Option<u64>,
     ended: bool,
 }
@@ -101,7 +101,7 @@ impl LogFollower {
         Self::new(run_dir, LogFrom::Start)
     }
 
-    /// Follows a log from some point on until the run is over.
+    /// Follows a log from a given point until the run is over.
     ///
     /// # Errors
     /// When the run directory cannot be watched.
@@ -109,7 +109,7 @@ impl LogFollower {
         Ok(Self::of(RecordFollower::new(run_dir, from)?, from))
     }
 
-    /// Reads what is there and does not wait for more.
+    /// Reads what exists and does not wait for more.
     pub fn existing(run_dir: impl Into<PathBuf>, from: LogFrom) -> Self {
         Self::of(RecordFollower::existing(run_dir, from), from)
     }
@@ -130,7 +130,7 @@ impl LogFollower {
         }
     }
 
-    /// The next line or gap; `End` once, and from then on. Cancelling the future loses nothing.
+    /// The next line or gap, then [`FollowItem::End`] forever. Cancelling the future loses nothing.
     ///
     /// # Errors
     /// When the log or the state of the run cannot be read.
@@ -177,7 +177,7 @@ impl LogFollower {
         }
     }
 
-    /// Tells the unfinished lines: nothing will finish them.
+    /// Passes on the unfinished lines, which nothing will finish.
     fn flush(&mut self) {
         self.lines.flush(|line| {
             if line.time_ns >= self.since {
@@ -197,7 +197,7 @@ impl LogFollower {
     }
 }
 
-/// The last `lines` lines of a log, the unfinished one included.
+/// The last `lines` lines of a log, including an unfinished one.
 ///
 /// # Errors
 /// When the log cannot be read.

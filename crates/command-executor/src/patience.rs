@@ -1,19 +1,19 @@
-//! Limits that count only the time in which this process ran.
+//! Time limits that count only while this process runs.
 //!
-//! A process that was held (by SIGSTOP, a freezer, a machine out of breath) neither heard an answer nor asked a
-//! question meanwhile. A limit that passed in that time says nothing about whoever was waited for.
+//! A process that was stopped (by SIGSTOP or a freezer, or because the machine was overloaded) has neither heard an
+//! answer nor asked a question in that time. If a limit passes meanwhile, that says nothing about the other side.
 
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
 
-/// The longest to wait without a look at the clock: so much of a hold may count at most.
+/// The longest time to wait without looking at the clock. At most this much of a stop can count.
 pub const PULSE: Duration = Duration::from_secs(1);
 
-/// Who wakes up so much later than it wanted was held.
+/// If this process wakes up later than planned by this much, it was stopped.
 const HELD: Duration = Duration::from_millis(500);
 
-/// Waits until this process has run for so long.
+/// Waits until this process has run for this long.
 pub async fn pass(limit: Duration) {
     let mut left = limit;
     while !left.is_zero() {
@@ -26,7 +26,7 @@ pub async fn pass(limit: Duration) {
     }
 }
 
-/// For how long this process was held when it was to wake up at `due` and does now; zero if it was in time.
+/// How long this process was stopped, when it was to wake up at `due` and wakes up now. Zero if it woke up in time.
 pub fn held_since(due: Instant) -> Duration {
     let late = due.elapsed();
     if late > HELD { late } else { Duration::ZERO }

@@ -1,18 +1,17 @@
-//! A direct child: ours to stop, streamed while it runs.
+//! A direct child. This process may stop it, and reads its output while it runs.
 //!
 //! ```text
 //!   spawn ──▶ Started ──▶ Stdout | Stderr … ──▶ Exited ──▶ (end of events)
 //! ```
 //!
-//! `Exited` comes after everything the process itself had written. What processes it left behind write later is
-//! not waited for: they may hold the pipe for ever.
+//! `Exited` comes after everything that the process itself had written. It does not wait for the output of processes
+//! that were left behind, because they may keep the pipe open forever.
 //!
-//! The child is kept unreaped until its handle is dropped, so that its pid, and with it its process group,
-//! cannot come to mean another process. Dropping the handle kills the group; [`Running::detach`] is how to let
-//! a process go on.
+//! The child is not reaped until its handle is dropped, so that its pid, and with it its process group, cannot come
+//! to mean another process. Dropping the handle kills the group. Use [`Running::detach`] to let a process go on.
 //!
-//! With a shim, the child is a supervisor of the command's own: then dropping the handle ends everything that came of
-//! the command, whatever session or environment it has given itself, also what it left behind when it ended.
+//! With a shim, the child is a supervisor just for this command. Then dropping the handle ends everything that came
+//! from the command, whatever session or environment that has, including what the command left behind when it ended.
 
 mod spawn;
 mod stream;
@@ -43,12 +42,13 @@ pub use stream::Stdin;
 use supervision::Supervision;
 pub(crate) use supervision::Supervisor;
 
-/// What happens to a process.
+/// Something that happens to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessEvent {
-    /// It runs.
+    /// It has started.
     Started {
-        /// Its process id, on this machine: that of its supervisor, if it has one, or of the outermost layer's client.
+        /// Its process id on this machine. This is the supervisor's pid if it has one, or the pid of the outermost
+        /// layer's client.
         pid: u32,
     },
     /// It wrote this to stdout, or to its terminal.
@@ -59,11 +59,11 @@ pub enum ProcessEvent {
     Exited(ExitStatus),
 }
 
-/// A managed process: a direct child that is killed, with its process group, when this is dropped.
+/// A managed process: a direct child that is killed, together with its process group, when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     pid: Pid,
-    /// Taken only by `detach` and `drop`.
+    /// Only `detach` and `drop` take it.
     pidfd: Option<Async<OwnedFd>>,
     supervision: Option<Supervision>,
     stdin: Option<Stdin>,
@@ -75,13 +75,13 @@ pub struct Running {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Spawned; `Started` has not been told.
+    /// It was spawned, and `Started` was not reported yet.
     New,
     /// Running as far as we know.
     Running,
-    /// It has ended; `Exited` follows when the streams are read.
+    /// It has ended. `Exited` follows when the streams are read.
     Draining(ExitStatus),
-    /// `Exited` has been told.
+    /// `Exited` was reported.
     Ended(ExitStatus),
 }
 
@@ -98,7 +98,7 @@ impl Running {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Its standard input, to be written and closed from elsewhere; `None` if it has none or it was taken.
+    /// Its standard input, to be written and closed from elsewhere; `None` if it has none or if it was taken already.
     pub fn take_stdin(&mut self) -> Option<Stdin> {
         self.stdin.take()
     }
@@ -108,10 +108,10 @@ impl Running {
         self.stdin.as_mut()
     }
 
-    /// The next thing that happens to it; `None` after `Exited`. Cancelling the future loses nothing.
+    /// The next event; `None` after `Exited`. Cancelling the future loses nothing.
     ///
-    /// A process that writes more than its pipes hold waits for its events to be read, here or in
-    /// [`Self::wait`]. Both streams are always read together, so neither can block the other.
+    /// If a process writes more than its pipes hold, it waits until its events are read, here or in [`Self::wait`].
+    /// Both streams are always read together, so that neither can block the other.
     ///
     /// # Errors
     /// When a stream or the exit status cannot be read.
@@ -181,7 +181,7 @@ impl Running {
         })
     }
 
-    /// Waits for its end, discarding what it still writes; at once if it has ended.
+    /// Waits for its end and discards what it still writes. Returns at once if it has ended.
     ///
     /// # Errors
     /// When a stream or the exit status cannot be read.
@@ -194,7 +194,7 @@ impl Running {
         }
     }
 
-    /// Sends a signal to the process itself. Success if it has ended.
+    /// Sends a signal to the process itself. Succeeds if the process has ended.
     ///
     /// # Errors
     /// When there is no such signal, or the process belongs to another user.
@@ -209,10 +209,10 @@ impl Running {
         }
     }
 
-    /// Sends a signal to its process group: itself and whatever it started that did not leave the group.
+    /// Sends a signal to its process group: to itself and to whatever it started that has not left the group.
     ///
     /// # Errors
-    /// When there is no such signal, or nobody in the group may be signalled by us.
+    /// When there is no such signal, or we may not signal anybody in the group.
     pub fn signal_group(&self, number: i32) -> io::Result<()> {
         let signal = signal_from_number(number)?;
         match &self.supervision {
@@ -221,22 +221,22 @@ impl Running {
         }
     }
 
-    /// Has everything that came of the command killed; does not wait for it. Without a supervisor that is the process,
-    /// its group, and while it runs its descendants outside of the group too; one that has lost its parents and left
-    /// the group is not found then.
+    /// Kills everything that came from the command, without waiting for that. Without a supervisor, this kills the
+    /// process, its group, and (while the process runs) its descendants outside of the group. A process that has lost
+    /// its parents and left the group is not found in that case.
     pub fn kill_tree(&self) {
         let Some(pidfd) = &self.pidfd else { return };
         if let Some(supervision) = &self.supervision {
             return supervision.close();
         }
         let running = matches!(self.phase, Phase::New | Phase::Running);
-        // Found before the kill: afterwards they are descendants of somebody else.
+        // Look for them before the kill: afterwards they have other parents.
         let descendants = match running {
             true => tree::descendants(self.id()).unwrap_or_default(),
             false => Vec::new(),
         };
-        // A child that has not reached its own group yet is reached by its pidfd. All of these fail only when
-        // there is nobody left to kill, or nobody that we may kill.
+        // The pidfd reaches a child that is not in its own group yet. All of these calls fail only if nobody is left
+        // to kill, or nobody that we may kill.
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = pidfd_send_signal(pidfd, Signal::KILL);
         for process in descendants {
@@ -244,28 +244,28 @@ impl Running {
         }
     }
 
-    /// Tells the programs on its terminal the new size.
+    /// Tells the new size to the programs on its terminal.
     ///
     /// # Errors
-    /// `Unsupported` when it runs on no terminal.
+    /// `Unsupported` when it does not run on a terminal.
     pub fn resize(&self, size: WindowSize) -> io::Result<()> {
         let Some(terminal) = &self.terminal else {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "the process runs on no terminal",
+                "the process does not run on a terminal",
             ));
         };
         Ok(pty::resize(terminal.as_fd(), size)?)
     }
 
-    /// Kills everything that came of the command, and returns when it is gone: the process and what it left behind.
-    /// Without a supervisor only the process itself is waited for.
+    /// Kills everything that came from the command, and returns when it is gone: the process and what it left behind.
+    /// Without a supervisor it waits only for the process itself.
     ///
     /// # Errors
-    /// When something of it is still there after ten seconds.
+    /// When something of it still exists after ten seconds.
     pub async fn end(mut self) -> io::Result<()> {
         self.kill_tree();
-        // Taken only behind the last wait: whoever drops this future leaves the rest to the reaper.
+        // Take these only after the last wait: if this future is dropped before, the reaper gets the rest.
         if let (Some(pidfd), None) = (&self.pidfd, &self.supervision) {
             exit_status(pidfd).await?;
             return Ok(());
@@ -292,8 +292,9 @@ impl Running {
         .await
     }
 
-    /// Lets the process go on without this handle, and what it has left behind. Its output pipes are closed: if it
-    /// still writes to them it gets SIGPIPE. It is reaped when it ends. Under a supervisor it ends with this process.
+    /// Lets the process, and what it has left behind, go on without this handle. Its output pipes are closed: if it
+    /// still writes to them, it gets SIGPIPE. It is reaped when it ends. If it has a supervisor, it ends together
+    /// with this process.
     pub fn detach(mut self) {
         self.release(reaper::keep);
     }
@@ -316,7 +317,7 @@ impl Drop for Running {
     }
 }
 
-/// The next bytes of a stream; empty at its end; never, without a stream.
+/// The next bytes of a stream; empty at its end. Without a stream it never completes.
 async fn next_bytes(source: &mut Option<Source>) -> io::Result<Vec<u8>> {
     match source {
         Some(source) => source.read().await,
@@ -324,7 +325,7 @@ async fn next_bytes(source: &mut Option<Source>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What is left in a stream of an ended process.
+/// What is left to read in a stream of an ended process.
 fn rest(source: &mut Option<Source>) -> io::Result<Option<Vec<u8>>> {
     let Some(open) = source else { return Ok(None) };
     let bytes = open.read_rest()?;
@@ -334,7 +335,7 @@ fn rest(source: &mut Option<Source>) -> io::Result<Option<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// How a child ended, leaving it unreaped.
+/// How a child ended. Does not reap it.
 async fn exit_status(pidfd: &Async<OwnedFd>) -> io::Result<ExitStatus> {
     loop {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

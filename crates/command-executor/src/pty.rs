@@ -8,11 +8,11 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::command::WindowSize;
 
-/// The two ends of a terminal, both close-on-exec.
+/// The two ends of a terminal. Both are close-on-exec.
 pub(crate) struct Pty {
-    /// Ours: what is written is typed, what is read was shown.
+    /// Our end: writing to it is typing, reading from it is what the terminal shows.
     pub(crate) master: OwnedFd,
-    /// The process's.
+    /// The process's end.
     pub(crate) slave: OwnedFd,
 }
 

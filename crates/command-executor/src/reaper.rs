@@ -1,6 +1,6 @@
-//! Reaps children whose handle is gone, and sees to it that a command's supervisor has ended all it was to end. One
-//! thread for the whole process, started with the first of them and asleep in `poll` otherwise: a zombie would keep
-//! its pid for as long as this process lives.
+//! Reaps children that no longer have a handle, and makes sure that a command's supervisor has ended everything it
+//! should end. One thread does this for the whole process. It starts with the first such child, and sleeps in `poll`
+//! most of the time. Without it, a zombie would keep its pid for as long as this process lives.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -23,18 +23,18 @@ struct Reaper {
 /// A child that nobody holds any more.
 enum Orphan {
     Child(OwnedFd),
-    /// Until when it must have ended; `None`: whenever the last process of its command does.
+    /// With the time by which it must have ended. `None`: it may live as long as any process of its command.
     Supervisor(Supervisor, Option<Instant>),
 }
 
-/// What is left of a child.
+/// The state of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reaping {
     /// It lives.
     Alive,
-    /// It exited 0, or is no child of this process.
+    /// It exited 0, or is not a child of this process.
     Done,
-    /// It ended otherwise.
+    /// It ended in another way.
     Failed,
 }
 
@@ -55,19 +55,19 @@ pub(crate) fn try_reap(pidfd: impl AsFd) -> Reaping {
     }
 }
 
-/// Leaves a child to the reaper. It is not signalled.
+/// Leaves a child to the reaper. The child is not signalled.
 pub(crate) fn abandon(pidfd: OwnedFd) {
     if try_reap(&pidfd) == Reaping::Alive {
         give(Orphan::Child(pidfd));
     }
 }
 
-/// Leaves a supervisor to the reaper, with what its command has left behind: that lives on.
+/// Leaves a supervisor to the reaper, together with what its command has left behind, which lives on.
 pub(crate) fn keep(supervisor: Supervisor) {
     give(Orphan::Supervisor(supervisor, None));
 }
 
-/// Has a supervisor end everything of its command, by force if it does not.
+/// Lets a supervisor end everything of its command, and does it by force if the supervisor does not.
 pub(crate) fn end(mut supervisor: Supervisor) {
     supervisor.channel = None;
     give(Orphan::Supervisor(supervisor, Some(Instant::now() + PATIENCE)));
@@ -99,7 +99,7 @@ impl Orphan {
         }
     }
 
-    /// `None` when it is dealt with.
+    /// Deals with it if possible; `None` when it is dealt with.
     fn look(self, now: Instant) -> Option<Self> {
         match (try_reap(self.pidfd()), self) {
             (Reaping::Alive, Self::Supervisor(supervisor, Some(deadline))) if now >= deadline => {
@@ -112,14 +112,14 @@ impl Orphan {
     }
 }
 
-/// Does by force what a supervisor did not do, on a thread of its own: it may take seconds.
+/// Does by force what a supervisor did not do. It uses a separate thread, because this may take seconds.
 fn sweep(supervisor: Supervisor) -> Option<Orphan> {
     let work = move || {
-        // Who is left is found by the next daemon, and told then.
+        // The next daemon finds whoever is left, and reports it then.
         let _ = supervisor.sweep();
         abandon(supervisor.pidfd);
     };
-    // Without a thread to be had there is nothing to do it with.
+    // If no thread can be started, there is no way to do it.
     let _ = std::thread::Builder::new().name("sweep".to_owned()).spawn(work);
     None
 }
@@ -142,7 +142,7 @@ fn start() -> Option<Reaper> {
 
 impl Reaper {
     fn wake(&self) {
-        // A full counter has woken it already.
+        // If the counter is full, the thread has been woken already.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
@@ -165,7 +165,7 @@ impl Reaper {
                     tv_nsec: left.subsec_nanos().into(),
                 }
             });
-            // An interrupted poll only means looking again.
+            // After an interrupted poll, just look again.
             let _ = poll(&mut fds, limit.as_ref());
             let _ = rustix::io::read(&self.wake, &mut [0_u8; 8]);
         }

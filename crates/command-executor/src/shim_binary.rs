@@ -1,5 +1,5 @@
-//! One copy of the shim per version. Whoever launches services runs its own copy, named by its digest, so that
-//! rebuilding or upgrading never puts another shim under a name that is in use.
+//! One copy of the shim for each version. Whoever launches services runs its own copy, with the digest in the name.
+//! So a rebuild or upgrade never puts another shim under a name that is in use.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-/// A shim binary to run. One that was [installed](install) is put back when somebody has removed it.
+/// A shim binary to run. If it was [installed](install) and somebody removed it, it is put back.
 #[derive(Debug, Clone)]
 pub struct Shim(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// Open, so that its bytes are there whatever becomes of its name.
+    /// Kept open, so that its bytes exist whatever happens to its name.
     copy: Option<Mutex<File>>,
     put_back: AtomicBool,
 }
@@ -32,22 +32,22 @@ impl Shim {
         }))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// Whether it was removed and put back since this was last asked.
+    /// Whether it was removed and put back since the last call.
     pub fn take_put_back(&self) -> bool {
         self.0.put_back.swap(false, Ordering::Relaxed)
     }
 
-    /// Starts it somehow, a second time if it had to be put back first.
+    /// Starts it with `how`. If it is missing, puts it back and tries once more.
     pub(crate) fn start<T>(&self, mut how: impl FnMut(&Path) -> io::Result<T>) -> io::Result<T> {
         match how(self.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => match self.put_back() {
                 Ok(()) => how(self.path()),
-                // What is missing tells more than why it cannot be made anew.
+                // That the file is missing says more than why it cannot be put back.
                 Err(_) => Err(error),
             },
             other => other,
@@ -56,14 +56,14 @@ impl Shim {
 
     fn put_back(&self) -> io::Result<()> {
         let copy = self.0.copy.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        // One at a time: they all write the same partial file.
+        // Only one at a time, because they all write the same partial file.
         let copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path();
         if path.exists() {
             return Ok(());
         }
         let dir = path.parent().ok_or(io::ErrorKind::NotFound)?;
-        // Not with its parents: a home that is gone must not come back by this.
+        // Do not make its parents: that would bring back a home that is gone.
         match DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -79,7 +79,7 @@ impl Shim {
 }
 
 impl<P: Into<PathBuf>> From<P> for Shim {
-    /// One that is somebody else's to keep in place.
+    /// A shim that somebody else keeps in place.
     fn from(path: P) -> Self {
         Self::new(path.into(), None)
     }
@@ -93,15 +93,15 @@ impl PartialEq for Shim {
 
 impl Eq for Shim {}
 
-/// A shim that could not be put in place.
+/// Why a shim could not be installed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot install the shim: {operation} {} failed", path.display())]
 pub struct InstallError {
-    /// What was tried: "read", "write", …
+    /// The operation: "read", "write", …
     pub operation: &'static str,
-    /// On what.
+    /// The file or folder.
     pub path: PathBuf,
-    /// Why not.
+    /// The cause.
     #[source]
     pub source: io::Error,
 }
@@ -115,8 +115,8 @@ fn fail(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Insta
     }
 }
 
-/// Copies the shim to `dir/harness-shim-<digest>` (0700) unless a whole copy is there, and returns it.
-/// The directory is created (0700) if it is missing. Blocks on the disk.
+/// Copies the shim to `dir/harness-shim-<digest>` (0700), unless a whole copy is already there, and returns it. Makes
+/// the directory (0700) if it is missing. Blocks on the disk.
 ///
 /// # Errors
 /// When the source cannot be read or the copy cannot be written.
@@ -142,7 +142,7 @@ pub fn install(source: &Path, dir: &Path) -> Result<Shim, InstallError> {
         return Err(error);
     }
     if !is_whole(&target, &digest) {
-        let corrupt = io::Error::new(io::ErrorKind::InvalidData, "it is not what was written");
+        let corrupt = io::Error::new(io::ErrorKind::InvalidData, "it differs from what was written");
         return Err(fail("verify", &target)(corrupt));
     }
     opened(target)
@@ -153,8 +153,8 @@ fn opened(path: PathBuf) -> Result<Shim, InstallError> {
     Ok(Shim::new(path, Some(copy)))
 }
 
-/// Removes the copies of other versions from `dir` that nobody runs any more, and what an interrupted
-/// installation left. Returns how many went. Blocks on the disk.
+/// Removes from `dir` the copies of other versions that nobody runs any more, and what an interrupted installation
+/// left. Returns how many it removed. Blocks on the disk.
 pub fn remove_unused(dir: &Path, current: &Path) -> usize {
     let copies: Vec<PathBuf> = fs::read_dir(dir)
         .into_iter()
@@ -167,7 +167,7 @@ pub fn remove_unused(dir: &Path, current: &Path) -> usize {
         return 0;
     }
     let Ok(used) = executed_files() else {
-        // Without a look at the processes none is known to be unused.
+        // If the processes cannot be listed, no copy is known to be unused.
         return 0;
     };
     let unused = copies.iter().filter(|path| {
@@ -177,8 +177,8 @@ pub fn remove_unused(dir: &Path, current: &Path) -> usize {
     unused.filter(|path| fs::remove_file(path).is_ok()).count()
 }
 
-/// Whether the file at this path is a whole copy of a shim by this name: its content has the digest that the name
-/// tells. What a process executes may have been removed, and can still be read through `/proc`.
+/// Whether the file at this path is a whole copy of a shim with this name: its content must have the digest that is
+/// in the name. A file that a process executes may have been removed, and can still be read through `/proc`.
 pub(crate) fn is_copy_called(name: &str, path: &Path) -> bool {
     name.strip_prefix("harness-shim-")
         .is_some_and(|digest| is_whole(path, digest))
@@ -192,8 +192,8 @@ fn is_copy(path: &Path) -> bool {
     name.trim_start_matches('.').starts_with("harness-shim-")
 }
 
-/// The files, by device and inode, that processes are executing. Those of other users stay hidden, and no shim of
-/// ours is among them.
+/// The files, by device and inode, that processes are executing. Those of other users stay hidden, but none of our
+/// shims is among them.
 fn executed_files() -> io::Result<BTreeSet<(u64, u64)>> {
     let processes = fs::read_dir("/proc")?.flatten();
     let files = processes.filter_map(|entry| {
@@ -217,7 +217,7 @@ fn write_copy(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether an executable of this digest is there.
+/// Whether an executable with this digest is there.
 fn is_whole(path: &Path, digest: &str) -> bool {
     let Ok(mut file) = harness_files::open(path) else {
         return false;

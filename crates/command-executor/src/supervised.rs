@@ -1,15 +1,15 @@
-//! Local services under the shim: they outlive whoever started them, and are found again through their run
-//! directory, or without one by what else is known of them.
+//! Local services under the shim. They outlive whoever started them. They are found again through their run directory
+//! or, without one, by what else is known of them.
 //!
 //! ```text
 //!   launch ──▶ Supervised ──▶ wait ──▶ Ended::Exited(record)      the shim wrote how it ended
-//!     ▲            │                   Ended::SupervisorDied      it did not: the tree was found and killed
+//!     ▲            │                   Ended::SupervisorDied      it did not: its processes were found and killed
 //!     │            └─ dropped: the service goes on
 //!   adopt ──▶ Running | Homeless | Ended | SupervisorDied | Rebooted | NeverStarted
 //! ```
 //!
-//! **Invariant:** what a run directory says is read in the order lock, exit record, identity. A free lock is
-//! final, so an exit record that is missing after it was seen free will never come.
+//! **Invariant:** the files of a run directory are read in the order lock, exit record, identity. A free lock is
+//! final: if there is no exit record after the lock was seen free, there will never be one.
 
 mod adopt;
 mod control;
@@ -55,10 +55,10 @@ pub use zygote::end_former;
 
 use known::Known;
 
-/// Launches services under one shim binary.
+/// Launches services with one shim binary.
 ///
-/// It keeps a process of that binary waiting, from the first launch on, of which the supervisors are forked; it ends
-/// with the last clone of this.
+/// From the first launch on, it keeps a waiting process of that binary, and forks the supervisors from it. The
+/// process ends when the last clone of this is dropped.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     zygote: Arc<Zygote>,
@@ -80,18 +80,18 @@ impl Supervisor {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// Its shim recorded it. Nothing of it is left.
+    /// Its shim recorded the end. Nothing of it is left.
     Exited(ExitRecord),
-    /// Its shim died without a record; what it left behind was killed.
+    /// Its shim died without a record. What it left behind was killed.
     SupervisorDied {
-        /// How many processes there were.
+        /// How many processes were killed.
         killed: usize,
-        /// How its main process had ended by itself, if it had before anything was killed and the kernel tells.
+        /// How its main process ended, if it ended by itself before anything was killed, and if the kernel can tell.
         main: Option<Outcome>,
     },
 }
 
-/// Whether, or how, a run has ended could not be found out.
+/// Why it is unknown whether or how a run has ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -101,29 +101,30 @@ pub enum WaitError {
     /// The exit record cannot be read.
     #[error("cannot read how the run ended")]
     RunDir(#[from] RunDirError),
-    /// Its shim died, and what it left behind could not be cleared away.
+    /// Its shim died, and what it left behind could not be killed.
     #[error("the supervisor died, and what it left behind could not be killed")]
     Leftovers(#[from] LeftoversError),
 }
 
-/// A service under its shim. Clones are handles of the same one; dropping them all leaves it running.
+/// A service under its shim. Clones are handles of the same service. Dropping all of them leaves it running.
 #[derive(Debug, Clone)]
 pub struct Supervised(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     run_dir: RunDir,
-    /// Which folder that is: another one may lie there some day.
+    /// The identity of that folder, because the path may lead to another folder some day.
     folder: Option<FileId>,
-    /// The same, opened through the shim when that was still possible, where the path leads there no more.
+    /// The same folder, opened through the shim while that was still possible, if the path does not lead to it any
+    /// more.
     elsewhere: OnceLock<File>,
     identity: Identity,
     cgroup: Option<PathBuf>,
     shim: AttachedHandle,
-    /// Its main process; `None` if that was gone already or cannot be watched.
+    /// Its main process; `None` if that was already gone or cannot be watched.
     main: Option<Arc<ExitWatch>>,
     ended: OnceCell<Ended>,
-    /// Of which its shim was forked, if it lives: what the shim leaves when it dies is given to it.
+    /// The zygote from which its shim was forked, if that still lives. It inherits what the shim leaves when it dies.
     zygote: Weak<Zygote>,
     /// Keeps what one caller sends together.
     stdin: Mutex<()>,
@@ -149,7 +150,7 @@ impl Supervised {
         cgroup: Option<PathBuf>,
         zygote: Weak<Zygote>,
     ) -> Self {
-        // It only serves to tell more of an end without a record.
+        // It only serves to say more about an end without a record.
         let main = ExitWatch::open(&identity.main).ok().flatten().map(Arc::new);
         Self(Arc::new(Inner {
             run_dir,
@@ -165,12 +166,12 @@ impl Supervised {
         }))
     }
 
-    /// Who runs: the shim and the service's main process.
+    /// Identifies what runs: the shim and the service's main process.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
-    /// What to remember of it, so that it is found again without its run directory.
+    /// What to remember of it, so that it can be found again without its run directory.
     pub fn trace(&self) -> Trace {
         Trace {
             identity: self.0.identity.clone(),
@@ -178,12 +179,12 @@ impl Supervised {
         }
     }
 
-    /// Where its files are.
+    /// The folder of its files.
     pub fn run_dir(&self) -> &Path {
         self.0.run_dir.path()
     }
 
-    /// Whether its run directory is where it was. What cannot be told is taken for good. Blocks on the disk.
+    /// Whether its run directory is in its place. If that is unknown, the answer is yes. Blocks on the disk.
     pub fn is_in_place(&self) -> bool {
         match FileId::of(self.run_dir()) {
             Ok(found) => self.0.folder.is_none_or(|folder| folder == found),
@@ -196,7 +197,7 @@ impl Supervised {
         self.0.shim.is_alive()
     }
 
-    /// Waits until nothing of it is left, and tells how it ended. Any number of callers may wait.
+    /// Waits until nothing of it is left, and returns how it ended. Any number of callers may wait.
     ///
     /// # Errors
     /// When the shim cannot be watched, its record cannot be read, or it died and some of what it left behind
@@ -218,8 +219,8 @@ impl Supervised {
         ended.await.cloned()
     }
 
-    /// Its run directory, wherever that is now; `None` when it was removed, or nobody knows where it is. Another one
-    /// in its place is somebody else's.
+    /// Its run directory, wherever that is now; `None` if it was removed, or nobody knows where it is. If another
+    /// folder is in its place, that one does not count.
     fn present_run_dir(&self) -> Option<RunDir> {
         if let Some(opened) = self.0.elsewhere.get() {
             return RunDir::open(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok();
@@ -228,7 +229,7 @@ impl Supervised {
             Ok(found) => self.0.folder.is_some_and(|folder| folder != found),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        // Its number may be given to another one as soon as its shim is dead.
+        // The folder's number may be given to another folder as soon as its shim is dead.
         let says_another = || {
             let said = self.0.run_dir.read_identity().ok().flatten();
             said.is_some_and(|said| said.shim != self.0.identity.shim)
@@ -247,7 +248,7 @@ impl Supervised {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A shim that is our child must be reaped whenever it ends.
+        // If the shim is our child, it must be reaped when it ends.
         self.shim.leave_to_reaper();
     }
 }
@@ -255,12 +256,13 @@ impl Drop for Inner {
 /// How long a dead shim's lock may still be held by a child that it had just forked.
 const LOCK_RELEASE: Duration = Duration::from_secs(5);
 
-/// How a main process ended of which nothing has been killed yet.
+/// How a main process ended, if it ended before anything was killed.
 fn ended_by_itself(main: Option<&ExitWatch>) -> Option<Outcome> {
     main.filter(|main| main.has_ended()).and_then(ExitWatch::outcome)
 }
 
-/// How a run ended whose shim is dead, by its directory if there is one. Blocks while leftovers are killed.
+/// How a run ended that has a dead shim, according to its directory if there is one. Blocks while leftovers are
+/// killed.
 fn ended(run_dir: Option<&RunDir>, main: Option<&ExitWatch>, known: &Known) -> Result<Ended, WaitError> {
     if let Some(run_dir) = run_dir
         && let Some(record) = run_dir.read_exit()?
@@ -268,7 +270,7 @@ fn ended(run_dir: Option<&RunDir>, main: Option<&ExitWatch>, known: &Known) -> R
         known.remove_cgroup();
         return Ok(Ended::Exited(record));
     }
-    // Asked before anything is killed.
+    // Check this before anything is killed.
     let main = ended_by_itself(main);
     let killed = match run_dir {
         Some(run_dir) => kill_leftovers(run_dir, known)?,
@@ -288,7 +290,7 @@ fn kill_leftovers(run_dir: &RunDir, known: &Known) -> Result<usize, LeftoversErr
             Err(LeftoversError::ShimAlive) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            // Its files do not tell what there was.
+            // Its files do not say what there was.
             Err(LeftoversError::RunDir(_)) => return known.clear(),
             Err(error) => return Err(error),
         }

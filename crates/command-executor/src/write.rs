@@ -1,4 +1,4 @@
-//! Putting a file where a service's user may put it, by the shim.
+//! Uses the shim to write a file with the rights of a service's user.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::executor::Executor;
 use crate::patience::pass;
 use crate::process::{ProcessEvent, SpawnError};
 
-/// How long one file may take. Its folder may lie on a filesystem that does not answer.
+/// How long one file may take. Its folder may be on a file system that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The most that is kept of what the shim says.
+/// How much is kept of the shim's messages.
 const WORDS: usize = 4096;
 
-/// A file that could not be written.
+/// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -27,18 +27,18 @@ pub enum WriteError {
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     /// The shim could not be followed to its end.
-    #[error("cannot follow what writes it")]
+    #[error("cannot follow the process that writes it")]
     Follow(#[source] std::io::Error),
-    /// It did not come to an end.
+    /// It did not end in time.
     #[error("it was not written within {}s", .0.as_secs())]
     Late(Duration),
-    /// The shim says why not.
+    /// The reason that the shim gives.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Writes a file for a user, as `harness-shim write` does; see [`harness_shim::write`]. `executor` runs commands on this
-/// machine, and `run_id` marks this one.
+/// Writes a file for a user, as `harness-shim write` does; see [`harness_shim::write`]. `executor` runs commands on
+/// this machine, and `run_id` marks the command.
 ///
 /// # Errors
 /// When it could not be written.
@@ -61,7 +61,7 @@ pub async fn write(
     let message = harness_shim::write::message(target, content);
     let send = async {
         if let Some(mut stdin) = stdin {
-            // One that has ended has said why.
+            // If it has ended, it has said why.
             let _ = stdin.write_all(&message).await;
         }
         future::pending().await
@@ -75,13 +75,17 @@ pub async fn write(
                 Some(ProcessEvent::Exited(status)) => {
                     let said = String::from_utf8_lossy(&said).trim().to_owned();
                     let why = match said.is_empty() {
-                        true => format!("what writes it ended with {status}"),
+                        true => format!("the process that writes it ended with {status}"),
                         false => said,
                     };
                     return Err(WriteError::Refused(why));
                 }
                 Some(_) => {}
-                None => return Err(WriteError::Refused("what writes it is gone".to_owned())),
+                None => {
+                    return Err(WriteError::Refused(
+                        "the process that writes it is gone".to_owned(),
+                    ));
+                }
             }
         }
     };
@@ -89,6 +93,6 @@ pub async fn write(
         pass(PATIENCE).await;
         Err(WriteError::Late(PATIENCE))
     };
-    // Dropping it kills what is still there.
+    // Dropping the command kills what is still there.
     future::or(future::or(ended, send), late).await
 }

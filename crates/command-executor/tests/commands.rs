@@ -1,5 +1,4 @@
-//! Commands under a supervisor of their own: nothing that comes of one outlives its handle, and nothing else is
-//! touched.
+//! Commands with a supervisor: nothing that comes from a command outlives its handle, and nothing else is touched.
 
 #![cfg(test)]
 
@@ -21,7 +20,7 @@ fn supervised() -> Executor {
     Executor::local().with_shim(shim())
 }
 
-/// Ways to leave a command, each of which writes its pid to the file in `$1`.
+/// Ways to escape from a command. Each writes its pid to the file in `$1`.
 const ESCAPES: [&str; 5] = [
     "sleep 1000 & echo $! > $1",
     "setsid sh -c 'echo $$ > $0; exec sleep 1000' $1 &",
@@ -30,7 +29,7 @@ const ESCAPES: [&str; 5] = [
     "(env -i setsid -f /bin/sh -c 'echo $$ > $0; exec sleep 1000' $1 &)",
 ];
 
-/// A command that escapes so, and then does that.
+/// A command that escapes in this way, and then does something else.
 fn escaping(escape: &str, then: &str, file: &Path, run_id: &str) -> Command {
     Command::new("sh")
         .args([
@@ -46,7 +45,7 @@ fn run_id(name: &str) -> String {
     format!("test-{}-{name}", std::process::id())
 }
 
-/// Whether it is gone, judged by name, so that a reused pid is not taken for it.
+/// Whether it is gone. This compares the whole identity, so that a reused pid is not mistaken for it.
 fn gone(process: &ProcessId) -> bool {
     !process.is_alive()
 }
@@ -108,7 +107,7 @@ fn what_a_command_leaves_behind_lives_until_it_is_let_go() {
     }
 }
 
-/// A job that shares what proves nothing with a command: whoever started both.
+/// A job that shares things that prove nothing with a command, such as its parent.
 struct Stranger(Child);
 
 impl Stranger {
@@ -135,7 +134,7 @@ fn a_supervisor_that_is_killed_or_stopped_leaves_nothing() {
         let _stranger = Stranger::beside();
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
-        // One that is found by its run id alone, once its supervisor is dead.
+        // Escapes in a way that can be found only by the run id, once its supervisor is dead.
         let command = escaping(
             ESCAPES[1],
             "sleep 1000",
@@ -190,7 +189,7 @@ fn streams_signals_and_codes_pass_through_the_supervisor() {
     assert_eq!(block_on(running.wait()).unwrap().signal(), Some(10));
     running.signal(10).unwrap();
 
-    // The group hears what is meant for all of it.
+    // A signal for the group reaches every process in it.
     let script = "trap 'echo parent; exit 1' USR1; sh -c 'trap \"echo child; exit\" USR1; echo up; \
                   while :; do sleep 0.05; done' & wait; wait";
     let mut running = supervised().spawn(sh(script)).unwrap();

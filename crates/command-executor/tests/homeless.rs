@@ -1,5 +1,5 @@
-//! Runs whose directory was removed, moved, copied or lost a file: they are found, managed as far as that can be, and
-//! never doubled; and no stranger is taken for one.
+//! Runs with a directory that was removed, moved or copied, or that lost a file. They are found, managed as far as
+//! possible, and never doubled; and no stranger is taken for one of them.
 
 #![cfg(test)]
 
@@ -25,7 +25,7 @@ fn installed(dir: &Path) -> Supervisor {
     Supervisor::new(shim_binary::install(&shim(), &dir.join("bin")).unwrap())
 }
 
-/// Tells a file that it was asked to end, and has a child besides.
+/// A script that writes a file when it is asked to end, and also has a child.
 fn polite(dir: &Path) -> String {
     let dir = dir.display();
     format!("trap 'echo asked > {dir}/asked; exit 7' TERM; sleep 300 & echo $$ > {dir}/up; wait")
@@ -43,7 +43,7 @@ fn marked(spec: &LaunchSpec) -> usize {
     harness_shim::tree::find_by_run_id(&spec.run_id).unwrap().len()
 }
 
-/// What is known of a run beside its directory.
+/// What is known of a run apart from its directory.
 fn evidence(service: &Supervised, trace: bool, search: bool) -> Evidence {
     let mut shims = match search {
         true => LivingShim::all().unwrap(),
@@ -57,7 +57,7 @@ fn evidence(service: &Supervised, trace: bool, search: bool) -> Evidence {
     }
 }
 
-/// Asked to stop it is asked, and then nothing is left.
+/// Checks that it is asked before it is stopped, and that nothing is left then.
 fn stops_in_order(service: &Supervised, spec: &LaunchSpec, dir: &Path, what: &str) -> Ended {
     block_on(service.stop(StopPolicy::default())).unwrap();
     let ended = block_on(service.wait()).unwrap();
@@ -134,7 +134,7 @@ fn a_lost_directory_leaves_a_run_that_can_be_stopped() {
                 let ended = stops_in_order(&service, &spec, dir.path(), &what);
                 match ended {
                     Ended::Exited(record) => assert!(moved && record.outcome == Outcome::Exited(7), "{what}"),
-                    // There was nowhere to write it down.
+                    // There was no place to record it.
                     Ended::SupervisorDied { .. } => assert!(!moved, "{what}"),
                 }
                 assert!(!run_dir.exists(), "{what}: nothing is made again");
@@ -151,7 +151,7 @@ fn who_launched_it_can_stop_it_when_all_is_gone_and_a_stranger_lies_there() {
         let supervisor = installed(dir.path());
         let (service, spec) = launch(&supervisor, dir.path(), &run_dir);
         fs::remove_dir_all(&run_dir).unwrap();
-        // Another one takes the very same place.
+        // Another one takes exactly the same place.
         let other_spec = LaunchSpec {
             run_id: format!("{}-other", spec.run_id),
             ..sh_spec(&run_dir, "exec sleep 300")
@@ -250,13 +250,14 @@ fn a_copy_of_a_directory_is_not_the_run() {
     stops_in_order(&service, &spec, dir.path(), "the original");
 }
 
-/// A directory that is taken away at any instant of a launch: it fails and nothing of it runs, or it runs and is known.
+/// Removes the directory at any instant of a launch. Either the launch fails and nothing of it runs, or it runs and
+/// is known.
 #[test]
 fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
     for damage in ["removed", "moved", "emptied", "lock"] {
         let dir = tempfile::tempdir().unwrap();
         let supervisor = installed(dir.path());
-        // The first one starts the zygote, and takes longer.
+        // The first launch starts the zygote and takes longer.
         let warm = dir.path().join("warm");
         block_on(async {
             let service = supervisor.launch(&warm, &sh_spec(&warm, "exit 0")).await.unwrap();
@@ -273,7 +274,7 @@ fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
                     while !run_dir.exists() && !over.load(Ordering::Relaxed) {
                         std::hint::spin_loop();
                     }
-                    // The instant is the input.
+                    // The instant is the input of the test.
                     std::thread::sleep(Duration::from_micros(round * 120));
                     // It may be gone already.
                     let _ = match damage {
@@ -330,7 +331,7 @@ fn strangers_are_no_shims() {
         .to_str()
         .unwrap()
         .to_owned();
-    // The words, and whatever name: only a copy of the shim with its digest counts.
+    // It has the right arguments and any name. But only a copy of the shim with the right digest counts.
     fs::write(dir.path().join("supervise"), "sleep 300 & wait").unwrap();
     let posing = |program: PathBuf| {
         #[expect(clippy::disallowed_methods, reason = "a stranger has to run")]
@@ -364,7 +365,7 @@ fn strangers_are_no_shims() {
         .map(|shim| shim.process().pid)
         .collect();
     assert_eq!(found, [service.identity().shim.pid]);
-    // Nor does one that only has the words of a directory that is gone.
+    // The same goes for a process that only names a directory that is gone.
     fs::remove_dir_all(dir.path().join("p")).unwrap();
     let known = Evidence {
         trace: None,

@@ -1,5 +1,5 @@
-//! What many launches leave in this process: nothing. Alone in its binary, because it counts. `HARNESS_SOAK=1`
-//! makes it twenty times as many.
+//! Many launches must leave nothing in this process. This test is alone in its binary, because it counts.
+//! `HARNESS_SOAK=1` makes twenty times as many launches.
 
 #![cfg(test)]
 
@@ -12,7 +12,7 @@ use command_executor::supervised::Ended;
 mod support;
 use support::*;
 
-/// What the descriptors of this process are, without the one that looks.
+/// What the descriptors of this process lead to, except the one that is used to look.
 fn descriptors() -> Vec<String> {
     let mut found: Vec<String> = fs::read_dir("/proc/self/fd")
         .unwrap()
@@ -49,7 +49,7 @@ fn a_hundred_launches_leave_no_zombie_and_no_descriptor() {
         let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
         let mut log = service.logs(LogFrom::Start).unwrap();
         assert!(matches!(block_on(log.next()).unwrap(), FollowItem::Line(_)));
-        // Some are waited for, some are forgotten, some fail to start at all.
+        // Some are waited for, some are dropped, and some fail to start at all.
         if round.is_multiple_of(2) {
             assert!(matches!(block_on(service.wait()).unwrap(), Ended::Exited(_)));
         }
@@ -59,8 +59,8 @@ fn a_hundred_launches_leave_no_zombie_and_no_descriptor() {
         drop(local().spawn(sh("sleep 60")).unwrap());
         block_on(local().run(sh("exit 0"), None)).unwrap();
     };
-    // The reactor, the reaper and the log watch open theirs once. What still runs when it is let go of starts
-    // the reaper for certain.
+    // The reactor, the reaper and the log watch open their descriptors once. A process that still runs when it is
+    // detached certainly starts the reaper.
     local().spawn(sh("sleep 0.2")).unwrap().detach();
     launch(0);
     launch(1);

@@ -62,7 +62,7 @@ fn what_was_rotated_away_is_counted() {
     block_on(service.wait()).unwrap();
     let seen = block_on(all(LogFollower::open(&run_dir).unwrap()));
     assert!(seen.missing > 0);
-    // A line cut in two by the gap may be counted on both sides.
+    // A line that the gap cuts in two may be counted on both sides.
     let total = seen.missing + seen.lines.len() as u64;
     assert!((50_000..=50_001).contains(&total), "{total}");
     assert_eq!(seen.lines.last().unwrap(), "1000");

@@ -1,4 +1,4 @@
-//! Direct children: streams, stdin, signals, timeouts, what dropping does.
+//! Direct children: streams, stdin, signals, timeouts, and what dropping does.
 
 #![cfg(test)]
 

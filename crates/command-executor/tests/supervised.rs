@@ -182,7 +182,7 @@ fn signals_reach_the_main_process() {
     assert_eq!(outcome(&service), Outcome::Exited(9));
 }
 
-/// Launches a tree with an escapee and returns the service and every process of it.
+/// Launches processes, one of which escapes, and returns the service and the pids of all of them.
 fn launch_tree(dir: &std::path::Path) -> (Supervised, Vec<u32>) {
     let (run_dir, child, escapee) = (dir.join("run"), dir.join("child"), dir.join("escapee"));
     let script = format!(
@@ -208,7 +208,8 @@ fn a_killed_shim_is_told_and_its_tree_is_gone() {
     assert!(!pids.iter().any(|pid| runs(*pid)));
 }
 
-/// Where the kernel tells how a process ended that is nobody's child here (6.15 and later), or its zombie is left.
+/// Runs where the kernel tells how a process ended that is not our child (6.15 and later), or where its zombie is
+/// left.
 #[test]
 fn a_main_process_that_ends_with_its_shim_has_its_exit_code_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -217,7 +218,7 @@ fn a_main_process_that_ends_with_its_shim_has_its_exit_code_told() {
         dir.path().join("up"),
         dir.path().join("over"),
     );
-    // The rest ignores SIGTERM: the shim waits for its end before it records anything.
+    // The rest ignores SIGTERM. The shim waits for its end before it records anything.
     let script = format!(
         "sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep 0.1; done' & while ! test -e {}; do sleep 0.01; done; exit 23",
         up.display(),
@@ -225,7 +226,7 @@ fn a_main_process_that_ends_with_its_shim_has_its_exit_code_told() {
     );
     let service = block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, &script))).unwrap();
     let rest = pid_in(&up);
-    // Of one that ends before anybody knows it, only its parent is told.
+    // If it ends before anybody knows it, only its parent learns how.
     std::fs::write(&over, "").unwrap();
     let main = service.identity().main.clone();
     eventually("the main process has ended", || !main.is_alive());

@@ -1,4 +1,4 @@
-//! Processes on a terminal, under their supervisor.
+//! Processes on a terminal, with a supervisor.
 
 #![cfg(test)]
 
@@ -8,7 +8,7 @@ use smol::io::AsyncWriteExt;
 mod support;
 use support::*;
 
-/// Reads until the terminal has shown this.
+/// Reads until the terminal has shown this text.
 async fn shown(running: &mut Running, wanted: &str) {
     let mut seen = String::new();
     while !seen.contains(wanted) {

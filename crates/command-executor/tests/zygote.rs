@@ -1,5 +1,5 @@
-//! The process that supervisors are forked from: that they are as if they had been executed, and that nothing is lost,
-//! doubled or left behind when it is killed, held, or not needed any more.
+//! The process from which supervisors are forked. A forked supervisor must look like one that was executed, and
+//! nothing may be lost, doubled or left behind when the zygote is killed, stopped, or no longer needed.
 
 #![cfg(test)]
 
@@ -39,7 +39,7 @@ fn parent(pid: u32) -> u32 {
     stat(pid).unwrap().1
 }
 
-/// The zygote of a service's shim; `None` when the shim was spawned by this test.
+/// The zygote of a service's shim; `None` if this test spawned the shim.
 fn zygote(service: &Supervised) -> Option<u32> {
     let parent = parent(service.identity().shim.pid);
     (parent != std::process::id()).then_some(parent)
@@ -56,7 +56,7 @@ fn stop(service: &Supervised) {
     });
 }
 
-/// A script that writes down each of its starts before it waits.
+/// A script that records each of its starts before it waits.
 fn counted(dir: &Path) -> (PathBuf, String) {
     let file = dir.join("starts");
     let script = format!("echo x >> {}; exec sleep 1000", file.display());
@@ -81,7 +81,7 @@ fn a_forked_supervisor_is_as_one_that_was_executed() {
     let zygote = zygotes[0].unwrap();
     assert_eq!(words(zygote), [shim().to_str().unwrap(), "zygote"]);
 
-    // An executed one is what happens without a zygote.
+    // Without a working zygote, the shim is executed.
     signal(zygote, Signal::STOP);
     let executed = launch(&supervisor, &dir.path().join("executed"), "exec sleep 1000");
     assert_eq!(self::zygote(&executed), None);
@@ -194,7 +194,7 @@ fn a_killed_zygote_is_replaced_and_takes_nobody_along() {
     }
 }
 
-/// It holds the request, and with it the lock, but nobody waits for it for ever.
+/// The zygote holds the request, and with it the lock, but nobody waits for it forever.
 #[test]
 fn a_held_zygote_is_given_up_and_the_service_starts_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -211,12 +211,12 @@ fn a_held_zygote_is_given_up_and_the_service_starts_once() {
     stop(&second);
 }
 
-/// Requests are on their way, taken, and half carried out when it dies.
+/// Requests are on their way, taken, or half done when it dies.
 #[test]
 fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
     for round in 0..5 {
         let dir = tempfile::tempdir().unwrap();
-        // Zygotes of its own, so that other tests keep theirs.
+        // It uses its own zygotes, so that other tests keep theirs.
         let own_shim = dir.path().join("shim");
         fs::copy(shim(), &own_shim).unwrap();
         let supervisor = Supervisor::new(&own_shim);
@@ -224,7 +224,7 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
             let begins = format!("{}\0zygote\0", own_shim.display());
             let pids = fs::read_dir("/proc").unwrap().flatten();
             let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-            // What was just forked has the same name for a moment, but another parent.
+            // A process that was just forked has the same name for a moment, but another parent.
             pids.filter(|pid| {
                 stat(*pid).is_some_and(|(_, parent)| parent == std::process::id())
                     && fs::read(format!("/proc/{pid}/cmdline"))
@@ -250,7 +250,7 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
                 for kill in 0..4 {
                     smol::Timer::after(Duration::from_millis(1 + 3 * kill + round)).await;
                     for pid in zygotes() {
-                        // It may have gone since.
+                        // It may be gone by now.
                         let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
                     }
                 }
@@ -274,8 +274,8 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
     }
 }
 
-/// Without a cgroup, and with the main process dead too, nothing leads to a child without environment but that it was
-/// given to the zygote.
+/// There is no cgroup, and the main process is dead too. Then nothing leads to a child without an environment, except
+/// that the zygote has become its parent.
 #[test]
 fn what_a_dead_supervisor_leaves_to_the_zygote_is_killed_and_other_services_are_not() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What an engine is given to show to registries, and what to say when they refuse.
+//! The credentials that an engine may pass to registries, and what to say when a registry refuses.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +11,7 @@ use service_orchestration::words::chain;
 use crate::credentials::{self, Credentials, Kept};
 use crate::registry::Registry;
 
-/// What is shown to a registry.
+/// The credentials for one registry, or why there are none.
 #[derive(Debug)]
 pub(crate) struct Access {
     registry: Registry,
@@ -20,16 +20,16 @@ pub(crate) struct Access {
 
 #[derive(Debug)]
 enum Shown {
-    /// These.
+    /// These credentials.
     Credentials(Credentials),
-    /// Nothing: this file has none.
+    /// None: this file has none.
     NoneIn(PathBuf),
-    /// Nothing, for this reason.
+    /// None, for this reason.
     Failed(String),
 }
 
 impl Access {
-    /// What there is for a registry in the folder of the docker program's files.
+    /// Finds the credentials for a registry in the folder of the docker program's files.
     pub(crate) async fn to(registry: Registry, folder: Option<&Path>) -> Self {
         let kept = Kept::read(folder).await;
         match kept {
@@ -38,7 +38,7 @@ impl Access {
         }
     }
 
-    /// The same for several; for `others`, for all that the files know besides.
+    /// The same for several registries. With `others`, also for all other registries that the files know.
     pub(crate) async fn to_all(
         mut registries: BTreeSet<Registry>,
         others: bool,
@@ -74,7 +74,7 @@ impl Access {
     }
 
     fn failed(registry: Registry, why: String) -> Self {
-        tracing::warn!(%registry, why, "a registry is asked without credentials");
+        tracing::warn!(%registry, why, "asking a registry without credentials");
         let shown = Shown::Failed(why);
         Self { registry, shown }
     }
@@ -86,7 +86,7 @@ impl Access {
         }
     }
 
-    /// A connection whose requests show it, for one pull.
+    /// A connection with requests that carry the credentials, for one pull.
     pub(crate) fn for_pull(&self, docker: Docker) -> Docker {
         match self.credentials() {
             Some(credentials) => credentials::for_pull(docker, credentials),
@@ -94,30 +94,30 @@ impl Access {
         }
     }
 
-    /// Whether an engine's words are about its registry.
+    /// Whether an engine's message is about this registry.
     fn is_meant(&self, message: &str) -> bool {
         message.contains(&self.registry.to_string())
     }
 }
 
-/// A connection whose requests show all of it, for one build.
+/// A connection with requests that carry all of the credentials, for one build.
 pub(crate) fn for_build(docker: Docker, all: &[Access]) -> Docker {
     let credentials = all.iter().filter_map(Access::credentials);
     credentials::for_build(docker, credentials)
 }
 
-/// Hides what engines and registries may repeat of what is shown to them.
+/// Hides the credentials where engines and registries repeat them.
 pub(crate) fn redactor(all: &[Access]) -> Redactor {
     credentials::redactor(all.iter().filter_map(Access::credentials))
 }
 
-/// Those that an engine's words may be about.
+/// The ones that an engine's message may be about.
 pub(crate) fn meant(all: Vec<Access>, message: &str) -> Vec<Access> {
     let (meant, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|access| access.is_meant(message));
     if meant.is_empty() { others } else { meant }
 }
 
-/// What to do about a refusal.
+/// What to do when the registry refuses.
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { registry, shown } = self;
@@ -125,23 +125,23 @@ impl fmt::Display for Access {
         match shown {
             Shown::Credentials(credentials) => write!(
                 f,
-                "registry {registry} refuses the credentials that {} has for it: `{login}` replaces them",
+                "registry {registry} refuses the credentials from {}: run `{login}` to replace them",
                 credentials.source()
             ),
             Shown::NoneIn(file) if file.as_os_str().is_empty() => {
                 write!(
                     f,
-                    "registry {registry} was given no credentials, since the daemon has no HOME"
+                    "registry {registry} was given no credentials, because the daemon has no HOME"
                 )
             }
             Shown::NoneIn(file) => write!(
                 f,
-                "registry {registry} was given no credentials, since there are none for it in {}: `{login}` leaves them there",
+                "registry {registry} was given no credentials, because {} has none for it: run `{login}`",
                 file.display()
             ),
             Shown::Failed(why) => write!(
                 f,
-                "registry {registry} was given no credentials: {why} (`{login}`)"
+                "registry {registry} was given no credentials: {why} (run `{login}`)"
             ),
         }
     }

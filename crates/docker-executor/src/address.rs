@@ -1,6 +1,8 @@
-//! Which engine: read from the environment and from Docker's own files, in the order in which the docker program does.
+//! Which engine to use. This is read from the environment and Docker's own files, in the same order as the docker
+//! program.
 //!
-//! `DOCKER_HOST`, else the context that `DOCKER_CONTEXT` names, else the one of `docker context use`, else this machine's.
+//! First `DOCKER_HOST`, then the context that `DOCKER_CONTEXT` names, then the context of `docker context use`, and
+//! else the engine of this machine.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Where the engine listens unless something else is said.
+/// The socket of the engine if nothing else is configured.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// The context that stands for no context.
+/// The name that means: no context.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// Largest file of a context, in bytes.
+/// The largest size of a context file, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Where an engine is reached.
+/// How to reach an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     /// A Unix socket.
@@ -26,39 +28,39 @@ pub(crate) enum Address {
     Tcp(String),
 }
 
-/// Why it is not known where the engine is.
+/// Why the address of the engine is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddressError {
-    /// A way to reach it that there is not.
+    /// This way to reach an engine is not supported.
     #[error(
-        "{from} `{host}` is not supported: an engine is reached at unix:// or, on this machine, tcp://; for another \
-         machine's, run harness there"
+        "{from} `{host}` is not supported: use unix:// or, for an engine on this machine, tcp://. To use an engine on \
+         another machine, run harness there"
     )]
     Unsupported { host: String, from: String },
-    /// Addresses of its containers would lead nowhere.
+    /// The addresses of its containers would not work here.
     #[error(
-        "{from} `{host}` is not this machine's: containers there would not be reached at their addresses; run harness \
-         there, or use an engine of this machine"
+        "{from} `{host}` is on another machine: its containers cannot be reached at their addresses from here. Run \
+         harness there, or use an engine on this machine"
     )]
     Elsewhere { host: String, from: String },
-    /// It wants certificates.
+    /// It requires certificates.
     #[error(
         "{from} `{host}` with TLS is not supported: use the engine's Unix socket, or unset DOCKER_TLS_VERIFY"
     )]
     Tls { host: String, from: String },
-    /// A context that is not there.
-    #[error("{from} names the Docker context `{name}`, which is not in {}: `docker context ls` shows those that are", folder.display())]
+    /// There is no such context.
+    #[error("{from} names the Docker context `{name}`, which is not in {}: `docker context ls` lists the existing ones", folder.display())]
     NoContext {
         name: String,
         from: &'static str,
         folder: PathBuf,
     },
-    /// One of Docker's files makes no sense.
+    /// One of Docker's files cannot be understood.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
 }
 
-/// What the docker program goes by.
+/// The settings that the docker program uses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     host: Option<String>,
@@ -94,7 +96,7 @@ struct Endpoint {
 }
 
 impl Environment {
-    /// This process's.
+    /// The environment of this process.
     pub(crate) fn of_process() -> Self {
         let variable = |name| {
             std::env::var(name)
@@ -115,10 +117,10 @@ impl Environment {
         self.config.as_deref()
     }
 
-    /// Which engine it means. Blocks on the disk.
+    /// The address of the engine. Blocks on the disk.
     ///
     /// # Errors
-    /// When it is one that is not supported, or cannot be told.
+    /// When the address is not supported, or cannot be found out.
     pub(crate) fn address(&self) -> Result<Address, AddressError> {
         if let Some(host) = &self.host {
             return Address::parse(host, "DOCKER_HOST", self.tls);
@@ -139,7 +141,7 @@ impl Environment {
         }
     }
 
-    /// The context, and who says so.
+    /// The name of the context, and which setting names it.
     fn context_name(&self) -> Result<Option<(String, &'static str)>, AddressError> {
         let named = match (&self.context, &self.config) {
             (Some(name), _) => Some((name.clone(), "DOCKER_CONTEXT")),
@@ -155,7 +157,7 @@ impl Environment {
 }
 
 impl Address {
-    /// Reads what stands in `DOCKER_HOST`; `from` is who says so.
+    /// Parses the text of `DOCKER_HOST`; `from` is the setting that it comes from.
     pub(crate) fn parse(text: &str, from: &str, tls: bool) -> Result<Self, AddressError> {
         let (host, from) = (text.to_owned(), from.to_owned());
         let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
@@ -186,7 +188,7 @@ fn is_here(authority: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The folders of contexts are named by a digest; their files by the name itself.
+/// The folders of contexts are named by a digest. The name itself is in their files.
 fn find(folder: &Path, name: &str) -> Result<Option<Context>, AddressError> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let context: Option<Context> = read(&entry.path().join("meta.json"))?;
@@ -242,8 +244,8 @@ mod tests {
             ("ssh://me@host", "DOCKER_HOST `ssh://me@host` is not supported"),
             ("unix://relative", "not supported"),
             ("npipe:////./pipe/x", "not supported"),
-            ("tcp://10.0.0.7:2375", "is not this machine's"),
-            ("tcp://localhost.example:2375", "is not this machine's"),
+            ("tcp://10.0.0.7:2375", "is on another machine"),
+            ("tcp://localhost.example:2375", "is on another machine"),
         ] {
             assert!(parse(text, false).contains(why), "{text}: {}", parse(text, false));
         }

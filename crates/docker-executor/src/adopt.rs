@@ -1,4 +1,4 @@
-//! What became of containers that this daemon or a former one launched, and taking away what is left of them.
+//! What became of containers that this daemon or a former one launched, and how to remove what is left of them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,13 +24,13 @@ use crate::network::NetworkError;
 use crate::record::ContainerRecord;
 use crate::{instance, labels, processes, stamp};
 
-/// How long the rest of the output of a container that ended without a daemon may take.
+/// How long it may take to get the remaining output of a container that ended without a daemon.
 const FOUND: Duration = Duration::from_secs(30);
 
-/// The pause before an engine that is away is asked again.
+/// The pause before asking again while the engine is away.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// How often it is looked for what comes of a request whose answer was lost: half a minute long.
+/// How many times to look for the result of a request with a lost answer: this takes half a minute.
 const LATE_LOOKS: u32 = 100;
 
 impl DockerExecutor {
@@ -56,9 +56,9 @@ impl DockerExecutor {
             let Some(id) = container.id.filter(|id| Some(id.as_str()) != but) else {
                 continue;
             };
-            tracing::warn!(service = %order.service, container = id, "removing a container that was left");
+            tracing::warn!(service = %order.service, container = id, "removing a leftover container");
             if let Err(error) = instance::remove(&self.engine, &id, &id).await {
-                tracing::warn!(container = id, %error, "cannot remove a container that was left");
+                tracing::warn!(container = id, %error, "cannot remove a leftover container");
             }
         }
         if but.is_none() {
@@ -68,9 +68,9 @@ impl DockerExecutor {
         }
     }
 
-    /// Takes back what a failed launch may have made, by its labels: the engine may have done what it could not answer
-    /// any more, or may still be at it. While it is away, and until it has surely come to an end with a request whose
-    /// answer was lost, this goes on in the background.
+    /// Removes, by its labels, what a failed launch may have made. The engine may have done something without being
+    /// able to answer, or may still be doing it. So this goes on in the background while the engine is away, and
+    /// until a request with a lost answer has certainly ended.
     pub(crate) async fn undo(&self, order: &Order, error: &LaunchError) {
         let mut labels = self.owner.of_service(&order.project, &order.service);
         labels.insert(labels::GENERATION.to_owned(), order.generation.to_string());
@@ -94,7 +94,7 @@ impl DockerExecutor {
                         looks -= 1;
                         networks.remove_unused(&engine, &owner, &project).await;
                     }
-                    Err(error) => tracing::debug!(%error, "cannot take back a launch that failed"),
+                    Err(error) => tracing::debug!(%error, "cannot clean up after a failed launch"),
                 }
             }
         });
@@ -116,9 +116,9 @@ impl DockerExecutor {
             Err(error) if error.is_not_found() => {
                 return lost("its container was removed while no daemon ran".to_owned());
             }
-            // It may run: following it finds out as soon as the engine answers.
+            // It may run. Following it finds that out as soon as the engine answers.
             Err(error) => {
-                tracing::error!(container = name, %error, "cannot tell whether a container runs");
+                tracing::error!(container = name, %error, "cannot find out whether a container runs");
                 let unknown = ContainerInspectResponse::default();
                 return Found::Running(self.adopted(&engine, order, record, &unknown, lock));
             }
@@ -138,7 +138,7 @@ impl DockerExecutor {
         let told = async { container.ended.wait().await.clone() };
         let late = async {
             Timer::after(FOUND).await;
-            Ended::Lost("the engine does not tell how its container ended".to_owned())
+            Ended::Lost("the engine does not say how its container ended".to_owned())
         };
         let ended = told.or(late).await;
         if record.is_of_former_boot() {
@@ -159,7 +159,7 @@ async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), E
     Ok(())
 }
 
-/// Whether the engine said why a launch failed; otherwise it may still carry out what it was asked.
+/// Whether the engine itself said why a launch failed. Otherwise it may still carry out the request.
 fn was_answered(error: &LaunchError) -> bool {
     let LaunchError::Place(error) = error else {
         return true;
@@ -196,7 +196,7 @@ pub(crate) fn lost(why: String) -> Found {
     }
 }
 
-/// Takes the lock of a run directory that exists: its output is being written.
+/// Takes the lock of an existing run directory, which means that its output is being written.
 async fn locked(run_dir: &Path) -> Result<File, RunDirError> {
     let run_dir = run_dir.to_owned();
     unblock(move || RunDir::open(run_dir)?.take_lock()).await

@@ -1,11 +1,11 @@
-//! The images that a Dockerfile begins with or copies from: a builder may have to pull them.
+//! The images that a Dockerfile starts from or copies from. A builder may have to pull them.
 
-/// What a Dockerfile names.
+/// The images that a Dockerfile names.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(crate) struct Named {
-    /// Images by their names.
+    /// The images with plain names.
     pub(crate) images: Vec<String>,
-    /// Whether others are named by variables.
+    /// Whether other images are named with variables.
     pub(crate) others: bool,
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn named(dockerfile: &str) -> Named {
             _ => None,
         };
         let Some(image) = image else { continue };
-        // Stages have names, or numbers.
+        // Stages have names or numbers.
         let is_stage = |name: &str| stages.iter().any(|stage| stage.eq_ignore_ascii_case(name));
         if image.contains('$') {
             found.others = true;

@@ -1,4 +1,4 @@
-//! What is asked of the engine for a service, and what of a service is refused.
+//! The request to the engine for a service, and which services are refused.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,10 +20,10 @@ use crate::membership::Membership;
 use crate::stop::StopPolicy;
 use crate::volumes::Mount;
 
-/// The name by which a container finds this machine.
+/// The name under which a container finds this machine.
 const HOST_NAME: &str = "host.docker.internal";
 
-/// A billion: the engine counts processor time in these parts of a core.
+/// The engine counts processor time in billionths of a core.
 const NANO_CPUS: f64 = 1e9;
 
 /// The specification of a container.
@@ -41,32 +41,32 @@ fn refused<T>(key: &'static str, why: impl Into<String>) -> Result<T, LaunchErro
     Err(LaunchError::NotForType { key, why })
 }
 
-/// Refuses what containers do not have, or not yet.
+/// Refuses what containers do not support, or not yet.
 pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
     let docker = docker(spec)?;
     if spec.stop_mode == StopMode::Group {
         return refused(
             "stop_mode",
-            "`group` is not supported for containers: an engine signals the main process",
+            "`group` is not supported for containers: an engine signals only the main process",
         );
     }
     if docker.labels.values().any(Template::has_secret) {
         return refused(
             "labels",
-            "must not hold secrets: everybody who may list containers reads them",
+            "must not contain secrets: everybody who can list containers can read them",
         );
     }
     if docker.labels.keys().any(|name| name.starts_with(labels::PREFIX)) {
         return refused(
             "labels",
-            format!("beginning with `{}` are harness's own", labels::PREFIX),
+            format!("that begin with `{}` are reserved for harness", labels::PREFIX),
         );
     }
     let words = docker.command.iter().chain(&docker.entrypoint).flatten();
     if words.into_iter().any(Template::has_secret) {
         return refused(
             "command",
-            "must not hold secrets: arguments are visible to others; use `env`",
+            "must not contain secrets: others can see arguments; use `env`",
         );
     }
     if docker
@@ -74,18 +74,21 @@ pub(crate) fn check(spec: &ServiceSpec) -> Result<(), LaunchError> {
         .as_ref()
         .is_some_and(|build| build.args.values().any(Template::has_secret))
     {
-        return refused("build", "must not have secrets in `args`: they stay in the image");
+        return refused(
+            "build",
+            "must not contain secrets in `args`: they would stay in the image",
+        );
     }
     Ok(())
 }
 
-/// What the container of an order is called.
+/// The name of the container of an order.
 pub(crate) fn name(order: &Order) -> Result<String, LaunchError> {
     let written = docker(&order.spec)?.container_name.clone();
     Ok(written.unwrap_or_else(|| format!("{}-{}", order.project, order.service)))
 }
 
-/// Whether the health check of the image counts.
+/// Whether the health check of the image is used.
 pub(crate) fn may_have_health(order: &Order) -> bool {
     docker(&order.spec).is_ok_and(|docker| !docker.no_image_health_check)
 }
@@ -101,7 +104,7 @@ fn texts(templates: &[Template]) -> Result<Vec<String>, LaunchError> {
     templates.iter().map(text).collect()
 }
 
-/// The environment given to a container: addresses, what it inherits by name, its own.
+/// The environment of a container: addresses, the variables that it inherits by name, and its own.
 pub(crate) fn environment(order: &Order) -> Result<BTreeMap<String, SecretString>, LaunchError> {
     let mut env = BTreeMap::new();
     let addresses = order.addresses.iter();
@@ -109,7 +112,7 @@ pub(crate) fn environment(order: &Order) -> Result<BTreeMap<String, SecretString
     let takes = |name: &String| match &order.spec.inherit_env {
         InheritEnv::Minimal => false,
         InheritEnv::Only(names) => names.contains(name),
-        // PATH, HOME and the like are the image's own: those of this machine lead nowhere in there.
+        // PATH, HOME and the like come from the image: this machine's values do not work in there.
         InheritEnv::All => !InheritEnv::Minimal.takes(name),
     };
     let inherited = order.inherited.iter().filter(|(name, _)| takes(name));
@@ -120,14 +123,14 @@ pub(crate) fn environment(order: &Order) -> Result<BTreeMap<String, SecretString
     Ok(env)
 }
 
-/// `NAME=value`, as the engine takes them.
+/// `NAME=value`, in the form of the engine's API.
 pub(crate) fn assignments(env: &BTreeMap<String, SecretString>) -> Vec<String> {
     env.iter()
         .map(|(name, value)| format!("{name}={}", value.expose()))
         .collect()
 }
 
-/// What is mounted.
+/// What is mounted into the container.
 pub(crate) fn mounts(order: &Order) -> Result<Vec<Mount>, LaunchError> {
     let docker = docker(&order.spec)?;
     docker
@@ -137,7 +140,7 @@ pub(crate) fn mounts(order: &Order) -> Result<Vec<Mount>, LaunchError> {
         .collect()
 }
 
-/// The whole request.
+/// The whole request to create a container.
 pub(crate) fn create(
     order: &Order,
     image: &Image,
@@ -164,14 +167,14 @@ pub(crate) fn create(
             maximum_retry_count: None,
         }),
         auto_remove: Some(false),
-        // Read back from the engine to the last line: nothing else must rotate it away first.
+        // The log is read back from the engine to the last line, so nothing may rotate it away before.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(HashMap::from([("max-size".to_owned(), "1000g".to_owned())])),
         }),
         nano_cpus: docker.cpus.as_ref().and_then(|cpus| nano_cpus(cpus)),
         memory: docker.memory.map(saturated),
-        // The same figure: no swap beyond it.
+        // The same limit: no swap beyond it.
         memory_swap: docker.memory.map(saturated),
         pids_limit: docker.pids.map(saturated),
         tmpfs: Some(docker.tmpfs.iter().map(|entry| tmpfs(entry)).collect()),
@@ -197,7 +200,7 @@ pub(crate) fn create(
         stdin_once: Some(false),
         healthcheck: Some(image_config::no_health()),
         tty: Some(order.spec.tty),
-        // For those who stop it by other means: the engine when it ends, `docker stop`.
+        // For other ways to stop it: the engine when it ends, and `docker stop`.
         stop_signal: Some(stop.signal.0.to_string()),
         stop_timeout: i64::try_from(order.spec.shutdown_timeout.as_secs().max(1)).ok(),
         host_config: Some(host_config),
@@ -208,14 +211,14 @@ pub(crate) fn create(
     })
 }
 
-/// What an engine does about the options that few need.
+/// The engine's options that only few services need.
 fn host_config(options: &EngineOptions) -> HostConfig {
     let ulimit = |(name, limit): (&String, &Ulimit)| ResourcesUlimits {
         name: Some(name.clone()),
         soft: Some(limit.soft),
         hard: Some(limit.hard),
     };
-    // What is not written is left to the engine, which may have defaults of its own.
+    // If nothing is configured, the engine decides, which may have defaults of its own.
     let ulimits = (!options.ulimits.is_empty()).then(|| options.ulimits.iter().map(ulimit).collect());
     HostConfig {
         shm_size: options.shm_size.map(saturated),
@@ -229,7 +232,7 @@ fn host_config(options: &EngineOptions) -> HostConfig {
     }
 }
 
-/// `host path[:container path[:permissions]]`, where the second may be the permissions.
+/// Parses `host path[:container path[:permissions]]`. The second part may be the permissions.
 fn mapping(device: &str) -> DeviceMapping {
     let mut parts = device.splitn(3, ':');
     let host = parts.next().unwrap_or_default();
@@ -265,7 +268,7 @@ fn tmpfs(entry: &str) -> (String, String) {
 
 type PortMap = HashMap<String, Option<Vec<PortBinding>>>;
 
-/// What is published, and on which ports inside.
+/// The published ports, and the ports inside the container.
 fn ports(order: &Order) -> (PortMap, Vec<String>) {
     let mut published: PortMap = HashMap::new();
     for port in &order.own.ports {

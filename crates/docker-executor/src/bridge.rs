@@ -1,4 +1,4 @@
-//! The one way to tokio, which bollard needs: a runtime with one thread, started by the first use.
+//! The only way to tokio, which bollard needs: a runtime with one thread, started on first use.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::Poll;
 use async_compat::Compat;
 use futures_lite::AsyncWrite;
 
-/// Runs a future where tokio's sockets and timers work.
+/// Runs a future so that tokio's sockets and timers work in it.
 pub(crate) fn within<F: Future>(future: F) -> Compat<F> {
     Compat::new(future)
 }
@@ -16,24 +16,24 @@ pub(crate) fn within<F: Future>(future: F) -> Compat<F> {
 pub(crate) struct Task(tokio::task::JoinHandle<()>);
 
 impl Task {
-    /// Begins it; it goes on by itself.
+    /// Starts it. It runs by itself.
     pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
         let mut future = Some(future);
         let spawn = std::future::poll_fn(|_| {
             let task = future.take().map(tokio::spawn);
             task.map_or(Poll::Pending, Poll::Ready)
         });
-        // Entering the runtime is all that is waited for.
+        // This only waits until the runtime is entered.
         Self(futures_lite::future::block_on(within(spawn)))
     }
 
-    /// Ends it at its next pause.
+    /// Ends it at its next await point.
     pub(crate) fn abort(&self) {
         self.0.abort();
     }
 }
 
-/// What bollard gives to write into, as everybody else knows it.
+/// Turns bollard's writer into the kind that everybody else uses.
 pub(crate) fn writer(
     input: Pin<Box<dyn tokio::io::AsyncWrite + Send>>,
 ) -> impl AsyncWrite + Send + Unpin + 'static {

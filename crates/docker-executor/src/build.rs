@@ -1,4 +1,4 @@
-//! Building an image by the engine's own builder.
+//! Builds an image with the engine's own builder.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -23,36 +23,36 @@ use crate::registry::{Registry, is_refusal};
 
 const DOCKERFILE: &str = "Dockerfile";
 
-/// What of a Dockerfile is looked into, in bytes.
+/// How much of a Dockerfile is read, in bytes.
 const LARGEST_DOCKERFILE: u64 = 4 << 20;
 
-/// Lines of a build that are kept for the case that it fails.
+/// How many lines of a build are kept in case it fails.
 const LINES_KEPT: usize = 500;
 
 /// Why an image could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
-    /// There is no context.
-    #[error("cannot build: the context {} cannot be read: {source}", path.display())]
+    /// The context cannot be read.
+    #[error("cannot build: cannot read the context {}: {source}", path.display())]
     Context { path: PathBuf, source: std::io::Error },
-    /// There is no Dockerfile in it.
+    /// The context has no Dockerfile.
     #[error("cannot build: there is no {dockerfile} in {}", context.display())]
     NoDockerfile { dockerfile: String, context: PathBuf },
-    /// An argument has a reference that was not resolved.
+    /// An argument contains a reference that was not resolved.
     #[error("cannot build: `{text}` is not resolved")]
     Unresolved { text: String },
-    /// A step failed. Its output stands in the log of the service.
+    /// A step failed. Its output is in the log of the service.
     #[error("building the image failed: {message}")]
     Failed { message: String },
-    /// A registry refuses an image that it begins with.
+    /// A registry refuses an image that the build starts from.
     #[error("building the image failed: {message}; {refused}")]
     Denied { message: String, refused: Refused },
-    /// The engine refuses.
+    /// The engine refuses the build.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-/// Builds an image and names it. What the builder says is kept in the log of the run if it fails.
+/// Builds an image and gives it a name. If the build fails, the builder's output is kept in the log of the run.
 pub(crate) async fn build(
     engine: &Engine,
     wanted: Wanted<'_>,
@@ -98,7 +98,7 @@ pub(crate) async fn build(
                             "building image {shown}: {}",
                             shortened(&wanted.secrets.hide(line))
                         );
-                        // There are few of them, and what one says may be all for a long time.
+                        // There are only a few of these lines, and each may be the last message for a long time.
                         if line.starts_with("Step ") {
                             told.say_at_once(doing);
                         } else {
@@ -138,16 +138,16 @@ pub(crate) async fn build(
     })
 }
 
-/// What is shown to the registries of those images that the builder has to pull.
+/// The credentials for the registries of the images that the builder has to pull.
 async fn accesses(engine: &Engine, dockerfile: PathBuf) -> Vec<Access> {
-    // What cannot be read is the builder's to complain about.
+    // If it cannot be read, the builder reports that.
     let text = unblock(move || harness_files::read_guarded(&dockerfile, LARGEST_DOCKERFILE))
         .await
         .unwrap_or_default();
     let named = base_images::named(&String::from_utf8_lossy(&text));
     let mut registries = BTreeSet::new();
     for image in named.images {
-        // A name that the engine does not take is the builder's to complain about, too.
+        // If the engine does not accept the name, the builder reports that too.
         if !matches!(image::look(engine, &image).await, Ok(Some(_))) {
             registries.insert(Registry::of_image(&image));
         }
@@ -171,7 +171,7 @@ fn is_there(context: &Path, dockerfile: &str) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Puts the output of a build that failed where the failure report looks for the last lines.
+/// Puts the output of a failed build where the failure report looks for the last lines.
 async fn keep(wanted: Wanted<'_>, said: String) {
     let Some(run_dir) = wanted.run_dir else { return };
     let dir = run_dir.join(LOG_DIR);

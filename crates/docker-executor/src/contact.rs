@@ -1,5 +1,5 @@
-//! Whether a container can be counted on: its engine may be away, and it may be paused. Each change goes to whoever
-//! tells people.
+//! Whether the state of a container is known: its engine may be away, and it may be paused. Each change is passed on
+//! to be shown to people.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use service_orchestration::machine::Lost;
 
 use crate::instance::Container;
 
-/// How it is, and the changes that have not been heard yet.
+/// The current state, and the changes that nobody has taken yet.
 pub(crate) struct Contact {
     now: Mutex<Option<Lost>>,
     changes: Sender<Option<Lost>>,
@@ -26,7 +26,7 @@ impl Contact {
         }
     }
 
-    /// The engine cannot be asked about it, and why.
+    /// The engine cannot be asked about the container; `why` says why.
     pub(crate) fn away(&self, why: String) {
         self.change(Some(Lost::Contact(why)));
     }
@@ -37,14 +37,14 @@ impl Contact {
         matches!(*now, Some(Lost::Paused(_)))
     }
 
-    /// Whether that is news.
+    /// Records the state. Returns whether it has changed.
     fn change(&self, lost: Option<Lost>) -> bool {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if *now == lost {
             return false;
         }
         now.clone_from(&lost);
-        // It is never closed: both ends are here.
+        // The channel is never closed, because both of its ends are here.
         let _ = self.changes.try_send(lost);
         true
     }
@@ -59,20 +59,20 @@ impl Contact {
 }
 
 impl Container {
-    /// The engine tells that it runs, and how.
+    /// The engine says that the container runs, and in which state.
     pub(crate) fn found(&self, state: &ContainerState) {
         let paused = state.status == Some(ContainerStateStatusEnum::PAUSED);
         let lost = paused.then(|| {
             let name = &self.name;
             Lost::Paused(format!(
-                "paused in the engine; `docker unpause {name}` lets it go on"
+                "paused in the engine; resume it with `docker unpause {name}`"
             ))
         });
         if self.contact.change(lost) {
             tracing::info!(
                 container = self.name,
                 paused,
-                "a container that runs was looked at"
+                "the state of a running container changed"
             );
         }
     }

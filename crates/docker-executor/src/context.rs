@@ -1,4 +1,4 @@
-//! A build context as a stream: a tar of its folder, made while it is sent.
+//! A build context as a stream: a tar of its folder that is made while it is sent.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -17,15 +17,15 @@ use tar::Header;
 
 use crate::ignore::Ignore;
 
-/// Bytes sent in one piece.
+/// How many bytes are sent in one piece.
 const PIECE: usize = 64 << 10;
 
-/// Pieces on their way.
+/// How many pieces are on their way at once.
 const PIECES: usize = 4;
 
-/// Sends a folder. `dockerfile` goes with it whatever its rules say.
+/// Sends a folder. The `dockerfile` is always sent, whatever the ignore rules say.
 ///
-/// A failure is the last item.
+/// If it fails, the error is the last item.
 pub(crate) fn stream(
     context: PathBuf,
     dockerfile: String,
@@ -38,7 +38,7 @@ pub(crate) fn stream(
         };
         let packed = pack(&context, &dockerfile, &mut pieces).and_then(|()| pieces.flush());
         if let Err(error) = packed {
-            // Nobody may be left who reads it.
+            // There may be no reader left.
             let _ = sender.send_blocking(Err(error));
         }
     });
@@ -71,7 +71,7 @@ impl Write for Pieces {
     }
 }
 
-/// How the entries of a folder are opened: whatever they are, nothing is waited for, and a link is not followed.
+/// How to open the entries of a folder: without blocking, whatever they are, and without following links.
 const ENTRY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -92,12 +92,12 @@ fn pack(context: &Path, dockerfile: &str, out: &mut Pieces) -> io::Result<()> {
     tar.finish()
 }
 
-/// What is sent. It is read by descriptors: whoever may write to a context must not have anything read that they put in the
-/// place of what was there.
+/// Sends the entries. It reads through descriptors: somebody who may write to the context must not be able to swap an
+/// entry and have another file read.
 struct Packing<'a> {
     ignore: &'a Ignore,
     always: &'a [&'a str],
-    /// Whether a file may have a name that somebody gave it who may not read it.
+    /// Whether to check that nobody could have made a name for a file which they may not read.
     check_names: bool,
 }
 
@@ -110,7 +110,7 @@ impl Packing<'_> {
                 None => {
                     let path = Path::new(within).join(&name);
                     return Err(io::Error::other(format!(
-                        "{} is not named in UTF-8",
+                        "the name of {} is not UTF-8",
                         path.display()
                     )));
                 }
@@ -158,11 +158,11 @@ impl Packing<'_> {
         let mut file = entry(folder, name, OFlags::empty())?;
         let now = file.metadata()?;
         if !now.is_file() {
-            return Err(io::Error::other("it was replaced while it was read"));
+            return Err(io::Error::other("it was replaced while it was being read"));
         }
         if self.check_names && now.nlink() > 1 && now.uid() == 0 && folder.metadata()?.uid() != 0 {
             return Err(io::Error::other(
-                "it is root's and has more than one name, and others could have given it this one",
+                "it belongs to root and has more than one name, and others could have made this name",
             ));
         }
         tar.append_file(path, &mut file)
@@ -175,7 +175,7 @@ fn entry(folder: impl AsFd, name: impl AsRef<OsStr>, flags: OFlags) -> io::Resul
     Ok(opened.into())
 }
 
-/// The names in a folder, in order.
+/// The names in a folder, sorted.
 fn names(folder: &File) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(folder)? {
@@ -289,7 +289,7 @@ mod tests {
                 }
             });
             for _ in 0..300 {
-                // What was swapped in time is an error, or a link.
+                // If it was swapped in time, the result is an error or a link.
                 if let Ok(bytes) = packed(&context) {
                     let sent = bytes.windows(7).any(|window| window == b"hunter2");
                     assert!(!sent);

@@ -1,4 +1,4 @@
-//! Programs that keep credentials: `docker-credential-<name> get`, asked with the server on stdin, answers in JSON.
+//! Programs that keep credentials: `docker-credential-<name> get` reads the server from stdin and answers in JSON.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use serde::Deserialize;
 use crate::credentials::Credentials;
 use crate::progress::shortened;
 
-/// How long a helper may take: some ask a service far away, none may wait for people for ever.
+/// How long a helper may take. Some ask a service far away. None may wait for people forever.
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
-/// Bytes of an answer that are read.
+/// How many bytes of an answer are read.
 const LONGEST: usize = 64 << 10;
 
-/// Why a helper did not help. Nothing of its answer is shown where that may be a secret.
+/// Why a helper gave no credentials. Parts of its answer that may be secret are not shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HelperError {
-    /// There is none.
+    /// There is no such program.
     #[error(
-        "it is not in the daemon's PATH ({path}): install it, or take its name out of that file and log in again"
+        "it is not in the daemon's PATH ({path}): install it, or remove its name from that file and log in again"
     )]
     NotFound { path: String },
-    /// It cannot be run.
+    /// The program cannot be run.
     #[error("it cannot be started")]
     Start(#[source] SpawnError),
-    /// Talking to it failed.
-    #[error("cannot follow it")]
+    /// The connection to it was lost.
+    #[error("lost the connection to it")]
     Follow(#[source] std::io::Error),
-    /// It hangs.
-    #[error("it did not answer within {}s, and was ended: what it asks may be locked or out of reach", .0.as_secs_f32())]
+    /// It does not answer.
+    #[error("it did not answer within {}s and was ended: its key store may be locked or unreachable", .0.as_secs_f32())]
     Late(Duration),
-    /// It says no.
+    /// It reports a failure.
     #[error("it failed ({status}){said}")]
     Failed { status: String, said: String },
-    /// It says something else.
-    #[error("its answer is no JSON object with `Username` and `Secret`")]
+    /// It answers something that cannot be understood.
+    #[error("its answer is not a JSON object with `Username` and `Secret`")]
     Strange,
 }
 
@@ -52,12 +52,12 @@ struct Answer {
     secret: SecretString,
 }
 
-/// Asks a helper for the credentials of a server; `None`: it has none.
+/// Asks a helper for the credentials of a server; `None` if it has none.
 ///
-/// Dropping this ends it.
+/// Dropping this ends the helper.
 ///
 /// # Errors
-/// When it cannot be asked, takes longer than `patience`, or does not answer as helpers do.
+/// When it cannot be asked, takes longer than `patience`, or does not answer as helpers should.
 pub(crate) async fn get(
     program: &str,
     server: &str,
@@ -77,7 +77,7 @@ pub(crate) async fn get(
     if stdout.to_lowercase().contains("credentials not found") {
         return Ok(None);
     }
-    // Helpers complain on stdout, which is where secrets go, too.
+    // Helpers complain on stdout, where secrets go too.
     let complaint = Some(stdout.trim()).filter(|said| !said.is_empty() && !said.contains(['{', '"']));
     let said = complaint.unwrap_or(stderr.trim()).lines().next();
     Err(HelperError::Failed {
@@ -93,7 +93,7 @@ async fn run(program: &str, server: &str) -> Result<(bool, String, Vec<u8>, Vec<
         error => HelperError::Start(error),
     })?;
     if let Some(mut stdin) = running.take_stdin() {
-        // One that has seen enough does not read it; what it answers tells the rest.
+        // A helper that needs no more input does not read it. Its answer shows what happened.
         let _ = stdin.write_all(server.as_bytes()).await;
     }
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -125,10 +125,11 @@ mod tests {
 
     use super::*;
 
-    /// A process that is started by another test would have inherited a script that is still written, which cannot be run.
+    /// If another test starts a process while a script is being written, that process inherits the script's
+    /// descriptor, and the script cannot be run.
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-    /// What comes of a helper that is this script.
+    /// The result of a helper that is this script.
     fn asked(script: &str, patience: Duration) -> Result<Option<Credentials>, HelperError> {
         let _alone = ONE_AT_A_TIME
             .lock()
@@ -159,10 +160,10 @@ mod tests {
                 r#"echo '{"Secret":"sesame"}'; echo oh no >&2; exit 1"#,
                 "it failed (exit status: 1): oh no",
             ),
-            ("echo sesame", "no JSON object"),
+            ("echo sesame", "not a JSON object"),
             (
                 r#"echo '{"Username":"me","Secret":["sesame"]}'"#,
-                "no JSON object",
+                "not a JSON object",
             ),
         ] {
             let error = asked(script, ANSWER).unwrap_err();

@@ -1,6 +1,6 @@
-//! The credentials that `docker login` left for the user of the daemon.
+//! The credentials that `docker login` stored for the user of the daemon.
 //!
-//! They are looked for where Docker's clients look, at each pull, since people log in while a daemon runs:
+//! They are read from where Docker's clients look, for each pull, because people may log in while the daemon runs:
 //!
 //! ```text
 //!  $DOCKER_CONFIG/config.json, else ~/.docker/config.json
@@ -8,11 +8,12 @@
 //!    neither ──▶ auths.<registry>: auth (base64 of user:password), identitytoken, registrytoken
 //! ```
 //!
-//! A registry is known by its host and port, Docker Hub by `https://index.docker.io/v1/`. An image whose name has no
-//! registry is Docker Hub's. They are passed to the engine with the one request, and kept nowhere.
+//! A registry is identified by its host and port, and Docker Hub by `https://index.docker.io/v1/`. An image without a
+//! registry in its name belongs to Docker Hub. The credentials are passed to the engine with a single request, and
+//! are not kept.
 //!
-//! Credentials that cannot be had keep no image away that is given to everybody: the pull is tried without, and why there
-//! are none is told when the registry refuses, and in the daemon's log.
+//! If credentials cannot be read, public images still work: the pull is tried without credentials. The reason is in
+//! the daemon's log, and is also shown if the registry refuses.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,21 +29,21 @@ use serde_json::{Value, json};
 use crate::credential_helper::{self, HelperError};
 use crate::registry::Registry;
 
-/// Docker's file of settings.
+/// Docker's settings file.
 const FILE: &str = "config.json";
 
-/// Largest one, in bytes.
+/// Its largest size, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
 
-/// Why credentials could not be had.
+/// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialsError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    /// It is not what Docker writes. Of what stands there nothing is shown.
+    /// It is not what Docker writes. Its content is not shown.
     #[error(
-        "{} is not what `docker login` writes (line {line}, column {column}): mend it, or remove it and log in again",
+        "{} is not what `docker login` writes (line {line}, column {column}): fix it, or remove it and log in again",
         path.display()
     )]
     Malformed {
@@ -50,11 +51,11 @@ pub(crate) enum CredentialsError {
         line: usize,
         column: usize,
     },
-    /// One entry of it makes no sense.
-    #[error("the `auth` of `{server}` in {} is no base64 of user:password: log in again", path.display())]
+    /// One of its entries cannot be understood.
+    #[error("the `auth` of `{server}` in {} is not base64 of user:password: log in again", path.display())]
     BadAuth { server: String, path: PathBuf },
-    /// The helper that the file names does not help.
-    #[error("{} has them kept by `{helper}`: {source}", path.display())]
+    /// The helper that the file names gave no credentials.
+    #[error("cannot get credentials from the helper that {} names, `{helper}`: {source}", path.display())]
     Helper {
         helper: String,
         path: PathBuf,
@@ -65,9 +66,9 @@ pub(crate) enum CredentialsError {
 /// Credentials for one registry.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
-    /// The name that the engine knows the registry by.
+    /// The name by which the engine knows the registry.
     server: String,
-    /// Who keeps them: the file, or a helper.
+    /// Where they come from: the file or a helper.
     source: String,
     username: String,
     password: SecretString,
@@ -76,14 +77,14 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// From what a helper tells.
+    /// From the answer of a helper.
     pub(crate) fn told(server: &str, source: &str, username: String, secret: SecretString) -> Self {
         let told = Self {
             server: server.to_owned(),
             source: source.to_owned(),
             ..Self::default()
         };
-        // So helpers tell that the secret is no password.
+        // This user name means that the secret is a token and not a password.
         match username.as_str() {
             "<token>" => Self {
                 identity_token: secret,
@@ -102,12 +103,12 @@ impl Credentials {
         self.username.is_empty() && secrets.iter().all(|secret| secret.expose().is_empty())
     }
 
-    /// Who keeps them, for people.
+    /// Where they come from, as text for people.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
-    /// As engines want them.
+    /// The JSON that engines expect.
     fn json(&self) -> Value {
         json!({
             "username": self.username,
@@ -118,7 +119,7 @@ impl Credentials {
         })
     }
 
-    /// What must not be shown of them, in the forms in which registries see them.
+    /// The texts that must not be shown, in the forms that registries see.
     fn secrets(&self) -> Vec<SecretString> {
         let basic = STANDARD.encode(format!("{}:{}", self.username, self.password.expose()));
         vec![
@@ -130,13 +131,13 @@ impl Credentials {
     }
 }
 
-/// Hides what an engine may repeat of the credentials it was given.
+/// Hides the given credentials where an engine repeats them.
 pub(crate) fn redactor<'a>(given: impl IntoIterator<Item = &'a Credentials>) -> Redactor {
     let secrets: Vec<SecretString> = given.into_iter().flat_map(Credentials::secrets).collect();
     Redactor::new(&secrets)
 }
 
-/// A connection that gives these credentials with each request, for one pull.
+/// A connection that sends these credentials with each request, for one pull.
 pub(crate) fn for_pull(docker: Docker, credentials: &Credentials) -> Docker {
     with(docker, "x-registry-auth", &credentials.json())
 }
@@ -150,7 +151,8 @@ pub(crate) fn for_build<'a>(docker: Docker, all: impl Iterator<Item = &'a Creden
     with(docker, "x-registry-config", &Value::Object(by_server))
 }
 
-/// Engines read the alphabet of URLs, in which bollard does not write what it is given as credentials.
+/// Engines expect base64 with the URL alphabet, but bollard uses another one for credentials. So the header is added
+/// here.
 fn with(docker: Docker, header: &'static str, value: &Value) -> Docker {
     let encoded = SecretString::new(URL_SAFE.encode(value.to_string()));
     docker.with_request_modifier(move |mut request| {
@@ -164,7 +166,7 @@ fn with(docker: Docker, header: &'static str, value: &Value) -> Docker {
     })
 }
 
-/// What the docker program keeps of credentials, read anew for each pull.
+/// The credentials that the docker program keeps. They are read again for each pull.
 #[derive(Debug)]
 pub(crate) struct Kept {
     path: PathBuf,
@@ -189,10 +191,10 @@ struct Entry {
 }
 
 impl Kept {
-    /// Reads the file in this folder; without one nothing is kept.
+    /// Reads the file in this folder. Without a folder there are no credentials.
     ///
     /// # Errors
-    /// When it cannot be read, or is not as Docker writes it.
+    /// When the file cannot be read, or is not what Docker writes.
     pub(crate) async fn read(folder: Option<&Path>) -> Result<Self, CredentialsError> {
         let Some(folder) = folder else {
             return Ok(Self {
@@ -216,7 +218,7 @@ impl Kept {
             };
             match serde_json::from_slice(&bytes) {
                 Ok(file) => Ok(Self { path, file }),
-                // The parser's words may have the values in them.
+                // The parser's message may contain the values.
                 Err(error) => Err(CredentialsError::Malformed {
                     line: error.line(),
                     column: error.column(),
@@ -227,12 +229,12 @@ impl Kept {
         .await
     }
 
-    /// Where it is kept, for people.
+    /// Where it is kept, as text for people.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The registries that it says anything of.
+    /// The registries that it contains something about.
     pub(crate) fn registries(&self) -> Vec<Registry> {
         let auths = self.file.auths.iter().flat_map(BTreeMap::keys);
         let helpers = self.file.cred_helpers.iter().flat_map(BTreeMap::keys);
@@ -248,7 +250,7 @@ impl Kept {
     /// The credentials for a registry, if there are any.
     ///
     /// # Errors
-    /// When there may be, and they cannot be had.
+    /// When there may be some, but they cannot be read.
     pub(crate) async fn of(&self, registry: &Registry) -> Result<Option<Credentials>, CredentialsError> {
         let found = match self.helper(registry) {
             Some(name) => self.ask(name, registry).await?,
@@ -257,7 +259,7 @@ impl Kept {
         Ok(found.filter(|credentials| !credentials.is_empty()))
     }
 
-    /// The one that keeps what is not in the file.
+    /// The helper that keeps what is not in the file.
     fn helper(&self, registry: &Registry) -> Option<&str> {
         let own = self
             .file
@@ -304,7 +306,7 @@ impl Kept {
     }
 }
 
-/// What is kept for a registry: under its own name, else under an older one.
+/// What is kept for a registry: under its own name, or else under an older one.
 fn find<'a, T>(kept: &'a BTreeMap<String, T>, registry: &Registry) -> Option<&'a T> {
     let older = || kept.iter().find(|(server, _)| registry.is_kept_as(server));
     kept.get(registry.server())
@@ -314,7 +316,7 @@ fn find<'a, T>(kept: &'a BTreeMap<String, T>, registry: &Registry) -> Option<&'a
 fn decoded(auth: &SecretString) -> Option<(String, SecretString)> {
     let text = String::from_utf8(STANDARD.decode(auth.expose()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
-    // Docker's clients have written such ends.
+    // Docker's clients have written such endings.
     Some((
         username.to_owned(),
         SecretString::new(password.trim_matches('\0')),
@@ -395,7 +397,7 @@ mod tests {
     fn a_file_that_makes_no_sense_is_named_without_its_values() {
         for (file, why) in [
             ("{\"auths\": {\n\"r.example\": \"sesame\"}}", "(line 2, column "),
-            (r#"{"auths":{"r.example":{"auth":["sesame"]}}}"#, "mend it"),
+            (r#"{"auths":{"r.example":{"auth":["sesame"]}}}"#, "fix it"),
             ("sesame", "is not what `docker login` writes"),
             (
                 r#"{"auths":{"r.example":{"auth":"sesame!"}}}"#,
@@ -403,7 +405,7 @@ mod tests {
             ),
             (
                 r#"{"auths":{"r.example":{"auth":"c2VzYW1l"}}}"#,
-                "is no base64 of user:password",
+                "is not base64 of user:password",
             ),
         ] {
             let error = of(file, "r.example/web").unwrap_err();

@@ -1,4 +1,4 @@
-//! The connection to the engine, and what it says when it refuses.
+//! The connection to the engine, and its error messages.
 
 use std::future::Future;
 use std::io;
@@ -18,35 +18,36 @@ use crate::address::{Address, AddressError, Environment};
 use crate::bridge;
 use crate::events::Events;
 
-/// How long the engine may take to say its version.
+/// How long the engine may take to report its version.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// How long it may take to begin an answer, in seconds. Starting many containers at once takes its time.
+/// How long the engine may take to begin an answer, in seconds. Starting many containers at once takes a while.
 const ANSWER_SECONDS: u64 = 120;
 
-/// Why nothing could be had from the engine.
+/// Why a request to the engine failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    /// There is no socket.
+    /// The socket does not exist.
     #[error(
-        "no Docker engine: there is no {} (install or start one; for another one set DOCKER_HOST and `harness daemon \
-         restart`)",
+        "no Docker engine: there is no {} (install or start one, or set DOCKER_HOST to another one and run \
+         `harness daemon restart`)",
         socket.display()
     )]
     NoSocket { socket: PathBuf },
-    /// It belongs to others.
+    /// The socket belongs to others.
     #[error(
-        "no permission to use the Docker engine at {}: its group (often `docker`) may; after joining it, log in again and `harness daemon restart`",
+        "no permission to use the Docker engine at {}: join its group (often `docker`), log in again, and run \
+         `harness daemon restart`",
         socket.display()
     )]
     NoPermission { socket: PathBuf },
-    /// Nobody listens.
+    /// Nobody listens on the socket.
     #[error("the Docker engine at {} is not running ({source}): start it (often `systemctl start docker`)", socket.display())]
     NotRunning { socket: PathBuf, source: io::Error },
-    /// It is not known where it is.
+    /// Its address is unknown.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// It does not answer, or breaks off.
+    /// It does not answer, or the connection breaks.
     #[error("the Docker engine at {address} does not answer ({operation})")]
     NoAnswer {
         address: String,
@@ -54,10 +55,10 @@ pub(crate) enum EngineError {
         #[source]
         source: Box<Error>,
     },
-    /// It took too long.
+    /// It took too long to answer.
     #[error("the Docker engine at {address} did not answer within {}s", HELLO.as_secs())]
     Silent { address: String },
-    /// It refuses.
+    /// It refuses the request.
     #[error("cannot {operation} {what}: {message}")]
     Refused {
         operation: &'static str,
@@ -68,22 +69,22 @@ pub(crate) enum EngineError {
 }
 
 impl EngineError {
-    /// Whether there is no such container, network, …
+    /// Whether there is no such container, network and so on.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// Whether something of the kind is there already, or is in another state.
+    /// Whether such a thing already exists, or is in another state.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })
     }
 
-    /// Whether it failed at what it was asked for, which may well be possible.
+    /// Whether the request failed in the engine, although it may be possible.
     pub(crate) fn is_fault(&self) -> bool {
         matches!(self, Self::Refused { status: 500.., .. })
     }
 
-    /// Whether its answer has words that are not known.
+    /// Whether its answer contains unknown values.
     pub(crate) fn is_strange(&self) -> bool {
         matches!(self, Self::NoAnswer { source, .. } if matches!(**source, Error::JsonDataError { .. }))
     }
@@ -94,18 +95,18 @@ impl EngineError {
     }
 }
 
-/// An engine. The one of this daemon, or another one on which a former daemon launched containers.
+/// An engine: the one of this daemon, or another one on which a former daemon launched containers.
 #[derive(Debug)]
 pub(crate) struct Engine {
     environment: Environment,
-    /// Kept once it is known: what runs there must be found there.
+    /// Kept once it is known: what was started there must be found there again.
     address: OnceCell<Address>,
     connection: Mutex<Option<Docker>>,
     events: Events,
 }
 
 impl Engine {
-    /// The one of an environment; it is not read before the engine is needed.
+    /// The engine of an environment. It is not read before the engine is needed.
     pub(crate) fn of(environment: Environment) -> Self {
         Self {
             environment,
@@ -115,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// The one that is reached there.
+    /// The engine at this address.
     pub(crate) fn at(address: Address) -> Self {
         Self {
             environment: Environment::default(),
@@ -125,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// Where it is.
+    /// The address of the engine.
     pub(crate) async fn address(&self) -> Result<&Address, EngineError> {
         let environment = self.environment.clone();
         let found = self
@@ -134,7 +135,7 @@ impl Engine {
         Ok(found.await?)
     }
 
-    /// The same in words, once it has been needed.
+    /// The same as text, if it has been needed before.
     pub(crate) fn known_address(&self) -> Option<String> {
         self.address.get().map(Address::to_string)
     }
@@ -148,7 +149,8 @@ impl Engine {
         self.environment.config()
     }
 
-    /// What speaks to the engine. Each request connects anew, so that it outlives a restart of the engine.
+    /// A client of the engine. Each request makes a new connection, so the client keeps working when the engine
+    /// restarts.
     pub(crate) async fn docker(&self) -> Result<Docker, EngineError> {
         let mut connection = self.connection.lock().await;
         if let Some(docker) = &*connection {
@@ -179,31 +181,32 @@ impl Engine {
         Ok(docker)
     }
 
-    /// A number that changes when it ends, which may not be noticed otherwise.
+    /// A number that changes when the engine ends, which may not be noticed in another way.
     pub(crate) fn life(self: &Arc<Self>) -> u64 {
         self.events.lives(self)
     }
 
-    /// Tells whenever something has happened to a container that is not its end: it is to be looked at then.
+    /// Receives a message whenever something happened to a container that is not its end. The container should be
+    /// looked at then.
     pub(crate) fn news_of(self: &Arc<Self>, container: &str) -> Receiver<()> {
         self.events.news_of(self, container)
     }
 
-    /// Has a container looked at by whoever follows it.
+    /// Tells whoever follows a container to look at it.
     pub(crate) fn look_at(&self, container: &str) {
         self.events.look_at(container);
     }
 
-    /// Whether its containers run on without it (`live-restore`).
+    /// Whether its containers keep running without it (`live-restore`).
     pub(crate) async fn keeps_containers(&self) -> bool {
-        let info = self.ask("ask", "the engine how it is", |docker| async move {
+        let info = self.ask("read", "the state of the engine", |docker| async move {
             docker.info().await
         });
         info.await
             .is_ok_and(|info| info.live_restore_enabled == Some(true))
     }
 
-    /// Asks the engine; `operation` and `what` tell it in words: "start", "container shop-db".
+    /// Asks the engine. `operation` and `what` describe the request in words: "start", "container shop-db".
     pub(crate) async fn ask<T, F: Future<Output = Result<T, Error>>>(
         &self,
         operation: &'static str,
@@ -217,7 +220,7 @@ impl Engine {
         }
     }
 
-    /// What an error of bollard's means.
+    /// Turns an error of bollard into one of ours.
     pub(crate) async fn error(&self, operation: &'static str, what: &str, error: Error) -> EngineError {
         let refused = |status, message: String| EngineError::Refused {
             operation,
@@ -244,17 +247,17 @@ impl Engine {
     }
 }
 
-/// What an engine says of a failure, with what that means where it does not say so itself.
+/// An engine's message about a failure, with an explanation if the message does not explain itself.
 pub(crate) fn explained(message: &str) -> String {
     if message.contains("no space left on device") {
         return format!(
-            "{message} (the disk of the Docker engine is full, it seems: `docker system df` shows what takes it)"
+            "{message} (the disk of the Docker engine seems to be full: `docker system df` shows what uses it)"
         );
     }
     message.to_owned()
 }
 
-/// Whether somebody listens on a socket, and why not.
+/// Checks that somebody listens on a socket.
 async fn reachable(socket: &Path) -> Result<(), EngineError> {
     let path = socket.to_owned();
     let connected = unblock(move || std::os::unix::net::UnixStream::connect(path)).await;

@@ -1,11 +1,11 @@
-//! What an engine tells by itself, on a connection that is held open.
+//! What an engine reports by itself, on a connection that stays open.
 //!
-//! When the connection breaks, the engine has ended. A new one may answer what the former one was asked: where the
-//! system holds its socket (socket activation), nobody finds it away. So a container's end alone does not tell whether
-//! its engine ended with it; the number of lives does.
+//! When the connection breaks, the engine has ended. But a new engine may answer the next request: if the system
+//! holds the socket (socket activation), nobody notices that the engine was away. So when a container has ended, that
+//! alone does not show whether its engine ended with it; the number of the engine's lives does.
 //!
-//! Of containers, pauses are told. Nothing is missed where the connection breaks: each container is looked at anew, and
-//! the engine repeats what has happened since.
+//! For containers, pauses are reported. Nothing is missed when the connection breaks: each container is looked at
+//! again, and the engine repeats what has happened since.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +20,13 @@ use futures_lite::StreamExt;
 use crate::bridge::Task;
 use crate::engine::Engine;
 
-/// A connection that breaks sooner was never held open.
+/// If the connection breaks before this, it was never really open.
 const OPEN: Duration = Duration::from_secs(1);
 
-/// The pause before an engine is connected to again.
+/// The pause before connecting to an engine again.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// Listens, from the first question on.
+/// Listens, from the first request on.
 #[derive(Debug)]
 pub(crate) struct Events {
     begun: Once,
@@ -36,7 +36,7 @@ pub(crate) struct Events {
 #[derive(Debug, Default)]
 struct Heard {
     lives: AtomicU64,
-    /// Those who follow a container, by its id.
+    /// Those who follow a container, by the container's id.
     followers: Mutex<HashMap<String, Sender<()>>>,
 }
 
@@ -50,15 +50,15 @@ impl Default for Events {
 }
 
 impl Events {
-    /// The number of the present life of an engine, whose events these are.
+    /// The number of the current life of the engine that these events come from.
     pub(crate) fn lives(&self, engine: &Arc<Engine>) -> u64 {
         self.begin(engine);
         self.heard.lives.load(Ordering::SeqCst)
     }
 
-    /// Tells whenever a container is to be looked at.
+    /// Receives a message whenever a container should be looked at.
     pub(crate) fn news_of(&self, engine: &Arc<Engine>, container: &str) -> Receiver<()> {
-        // One is enough: whoever looks sees all that has happened.
+        // One message is enough: whoever looks sees everything that has happened.
         let (news, heard) = async_channel::bounded(1);
         {
             let mut followers = self.heard.followers();
@@ -69,7 +69,7 @@ impl Events {
         heard
     }
 
-    /// Has a container looked at by whoever follows it.
+    /// Tells whoever follows a container to look at it.
     pub(crate) fn look_at(&self, container: &str) {
         self.heard.tell(container);
     }
@@ -88,7 +88,7 @@ impl Heard {
 
     fn tell(&self, container: &str) {
         if let Some(follower) = self.followers().get(container) {
-            // One that is told already will look.
+            // If there is a message already, the follower will look anyway.
             let _ = follower.try_send(());
         }
     }

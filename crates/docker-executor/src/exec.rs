@@ -1,6 +1,6 @@
-//! Commands inside a container: `exec`, and the commands that health checks run.
+//! Commands inside a container: `exec`, and the commands of health checks.
 //!
-//! The engine cannot end a command: see `processes`.
+//! The engine cannot end a command; see `processes`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -24,13 +24,13 @@ use crate::engine::{Engine, EngineError};
 use crate::follow::exit_status;
 use crate::processes;
 
-/// What Ctrl-C is on a terminal.
+/// The byte that Ctrl-C is on a terminal.
 const INTERRUPT: u8 = 3;
 
-/// Pieces of output on their way to whoever reads them.
+/// How many pieces of output are on their way to the reader at once.
 const PIECES: usize = 16;
 
-/// How long the engine may take to know how a command ended whose output is over.
+/// How long the engine may take to know how a command ended after its output is over.
 const EXIT_KNOWN: Duration = Duration::from_secs(10);
 
 const SOON: Duration = Duration::from_millis(10);
@@ -48,18 +48,19 @@ struct Command {
     engine: Arc<Engine>,
     container: String,
     id: String,
-    /// What all of its processes have in their environment.
+    /// The mark that all of its processes have in their environment.
     mark: String,
     terminal: bool,
-    /// To its stdin, where a terminal is told of a Ctrl-C.
+    /// To its stdin. On a terminal this also carries a Ctrl-C.
     input: Sender<Vec<u8>>,
-    /// Columns and rows that its terminal is to have.
+    /// The columns and rows that its terminal should have.
     size: std::sync::Mutex<(u16, u16)>,
-    /// Held while they are passed on.
+    /// Held while they are being passed on.
     sizing: async_lock::Mutex<()>,
 }
 
-/// Starts a command in a container, as its main program's user and in its folder unless others are given.
+/// Starts a command in a container. Unless given otherwise, it runs as the user and in the folder of the container's
+/// main program.
 pub(crate) async fn start(
     engine: &Arc<Engine>,
     container: &str,
@@ -122,12 +123,12 @@ pub(crate) async fn start(
         input: writer,
     } = started
     else {
-        // Only what is started detached is not attached.
+        // Only a detached command is not attached.
         return Err(EngineError::Refused {
             operation: "attach to",
             what,
             status: 0,
-            message: "the engine gave no streams".to_owned(),
+            message: "the engine returned no streams".to_owned(),
         });
     };
     let mut writer = bridge::writer(writer);
@@ -145,7 +146,7 @@ pub(crate) async fn start(
         let _ = writer.close().await;
     });
     if !command.stdin {
-        // Nothing will come. A terminal stays open: its end would hang the command up.
+        // There is no input. A terminal stays open, because closing it would hang up the command.
         if !terminal {
             let _ = input.try_send(Vec::new());
         }
@@ -172,7 +173,7 @@ type Output =
     std::pin::Pin<Box<dyn futures_lite::Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
 
 impl Command {
-    /// Tells its output, and how it ended.
+    /// Passes on its output, and how it ended.
     async fn read(&self, mut output: Output, out: &Sender<SessionEvent>) {
         while let Some(piece) = output.next().await {
             let event = match piece {
@@ -196,13 +197,13 @@ impl Command {
             match self.inspect().await {
                 Ok(state) if state.running != Some(true) && state.exit_code.is_some() => {
                     let exit = exit_status(state.exit_code.unwrap_or(-1));
-                    // Nobody may be left who wants to know.
+                    // There may be nobody left who wants to know.
                     let _ = out.send(SessionEvent::Exited(exit)).await;
                     return;
                 }
                 Ok(_) => Timer::after(SOON).await,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot tell how a command in a container ended");
+                    tracing::warn!(%error, "cannot find out how a command in a container ended");
                     return;
                 }
             };
@@ -217,11 +218,11 @@ impl Command {
             .await
     }
 
-    /// Gives its terminal the size that was wanted last. One after the other: an engine carries out what it is asked at
-    /// once in any order.
+    /// Gives its terminal the size that was last wanted. It does this one at a time: an engine carries out
+    /// simultaneous requests in any order.
     async fn resize(&self) {
         let _turn = self.sizing.lock().await;
-        // It has a terminal only a moment after it was started.
+        // It gets its terminal only a moment after it was started.
         for _ in 0..50 {
             let (width, height) = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
             let options = ResizeExecOptions { height, width };
@@ -247,7 +248,7 @@ impl Command {
         }
     }
 
-    /// Ends it, and what it started.
+    /// Kills it and what it started.
     async fn kill(&self) {
         self.signal(Signal::KILL).await;
         let (container, mark) = (self.container.clone(), self.mark.clone());
@@ -256,7 +257,7 @@ impl Command {
 }
 
 impl ContainerSession {
-    /// Ends the command and what it started, as far as that can be found; returns when they have been killed.
+    /// Kills the command and what it started, as far as that can be found. Returns when they have been killed.
     pub(crate) async fn end(mut self) {
         if !std::mem::replace(&mut self.ended, true) {
             self.reading.abort();
@@ -298,7 +299,7 @@ impl Session for ContainerSession {
         let command = Arc::clone(&self.command);
         Task::spawn(async move {
             if command.terminal && signal == Signal::INT {
-                // A terminal that takes no more input has nobody to interrupt.
+                // If a terminal takes no more input, there is nobody to interrupt.
                 let _ = command.input.send(vec![INTERRUPT]).await;
             } else {
                 command.signal(signal).await;
@@ -319,7 +320,7 @@ impl Drop for ContainerSession {
     }
 }
 
-/// The stdin of a command; dropping it ends it.
+/// The stdin of a command. Dropping it closes the stdin.
 struct ContainerStdin(Sender<Vec<u8>>);
 
 #[async_trait]
@@ -338,7 +339,7 @@ impl SessionStdin for ContainerStdin {
 impl Drop for ContainerStdin {
     fn drop(&mut self) {
         let input = self.0.clone();
-        // An empty piece is the end; it waits its turn behind what was written.
+        // An empty piece marks the end. It is queued behind what was written.
         Task::spawn(async move {
             let _ = input.send(Vec::new()).await;
         });

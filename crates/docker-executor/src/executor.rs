@@ -1,4 +1,4 @@
-//! Launching, finding again and entering containers.
+//! Launches containers, finds them again and enters them.
 
 use std::fs::File;
 use std::path::Path;
@@ -43,13 +43,13 @@ use crate::stamp;
 use crate::stop::StopPolicy;
 use crate::volumes;
 
-/// Bytes of a command's output that are kept for its answer.
+/// How many bytes of a command's output are kept for its answer.
 const TAIL_BYTES: usize = 16 << 10;
 
-/// Lines of it.
+/// How many lines of the output are kept.
 const TAIL_LINES: usize = 20;
 
-/// The size of a terminal that nobody is attached to.
+/// The size of a terminal when nobody is attached.
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
 
@@ -63,26 +63,26 @@ pub struct DockerExecutor {
 /// Why a container could not be launched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContainerError {
-    /// Somebody else's container has the name.
+    /// A container that does not belong to us has the name.
     #[error(
-        "container `{name}` exists and is not this project's ({whose}): remove it (docker rm {name}), or name the \
-         project otherwise"
+        "container `{name}` exists and does not belong to this project ({whose}): remove it (docker rm {name}), or \
+         give the project another name"
     )]
     NameTaken { name: String, whose: String },
     /// The run directory cannot be used.
     #[error("cannot prepare its run directory: {source}")]
     RunDir { source: RunDirError },
-    /// It cannot be recorded.
+    /// The container cannot be recorded.
     #[error("cannot record container {name}: {source}")]
     Record { name: String, source: std::io::Error },
-    /// The engine refuses.
+    /// The engine refuses the request.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// It was stopped before its image was there.
-    #[error("it was stopped before its image was there")]
+    /// It was stopped before its image arrived.
+    #[error("it was stopped before its image arrived")]
     GivenUp,
-    /// It does not run, so nothing can run in it.
-    #[error("its container does not run")]
+    /// It is not running, so nothing can run in it.
+    #[error("its container is not running")]
     NotRunning,
 }
 
@@ -105,8 +105,8 @@ impl From<NetworkError> for LaunchError {
 }
 
 impl DockerExecutor {
-    /// For the daemon of this home, on the engine that the environment names (`DOCKER_HOST`), else this machine's.
-    /// Connects to nothing until there is a container to run or to find.
+    /// For the daemon of this home, on the engine that the environment names (`DOCKER_HOST`), or else on this
+    /// machine's engine. It does not connect until there is a container to run or to find.
     pub fn new(home: &Path) -> Self {
         Self {
             engine: Arc::new(Engine::of(Environment::of_process())),
@@ -115,7 +115,7 @@ impl DockerExecutor {
         }
     }
 
-    /// Creates the container of an order; whatever of ours has its name is a leftover.
+    /// Creates the container of an order. If one of ours already has its name, that is a leftover.
     async fn create(
         &self,
         order: &Order,
@@ -152,7 +152,7 @@ impl DockerExecutor {
         }
     }
 
-    /// Removes what has the name of a container that is to be created, if it is ours.
+    /// Removes whatever has the name of a container that is to be created, if it is ours.
     async fn make_room(&self, order: &Order, name: &str) -> Result<(), LaunchError> {
         let found = match instance::inspect(&self.engine, name, name).await {
             Ok(found) => found,
@@ -174,7 +174,7 @@ impl DockerExecutor {
         Ok(())
     }
 
-    /// Starts what was created and begins to follow it.
+    /// Starts a created container and begins to follow it.
     async fn start(
         &self,
         order: &Order,
@@ -198,7 +198,7 @@ impl DockerExecutor {
             })?;
         files::put(&self.engine, order, &kept, &folder).await?;
         let attached = self.attached(order, id).await?;
-        // What happens to it from its first moment on is heard.
+        // Listen before the start, so that nothing that happens to it is missed.
         let container = self.container(&self.engine, order, &kept, attached);
         self.engine
             .ask("start", &format!("container {name}"), |docker| async move {
@@ -210,7 +210,7 @@ impl DockerExecutor {
         Ok(managed(container, &found, lock))
     }
 
-    /// What a service whose prompts are wanted says, from its start on.
+    /// The output of a service from its start on, if its prompts are wanted.
     async fn attached(&self, order: &Order, id: &str) -> Result<Option<Attached>, EngineError> {
         if prompts(order).is_none() {
             return Ok(None);
@@ -221,7 +221,7 @@ impl DockerExecutor {
         attached.await.map(Some)
     }
 
-    /// What runs, followed from now on.
+    /// A running container, which is followed from now on.
     pub(crate) fn adopted(
         &self,
         engine: &Arc<Engine>,
@@ -265,7 +265,7 @@ impl DockerExecutor {
         })
     }
 
-    /// The engine that a container was launched on: the environment of that daemon may have named another one.
+    /// The engine that a container was launched on. The environment of that daemon may have named another engine.
     pub(crate) async fn engine_of(&self, record: &ContainerRecord) -> Arc<Engine> {
         let own = self.engine.address().await.map(Address::to_string);
         match &record.engine {
@@ -277,7 +277,7 @@ impl DockerExecutor {
         }
     }
 
-    /// A command in the container of an order.
+    /// Starts a command in the container of an order.
     async fn session(&self, order: &Order, command: &PlaceCommand) -> Result<ContainerSession, LaunchError> {
         let (engine, id) = self.running(order).await?;
         let env = body::environment(order)?;
@@ -295,8 +295,9 @@ impl DockerExecutor {
     }
 }
 
-/// How long a container's prompts are wanted before they are lines: always where it is typed to, and while it starts
-/// where somebody waits for a line of it. Not longer, since an engine holds up who is attached to and not read.
+/// For how long unfinished lines of a container (prompts) are shown. Always if somebody can type to it. Otherwise
+/// only while it starts, if somebody waits for a line: an engine blocks a program with an attached reader that does
+/// not read.
 fn prompts(order: &Order) -> Option<Duration> {
     if order.spec.tty || order.spec.stdin {
         return Some(Duration::MAX);
@@ -304,7 +305,7 @@ fn prompts(order: &Order) -> Option<Duration> {
     order.output_is_awaited.then_some(order.spec.startup_timeout)
 }
 
-/// Follows what runs.
+/// Follows a running container.
 fn managed(container: Arc<Container>, found: &ContainerInspectResponse, lock: File) -> Arc<dyn Instance> {
     let state = found.state.as_ref();
     let pid = state
@@ -316,7 +317,7 @@ fn managed(container: Arc<Container>, found: &ContainerInspectResponse, lock: Fi
     Arc::new(ContainerInstance::new(container, pid, started_at))
 }
 
-/// Something no other launch has.
+/// A text that no other launch has.
 fn run_id() -> String {
     static LAUNCHES: AtomicU64 = AtomicU64::new(0);
     let (time, number) = (WallTime::now().0, LAUNCHES.fetch_add(1, Ordering::Relaxed));
@@ -373,12 +374,12 @@ impl Executor for DockerExecutor {
     }
 
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
-        // Before anything is made: without an engine this is all there is to say.
+        // Check this before anything is made: without an engine there is nothing more to say.
         self.engine.docker().await?;
         let owned = order.clone();
         let lock = unblock(move || prepare(&owned)).await?;
         let launched = async {
-            // Dropping the request ends the pull or build in the engine, too.
+            // Dropping the request also ends the pull or build in the engine.
             let given_up = async {
                 order.link.given_up().await;
                 Err(ContainerError::GivenUp.into())
@@ -409,11 +410,11 @@ impl Executor for DockerExecutor {
         let record = match unblock(move || ContainerRecord::read(&run_dir)).await {
             Ok(Some(record)) => record,
             Ok(None) => {
-                // Whatever there is was never started.
+                // Whatever exists was never started.
                 self.remove_leftovers(order, None).await;
                 return Found::NeverStarted;
             }
-            Err(error) => return lost(format!("its record cannot be read: {error}")),
+            Err(error) => return lost(format!("cannot read its record: {error}")),
         };
         if let Some((ended, at)) = record.ended {
             self.remove_leftovers(order, None).await;

@@ -1,4 +1,4 @@
-//! The rendered `files` of a service, put into its container before it starts.
+//! Puts the rendered `files` of a service into its container before it starts.
 
 use std::path::{Path, PathBuf};
 
@@ -15,17 +15,17 @@ use crate::targets;
 /// Readable by everybody in the container.
 const PLAIN: u32 = 0o644;
 
-/// Readable by its owner alone.
+/// Readable only by its owner.
 const SECRET: u32 = 0o600;
 
-/// The folder that a container's program begins in: that of its specification, else of its image.
+/// The folder in which a container's program starts: the one of its specification, or else of its image.
 pub(crate) fn folder(order: &Order, image: &ImageConfig) -> Result<PathBuf, LaunchError> {
     let written = docker(&order.spec)?.working_dir.as_ref().map(text).transpose()?;
     let folder = written.or_else(|| image.working_dir.clone());
     Ok(Path::new("/").join(folder.unwrap_or_default()))
 }
 
-/// Puts the files of an order into its container; their targets are relative to `folder`.
+/// Puts the files of an order into its container. Their targets are relative to `folder`.
 pub(crate) async fn put(
     engine: &Engine,
     order: &Order,
@@ -54,7 +54,7 @@ pub(crate) async fn put(
 }
 
 fn archive(order: &Order, folder: &Path) -> Result<Vec<u8>, LaunchError> {
-    // A user by name is known to the image alone.
+    // Only the image knows users by name.
     let user = docker(&order.spec)?.user.as_ref().map(text).transpose()?;
     let owner = user
         .as_ref()

@@ -1,4 +1,4 @@
-//! Following a container to its end: its output, its exit, and what happens to it behind our back.
+//! Follows a container to its end: its output, its exit, and what others do to it.
 //!
 //! ```text
 //!        ┌──── engine away: try again ────┐
@@ -7,10 +7,10 @@
 //!                                         ├─ gone ──────▶ Lost
 //!                                         └─ ended ─────▶ rest of the output ▶ Exit
 //!
-//! The rest is always asked for: an engine that is followed leaves out the last words of a container more often than
-//! not, when they end without a newline, and yet ends the stream as if it had told everything.
+//! It always asks for the rest: when the last output of a container ends without a newline, an engine often leaves it
+//! out of the stream that is followed, and still ends the stream as if it were complete.
 //!
-//!  then: end recorded ▶ container removed ▶ network removed if unused ▶ lock released ▶ told
+//!  then: end recorded ▶ container removed ▶ network removed if unused ▶ lock released ▶ reported
 //! ```
 
 use std::fs::File;
@@ -37,20 +37,21 @@ use crate::pump::Pump;
 use crate::record::ContainerRecord;
 use crate::stamp;
 
-/// The pause before an engine that is away is asked again.
+/// The pause before asking again while the engine is away.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// How long the engine may pause in telling the output of a container that has ended, before it is asked for the rest.
+/// How long the output of an ended container may pause before the engine is asked for the rest.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long it may pause in telling the rest, and how long cleaning up may take.
+/// How long the rest of the output may pause, and how long cleaning up may take.
 const REST: Duration = Duration::from_secs(60);
 
-/// How often the rest is asked for. Nothing new is added to it, so that more than two are for an engine that stumbles.
+/// How many times the rest is asked for. Nothing is added to it any more, so more than two are only for an engine
+/// with trouble.
 const PASSES: u32 = 10;
 
-/// Follows a container to its end and tells it. `lock` says that its output is being written, for as long as it is
-/// held.
+/// Follows a container to its end and reports the end. As long as `lock` is held, it says that the container's output
+/// is being written.
 pub(crate) async fn follow(container: Arc<Container>, lock: File) {
     let (run_dir, limits) = (container.run_dir.clone(), container.log_limits);
     let pump = unblock(move || Pump::open(&run_dir, limits)).await;
@@ -69,7 +70,7 @@ pub(crate) async fn follow(container: Arc<Container>, lock: File) {
     }
     clean_up(&container, &ended, at).await;
     drop(lock);
-    // It is set once: by this.
+    // Only this sets it, and only once.
     let _ = container.ended.set(ended).await;
 }
 
@@ -77,7 +78,7 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
     let mut away = false;
     let mut life = container.engine.life();
     loop {
-        // What came of it meanwhile is asked first: following it may take for ever.
+        // After the engine was away, first ask what became of the container: following it may take forever.
         if !away {
             attend(container, output).await;
         }
@@ -98,7 +99,7 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
                 let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
                 let went = away || life != container.engine.life();
                 let with_it = went && !container.engine.keeps_containers().await;
-                // An engine that goes away from here on has nothing to do with its end.
+                // If the engine goes away after this point, that has nothing to do with the container's end.
                 if let Some(output) = output {
                     rest(container, output).await;
                 }
@@ -110,7 +111,7 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
             }
             Err(error) => {
                 if !std::mem::replace(&mut away, true) {
-                    tracing::warn!(container = container.name, %error, "cannot tell whether a container runs");
+                    tracing::warn!(container = container.name, %error, "cannot find out whether a container runs");
                     container.contact.away(chain(&error));
                 }
                 Timer::after(AGAIN).await;
@@ -119,12 +120,12 @@ async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (En
     }
 }
 
-/// Looks at the container whenever the engine has told something of it, for ever.
+/// Looks at the container, forever, whenever the engine has reported something about it.
 async fn heed<T>(container: &Container) -> T {
     while container.news.recv().await.is_ok() {
         match container.inspect().await {
             Ok(state) if is_running(&state) => container.found(&state),
-            // Its end, and an engine that is away, are seen by who waits for them.
+            // Others watch for its end and for an engine that is away.
             _ => {}
         }
     }
@@ -139,7 +140,7 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) {
     let copied = async {
         match output {
             Some(output) => {
-                // Whatever ends it, it is looked at what has become of the container.
+                // Whatever ends the copy, the container is looked at next.
                 let copied = async { drop(output.copy(&docker, &container.id, true).await) };
                 copied.or(show(container, output, &docker)).await;
             }
@@ -151,7 +152,7 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) {
             condition: "not-running".to_owned(),
         };
         let mut answer = std::pin::pin!(docker.wait_container(&container.id, Some(options)));
-        // An exit with another code than 0 is an error here.
+        // An exit with a code other than 0 is an error here.
         if matches!(
             answer.next().await,
             Some(Ok(_) | Err(Error::DockerContainerWaitError { .. }))
@@ -187,8 +188,8 @@ async fn show_all(container: &Container, output: &Arc<Output>, docker: &Docker) 
     }
 }
 
-/// Copies what is left of the output of a container that has ended, until the engine has nothing new to tell. As long
-/// as the engine is away this waits: the container's last words are kept by it.
+/// Copies what is left of the output of an ended container, until the engine returns nothing new. While the engine is
+/// away this waits, because the engine keeps the container's last output.
 async fn rest(container: &Container, output: &Arc<Output>) {
     let (mut passes, mut away) = (0, false);
     while passes < PASSES {
@@ -210,7 +211,7 @@ async fn rest(container: &Container, output: &Arc<Output>) {
             }
             Err(failed) => failed,
         };
-        // Without an answer to this it is away, and was not refusing.
+        // If this gets no answer, the engine is away and has not refused.
         match container.inspect().await {
             Ok(_) if failed.may_pass() => passes += 1,
             Err(error) if !error.is_not_found() => {
@@ -232,19 +233,19 @@ async fn rest(container: &Container, output: &Arc<Output>) {
     );
 }
 
-/// Why the rest of an output could not be copied.
+/// Why the rest of the output could not be copied.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
     Engine(EngineError),
     #[error(transparent)]
     Copy(Error),
-    #[error("the engine does not tell it")]
+    #[error("the engine does not return it")]
     Stuck,
 }
 
 impl Failed {
-    /// Whether another try may go better, although the engine answers.
+    /// Whether another try may succeed although the engine answers.
     fn may_pass(&self) -> bool {
         match self {
             Self::Stuck => false,
@@ -260,7 +261,7 @@ async fn late(container: &Container, limit: Duration) {
     Timer::after(limit).await;
     tracing::error!(
         container = container.name,
-        "the engine does not remove a container and what belongs to it"
+        "the engine does not remove a container with its volumes and networks"
     );
 }
 
@@ -278,20 +279,22 @@ pub(crate) fn is_created(state: &ContainerState) -> bool {
     state.status == Some(ContainerStateStatusEnum::CREATED)
 }
 
-/// How it ended, in our words. `engine_went` tells that the engine was away when it did, and takes containers with it:
-/// they get its stop signal and may well exit with 0, which then does not say that their work was done.
+/// How it ended, in our terms. `engine_went` says that the engine was away at that time and takes its containers with
+/// it. They get their stop signal and may exit with 0, but that does not mean that their work was done.
 fn ended(state: &ContainerState, engine_went: bool) -> Ended {
     let exit = exit_status(state.exit_code.unwrap_or(-1));
     if state.oom_killed == Some(true) {
         return Ended::OutOfMemory(exit);
     }
     if engine_went {
-        return Ended::Lost(format!("the Docker engine went away, and it with it ({exit})"));
+        return Ended::Lost(format!(
+            "the Docker engine went away, and the container ended with it ({exit})"
+        ));
     }
     Ended::Exit(exit)
 }
 
-/// The engine tells a death by signal as 128 and its number.
+/// The engine reports a death by signal as 128 plus the number of the signal.
 pub(crate) fn exit_status(code: i64) -> ExitStatus {
     match i32::try_from(code).unwrap_or(-1) {
         code @ 129..=159 => ExitStatus::Signal(code - 128),

@@ -1,4 +1,5 @@
-//! What an engine says may repeat what it was told, secrets included. Only its own words are searched for those.
+//! An engine's message may repeat what it was told, including secrets. Only the engine's own text is searched for
+//! them.
 
 use std::error::Error;
 
@@ -13,11 +14,11 @@ use crate::network::NetworkError;
 
 /// An error that may quote an engine.
 trait Quotes: Error + Send + Sync + 'static {
-    /// Hides secrets in the quotation.
+    /// Hides secrets in the quoted text.
     fn hide(&mut self, secrets: &Secrets);
 }
 
-/// An error of a launch without the secrets that an engine repeats in it.
+/// An error of a launch, without the secrets that the engine repeats in it.
 pub(crate) fn hide(secrets: &Secrets, error: LaunchError) -> LaunchError {
     let LaunchError::Place(place) = error else {
         return error;
@@ -32,7 +33,7 @@ pub(crate) fn hide(secrets: &Secrets, error: LaunchError) -> LaunchError {
 
 type Place = Box<dyn Error + Send + Sync>;
 
-/// Hides them if the error is of this type, else gives it back.
+/// Hides the secrets if the error has this type, or else returns it unchanged.
 fn hidden<E: Quotes>(place: Place, secrets: &Secrets) -> Result<Place, Place> {
     place.downcast::<E>().map(|mut error| {
         error.hide(secrets);

@@ -1,21 +1,21 @@
-//! `.dockerignore`: what of a build context is not sent.
+//! `.dockerignore`: the files of a build context that are not sent.
 
 use std::io;
 use std::path::Path;
 
 use regex::Regex;
 
-/// Largest file of rules, in bytes.
+/// The largest file of rules, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
 
-/// The rules of a context; the last one that matches decides.
+/// The rules of a context. The last rule that matches decides.
 #[derive(Debug, Default)]
 pub(crate) struct Ignore {
     rules: Vec<(Regex, bool)>,
 }
 
 impl Ignore {
-    /// The rules of a folder; none if it has no file of them.
+    /// The rules of a folder. Without a rule file there are none.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -44,7 +44,7 @@ impl Ignore {
         }
     }
 
-    /// Whether a path within the context, with `/` between its parts, is left out.
+    /// Whether to leave out a path within the context. Its parts are separated by `/`.
     pub(crate) fn leaves_out(&self, path: &str) -> bool {
         let last = self
             .rules
@@ -54,13 +54,13 @@ impl Ignore {
         last.is_some_and(|(_, sent)| !sent)
     }
 
-    /// Whether something in a folder that is left out may be sent after all.
+    /// Whether something inside a folder that is left out may still be sent.
     pub(crate) fn has_exceptions(&self) -> bool {
         self.rules.iter().any(|(_, sent)| *sent)
     }
 }
 
-/// A pattern, and everything below what it matches; `None` for one that matches nothing.
+/// A pattern that also matches everything below; `None` for a pattern that matches nothing.
 fn expression(pattern: &str) -> Option<Regex> {
     let pattern = pattern.trim_start_matches("./").trim_matches('/');
     let mut out = String::from("^");

@@ -1,4 +1,4 @@
-//! The image of a service: the one that is there, else pulled, or built.
+//! The image of a service: used if it is there, or else pulled or built.
 
 use std::path::Path;
 
@@ -20,15 +20,16 @@ use crate::registry::{Registry, is_refusal};
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
-    /// It is not here, and no registry gave it.
+    /// It is not here, and it could not be pulled.
     #[error(
-        "image {image} is not on this machine and could not be pulled: {message} (check its name, or bring it here: \
+        "image {image} is not on this machine and could not be pulled: {message} (check its name, or get it with \
          docker pull, build or load)"
     )]
     NotPulled { image: String, message: String },
     /// It is not here, and its registry refuses it.
     #[error(
-        "image {image} is not on this machine and could not be pulled: {message}; {access} (check the image's name, too)"
+        "image {image} is not on this machine and could not be pulled: {message}; {access} (also check the \
+         image's name)"
     )]
     Denied {
         image: String,
@@ -41,7 +42,7 @@ pub(crate) enum ImageError {
     /// It could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The engine refuses.
+    /// The engine refuses the request.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -52,25 +53,25 @@ impl From<ImageError> for LaunchError {
     }
 }
 
-/// What a container is made of.
+/// The image of a container.
 pub(crate) struct Image {
     /// Its name or id.
     pub(crate) name: String,
-    /// What it says of its containers.
+    /// Its own settings for containers.
     pub(crate) config: ImageConfig,
 }
 
-/// Whose image is wanted.
+/// The service that needs an image.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) project: &'a ProjectName,
     pub(crate) service: &'a ServiceName,
     pub(crate) spec: &'a ServiceSpec,
-    /// What must not be told of what others say.
+    /// Secrets to hide in what other programs say.
     pub(crate) secrets: &'a Secrets,
-    /// Keeps what a failing build says, if there is a run directory.
+    /// The run directory for the output of a failing build, if there is one.
     pub(crate) run_dir: Option<&'a Path>,
-    /// Who hears of the progress.
+    /// Receives the progress.
     pub(crate) link: Option<&'a LaunchLink>,
 }
 
@@ -86,12 +87,12 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// What the image has to be for, if that is written.
+    /// The platform that the file asks for, if it names one.
     pub(crate) fn platform(&self) -> Option<&'a str> {
         docker(self.spec).ok()?.options.platform.as_deref()
     }
 
-    /// Its name as it may be shown.
+    /// The name of the image, as it may be shown.
     pub(crate) fn shown(&self) -> String {
         let image = docker(self.spec).ok().and_then(|docker| docker.image.as_ref());
         image.map_or_else(|| self.name().unwrap_or_default(), ToString::to_string)
@@ -99,13 +100,13 @@ impl<'a> Wanted<'a> {
 
     fn name(&self) -> Result<String, LaunchError> {
         let spec = docker(self.spec)?;
-        // Names of images have no capitals.
+        // Names of images must be in lower case.
         let built = || format!("{}-{}", self.project, self.service).to_lowercase();
         Ok(spec.image.as_ref().map(text).transpose()?.unwrap_or_else(built))
     }
 }
 
-/// The image that is wanted: the one that is there, else pulled, or built.
+/// Makes sure that the image is there: pulls or builds it if it is not.
 pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image, LaunchError> {
     let name = wanted.name()?;
     let config = match &docker(wanted.spec)?.build {
@@ -126,7 +127,7 @@ pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image,
     Ok(Image { name, config })
 }
 
-/// What an image says that must be there already.
+/// The settings of an image that must already be there.
 pub(crate) async fn find(engine: &Engine, wanted: Wanted<'_>) -> Result<ImageConfig, LaunchError> {
     let image = wanted.name()?;
     match look(engine, &image).await.map_err(ImageError::from)? {
@@ -146,17 +147,17 @@ fn named(name: &str, platform: Option<&str>) -> String {
     }
 }
 
-/// Whether an image is for a platform, `linux/arm64/v8` or a part of that.
+/// Whether an image is for a platform: `linux/arm64/v8` or a part of that.
 fn is_for(image: &ImageInspect, platform: Option<&str>) -> bool {
     let has =
         [&image.os, &image.architecture, &image.variant].map(|part| part.as_deref().unwrap_or_default());
-    // The one variant that engines leave out.
+    // Engines leave out this one variant.
     let is_implied = |part: &str| part == "v8" && has.contains(&"arm64");
     let mut parts = platform.into_iter().flat_map(|platform| platform.split('/'));
     parts.all(|part| has.contains(&part) || is_implied(part))
 }
 
-/// An image of this machine; `None`: it is not there.
+/// An image of this machine; `None` if it is not there.
 pub(crate) async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, EngineError> {
     let image = name.to_owned();
     let what = format!("image {name}");
@@ -173,7 +174,7 @@ pub(crate) async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInsp
 async fn pull(engine: &Engine, name: &str, wanted: Wanted<'_>) -> Result<(), ImageError> {
     let (platform, shown) = (wanted.platform(), wanted.shown());
     let docker = engine.docker().await?;
-    // Without a tag an engine pulls all there are.
+    // Without a tag, an engine pulls all tags.
     let last = name.rsplit('/').next().unwrap_or(name);
     let tag = if last.contains([':', '@']) { "" } else { "latest" };
     let options = CreateImageOptions {

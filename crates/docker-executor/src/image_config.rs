@@ -1,4 +1,4 @@
-//! What an image says of the containers made from it.
+//! The settings that an image has for its containers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use harness_model::Template;
 use harness_model::spec::{HealthCheck, Probe};
 use harness_model::state::signal_number;
 
-/// What the engine does where a HEALTHCHECK leaves a figure out.
+/// The engine's defaults for figures that a HEALTHCHECK leaves out.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 3;
 
-/// Runs what is written as one line where the image has no SHELL.
+/// Runs a single-line command if the image has no SHELL.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
-/// The HEALTHCHECK of an image; `None`: it has none, or it says NONE.
+/// The HEALTHCHECK of an image; `None` if it has none, or says NONE.
 pub(crate) fn health(image: &ImageConfig) -> Option<HealthCheck> {
     let check = image.healthcheck.as_ref()?;
     let (kind, rest) = check.test.as_deref()?.split_first()?;
@@ -42,7 +42,7 @@ pub(crate) fn health(image: &ImageConfig) -> Option<HealthCheck> {
     })
 }
 
-/// The signal of its STOPSIGNAL; `None`: it has none.
+/// The signal of its STOPSIGNAL; `None` if it has none.
 pub(crate) fn stop_signal(image: &ImageConfig) -> Option<i32> {
     let text = image.stop_signal.as_deref().filter(|text| !text.is_empty())?;
     let number = signal_number(text);
@@ -66,7 +66,7 @@ pub(crate) fn numbers(entries: &[String]) -> Vec<u16> {
     ports.into_iter().collect()
 }
 
-/// The engine itself runs no health check: ours does, and twice would be one too many.
+/// Turns off the health check of the engine: we run it ourselves, and it must not run twice.
 pub(crate) fn no_health() -> HealthConfig {
     HealthConfig {
         test: Some(vec!["NONE".to_owned()]),
@@ -74,7 +74,7 @@ pub(crate) fn no_health() -> HealthConfig {
     }
 }
 
-/// Nanoseconds; 0 is nothing said.
+/// A number of nanoseconds; 0 means that nothing is set.
 fn figure(nanoseconds: Option<i64>) -> Option<Duration> {
     let nanoseconds = u64::try_from(nanoseconds?).ok()?;
     (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))

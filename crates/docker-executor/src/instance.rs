@@ -1,4 +1,4 @@
-//! A container that runs, as the orchestrator handles it.
+//! A running container, as the orchestrator uses it.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -28,21 +28,21 @@ use crate::network::Networks;
 use crate::prompt::Attached;
 use crate::stop::StopPolicy;
 
-/// How often an answer that makes no sense is asked for again, and the pause before.
+/// How many times to ask again if an answer makes no sense, and the pause before each time.
 const STRANGE_ATTEMPTS: u32 = 100;
 const STRANGE: Duration = Duration::from_millis(50);
 
-/// How often a removal at which the engine fails is tried again, and the pause before.
+/// How many times to try again when the engine fails to remove a container, and the pause before each time.
 const REMOVE_ATTEMPTS: u32 = 10;
 const REMOVE: Duration = Duration::from_millis(100);
 
 /// Keys that nobody types one after the other.
 const NO_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^,ctrl-@";
 
-/// What ends the input of a terminal.
+/// The byte that ends the input of a terminal.
 const END_OF_INPUT: u8 = 4;
 
-/// What is known of a container that runs.
+/// What is known of a running container.
 pub(crate) struct Container {
     pub(crate) engine: Arc<Engine>,
     pub(crate) networks: Arc<Networks>,
@@ -55,22 +55,22 @@ pub(crate) struct Container {
     pub(crate) stop: StopPolicy,
     /// Whether it has a terminal.
     pub(crate) terminal: bool,
-    /// How long prompts of it are wanted before they are lines; `None`: not at all.
+    /// For how long its prompts are shown before they are whole lines; `None` if not at all.
     pub(crate) prompts: Option<Duration>,
-    /// What it says from its start on, until that is followed.
+    /// Its output from its start on, until somebody follows it.
     pub(crate) attached: std::sync::Mutex<Option<Attached>>,
     /// The health check of its image.
     pub(crate) image_health: Option<HealthCheck>,
-    /// Whether it can be counted on.
+    /// Whether its state is known.
     pub(crate) contact: Contact,
-    /// That the engine has told something of it.
+    /// Receives a message when the engine has reported something about it.
     pub(crate) news: Receiver<()>,
     /// How it ended, once everything of it is gone.
     pub(crate) ended: OnceCell<Ended>,
 }
 
 impl Container {
-    /// How it is.
+    /// Its current state.
     pub(crate) async fn inspect(&self) -> Result<ContainerState, EngineError> {
         Ok(self.inspect_whole().await?.state.unwrap_or_default())
     }
@@ -83,7 +83,7 @@ impl Container {
         format!("container {}", self.name)
     }
 
-    /// Removes it with its nameless volumes, running or not; one that is gone is fine.
+    /// Removes it with its anonymous volumes, even if it runs. It is fine if it is gone already.
     pub(crate) async fn remove(&self) -> Result<(), EngineError> {
         remove(&self.engine, &self.id, &self.name).await
     }
@@ -107,8 +107,8 @@ impl Container {
     }
 }
 
-/// What the engine knows of a container. For the moment between running and exited Podman has a word that Docker has
-/// not: that moment is waited for.
+/// What the engine knows of a container. Between running and exited, Podman reports a state that Docker does not
+/// have. This waits until that moment is over.
 pub(crate) async fn inspect(
     engine: &Engine,
     id: &str,
@@ -130,8 +130,8 @@ pub(crate) async fn inspect(
     }
 }
 
-/// Removes a container and its nameless volumes; one that is gone is fine. One that ends at this moment is what an
-/// engine may stumble over (Podman: "container state improper"): it is asked again.
+/// Removes a container and its anonymous volumes. It is fine if it is gone already. If the container is just ending,
+/// an engine may fail (Podman: "container state improper"); then this asks again.
 pub(crate) async fn remove(engine: &Engine, id: &str, name: &str) -> Result<(), EngineError> {
     let mut attempts = 1..=REMOVE_ATTEMPTS;
     loop {
@@ -153,7 +153,7 @@ async fn try_to_remove(engine: &Engine, id: &str, name: &str) -> Result<(), Engi
         docker.remove_container(id, Some(options)).await
     });
     match removed.await {
-        // In conflict: being removed already.
+        // A conflict means that it is being removed already.
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         other => other,
     }
@@ -161,7 +161,7 @@ async fn try_to_remove(engine: &Engine, id: &str, name: &str) -> Result<(), Engi
 
 type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// A container that runs and is followed.
+/// A running container that is followed.
 pub(crate) struct ContainerInstance {
     container: Arc<Container>,
     pid: Option<u32>,
@@ -183,7 +183,7 @@ impl ContainerInstance {
         let options = AttachContainerOptions {
             stdin: true,
             stream: true,
-            // An engine lets go at keys of its own, and passes on none that may be the first of them.
+            // An engine detaches at certain keys, and holds back every key that may be the first of them.
             detach_keys: Some(NO_KEYS.to_owned()),
             ..AttachContainerOptions::default()
         };
@@ -273,7 +273,7 @@ impl Instance for ContainerInstance {
             }
             return;
         }
-        // The engine keeps it open for whoever attaches next: the end of a daemon must not be the end of a stdin.
+        // The engine keeps stdin open for whoever attaches next, so that the end of a daemon does not end a stdin.
         *self.stdin.lock().await = None;
     }
 
@@ -298,7 +298,7 @@ mod tests {
     const IMPROPER: (u16, &str) = (500, r#"{"message": "container state improper: stopped"}"#);
     const DONE: (u16, &str) = (204, "");
 
-    /// An engine whose answers to removals are these, the last one for ever.
+    /// An engine that gives these answers to removals. The last one is repeated forever.
     fn engine(dir: &tempfile::TempDir, removals: &'static [(u16, &'static str)]) -> Engine {
         let socket = dir.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -308,7 +308,7 @@ mod tests {
                 let lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
                 let (status, body) = match head.first() {
-                    // Only to see whether anybody is there.
+                    // This connection only checks whether anybody is there.
                     None => continue,
                     Some(request) if request.starts_with("DELETE") => {
                         asked += 1;

@@ -1,4 +1,4 @@
-//! The labels by which containers, networks and volumes are ours.
+//! The labels that mark containers, networks and volumes as ours.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,23 +6,23 @@ use std::path::Path;
 use harness_model::{ProjectName, ServiceName};
 use service_orchestration::executor::Order;
 
-/// The home of the daemon.
+/// The label with the home of the daemon.
 pub(crate) const HOME: &str = "harness.home";
-/// The project.
+/// The label with the name of the project.
 pub(crate) const PROJECT: &str = "harness.project";
-/// The service.
+/// The label with the name of the service.
 pub(crate) const SERVICE: &str = "harness.service";
-/// Which start of it.
+/// The label with the number of the service's start.
 pub(crate) const GENERATION: &str = "harness.generation";
-/// This very launch.
+/// The label with the id of this very launch.
 pub(crate) const RUN: &str = "harness.run";
-/// The network of the project.
+/// The label with the name of the network.
 pub(crate) const NETWORK: &str = "harness.network";
 
-/// Beginning of every label of ours.
+/// The prefix of all our labels.
 pub(crate) const PREFIX: &str = "harness.";
 
-/// Whose daemon this is.
+/// The daemon that owns something: its home.
 #[derive(Debug, Clone)]
 pub(crate) struct Owner {
     home: String,
@@ -35,7 +35,7 @@ impl Owner {
         }
     }
 
-    /// Of what belongs to a project as a whole.
+    /// The labels of what belongs to a whole project.
     pub(crate) fn of_project(&self, project: &ProjectName) -> HashMap<String, String> {
         HashMap::from([
             (HOME.to_owned(), self.home.clone()),
@@ -43,14 +43,14 @@ impl Owner {
         ])
     }
 
-    /// Of the containers of a service.
+    /// The labels of the containers of a service.
     pub(crate) fn of_service(&self, project: &ProjectName, service: &ServiceName) -> HashMap<String, String> {
         let mut labels = self.of_project(project);
         labels.insert(SERVICE.to_owned(), service.as_str().to_owned());
         labels
     }
 
-    /// Of the container of an order.
+    /// The labels of the container of an order.
     pub(crate) fn of_container(&self, order: &Order, run: &str) -> HashMap<String, String> {
         let mut labels = self.of_service(&order.project, &order.service);
         labels.insert(GENERATION.to_owned(), order.generation.to_string());
@@ -59,7 +59,7 @@ impl Owner {
     }
 }
 
-/// The filter that finds what has all of these labels.
+/// The filter that finds everything with all of these labels.
 pub(crate) fn filter(labels: &HashMap<String, String>) -> HashMap<String, Vec<String>> {
     let label = labels.iter().map(|(name, value)| format!("{name}={value}"));
     HashMap::from([("label".to_owned(), label.collect())])

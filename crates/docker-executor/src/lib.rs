@@ -6,13 +6,13 @@
 //!   run directory: container.json (who), log/ (what it says), lock (held while it is followed)
 //!                                                                               │
 //!   follow ◀── logs and end of the container, from the engine ──────────────────┘
-//!      └──▶ end recorded ──▶ container removed ──▶ network removed when empty ──▶ told
+//!      └──▶ end recorded ──▶ container removed ──▶ network removed when empty ──▶ reported
 //! ```
 //!
-//! A container is ours by its labels, never by its name alone. The engine's own restart policy stays
-//! off: ours decides. The engine is connected to when the first container is asked for, not before.
+//! A container is ours because of its labels, never just because of its name. The engine's own restart policy is off:
+//! ours decides. Nothing connects to the engine before the first container is needed.
 //!
-//! Tokio and bollard stay inside: the module `bridge` is the one way to the former, and no public signature has either.
+//! Tokio and bollard stay inside: only the module `bridge` uses tokio, and no public signature mentions either.
 
 mod access;
 mod address;

@@ -1,4 +1,4 @@
-//! What a container is on each of its networks.
+//! How a container is connected to each of its networks.
 
 use std::net::IpAddr;
 
@@ -12,18 +12,19 @@ use crate::engine::{Engine, EngineError};
 /// A network that a container is on.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
-    /// What the engine calls it.
+    /// The engine's name of it.
     pub(crate) engine_name: String,
-    /// It and the container's address on it, if it is the project's; `None`: it is somebody else's.
+    /// If the network is the project's: the network and the container's address on it. `None` if it belongs to
+    /// somebody else.
     pub(crate) own: Option<Attached>,
-    /// The address there.
+    /// The container's address there.
     ip: Option<IpAddr>,
-    /// Names by which the container is found there.
+    /// The names under which the container is found there.
     aliases: Vec<String>,
 }
 
 impl Membership {
-    /// As the engine takes it.
+    /// In the form of the engine's API.
     pub(crate) fn endpoint(&self) -> EndpointSettings {
         EndpointSettings {
             ipam_config: self.ip.map(|ip| EndpointIpamConfig {
@@ -36,7 +37,7 @@ impl Membership {
     }
 }
 
-/// The networks of an order's container: the project's, the first one first, then those of others.
+/// The networks of an order's container: those of the project, the first one first, and then those of others.
 pub(crate) fn of(order: &Order) -> Vec<Membership> {
     let attachments = match &order.spec.kind {
         ServiceKind::Docker(docker) => docker.networks.as_slice(),
@@ -73,7 +74,7 @@ pub(crate) fn of(order: &Order) -> Vec<Membership> {
     own.chain(external).collect()
 }
 
-/// Puts a container that was created on its first network onto the others: engines take one at a time.
+/// Connects a container that was created on its first network to the others. Engines take one network at a time.
 pub(crate) async fn join_others(
     engine: &Engine,
     id: &str,

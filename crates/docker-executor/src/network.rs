@@ -1,4 +1,4 @@
-//! The networks of a project's containers: made with the first, removed with the last.
+//! The networks of a project's containers. They are made with the first container and removed with the last.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,29 +18,29 @@ use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
 use crate::membership::{self, Membership};
 
-/// How often a network is made before something else has its name or addresses, or removed before it stays; and the pause
-/// between.
+/// How many times to try to make a network while something else has its name or addresses, or to remove one; and the
+/// pause in between.
 const ATTEMPTS: u32 = 15;
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a container has no network.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
-    /// It is said to be somebody else's, and nobody has made it.
-    #[error("the external network `{name}` is not there: make it (docker network create {name})")]
+    /// The network is external, and it does not exist.
+    #[error("the external network `{name}` does not exist: create it (docker network create {name})")]
     NotThere { name: String },
     /// The order has no address on a network of containers.
-    #[error("it was given no address for a container")]
+    #[error("the service has no address on a container network")]
     NoAddress,
-    /// Somebody else's has the name.
+    /// A network that does not belong to us has the name.
     #[error(
-        "network `{name}` exists and is not this project's: remove it (docker network rm {name}), or name the project \
-         otherwise"
+        "network `{name}` exists and does not belong to this project: remove it (docker network rm {name}), or give \
+         the project another name"
     )]
     Foreign { name: String },
-    /// It was made for other addresses, and something runs on it.
+    /// It was made with another subnet, and containers are on it.
     #[error(
-        "network `{name}` has containers on it and another subnet ({found}, now {wanted}): stop the project first"
+        "network `{name}` has the subnet {found} instead of {wanted}, and containers are on it: stop the project first"
     )]
     OtherSubnet {
         name: String,
@@ -49,34 +49,35 @@ pub(crate) enum NetworkError {
     },
     /// The addresses are taken.
     #[error(
-        "the subnet {subnet} of network `{name}` is used by something else ({message}): write another `subnet` for it"
+        "the subnet {subnet} of network `{name}` is used by something else ({message}): give it another `subnet`"
     )]
     Overlaps {
         name: String,
         subnet: String,
         message: String,
     },
-    /// The engine refuses.
+    /// The engine refuses the request.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-/// The networks of a daemon's projects. A network is not removed while a container is on its way onto it.
+/// The networks of a daemon's projects. A network is not removed while a container is being connected to it.
 #[derive(Debug, Default)]
 pub(crate) struct Networks {
-    /// Of each project: shared by its launches, held alone by a removal.
+    /// One lock for each project: launches share it, and a removal holds it alone.
     used: Mutex<HashMap<ProjectName, Arc<RwLock<()>>>>,
-    /// What launches that go on now have made or found: of containers that are started at once, one asks for all.
+    /// The networks that current launches have made or found. Of containers that start together, only one asks the
+    /// engine.
     made: Mutex<HashMap<String, Weak<Made>>>,
-    /// Of containers that end at once, the last one to look finds none.
+    /// When containers end together, the last one to look finds no other.
     removing: Mutex<()>,
 }
 
 /// Networks that stay while a container is being started.
 pub(crate) struct Held {
-    /// What the container is on each of them, the first one first.
+    /// How the container is connected to each of them, the first one first.
     pub(crate) memberships: Vec<Membership>,
-    // Forgotten before a removal may begin, so before the guard.
+    // Dropped before the guard, so before a removal may begin.
     _there: Vec<Arc<Made>>,
     _guard: RwLockReadGuardArc<()>,
 }
@@ -99,7 +100,7 @@ impl Made {
 }
 
 impl Networks {
-    /// The networks of an order, made if they are not there.
+    /// The networks of an order. They are made if they do not exist.
     pub(crate) async fn ensure(
         &self,
         engine: &Engine,
@@ -143,8 +144,8 @@ impl Networks {
         Arc::clone(used.entry(project.clone()).or_default())
     }
 
-    /// Removes the networks of a project that has no container any more. An engine may count containers on a network that
-    /// have gone already, so one that it refuses to remove is tried again for a while.
+    /// Removes the networks of a project that has no more containers. An engine may still count containers that are
+    /// gone, so this tries again for a while if the engine refuses.
     pub(crate) async fn remove_unused(&self, engine: &Engine, owner: &Owner, project: &ProjectName) {
         for attempt in 1..=ATTEMPTS {
             match self.try_to_remove(engine, owner, project).await {
@@ -154,8 +155,8 @@ impl Networks {
                     tracing::warn!(
                         %project,
                         %error,
-                        "cannot remove the network of a project; if nothing is on it, the engine has miscounted and needs \
-                         a restart"
+                        "cannot remove the network of a project; if no container is on it, the engine has miscounted and \
+                         needs a restart"
                     );
                     return;
                 }
@@ -170,7 +171,7 @@ impl Networks {
         project: &ProjectName,
     ) -> Result<(), EngineError> {
         let _turn = self.removing.lock().await;
-        // A container on its way needs it, and looks again when it ends.
+        // A container that is just starting needs it. That container looks again when it ends.
         let used = self.used(project).await;
         let Some(_alone) = used.try_write() else {
             return Ok(());
@@ -179,7 +180,7 @@ impl Networks {
     }
 }
 
-/// Makes a network of a project if it is not there.
+/// Makes a network of a project if it does not exist.
 async fn make(
     engine: &Engine,
     owner: &Owner,
@@ -240,7 +241,7 @@ async fn make(
         match made.await {
             Ok(_) => return Ok(()),
             Err(error) if error.is_conflict() => {}
-            // What a killed daemon asked for last may still be on its way in the engine.
+            // The last request of a killed daemon may still be going on in the engine.
             Err(EngineError::Refused { message, .. })
                 if message.contains("overlap") && attempt < ATTEMPTS =>
             {
@@ -300,7 +301,7 @@ async fn remove_unused(engine: &Engine, owned: &HashMap<String, String>) -> Resu
 
 type Found = (String, HashMap<String, String>, Option<String>);
 
-/// The network of this name: its id, labels and subnet.
+/// The network with this name: its id, labels and subnet.
 async fn find(engine: &Engine, name: &str) -> Result<Option<Found>, EngineError> {
     let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
     let networks = engine
@@ -311,7 +312,7 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<Found>, EngineError>
             docker.list_networks(Some(options)).await
         })
         .await?;
-    // The filter takes parts of names too.
+    // The filter also matches parts of names.
     let network = networks
         .into_iter()
         .find(|network| network.name.as_deref() == Some(name));

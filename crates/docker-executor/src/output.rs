@@ -1,7 +1,7 @@
-//! Copying a container's output from the engine to its log.
+//! Copies a container's output from the engine to its log.
 //!
-//! Reading and writing go on at once: while some messages are being written, which blocks on the disk, the next ones
-//! are collected, so that a flood is written in few large pieces and a quiet container's lines at once.
+//! Reading and writing happen at the same time: while some messages are being written, which blocks on the disk, the
+//! next ones are collected. So a flood is written in few large pieces, and the lines of a quiet container at once.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,22 +19,22 @@ use futures_lite::{FutureExt, StreamExt};
 
 use crate::pump::Pump;
 
-/// Bytes that are collected while others are written. The engine waits when there are more.
+/// How many bytes are collected while others are being written. The engine waits when there are more.
 const COLLECTED: usize = 1 << 20;
 
-/// Counted for each message beside its bytes.
+/// Counted for each message in addition to its bytes.
 const OVERHEAD: usize = 64;
 
-/// A container's log, and how far it has come.
+/// A container's log, and how far it has got.
 pub(crate) struct Output {
     pump: Mutex<Pump>,
-    /// Messages that the engine has told.
+    /// The number of messages that the engine has sent.
     told: AtomicU64,
-    /// Those of them that the log did not have.
+    /// The number of those that were new to the log.
     written: AtomicU64,
 }
 
-/// What happens next to a copy.
+/// What a copy does next.
 enum Step {
     Told(Option<Result<LogOutput, Error>>),
     Written,
@@ -49,17 +49,17 @@ impl Output {
         }
     }
 
-    /// Notes what could not be written, if that is possible now. Blocks on the disk.
+    /// Records what could not be written, if that is possible now. Blocks on the disk.
     pub(crate) fn finish(&self) {
         self.with(Pump::finish);
     }
 
-    /// So many messages have been written that the log did not have.
+    /// The number of written messages that were new to the log.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Waits until the engine has told nothing for at least so long, and at most twice as long.
+    /// Waits until the engine has sent nothing for at least this long, and at most twice as long.
     pub(crate) async fn is_quiet_for(&self, limit: Duration) {
         loop {
             let before = self.told.load(Ordering::Relaxed);
@@ -70,8 +70,9 @@ impl Output {
         }
     }
 
-    /// Copies until the engine ends the stream: when the container has ended and everything was told, if it
-    /// `follow`s; otherwise what there is now. Cancelling it loses nothing that the next copy would not find.
+    /// Copies until the engine ends the stream. With `follow`, that is when the container has ended and everything
+    /// was sent; otherwise it copies what exists now. If this is cancelled, the next copy finds everything that is
+    /// missing.
     pub(crate) async fn copy(self: &Arc<Self>, docker: &Docker, id: &str, follow: bool) -> Result<(), Error> {
         let own = Arc::clone(self);
         let (since, turn) = unblock(move || own.with(Pump::resume)).await;
@@ -133,7 +134,7 @@ impl Output {
         })
     }
 
-    /// Does something with the pump. Blocks on the disk.
+    /// Uses the pump. Blocks on the disk.
     pub(crate) fn with<T>(&self, with: impl FnOnce(&mut Pump) -> T) -> T {
         with(&mut self.pump.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,8 +1,8 @@
 //! Processes inside containers, as this machine sees them.
 //!
-//! An engine signals main processes alone. Others are signalled by their pid on this machine, after their cgroup has
-//! shown that they belong to the container: an engine elsewhere tells pids that are somebody else's here. What a
-//! command started is found by what its environment was marked with.
+//! An engine signals only main processes. Other processes are signalled by their pid on this machine, but only if
+//! their cgroup shows that they belong to the container: an engine on another machine reports pids that mean other
+//! processes here. What a command started is found by a mark in its environment.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,13 +11,13 @@ use harness_shim::identity::ProcessId;
 use harness_shim::tree::{self, Look};
 use rustix::process::Signal;
 
-/// Marks our commands and what they start, so that the next daemon finds what a killed one left.
+/// Marks our commands and what they start, so that the next daemon finds what a killed daemon left.
 pub(crate) const MARK: &str = "HARNESS_COMMAND_OF";
 
-/// What is killed may be starting more: it is looked for again so often.
+/// A process that is being killed may start more, so this looks again up to this many times.
 const ROUNDS: u32 = 20;
 
-/// What marks one command of a container.
+/// The mark of one command of a container.
 pub(crate) fn mark(container: &str) -> String {
     static COMMANDS: AtomicU64 = AtomicU64::new(0);
     let (time, number) = (WallTime::now().0, COMMANDS.fetch_add(1, Ordering::Relaxed));
@@ -26,13 +26,13 @@ pub(crate) fn mark(container: &str) -> String {
 
 /// Signals a process of a container. Blocks on `/proc`.
 pub(crate) fn signal(pid: Option<i32>, container: &str, signal: Signal) {
-    // Named first, so that what is looked at is what is signalled.
+    // Take its identity first, so that the process that is checked is the one that is signalled.
     let process = pid.and_then(|pid| ProcessId::of(u32::try_from(pid).ok()?).ok());
     let Some(process) = process else {
         return;
     };
     if !is_of(process.pid, container) {
-        tracing::warn!(%container, "a command cannot be signalled: the engine's processes are not this machine's");
+        tracing::warn!(%container, "cannot signal a command: the engine's processes are not on this machine");
         return;
     }
     send(&process, container, signal);
@@ -48,7 +48,7 @@ pub(crate) fn kill_commands(container: &str) {
     kill_all(container, |value| value.starts_with(container.as_bytes()));
 }
 
-/// Kills what is marked so, and what descends from that without a mark.
+/// Kills everything with such a mark, and its descendants without a mark.
 fn kill_all(container: &str, is_marked: impl Fn(&[u8]) -> bool) {
     for _ in 0..ROUNDS {
         let mut look = Look::default();
@@ -62,7 +62,7 @@ fn kill_all(container: &str, is_marked: impl Fn(&[u8]) -> bool) {
             return;
         }
         for process in found {
-            // Looked at again now that it is named: had its pid been given away, it would be somebody else's.
+            // Check again after taking its identity: if its pid was reused meanwhile, it would be another process.
             if is_of(process.pid, container) {
                 send(&process, container, Signal::KILL);
             }
@@ -72,7 +72,7 @@ fn kill_all(container: &str, is_marked: impl Fn(&[u8]) -> bool) {
 
 fn send(process: &ProcessId, container: &str, signal: Signal) {
     if let Err(error) = process.signal(signal.as_raw()) {
-        tracing::warn!(%container, %error, "a command in a container cannot be signalled");
+        tracing::warn!(%container, %error, "cannot signal a command in a container");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a pull or build says of its progress, in few words and not too often.
+//! Short progress messages of a pull or build, not too often.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use bollard::models::ProgressDetail;
 use service_orchestration::executor::LaunchLink;
 
-/// The pause between two reports.
+/// The shortest pause between two messages.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Characters of a report's last part.
+/// The most characters in the last part of a message.
 const WIDTH: usize = 80;
 
 const MB: f64 = 1e6;
 
-/// Passes reports on, the first at once and no more than one a second.
+/// Passes messages on: the first at once, then no more than one a second.
 pub(crate) struct Throttled<'a> {
     link: Option<&'a LaunchLink>,
     last: Option<Instant>,
@@ -32,7 +32,7 @@ impl<'a> Throttled<'a> {
         }
     }
 
-    /// Passes on what must not be missed.
+    /// Passes on a message that must not be missed.
     pub(crate) fn say_at_once(&mut self, words: String) {
         self.last = Some(Instant::now());
         if let Some(link) = self.link {
@@ -41,7 +41,7 @@ impl<'a> Throttled<'a> {
     }
 }
 
-/// The layers of an image on their way: `: 3.1 of 12.0 MB, 2 of 5 layers`.
+/// The progress of an image's layers: `: 3.1 of 12.0 MB, 2 of 5 layers`.
 #[derive(Debug, Default)]
 pub(crate) struct Layers(BTreeMap<String, Layer>);
 
@@ -53,7 +53,7 @@ struct Layer {
 }
 
 impl Layers {
-    /// Takes in a message of the engine.
+    /// Takes a message of the engine.
     pub(crate) fn note(&mut self, id: Option<String>, status: Option<&str>, detail: Option<ProgressDetail>) {
         let (Some(id), Some(status)) = (id, status) else {
             return;
@@ -96,7 +96,7 @@ impl fmt::Display for Layers {
     }
 }
 
-/// The beginning of a line that may be long.
+/// The beginning of a line, which may be long.
 pub(crate) fn shortened(line: &str) -> String {
     let mut chars = line.chars();
     let start: String = chars.by_ref().take(WIDTH).collect();

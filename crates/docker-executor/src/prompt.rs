@@ -1,14 +1,14 @@
-//! Lines that are not complete yet, such as prompts: the engine's log has a line only when it is complete, its attached
-//! stream has it at once.
+//! Lines that are not complete yet, such as prompts. The engine's log has a line only when it is complete; the
+//! attached stream has it at once.
 //!
 //! ```text
 //!  attached ──▶ unfinished line ──(quiet, and the log has all lines before it)──▶ Pump::show
-//!  log      ──▶ the whole line ──▶ what of it was not shown
+//!  log      ──▶ the whole line ──▶ the part that was not shown
 //! ```
 //!
-//! The log stays the truth: what is attached to is lost with each daemon. Only services that are typed to are attached
-//! to, and those of which somebody waits for a line, while they start: an engine holds a program up whose attached
-//! stream nobody reads.
+//! The log is the truth, because the attached stream ends with each daemon. A stream is attached only for services
+//! that people type to and, while they start, for services with a line that somebody waits for: if nobody reads an
+//! attached stream, the engine blocks the program.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use harness_shim::log::Stream;
 
 use crate::output::Output;
 
-/// How long an unfinished line waits for more of it, or for the log.
+/// How long an unfinished line waits for more text, or for the log.
 const QUIET: Duration = Duration::from_millis(60);
 
-/// The longest line that is shown unfinished; the engine passes on longer ones in pieces.
+/// The longest line that is shown unfinished. The engine passes on longer lines in pieces.
 pub(crate) const LONGEST: usize = 8 << 10;
 
 /// What was seen of a stream.
@@ -36,16 +36,16 @@ pub(crate) const LONGEST: usize = 8 << 10;
 struct Seen {
     /// The line that is not complete.
     line: Vec<u8>,
-    /// The last one that was.
+    /// The last complete line.
     before: Vec<u8>,
-    /// Lines completed; `None` until it is known where in the log this is.
+    /// The number of complete lines; `None` until the place in the log is known.
     completed: Option<u64>,
 }
 
-/// What a container says, as it says it.
+/// The output of a container, as it is written.
 pub(crate) type Attached = Pin<Box<dyn futures_lite::Stream<Item = Result<LogOutput, Error>> + Send>>;
 
-/// Attaches to a container, which may have to be started yet.
+/// Attaches to a container, which may not have started yet.
 pub(crate) async fn attach(docker: &Docker, id: &str) -> Result<Attached, Error> {
     let options = AttachContainerOptions {
         stdout: true,
@@ -56,7 +56,7 @@ pub(crate) async fn attach(docker: &Docker, id: &str) -> Result<Attached, Error>
     Ok(docker.attach_container(id, Some(options)).await?.output)
 }
 
-/// Shows unfinished lines until the stream ends. `from_start` tells that nothing was said before.
+/// Shows unfinished lines until the stream ends. `from_start` says that there was no output before.
 pub(crate) async fn follow(output: &Arc<Output>, mut attached: Attached, from_start: bool) {
     let new = || Seen {
         completed: from_start.then_some(0),

@@ -1,8 +1,8 @@
-//! A container's output into the segments of its run directory, each message once.
+//! Writes a container's output into the segments of its run directory, each message once.
 //!
-//! The engine is asked for everything since a moment before the last record, and told with times. What is there
-//! already is passed over by its time, stream and bytes, as often as it is there: so a daemon that was killed
-//! between two messages neither loses nor doubles one.
+//! The engine is asked for everything since a moment before the last record, with times. A message that is already in
+//! the log (same time, stream and bytes) is skipped as often as it is there. So a daemon that is killed between two
+//! messages neither loses nor doubles one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -17,15 +17,15 @@ use harness_shim::run_dir::{LOG_DIR, LogLimits};
 use crate::prompt::LONGEST;
 use crate::stamp;
 
-/// How far back it is asked, in seconds: streams are stamped separately, so that times are not quite in order.
+/// How far back to ask, in seconds. Each stream has its own time stamps, so the times are not quite in order.
 const BACK: u64 = 2;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// How far back it is asked for the sake of a line that has not ended: every piece of it has the time of its first one.
+/// How far back to ask because of an unfinished line: every piece of a line has the time of its first piece.
 const LONGEST_LINE: u64 = 60 * SECOND;
 
-/// How many lines back such a line is looked for in a log that is continued.
+/// How many lines back to look for an unfinished line when a log is continued.
 const OPEN_LINES: u64 = 1000;
 
 /// Writes one container's output.
@@ -34,34 +34,35 @@ pub(crate) struct Pump {
     writer: Writer,
     /// The newest time in the log.
     last: u64,
-    /// What the log has of the time that is asked for again.
+    /// The messages in the log from the time range that is asked for again.
     seen: HashMap<u64, u32>,
-    /// How many messages of a time that is, and have not been told again yet.
+    /// How many messages of a time are in the log and have not been sent again yet.
     outstanding: HashMap<(u64, Stream), u32>,
-    /// The same for what may be the end of a message whose beginning was shown before: its length and digest by time.
+    /// The same for messages that may be the end of a message with a beginning that was shown before: length and
+    /// digest by time.
     tails: HashMap<(u64, Stream), (usize, u64)>,
-    /// Before that everything was rotated away.
+    /// Everything before this time was rotated away.
     floor: u64,
-    /// Which copy is going on: of an earlier one nothing is taken any more.
+    /// The number of the current copy. Output of an earlier copy is not accepted any more.
     turn: u64,
     stdout: Shown,
     stderr: Shown,
 }
 
-/// What of a stream stands in the log.
+/// What the log has of a stream.
 #[derive(Default)]
 struct Shown {
-    /// The beginning of a line that the engine has not told yet.
+    /// The beginning of a line that was shown before the engine's log has it.
     ahead: Vec<u8>,
-    /// Lines told by the engine, and the last of them.
+    /// The number of lines that the engine has sent, and the last of them.
     delivered: u64,
     last: Vec<u8>,
-    /// The time of the line that the engine has told the beginning of.
+    /// The time of the line of which the engine has sent only the beginning.
     open: Option<u64>,
 }
 
 impl Shown {
-    /// Takes what the engine tells; what of it was not shown before.
+    /// Takes what the engine sends, and returns the part that was not shown before.
     fn tell<'a>(&mut self, time: u64, bytes: &'a [u8]) -> &'a [u8] {
         let ahead = std::mem::take(&mut self.ahead);
         self.open = open_after(self.open, time, bytes);
@@ -75,7 +76,7 @@ impl Shown {
     }
 }
 
-/// The time of the line that is open after these bytes.
+/// The time of the line that is unfinished after these bytes.
 fn open_after(before: Option<u64>, time: u64, bytes: &[u8]) -> Option<u64> {
     match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(end) if end + 1 == bytes.len() => None,
@@ -111,8 +112,8 @@ impl Pump {
         })
     }
 
-    /// Begins a copy. From when on the engine is to be asked, in seconds since the Unix epoch, and the copy's turn;
-    /// remembers what is there since then.
+    /// Begins a copy. Returns the time from which to ask the engine, in seconds since the Unix epoch, and the number
+    /// of the copy. Remembers what the log has since that time.
     pub(crate) fn resume(&mut self) -> (u64, u64) {
         self.seen.clear();
         self.outstanding.clear();
@@ -127,7 +128,7 @@ impl Pump {
         let from = open.map_or(self.last, |open| open.clamp(oldest, self.last));
         let since = (from / SECOND).saturating_sub(BACK);
         if let Err(error) = self.remember(since * SECOND) {
-            tracing::error!(%error, "cannot read a log, lines of it may be doubled");
+            tracing::error!(%error, "cannot read a log, so some of its lines may appear twice");
         }
         (since, self.turn)
     }
@@ -178,8 +179,8 @@ impl Pump {
         }
     }
 
-    /// Shows a line that is not complete, if the engine has told everything before it: `completed` lines so far, the
-    /// last of which is `before`. Where their number is not known, it is found out by that line; the answer is the number.
+    /// Shows an unfinished line, if the engine has sent everything before it: `completed` lines so far, and `before`
+    /// is the last of them. If their number is unknown, it is found with the help of that line. Returns the number.
     pub(crate) fn show(
         &mut self,
         stream: Stream,
@@ -203,7 +204,7 @@ impl Pump {
         Some(completed)
     }
 
-    /// Writes what a copy was told, unless another one has begun since; how many messages of it were new.
+    /// Writes what a copy was sent, unless another copy has begun since. Returns how many messages were new.
     pub(crate) fn write(&mut self, turn: u64, messages: &[LogOutput]) -> u64 {
         if turn != self.turn {
             return 0;
@@ -254,8 +255,9 @@ impl Pump {
         }
     }
 
-    /// Whether the log had a message that it has not any more. All pieces of a line have one time, however long it
-    /// takes: those that are told before the first one that is left are gone, those after the last one are new.
+    /// Whether the log had a message that it does not have any more. All pieces of a line have the same time, however
+    /// long the line takes. The pieces before the first one that is left are gone, and those after the last one are
+    /// new.
     fn is_rotated_away(&mut self, time: u64, stream: Stream) -> bool {
         if time > self.floor {
             return false;
@@ -268,17 +270,17 @@ impl Pump {
         is_waited_for || (time < self.floor && open != Some(time))
     }
 
-    /// Notes what could not be written, if that is possible now.
+    /// Records what could not be written, if that is possible now.
     pub(crate) fn finish(&mut self) {
         self.writer.finish(WallTime::now().0);
     }
 }
 
-/// The bytes of a piece of a line that is too long for the engine.
+/// The size of the pieces in which the engine sends a line that is too long for it.
 const PIECE: usize = 16 << 10;
 
-/// The time in front of a message, the message, and what comes after it. From a terminal, several pieces of one line come
-/// in one.
+/// The time in front of a message, the message, and what comes after it. From a terminal, one message may contain
+/// several pieces of a line.
 fn split(bytes: &[u8], terminal: bool) -> (u64, &[u8], &[u8]) {
     let Some((time, message)) = stamped(bytes) else {
         return (WallTime::now().0, bytes, &[]);
@@ -304,7 +306,7 @@ fn digest(time: u64, stream: Stream, bytes: &[u8]) -> u64 {
 /// Where a log ends.
 struct End {
     last: u64,
-    /// The times of lines that have not ended, of stdout and stderr.
+    /// The times of the unfinished lines of stdout and stderr.
     open: [Option<u64>; 2],
 }
 

@@ -1,6 +1,7 @@
-//! `container.json` of a run directory: which container is this generation's, and how it ended.
+//! `container.json` in a run directory: the container of this generation, and how it ended.
 //!
-//! Written before the container is started and again when its end is known, whole or not at all.
+//! It is written before the container is started, and again when its end is known. Each time it is written completely
+//! or not at all.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,29 +15,29 @@ use service_orchestration::machine::Ended;
 
 const FILE: &str = "container.json";
 
-/// The only format there is.
+/// The only format so far.
 const FORMAT: u32 = 1;
 
-/// One that is longer is damaged.
+/// A longer file is damaged.
 const MAX_SIZE: u64 = 1 << 20;
 
 /// What is known of a generation's container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
     format: u32,
-    /// The engine's id of it.
+    /// Its id in the engine.
     pub(crate) id: String,
     /// Its name when it was created.
     pub(crate) name: String,
-    /// Where its engine is reached; `None`: where this daemon's is.
+    /// The address of its engine; `None` if that is the engine of this daemon.
     #[serde(default)]
     pub(crate) engine: Option<String>,
-    /// The boot during which it was created.
+    /// The boot in which it was created.
     pub(crate) boot_id: String,
     /// The health check of its image.
     #[serde(default)]
     pub(crate) image_health: Option<HealthCheck>,
-    /// The stop signal that its image names.
+    /// The stop signal of its image.
     #[serde(default)]
     pub(crate) image_stop_signal: Option<i32>,
     /// How it ended, and when.
@@ -44,7 +45,7 @@ pub(crate) struct ContainerRecord {
 }
 
 impl ContainerRecord {
-    /// One that is being started on the engine at this address.
+    /// A container that is being started on the engine at this address.
     pub(crate) fn new(id: String, name: String, engine: Option<String>) -> Self {
         Self {
             format: FORMAT,
@@ -58,7 +59,7 @@ impl ContainerRecord {
         }
     }
 
-    /// Blocks on the disk.
+    /// Writes the record. Blocks on the disk.
     pub(crate) fn write(&self, run_dir: &Path) -> io::Result<()> {
         let new = run_dir.join(format!("{FILE}.new"));
         let mut file = OpenOptions::new()
@@ -71,10 +72,10 @@ impl ContainerRecord {
         fs::rename(&new, run_dir.join(FILE))
     }
 
-    /// Blocks on the disk; `None`: there is none.
+    /// Reads the record; `None` if there is none. Blocks on the disk.
     ///
     /// # Errors
-    /// When it cannot be read, or only a newer version can.
+    /// When it cannot be read, or only a newer version can read it.
     pub(crate) fn read(run_dir: &Path) -> io::Result<Option<Self>> {
         let bytes = match harness_files::read(&run_dir.join(FILE), MAX_SIZE).map_err(io::Error::from) {
             Ok(bytes) => bytes,
@@ -85,10 +86,7 @@ impl ContainerRecord {
         if record.format > FORMAT {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                format!(
-                    "format {} of {FILE} was written by a newer harness",
-                    record.format
-                ),
+                format!("{FILE} has format {}, which a newer harness wrote", record.format),
             ));
         }
         Ok(Some(record))

@@ -1,22 +1,22 @@
-//! The registry of an image, and under which names Docker's clients keep credentials for it.
+//! The registry of an image, and the names under which Docker's clients keep credentials for it.
 
 use std::fmt;
 
-/// What images without a registry in their names mean.
+/// The registry of images that name none.
 const HUB: &str = "docker.io";
 
-/// The name that Docker Hub had before, and still has where credentials are kept.
+/// The older name of Docker Hub, which is still used where credentials are kept.
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
 
-/// A registry by its name: `docker.io`, `registry.example:5000`.
+/// A registry, by its name: `docker.io`, `registry.example:5000`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Registry(String);
 
 impl Registry {
-    /// The one that an image is pulled from.
+    /// The registry that an image is pulled from.
     pub(crate) fn of_image(image: &str) -> Self {
         let name = match image.split_once('/') {
-            // As Docker's clients tell a registry from the first part of a path.
+            // The same rule by which Docker's clients recognize a registry in the first part of a path.
             Some((first, _))
                 if first.contains(['.', ':'])
                     || first == "localhost"
@@ -32,7 +32,7 @@ impl Registry {
         }
     }
 
-    /// The one for which something is kept under this name.
+    /// The registry with credentials that are kept under this name.
     pub(crate) fn of_server(server: &str) -> Self {
         let name = hostname(server);
         match name {
@@ -50,7 +50,8 @@ impl Registry {
         if self.is_hub() { HUB_SERVER } else { &self.0 }
     }
 
-    /// Whether what is kept under this name is for this registry, which older clients wrote with a scheme and a path.
+    /// Whether credentials under this name are for this registry. Older clients wrote the name with a scheme and a
+    /// path.
     pub(crate) fn is_kept_as(&self, server: &str) -> bool {
         if self.is_hub() {
             let bare = without_scheme(server).trim_end_matches('/');
@@ -60,7 +61,7 @@ impl Registry {
         self.0 == hostname(server)
     }
 
-    /// What people type to leave credentials for it.
+    /// The command that stores credentials for it.
     pub(crate) fn login(&self) -> String {
         if self.is_hub() {
             "docker login".to_owned()
@@ -86,7 +87,7 @@ fn hostname(server: &str) -> &str {
     bare.split('/').next().unwrap_or(bare)
 }
 
-/// Whether a registry refused for lack of the right credentials: engines tell so in words only.
+/// Whether a registry refused because of wrong or missing credentials. Engines say so only in words.
 pub(crate) fn is_refusal(message: &str) -> bool {
     let message = message.to_lowercase();
     let refused = [
@@ -99,7 +100,7 @@ pub(crate) fn is_refusal(message: &str) -> bool {
         "insufficient_scope",
         "403 forbidden",
     ];
-    // A step of a build may have failed at another server's refusal.
+    // A step of a build may have failed because another server refused.
     !message.contains("returned a non-zero code") && refused.iter().any(|words| message.contains(words))
 }
 

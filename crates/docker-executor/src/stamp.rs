@@ -1,6 +1,6 @@
 //! The engine's times: `2024-05-06T07:08:09.123456789Z`.
 
-/// Nanoseconds since the Unix epoch; `None` if it is no such time (before 1970, or not in UTC).
+/// Nanoseconds since the Unix epoch; `None` if the text is not such a time (before 1970, or not in UTC).
 pub(crate) fn parse(text: &str) -> Option<u64> {
     let text = text.strip_suffix('Z')?;
     let (date, time) = text.split_once('T')?;
@@ -20,7 +20,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// Days since the Unix epoch, counting years from March so that the leap day comes last.
+/// Days since the Unix epoch. Years are counted from March, so that the leap day comes last.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);

@@ -1,4 +1,4 @@
-//! Asking a container to end: its stop signal, the grace, SIGKILL.
+//! Asks a container to end: its stop signal, the grace period, SIGKILL.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ const AGAIN: Duration = Duration::from_millis(300);
 
 const SIGKILL: i32 = 9;
 
-/// How it is asked to end.
+/// How a container is asked to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopPolicy {
     pub(crate) signal: Signal,
-    /// Who says so.
+    /// Where the signal comes from.
     origin: &'static str,
     grace: Duration,
 }
 
 impl StopPolicy {
-    /// As its specification says, else its image, else as everybody does.
+    /// As its specification says, or else its image, or else as usual.
     pub(crate) fn of(spec: &ServiceSpec, image: Option<i32>) -> Self {
         let (signal, origin) = match (spec.stop_signal, image) {
             (Some(signal), _) => (signal, "its file"),
@@ -48,7 +48,7 @@ impl StopPolicy {
 }
 
 impl Container {
-    /// Asks it to end, and kills it when its grace is over.
+    /// Asks it to end, and kills it when its grace period is over.
     pub(crate) async fn stop(&self) {
         let StopPolicy {
             signal,
@@ -90,7 +90,7 @@ impl Container {
             .await
     }
 
-    /// Lets it go on if it is paused: nothing in it gets a signal before.
+    /// Resumes it if it is paused: nothing in it gets a signal before that.
     async fn unpause(&self) {
         if !self.contact.is_paused() {
             return;
@@ -100,12 +100,12 @@ impl Container {
             docker.unpause_container(&self.id).await
         });
         match unpaused.await {
-            Ok(()) => tracing::info!(container = self.name, "unpaused, to be stopped"),
+            Ok(()) => tracing::info!(container = self.name, "unpaused a container in order to stop it"),
             Err(error) => tracing::warn!(container = self.name, %error, "cannot unpause a container"),
         }
     }
 
-    /// Sends a signal as soon as the engine can be reached; one that has ended needs none.
+    /// Sends a signal as soon as the engine can be reached. If the container has ended, it needs none.
     async fn send_surely(&self, signal: i32) {
         self.unpause().await;
         while let Err(error) = self.send(signal).await {
@@ -118,7 +118,7 @@ impl Container {
         }
     }
 
-    /// Waits for its end at most so long; whether it came.
+    /// Waits at most this long for its end. Returns whether it has ended.
     async fn ends_within(&self, limit: Duration) -> bool {
         let ended = async {
             self.ended.wait().await;

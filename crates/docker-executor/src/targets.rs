@@ -1,5 +1,5 @@
-//! What lies in the places of a container that its rendered files go to, seen before they are put there: the engine follows
-//! links within the container as root, and replaces whatever is in the way.
+//! Looks at the targets of rendered files in a container before the files are put there. This is needed because the
+//! engine follows links inside the container as root, and replaces whatever is in the way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::engine::{Engine, EngineError};
 use crate::record::ContainerRecord;
 use crate::volumes::Mount;
 
-/// What an entry is, in the bits that the engine tells it by (those of Go's `fs.FileMode`).
+/// The kind of an entry, as bits of the engine's answer (those of Go's `fs.FileMode`).
 const FOLDER: u32 = 1 << 31;
 const LINK: u32 = 1 << 27;
 const DEVICE: u32 = 1 << 26;
@@ -25,17 +25,17 @@ const PIPE: u32 = 1 << 25;
 const SOCKET: u32 = 1 << 24;
 const OTHER: u32 = 1 << 19;
 
-/// As many links as the kernel follows.
+/// The kernel follows this many links.
 const MAX_LINKS: usize = 40;
 
-/// The most that is taken of the archive with a link in it: its name and its target are no longer.
+/// How much is read of an archive with a link in it: its name and target are not longer.
 const LONGEST_LINK: usize = 64 << 10;
 
-/// Checks the places of an order's files; their targets are relative to `folder`.
+/// Checks the targets of an order's files. They are relative to `folder`.
 ///
 /// # Errors
-/// When one of them is no regular file, is a file of the project itself, or is reached by a link in something that is
-/// mounted: whoever else has that mounted could have made it.
+/// When one of them is not a regular file, is a file of the project itself, or is reached through a link in a mount:
+/// others who can write to that mount could have made the link.
 pub(crate) async fn check(
     engine: &Engine,
     order: &Order,
@@ -50,7 +50,7 @@ pub(crate) async fn check(
         seen: BTreeMap::new(),
     };
     for mount in &mounts {
-        // The engine, too, goes through the image's links to where it mounts.
+        // The engine itself follows the image's links to the place where it mounts something.
         let (at, _) = look.follow(mount.target(), "volume").await?;
         look.mounted.push(at);
     }
@@ -62,7 +62,7 @@ pub(crate) async fn check(
             path: file.target.to_string().into(),
             source: io::Error::new(error.kind(), error),
         };
-        // The innermost one is what is seen there.
+        // The innermost mount is the one that is visible there.
         let mount = look
             .mounted
             .iter()
@@ -81,19 +81,19 @@ pub(crate) async fn check(
     Ok(())
 }
 
-/// A look at the paths of a container.
+/// Looks at the paths of a container.
 struct Look<'a> {
     engine: &'a Engine,
     container: &'a ContainerRecord,
-    /// Where something is mounted.
+    /// The places where something is mounted.
     mounted: Vec<PathBuf>,
     /// What was found so far.
     seen: BTreeMap<PathBuf, Option<u32>>,
 }
 
 impl Look<'_> {
-    /// Where an absolute path leads, and the mode of what is there (`None`: nothing is). Only the links of the image are
-    /// followed.
+    /// Where an absolute path leads, and the mode of what is there (`None` if nothing is). It follows only links of
+    /// the image.
     async fn follow(
         &mut self,
         path: &Path,
@@ -115,7 +115,7 @@ impl Look<'_> {
             let next = at.join(&name);
             there = match there {
                 Some(_) => self.mode(&next).await?,
-                // Nothing is below what is not there.
+                // Nothing is below something that does not exist.
                 None => None,
             };
             if there.is_none_or(|mode| mode & LINK == 0) {
@@ -124,7 +124,7 @@ impl Look<'_> {
             }
             if is_below_any(&next, &self.mounted) {
                 let words = format!(
-                    "{} is a link in a volume, so it is not followed: name what it leads to",
+                    "{} is a link in a volume, so it is not followed: use the path that it leads to",
                     next.display()
                 );
                 return Err(refused(path, io::ErrorKind::PermissionDenied, words));
@@ -146,7 +146,7 @@ impl Look<'_> {
         Ok((at, there))
     }
 
-    /// The mode of what is at a path, links not followed; `None` if nothing is there.
+    /// The mode of what is at a path, without following links; `None` if nothing is there.
     async fn mode(&mut self, path: &Path) -> Result<Option<u32>, LaunchError> {
         if let Some(mode) = self.seen.get(path) {
             return Ok(*mode);
@@ -170,7 +170,7 @@ impl Look<'_> {
         Ok(mode)
     }
 
-    /// What is written in a link. The engine tells by itself only what it leads to in the end; as an archive it gives the
+    /// The text of a link. The engine itself only says where the link leads in the end, but an archive contains the
     /// link.
     async fn link(&self, path: &Path) -> Result<Option<PathBuf>, LaunchError> {
         let (id, what) = (&self.container.id, self.what());
@@ -199,27 +199,27 @@ impl Look<'_> {
     }
 }
 
-/// The names on a path.
+/// The names in a path.
 fn names(path: &Path) -> VecDeque<OsString> {
     let named = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
     let parts = path.components().filter(named);
     parts.map(|part| part.as_os_str().to_owned()).collect()
 }
 
-/// Whether a path lies below one of these.
+/// Whether a path is below one of these folders.
 fn is_below_any(path: &Path, folders: &[PathBuf]) -> bool {
     let is_below = |folder: &PathBuf| path != folder && path.starts_with(folder);
     folders.iter().any(is_below)
 }
 
-/// What the link says that is the first in an archive.
+/// The target of the link that is first in an archive.
 fn link_in(archive: &[u8]) -> Option<PathBuf> {
     let mut archive = tar::Archive::new(archive);
     let first = archive.entries().ok()?.next()?.ok()?;
     first.link_name().ok()?.map(|target| target.into_owned())
 }
 
-/// Whether a target is a file of the project on this machine; `at` is where the mount is that it lies in.
+/// Whether a target is a file of the project on this machine. `at` is the place of the mount that contains it.
 async fn is_kept(order: &Order, at: &Path, mount: &Mount, target: &Path) -> bool {
     let Some(source) = mount.folder() else {
         return false;

@@ -1,4 +1,4 @@
-//! What is mounted into a container: folders of this machine, and volumes of the engine that outlive it.
+//! What is mounted into a container: folders of this machine, and volumes of the engine, which outlive the container.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,7 +29,8 @@ enum Source {
 }
 
 impl Mount {
-    /// Reads `source:target[:ro|rw]`. A source with a slash is a path; otherwise a volume, named after the project too.
+    /// Parses `source:target[:ro|rw]`. A source with a slash is a path. Anything else is a volume, and the project's
+    /// name is added to its name.
     pub(crate) fn parse(
         text: &str,
         project: &str,
@@ -51,9 +52,7 @@ impl Mount {
             "ro" => true,
             "rw" => false,
             other => {
-                return Err(refused(format!(
-                    "has no option `{other}`: `ro` and `rw` are known"
-                )));
+                return Err(refused(format!("has no option `{other}`: use `ro` or `rw`")));
             }
         };
         let source = if source.starts_with('/') {
@@ -74,7 +73,7 @@ impl Mount {
         })
     }
 
-    /// Where it is in the container.
+    /// Its place in the container.
     pub(crate) fn target(&self) -> &Path {
         Path::new(&self.target)
     }
@@ -87,7 +86,7 @@ impl Mount {
         }
     }
 
-    /// As the engine takes it.
+    /// In the form of the engine's API.
     pub(crate) fn bind(&self) -> String {
         let source = match &self.source {
             Source::Folder(path) => path.display().to_string(),
@@ -98,8 +97,8 @@ impl Mount {
     }
 }
 
-/// Makes what is to be mounted: a folder that is not there is created by this user rather than by the engine's root. What
-/// lies behind a link that others could have made is not mounted.
+/// Makes what is to be mounted. A missing folder is created by this user, and not by the engine's root. Nothing is
+/// mounted through a link that others could have made.
 pub(crate) async fn prepare(
     engine: &Engine,
     owner: &Owner,
@@ -127,7 +126,8 @@ pub(crate) async fn prepare(
                     true => LaunchError::NotForType {
                         key: "volumes",
                         why: format!(
-                            "needs the external volume `{name}`, which is not there: make it (docker volume create {name})"
+                            "needs the external volume `{name}`, which does not exist: create it (docker volume create \
+                             {name})"
                         ),
                     },
                     false => LaunchError::Place(Box::new(error)),
@@ -151,7 +151,7 @@ pub(crate) async fn prepare(
     Ok(())
 }
 
-/// Removes the named volumes of a project: those that were made for it, not those that it was given. Their names.
+/// Removes the named volumes that were made for a project, but not those that it was given. Returns their names.
 pub(crate) async fn remove(
     engine: &Engine,
     owner: &Owner,

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use crate::trust::Exposure;
 
-/// What something is that is no regular file.
+/// The kind of something that is not a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
     Folder,
-    /// A FIFO, or a pipe without a name.
+    /// A FIFO or an anonymous pipe.
     Pipe,
     /// A character or block device.
     Device,
@@ -28,7 +28,7 @@ impl fmt::Display for Kind {
             Self::Pipe => "a pipe (FIFO)",
             Self::Device => "a device",
             Self::Socket => "a socket",
-            Self::Other => "no regular file",
+            Self::Other => "a special file",
         })
     }
 }
@@ -37,45 +37,45 @@ impl fmt::Display for Kind {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileError {
-    /// A link on the way, which others could have put there.
+    /// The path leads through a link that others could have put there.
     Link {
         /// The link.
         link: PathBuf,
-        /// Who, and where.
+        /// Who could have done that, and in which folder.
         exposure: Exposure,
     },
-    /// Others may replace what is on the way.
+    /// Others may replace a part of the path.
     Exposed(Exposure),
-    /// There is something that is no regular file.
+    /// There is something that is not a regular file.
     Kind(Kind),
     /// There is a file that must not be replaced.
     Kept,
-    /// The file has further names, and who gave it this one is not known.
+    /// The file has more than one name, and others could have made this one.
     Names {
-        /// Who may give it one.
+        /// Who could have made it.
         exposure: Exposure,
     },
-    /// The path names no file: it is relative, ends with a slash or dots, or has a NUL in it.
+    /// The path does not name a file: it is relative, ends with a slash or dots, or contains a NUL.
     NoFile {
         /// The path.
         path: PathBuf,
     },
-    /// It has more bytes than are read.
+    /// The file is too large to be read.
     TooLarge {
-        /// The most that are.
+        /// The largest size that is read, in bytes.
         max: u64,
     },
     /// It is not UTF-8.
     NotText,
-    /// It would have to be waited for, as what the kernel says of itself has to be.
+    /// Reading would have to wait. Some of the kernel's own files are like this.
     NothingToRead,
     /// The operating system refused.
     System {
-        /// What was tried: "open", "create", …
+        /// The operation: "open", "create", …
         operation: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -90,7 +90,7 @@ impl FileError {
         }
     }
 
-    /// What kind of error it is to the standard library.
+    /// The matching error kind of the standard library.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Link { .. } | Self::Exposed(_) | Self::Kept | Self::Names { .. } => {
@@ -111,8 +111,8 @@ impl fmt::Display for FileError {
         match self {
             Self::Link { link, exposure } => write!(
                 f,
-                "{} is a link that others could have put there ({exposure}), so it is not followed: name what it leads to, \
-                 or let nobody else write there",
+                "{} is a link that others could have put there ({exposure}), so it is not followed: use the path that \
+                 it leads to, or let nobody else write to that folder",
                 link.display()
             ),
             Self::Exposed(exposure) => write!(f, "others could put something else in its place ({exposure})"),
@@ -120,7 +120,7 @@ impl fmt::Display for FileError {
             Self::Kept => f.write_str("it is a file of the project itself, which is never replaced"),
             Self::Names { exposure } => write!(
                 f,
-                "it has more than one name, and others could have given it this one ({exposure})"
+                "it has more than one name (hard link), and others could have made this one ({exposure})"
             ),
             Self::NoFile { path } => write!(f, "{} does not name a file", path.display()),
             Self::TooLarge { max } => write!(f, "it is larger than {max} bytes"),
@@ -138,7 +138,7 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 impl From<FileError> for io::Error {
-    /// What the system said stays as it was said; anything else is carried along.
+    /// An error of the system stays as it is. Any other error is wrapped.
     fn from(error: FileError) -> Self {
         match error {
             FileError::System { source, .. } => source,

@@ -1,20 +1,20 @@
-//! Files at paths that other users may have had a hand in.
+//! Files at paths that other users may be able to change.
 #![doc = include_str!("../README.md")]
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
-//! | `trust` | who else may change what a folder has in it |
-//! | `walk` | following a path, component by component, by descriptors |
-//! | `write` | files that are there whole or not at all |
-//! | `read` | regular files alone, of a bounded size |
+//! | `trust` | who else may change the content of a folder |
+//! | `walk` | following a path through descriptors, component by component |
+//! | `write` | files that exist completely or not at all |
+//! | `read` | reading only regular files of limited size |
 //!
-//! What a folder is to whoever walks through it:
+//! How a folder is treated when a path leads through it:
 //!
-//! | | its entries | links in it | a subfolder of root's or ours |
+//! | folder | its entries | links in it | a subfolder that belongs to root or to us |
 //! |---|---|---|---|
-//! | *ours*: root's or this user's, and nobody else may write to it | as we left them | followed | is judged by itself |
+//! | *ours*: it belongs to root or to this user, and nobody else may write to it | as we left them | followed | is judged by itself |
 //! | *sticky*: the same, but others may add entries (`/tmp`) | those of root and of this user are as we left them | not followed | is judged by itself |
-//! | *theirs*: anything else, and whatever lies below one | may be swapped at any instant | not followed | theirs |
+//! | *theirs*: anything else, and everything below such a folder | may be swapped at any moment | not followed | theirs |
 
 mod error;
 mod read;

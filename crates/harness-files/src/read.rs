@@ -1,5 +1,5 @@
-//! Regular files alone, of a bounded size. Whatever else is there is told from its look, before it is opened: opening a FIFO
-//! waits for whoever writes to it, and opening a device does something.
+//! Reads only regular files of limited size. Anything else is noticed before it is opened: opening a FIFO waits for a
+//! writer, and opening a device has an effect.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -13,7 +13,7 @@ use crate::error::{FileError, Kind};
 use crate::trust::{Reach, Us};
 use crate::walk::{End, Missing, Until, kind_of, open_folder, walk};
 
-/// Says whether the kernel keeps users from giving names to files that they may not write.
+/// Says whether the kernel prevents users from making hard links to files that they may not write.
 const PROTECTED_HARDLINKS: &str = "/proc/sys/fs/protected_hardlinks";
 
 /// Opens a regular file for reading.
@@ -27,11 +27,11 @@ pub fn open(path: &Path) -> Result<File, FileError> {
     opened(path, &fd, &stat)
 }
 
-/// The same, and root follows no link that others could have put there: what it reads on behalf of a service may be told to
-/// the service's user. Absolute paths only, for root.
+/// The same, but root follows no link that others could have put there: what root reads for a service may be shown to
+/// the service's user. For root, only absolute paths are allowed.
 ///
 /// # Errors
-/// When there is none, or such a link is on the way.
+/// When there is none, or the path leads through such a link.
 pub fn open_guarded(path: &Path) -> Result<File, FileError> {
     let us = Us::now();
     if !us.is_root() {
@@ -47,10 +47,10 @@ pub fn open_guarded(path: &Path) -> Result<File, FileError> {
     }
 }
 
-/// Opens a folder for its path alone. Root follows no link to it that others could have made.
+/// Opens a folder only for its path. Root follows no link to it that others could have made.
 ///
 /// # Errors
-/// When there is none, or such a link is on the way.
+/// When there is none, or the path leads through such a link.
 pub fn open_folder_guarded(path: &Path) -> Result<OwnedFd, FileError> {
     if rustix::process::geteuid().is_root() {
         let absolute = std::path::absolute(path).map_err(FileError::system("open", path))?;
@@ -60,7 +60,7 @@ pub fn open_folder_guarded(path: &Path) -> Result<OwnedFd, FileError> {
     rustix::fs::open(path, flags, Mode::empty()).map_err(FileError::system("open", path))
 }
 
-/// Whether the kernel keeps users from giving further names to files that they may not write.
+/// Whether the kernel prevents users from making hard links to files that they may not write.
 pub fn names_are_protected() -> bool {
     is_set(PROTECTED_HARDLINKS)
 }
@@ -69,7 +69,7 @@ fn is_set(setting: &str) -> bool {
     fs::read_to_string(setting).is_ok_and(|setting| setting.trim() == "1")
 }
 
-/// A file of root's that others have given a name of their choice is as good as a link to it.
+/// If others have made a new name for a file of root, that is as dangerous as a link to it.
 fn check_names(reach: &Reach, stat: &Stat, us: &Us, setting: &str) -> Result<(), FileError> {
     let Some(exposure) = reach.exposure() else {
         return Ok(());
@@ -85,19 +85,19 @@ fn check_names(reach: &Reach, stat: &Stat, us: &Us, setting: &str) -> Result<(),
     }
 }
 
-/// Opens what was found.
+/// Opens the file that was found.
 fn opened(path: &Path, fd: &OwnedFd, stat: &Stat) -> Result<File, FileError> {
     if let Some(kind) = kind_of(stat) {
         return Err(FileError::Kind(kind));
     }
     let again = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    // Some of the kernel's own files look regular, and let their readers wait.
+    // Some of the kernel's own files look regular but make their readers wait.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(again, flags, Mode::empty()).map_err(FileError::system("open", path))?;
     Ok(File::from(file))
 }
 
-/// The bytes of a regular file, of which there are at most `max`.
+/// The bytes of a regular file of at most `max` bytes.
 ///
 /// # Errors
 /// When it cannot be read, or is larger.
@@ -105,7 +105,7 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     contents(path, open(path)?, max)
 }
 
-/// The same, opened as by [`open_guarded`].
+/// The same, but opened like [`open_guarded`] does.
 ///
 /// # Errors
 /// When it cannot be read, or is larger.
@@ -121,7 +121,7 @@ pub fn read_text(path: &Path, max: u64) -> Result<String, FileError> {
     String::from_utf8(read(path, max)?).map_err(|_| FileError::NotText)
 }
 
-/// The same, opened as by [`open_guarded`].
+/// The same, but opened like [`open_guarded`] does.
 ///
 /// # Errors
 /// When it cannot be read, is larger, or is not UTF-8.

@@ -1,4 +1,4 @@
-//! Who else may change what a folder has in it.
+//! Who else may change the content of a folder.
 
 use std::fmt;
 use std::fs;
@@ -12,27 +12,27 @@ const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Users that the kernel knows and this user namespace does not are shown as this one.
+/// The user that the kernel shows for users which this user namespace does not have.
 const OVERFLOW_UID: &str = "/proc/sys/kernel/overflowuid";
 const UID_MAP: &str = "/proc/self/uid_map";
 
-/// Who may change what is in a folder, besides root and this process's user.
+/// Who may change the content of a folder, apart from root and this process's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// Its owner.
     Owner(u32),
-    /// The members of a group, or whoever an access control list names.
+    /// The members of a group, or the users that an access control list names.
     Group(u32),
     /// Everybody.
     Everybody,
 }
 
-/// A folder in which others may change what is there.
+/// A folder in which others may change entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposure {
-    /// The folder.
+    /// The folder with those entries.
     pub folder: PathBuf,
-    /// Who may.
+    /// Who may do that.
     pub who: Who,
 }
 
@@ -47,19 +47,19 @@ impl fmt::Display for Exposure {
     }
 }
 
-/// What can happen to the entries of a folder.
+/// What others can do to the entries of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Nothing that is not our or root's doing.
+    /// Nothing: only we and root can change them.
     Ours,
-    /// Others may add some.
+    /// Others may add entries.
     Sticky(Exposure),
     /// Others may do anything to them.
     Theirs(Exposure),
 }
 
 impl Reach {
-    /// Who can have put something there.
+    /// Who could have put something there.
     pub(crate) fn exposure(&self) -> Option<&Exposure> {
         match self {
             Self::Ours => None,
@@ -67,7 +67,7 @@ impl Reach {
         }
     }
 
-    /// What can happen to the entries of a folder within a folder with this reach (`None`: it is the root).
+    /// What others can do to the entries of a folder, if its parent has this reach (`None`: it is the root).
     pub(crate) fn within(
         parent: Option<&Self>,
         path: &Path,
@@ -102,13 +102,13 @@ impl Reach {
     }
 }
 
-/// Whether a folder has an access control list. Its mask is what the bits of the group show then.
+/// Whether a folder has an access control list. If so, the group bits show the mask of the list.
 fn has_list(fd: BorrowedFd<'_>) -> bool {
-    // A descriptor that was opened for its path alone has no attributes.
+    // A descriptor that was opened only for its path has no attributes, so use the path.
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let mut start = [0_u8; 4];
     let list = rustix::fs::getxattr(path, "system.posix_acl_access", &mut start);
-    // It is longer than that.
+    // The list is longer than the buffer.
     matches!(list, Ok(_) | Err(Errno::RANGE))
 }
 
@@ -117,7 +117,8 @@ fn has_list(fd: BorrowedFd<'_>) -> bool {
 pub(crate) struct Us {
     uid: u32,
     gid: u32,
-    /// What an owner outside of this user namespace is shown as: nobody in it can be that.
+    /// The user that is shown for an owner outside of this user namespace, if nobody in the namespace can be that
+    /// user.
     outside: Option<u32>,
 }
 
@@ -139,12 +140,12 @@ impl Us {
         self.uid == 0
     }
 
-    /// Whether this is root, or this user.
+    /// Whether this is root or this user.
     pub(crate) fn owns(&self, uid: u32) -> bool {
         uid == 0 || uid == self.uid || self.outside == Some(uid)
     }
 
-    /// Whether nobody else is in a group: many systems give each user one of their own, and make what they create
+    /// Whether nobody else is in a group. Many systems give each user a group of their own, and make new files
     /// writable for it.
     fn is_alone_in(&self, gid: u32) -> bool {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -176,12 +177,12 @@ impl Us {
                 return false;
             }
         }
-        // Of a user that some other service of names knows, its own group has its number.
+        // If only another name service knows the user, the user's own group has the same number as the user.
         known || (gid == self.gid && gid == self.uid)
     }
 }
 
-/// Whether a user of this namespace has this number, by the map of it.
+/// Whether a user of this namespace has this number, according to the namespace's map.
 fn is_mapped(map: &str, uid: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line
@@ -216,11 +217,11 @@ mod tests {
             (1001, false),
             (2000, false),
             (2001, true),
-            // Somebody else's own group, and one that nobody is in.
+            // The own group of another user, and a group without members.
             (50, false),
             (51, true),
             (0, true),
-            // Not in the files.
+            // This group is not in the files.
             (3000, false),
         ] {
             assert_eq!(ann.is_alone(gid, passwd, group), alone, "{gid}");

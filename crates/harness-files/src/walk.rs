@@ -1,4 +1,4 @@
-//! Following a path, component by component, by descriptors: what a name meant is never asked again.
+//! Follows a path through descriptors, component by component, so that no name is looked up twice.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,40 +12,40 @@ use rustix::io::Errno;
 use crate::error::{FileError, Kind};
 use crate::trust::{Exposure, Reach, Us};
 
-/// As many links as the kernel follows.
+/// The kernel follows this many links.
 const MAX_LINKS: usize = 40;
 
-/// A look at something, without opening it.
+/// Looks at something without opening it.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// What is done about folders that are not there.
+/// What to do about missing folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// They are made.
+    /// Make them.
     Make,
-    /// It is an error.
+    /// Fail.
     Fail,
 }
 
-/// How far is gone.
+/// How far to follow a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// To the end.
+    /// To its end.
     End,
     /// To the first place that others may have changed, or may change.
     Exposed,
 }
 
-/// A folder on the way.
+/// A folder on the path.
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) fd: OwnedFd,
-    /// By its one true name.
+    /// Its real path, without links.
     pub(crate) path: PathBuf,
     pub(crate) reach: Reach,
 }
 
-/// What there is at the end of a path.
+/// What is at the end of a path.
 #[derive(Debug)]
 pub(crate) enum End {
     /// A folder.
@@ -57,7 +57,7 @@ pub(crate) enum End {
         fd: OwnedFd,
         stat: Stat,
     },
-    /// Nothing, in a folder that is there.
+    /// Nothing, but its folder exists.
     Nothing { folder: Folder, name: OsString },
 }
 
@@ -88,7 +88,8 @@ pub(crate) fn walk(path: &Path, missing: Missing, until: Until) -> Result<End, F
 
 struct Walk {
     us: Us,
-    /// From the root to where we are. `..` leads back on this way, wherever the folders may have been moved to.
+    /// The folders from the root to the current place. `..` goes back through them, even if they were moved
+    /// meanwhile.
     folders: Vec<Folder>,
     names: VecDeque<OsString>,
     links: usize,
@@ -96,7 +97,7 @@ struct Walk {
     until: Until,
 }
 
-/// The names on a path; the first is `/` where it begins at the root.
+/// The names in a path. If it begins at the root, the first one is `/`.
 fn components(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter(|component| *component != Component::CurDir)
@@ -126,7 +127,7 @@ impl Walk {
         self.folders.last().ok_or_else(gone)
     }
 
-    /// Takes a component; the end, if this is one that is no folder.
+    /// Follows a component. Returns the end if it is not a folder.
     fn step(&mut self, name: OsString) -> Result<Option<End>, FileError> {
         match name.as_bytes() {
             b"/" => {
@@ -145,7 +146,7 @@ impl Walk {
         let path = self.top()?.path.join(&name);
         let found = self.look(&name, &path, is_last)?;
         let is_folder = |(_, stat): &(_, Stat)| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        // Folders of ours in one like `/tmp` stay ours.
+        // Our own folders inside one like `/tmp` stay ours.
         if !found.as_ref().is_some_and(is_folder) {
             self.stop_if_exposed()?;
         }
@@ -187,7 +188,7 @@ impl Walk {
         }
     }
 
-    /// What an entry is; `None` if the last component is not there.
+    /// The kind of an entry; `None` if the last component does not exist.
     fn look(&self, name: &OsStr, path: &Path, is_last: bool) -> Result<Option<(OwnedFd, Stat)>, FileError> {
         let folder = &self.top()?.fd;
         let mut made = false;
@@ -211,7 +212,7 @@ impl Walk {
         }
     }
 
-    /// Goes where a link leads, if nobody else can have put it there.
+    /// Follows a link, if nobody else could have put it there.
     fn expand(&mut self, fd: &OwnedFd, stat: &Stat, path: &Path) -> Result<(), FileError> {
         let folder = self.top()?;
         let owner = || Exposure {
@@ -242,21 +243,21 @@ impl Walk {
     }
 }
 
-/// What there is at a path, found without following a link that others could have put there.
+/// What is at a path, found without following a link that others could have put there.
 #[derive(Debug)]
 pub struct Place {
-    /// By its one true name.
+    /// Its real path, without links.
     pub path: PathBuf,
-    /// Whether something is there, and whether that is a folder.
+    /// Whether something is there, and if so, whether it is a folder.
     pub is_folder: Option<bool>,
-    /// Where others may change what this path leads to; `None`: nowhere.
+    /// The place where others may change what this path leads to; `None` if there is none.
     pub exposure: Option<Exposure>,
 }
 
 /// Finds what an absolute path leads to.
 ///
 /// # Errors
-/// When a folder on the way is not there, or is a link that others could have put there.
+/// When a folder on the path does not exist, or is a link that others could have put there.
 pub fn place(path: &Path) -> Result<Place, FileError> {
     let theirs = |folder: &Folder| folder.reach.exposure().cloned();
     Ok(match walk(path, Missing::Fail, Until::End)? {
@@ -278,7 +279,7 @@ pub fn place(path: &Path) -> Result<Place, FileError> {
     })
 }
 
-/// Opens a folder (for its path alone), without following a link that others could have put there.
+/// Opens a folder (only for its path), without following a link that others could have put there.
 ///
 /// # Errors
 /// When there is none.
@@ -290,7 +291,7 @@ pub fn open_folder(path: &Path) -> Result<OwnedFd, FileError> {
     }
 }
 
-/// What something is that is no regular file; `None` for one that is.
+/// The kind of something that is not a regular file; `None` for a regular file.
 pub(crate) fn kind_of(stat: &Stat) -> Option<Kind> {
     Some(match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => return None,

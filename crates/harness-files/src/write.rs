@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all: written under another name beside their place, then renamed.
+//! Files that exist completely or not at all: each is written under another name in the same folder and then renamed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,25 +14,25 @@ use rustix::io::Errno;
 use crate::error::{FileError, Kind};
 use crate::walk::{End, Missing, Until, kind_of, walk};
 
-/// How often another name is tried where somebody takes the names away.
+/// How many other names to try if somebody takes the names.
 const TRIES: usize = 16;
 
-/// How a file is made that must not be there.
+/// How to create a file that must not exist yet.
 const NEW: OFlags = OFlags::WRONLY
     .union(OFlags::CREATE)
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// As many links as the kernel follows.
+/// The kernel follows this many links.
 const MAX_LINKS: usize = 40;
 
-/// A file, whatever its name is.
+/// Identifies a file, whatever its name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     /// The device it is on.
     pub device: u64,
-    /// Its number there.
+    /// Its number on the device.
     pub inode: u64,
 }
 
@@ -52,42 +52,43 @@ impl From<&Stat> for FileId {
     }
 }
 
-/// What is to stand in a file.
+/// The content to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Content<'a> {
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// Its mode, of which the umask takes away.
+    /// Its mode. The umask is applied to it.
     pub mode: u32,
-    /// User and group to give it to.
+    /// The user and group to give it to.
     pub owner: Option<(u32, u32)>,
     /// Files that it must not replace.
     pub keep: &'a [FileId],
 }
 
-/// Writes a file at an absolute path without following a link that others could have put there. Folders that are not
-/// there are made; what is there is replaced whole, if it is a regular file.
+/// Writes a file at an absolute path, without following a link that others could have put there. Missing folders are
+/// made. An existing regular file is replaced as a whole.
 ///
 /// # Errors
-/// When it cannot be written, or something else is in its place. Then nothing is changed but for folders that were made.
+/// When it cannot be written, or something other than a regular file is there. Then nothing was changed, except that
+/// folders may have been made.
 pub fn write(path: &Path, content: &Content<'_>) -> Result<(), FileError> {
     let end = walk(named(path)?, Missing::Make, Until::End)?;
     Spot::of(end, content.keep)?.put(content).map(drop)
 }
 
-/// The same, only where nobody else can change anything on the way.
+/// The same, but only if nobody else can change anything on the path.
 ///
 /// # Errors
-/// As for [`write()`]; [`FileError::Exposed`] or [`FileError::Link`] when others can.
+/// The same as [`write()`], and [`FileError::Exposed`] or [`FileError::Link`] if others can.
 pub fn write_if_ours(path: &Path, content: &Content<'_>) -> Result<(), FileError> {
     let end = walk(named(path)?, Missing::Make, Until::Exposed)?;
     Spot::of(end, content.keep)?.put(content).map(drop)
 }
 
-/// The same as the user that this process has become: the kernel decides which links it may follow.
+/// The same, as the user that this process has become. The kernel decides which links this user may follow.
 ///
 /// # Errors
-/// When it cannot be written, or something that is no regular file is in its place.
+/// When it cannot be written, or something is there that is not a regular file.
 pub fn write_as_user(path: &Path, content: &Content<'_>) -> Result<(), FileError> {
     let mut path = named(path)?.to_owned();
     for _ in 0..=MAX_LINKS {
@@ -107,7 +108,7 @@ pub fn write_as_user(path: &Path, content: &Content<'_>) -> Result<(), FileError
         if let Some(stat) = there
             && FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
         {
-            // The kernel has its say about links in folders like /tmp.
+            // The kernel may refuse links in folders like /tmp.
             match rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(FileError::system("follow", &path)(error)),
@@ -130,10 +131,11 @@ pub fn write_as_user(path: &Path, content: &Content<'_>) -> Result<(), FileError
     Err(FileError::system("follow", &path)(Errno::LOOP))
 }
 
-/// Makes an empty file in place of whatever regular file is at an absolute path, as [`write()`] does, and opens it.
+/// Replaces the regular file at an absolute path, if there is one, with an empty file as [`write()`] does, and opens
+/// it.
 ///
 /// # Errors
-/// As for [`write()`].
+/// The same as [`write()`].
 pub fn fresh(path: &Path, mode: u32) -> Result<File, FileError> {
     let content = Content {
         bytes: &[],
@@ -145,11 +147,12 @@ pub fn fresh(path: &Path, mode: u32) -> Result<File, FileError> {
     Spot::of(end, &[])?.put(&content)
 }
 
-/// Makes a file at an absolute path where nothing is, without following a link that others could have put there, and opens
-/// it.
+/// Makes a file at an absolute path where nothing exists, without following a link that others could have put there,
+/// and opens it.
 ///
 /// # Errors
-/// When it cannot be made, such a link is on the way, or something is there ([`std::io::ErrorKind::AlreadyExists`]).
+/// When it cannot be made, the path leads through such a link, or something exists there
+/// ([`std::io::ErrorKind::AlreadyExists`]).
 pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
     let (folder, name) = match walk(named(path)?, Missing::Fail, Until::End)? {
         End::Nothing { folder, name } => (folder, name),
@@ -161,11 +164,11 @@ pub fn create(path: &Path, mode: u32) -> Result<File, FileError> {
         .map_err(FileError::system("create", &folder.path.join(&name)))
 }
 
-/// Makes a folder at an absolute path, and those above it, if nothing is there, without following a link that others could
-/// have put there.
+/// Makes a folder at an absolute path, with its missing parents, without following a link that others could have put
+/// there. Does nothing if something exists there.
 ///
 /// # Errors
-/// When it cannot be made, or such a link is on the way.
+/// When it cannot be made, or the path leads through such a link.
 pub fn make_folder(path: &Path) -> Result<(), FileError> {
     match walk(path, Missing::Make, Until::End)? {
         End::Folder(_) | End::Entry { .. } => Ok(()),
@@ -178,7 +181,7 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// A path that names a file by its last component.
+/// Accepts a path only if its last component names a file.
 fn named(path: &Path) -> Result<&Path, FileError> {
     let last = path.as_os_str().as_bytes().rsplit(|byte| *byte == b'/').next();
     match last {
@@ -189,7 +192,7 @@ fn named(path: &Path) -> Result<&Path, FileError> {
     }
 }
 
-/// Whether what is there may be replaced.
+/// Whether the existing file may be replaced.
 fn replaceable(stat: &Stat, keep: &[FileId]) -> Result<(), FileError> {
     if let Some(kind) = kind_of(stat) {
         return Err(FileError::Kind(kind));
@@ -200,7 +203,7 @@ fn replaceable(stat: &Stat, keep: &[FileId]) -> Result<(), FileError> {
     }
 }
 
-/// Where a file is to be.
+/// The place for a file.
 struct Spot {
     folder: OwnedFd,
     path: PathBuf,
@@ -230,13 +233,13 @@ impl Spot {
         let (mut file, temporary) = self.create(content.mode)?;
         let written = self.fill(&mut file, &temporary, content);
         if written.is_err() {
-            // The error that counts is the first one.
+            // The first error is the one that counts.
             let _ = rustix::fs::unlinkat(&self.folder, &temporary, AtFlags::empty());
         }
         written.map(|()| file)
     }
 
-    /// A new file beside the place.
+    /// A new file next to the place.
     fn create(&self, mode: u32) -> Result<(File, OsString), FileError> {
         static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let mut tries = 0;
@@ -247,7 +250,7 @@ impl Spot {
                 Ok(fd) => return Ok((File::from(fd), name)),
                 Err(Errno::EXIST) if tries < TRIES => {
                     tries += 1;
-                    // What a former process with this pid left.
+                    // A former process with the same pid may have left it.
                     let _ = rustix::fs::unlinkat(&self.folder, &name, AtFlags::empty());
                 }
                 Err(error) => return Err(self.failed("write")(error)),

@@ -1,4 +1,5 @@
-//! What is followed and what is not, and what is never replaced nor waited for. Most of it needs root, to be others.
+//! What is followed and what is not, and what is never replaced or waited for. Most of it needs root, to act as
+//! others.
 
 #![cfg(test)]
 
@@ -16,19 +17,19 @@ use tempfile::TempDir;
 
 const OTHER: u32 = 65534;
 
-/// A folder of this user's in which nobody else can do anything.
+/// A folder of this user in which nobody else can do anything.
 fn ours() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("secret")).unwrap();
     dir
 }
 
-/// Only root can be others.
+/// Only root can act as others.
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A folder that belongs to somebody else.
+/// A folder that belongs to another user.
 fn theirs(path: &Path) -> PathBuf {
     fs::create_dir(path).unwrap();
     chown(path, Some(OTHER), Some(OTHER)).unwrap();
@@ -79,7 +80,7 @@ fn links_of_ours_in_folders_of_ours_are_followed() {
         4,
         "nothing else is left"
     );
-    // One that leads nowhere: its end is made. A circle is an error.
+    // A link that leads nowhere: the file at its end is made. A circle of links is an error.
     symlink("real/new/three", at("hanging")).unwrap();
     put(&at("hanging")).unwrap();
     assert_eq!(fs::read_to_string(at("real/new/three")).unwrap(), "new");
@@ -98,7 +99,7 @@ fn links_that_others_could_have_made_are_named_and_not_followed() {
     let run = theirs(&at("run"));
     symlink(at("secret"), run.join("conf")).unwrap();
     symlink(at("secret/app.toml"), run.join("app.toml")).unwrap();
-    // Whoever owns the folder could have moved a link of root's there.
+    // The owner of the folder could have moved one of root's links there.
     let error = put(&run.join("conf/app.toml")).unwrap_err();
     assert!(is_link(&error, &run.join("conf")), "{error}");
     let words = error.to_string();
@@ -111,21 +112,21 @@ fn links_that_others_could_have_made_are_named_and_not_followed() {
         &run.join("app.toml")
     ));
 
-    // Below such a folder nothing is trusted any more, whoever it belongs to.
+    // Nothing below such a folder is trusted any more, whoever it belongs to.
     fs::create_dir(run.join("roots")).unwrap();
     symlink(at("secret"), run.join("roots/conf")).unwrap();
     assert!(is_link(
         &put(&run.join("roots/conf/x")).unwrap_err(),
         &run.join("roots/conf")
     ));
-    // The same through a link of ours that leads there.
+    // The same, through one of our links that leads there.
     symlink("run/roots", at("way")).unwrap();
     assert!(is_link(
         &put(&at("way/conf/x")).unwrap_err(),
         &run.join("roots/conf")
     ));
 
-    // Folders that a group or everybody may write to, with the sticky bit or without.
+    // Folders that a group or everybody may write to, with and without the sticky bit.
     for (name, mode, gid) in [("all", 0o777, 0), ("sticky", 0o1777, 0), ("group", 0o775, OTHER)] {
         let open = folder_with_mode(&at(name), mode);
         chown(&open, Some(0), Some(gid)).unwrap();
@@ -149,7 +150,7 @@ fn links_that_others_could_have_made_are_named_and_not_followed() {
         assert!(place(&open.join("conf/x")).is_err() && fresh(&open.join("conf/x"), 0o644).is_err());
         assert!(create(&open.join("conf/x"), 0o644).is_err());
     }
-    // A link that root gave away, where nobody else may write.
+    // A link that root gave away, in a folder that nobody else may write to.
     symlink(at("secret"), at("given")).unwrap();
     lchown(at("given"), Some(OTHER), Some(OTHER)).unwrap();
     assert!(is_link(&put(&at("given/x")).unwrap_err(), &at("given")));
@@ -181,7 +182,7 @@ fn folders_of_others_are_written_to_where_no_link_is_on_the_way() {
     assert_eq!((exposure.folder, exposure.who), (run.clone(), Who::Owner(OTHER)));
     let exposed = write_if_ours(&run.join("conf/app.toml"), &content(b"x")).unwrap_err();
     assert!(matches!(exposed, FileError::Exposed(_)), "{exposed}");
-    // `/tmp` is everybody's, what we made in it is ours.
+    // `/tmp` belongs to everybody, but what we made in it is ours.
     assert!(place(&dir.path().join("secret")).unwrap().exposure.is_none());
     let own = dir.path().join("secret/app.toml");
     let given = Content {
@@ -328,7 +329,7 @@ fn what_is_read_is_bounded_text() {
     assert!(matches!(read_text(&at("bytes"), 4), Err(FileError::NotText)));
     let missing = std::io::Error::from(read(&at("none"), 1).unwrap_err());
     assert_eq!(missing.raw_os_error(), Some(2));
-    // What the kernel writes down as it is read is of no known size.
+    // The kernel writes this file while it is read, so its size is unknown.
     assert!(!read("/proc/self/status".as_ref(), 1 << 20).unwrap().is_empty());
 }
 

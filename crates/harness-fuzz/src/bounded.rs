@@ -1,6 +1,6 @@
-//! A run that ends: the corpus as it is, then so many mutations of it, watched for hangs.
+//! A run that ends: first the corpus as it is, then a number of mutations of it. A watchdog notices hangs.
 //!
-//! `HARNESS_FUZZ_SEED` repeats a run, `HARNESS_FUZZ_RUNS` makes it as long as wanted.
+//! `HARNESS_FUZZ_SEED` repeats a run, and `HARNESS_FUZZ_RUNS` sets its length.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -11,23 +11,23 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::Target;
 use crate::mutate::{Rng, mutate};
 
-/// Mutations unless told otherwise.
+/// The number of mutations, unless set otherwise.
 const RUNS: u64 = 20_000;
-/// Without `HARNESS_FUZZ_RUNS` a run ends after this time, however far it came.
+/// Without `HARNESS_FUZZ_RUNS` a run ends after this time, however far it has got.
 const TIME: Duration = Duration::from_secs(6);
-/// One input may take so much of a processor,
+/// One input may take this much processor time,
 const HANG: Duration = Duration::from_secs(5);
-/// and so long on a machine that has other things to do.
+/// and this much time on a machine that is busy with other things.
 const STUCK: Duration = Duration::from_secs(120);
 
-/// What the run is doing, as the watchdog sees it.
+/// The state of the run, as the watchdog sees it.
 #[derive(Default)]
 struct Now {
     input: Vec<u8>,
     since: Option<Instant>,
-    /// The worker's time on a processor before this input.
+    /// The processor time of the worker before this input.
     processor: Duration,
-    /// Where the kernel tells that time.
+    /// The file in which the kernel reports that time.
     clock: PathBuf,
     runs: u64,
     done: bool,
@@ -36,7 +36,7 @@ struct Now {
 /// Checks the files of `corpus`, then mutations of them. An input that fails or hangs is written to `failures`.
 ///
 /// # Panics
-/// When a property does not hold for an input, or it takes more than five seconds of a processor.
+/// When a property does not hold for an input, or an input takes more than five seconds of processor time.
 pub fn bounded(target: &'static Target, corpus: &Path, failures: &Path) {
     let seeds = read_corpus(corpus);
     assert!(!seeds.is_empty(), "no corpus in {}", corpus.display());
@@ -83,7 +83,7 @@ pub fn bounded(target: &'static Target, corpus: &Path, failures: &Path) {
     say(&format!("{}: {} executions", target.name, state.runs));
 }
 
-/// Whether every input passed.
+/// Runs the checks. Returns whether every input passed.
 fn work(target: &Target, seeds: &[Vec<u8>], seed: u64, runs: Option<u64>, now: &Mutex<Now>) -> bool {
     let started = Instant::now();
     let clock = std::fs::canonicalize("/proc/thread-self")
@@ -119,14 +119,14 @@ fn work(target: &Target, seeds: &[Vec<u8>], seed: u64, runs: Option<u64>, now: &
     true
 }
 
-/// How long a thread has run; nothing before it began.
+/// How long a thread has run on a processor; zero before it began.
 fn on_processor(clock: &Path) -> Duration {
     let text = std::fs::read_to_string(clock).unwrap_or_default();
     let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
-/// The inputs of a folder, in the order of their names.
+/// The inputs in a folder, ordered by name.
 fn read_corpus(folder: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
@@ -147,7 +147,7 @@ fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     match text.parse() {
         Ok(number) => Some(number),
-        Err(_) => panic!("{variable} is no number: {text}"),
+        Err(_) => panic!("{variable} is not a number: {text}"),
     }
 }
 

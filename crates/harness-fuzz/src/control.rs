@@ -1,4 +1,4 @@
-//! The requests on a shim's control socket, and the line by which it tells its starter.
+//! The requests on a shim's control socket, and the line that the shim writes to its starter.
 
 use harness_shim::control::{DecodeError, MAX_FRAME, Reply, Request};
 use harness_shim::handshake::Handshake;
@@ -15,7 +15,7 @@ pub(crate) const WORDS: &[&str] = &[
     "failed exec ",
 ];
 
-/// Requests are taken one after the other; each is what its bytes say, and only whole ones are taken.
+/// Requests are read one after the other. Each must mean what its bytes say, and only complete ones may be taken.
 pub(crate) fn check(data: &[u8]) {
     let mut rest = data;
     loop {

@@ -1,4 +1,4 @@
-//! A folder of the calling thread's own, for what reads files.
+//! A folder that belongs to the calling thread, for checks that read files.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ thread_local! {
     static FOLDER: OnceCell<(TempDir, PathBuf)> = const { OnceCell::new() };
 }
 
-/// Calls with the folder, which may hold what an earlier input left there.
+/// Calls with the folder. It may contain what an earlier input left there.
 pub(crate) fn with<R>(use_it: impl FnOnce(&Path) -> R) -> R {
     FOLDER.with(|cell| {
         let (_, path) = cell.get_or_init(|| {
             let dir = tempfile::tempdir().unwrap();
-            // Its one true name, which is what the loader calls it by.
+            // Its real path, which the loader uses in its messages.
             let path = dir.path().canonicalize().unwrap();
             (dir, path)
         });
@@ -22,7 +22,7 @@ pub(crate) fn with<R>(use_it: impl FnOnce(&Path) -> R) -> R {
     })
 }
 
-/// Calls with an empty folder below it.
+/// Calls with an empty folder inside it.
 pub(crate) fn with_empty<R>(name: &str, use_it: impl FnOnce(&Path) -> R) -> R {
     with(|folder| {
         let path = folder.join(name);

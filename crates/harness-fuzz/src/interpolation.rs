@@ -1,4 +1,4 @@
-//! `${…}` in strings, by both of its ways in: the template of a file, and a string of the services.yaml.
+//! `${…}` in strings, read in both ways: as the template of a file, and as a string of the services.yaml.
 
 use std::path::Path;
 
@@ -41,10 +41,10 @@ pub(crate) const WORDS: &[&str] = &[
     ":5432/x",
 ];
 
-/// Defaults may nest so deeply, says the reference.
+/// How deeply defaults may nest, according to the reference.
 const MAX_NESTING: usize = 8;
 
-/// A string means what its parts mean, or is wrong at a place that is in it.
+/// A string must mean what its parts mean, or be reported as wrong at a place inside it.
 pub(crate) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -53,7 +53,7 @@ pub(crate) fn check(data: &[u8]) {
         let expected = expected(text, 0).map(Template::from_parts);
         let in_file = in_file(folder, text);
         assert_eq!(in_file, expected, "in a file: {text:?}");
-        // A string of the YAML, which has no other controls than these.
+        // A YAML string cannot contain any other control characters.
         if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') && text.len() < 4096 {
             let in_yaml = in_yaml(folder, text);
             assert_eq!(in_yaml, expected, "in YAML: {text:?}");
@@ -102,7 +102,7 @@ fn in_yaml(folder: &Path, text: &str) -> Option<Template> {
     }
 }
 
-/// What a string means by the reference, read in another way than the loader does; `None`: it is wrong.
+/// What a string means according to the reference, found in another way than the loader's; `None` if it is wrong.
 fn expected(text: &str, depth: usize) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -125,7 +125,7 @@ fn expected(text: &str, depth: usize) -> Option<Vec<Part>> {
     Some(parts)
 }
 
-/// Where the brace closes, with as many `${` as `}` before it.
+/// The place of the closing brace, which has as many `}` as `${` before it.
 fn end_of_braces(text: &str) -> Option<usize> {
     text.match_indices('}').map(|(at, _)| at).find(|at| {
         let before = &text[..*at];
@@ -157,7 +157,7 @@ fn expression(body: &str, depth: usize) -> Option<Vec<Part>> {
         (_, rest) => expected(&rest[2..], depth + 1)?,
     };
     Some(match secret {
-        // As few secrets as there can be, so that each is long enough to be found in a log.
+        // As few secrets as possible, so that each is long enough to be found in a log.
         true => Template::from_parts(parts)
             .parts()
             .iter()
@@ -175,7 +175,7 @@ fn hidden(part: Part) -> Part {
     }
 }
 
-/// Of the services that [`PROJECT`] has.
+/// A reference to one of the services of [`PROJECT`].
 fn reference(body: &str) -> Option<Reference> {
     let field = match body {
         "a.ip" | "b.ip" => AddressField::Ip,

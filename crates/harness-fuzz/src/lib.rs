@@ -5,13 +5,13 @@
 //!                         \-> mutated by libFuzzer, `cargo fuzz run <target>` ---------+--> Target::check
 //! ```
 //!
-//! A check panics when a property does not hold. It knows nothing of where its input comes from, and keeps
-//! nothing from one input to the next. A target is a file here, a line in [`TARGETS`], a file in
-//! `fuzz/fuzz_targets`, and a folder in `fuzz/corpus`.
+//! A check panics when a property does not hold. It does not know where its input comes from, and keeps nothing from
+//! one input to the next. A target consists of a file here, a line in [`TARGETS`], a file in `fuzz/fuzz_targets`, and
+//! a folder in `fuzz/corpus`.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a check tells of a fault by panicking, and so does one that cannot be set up"
+    reason = "a check reports a fault by panicking, and so does a check that cannot be set up"
 )]
 
 mod bounded;
@@ -31,11 +31,11 @@ pub use bounded::bounded;
 /// One kind of input.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name: that of its corpus folder and of its cargo-fuzz target.
+    /// Its name, which is also the name of its corpus folder and of its cargo-fuzz target.
     pub name: &'static str,
     /// Panics when a property does not hold for this input.
     pub check: fn(&[u8]),
-    /// Words that such inputs are made of, for the mutator.
+    /// Words that such inputs consist of, for the mutator.
     pub words: &'static [&'static str],
 }
 
@@ -78,10 +78,10 @@ pub const TARGETS: [Target; 7] = [
     },
 ];
 
-/// The target of this name.
+/// The target with this name.
 ///
 /// # Panics
-/// When there is none.
+/// When there is no such target.
 pub fn target(name: &str) -> &'static Target {
     match TARGETS.iter().find(|target| target.name == name) {
         Some(target) => target,

@@ -1,14 +1,14 @@
-//! The log of a run: segments as bytes, or a script of what a writer, a rotation and an accident do to them.
+//! The log of a run: either segments as bytes, or a script of what happens to them (writes, rotations, accidents).
 //!
 //! ```text
-//! limits 200 2      the writer begins a new segment, of so many bytes, and so many are kept
-//! out a line|b      what is read from stdout; | is a newline
-//! err x             the same from stderr
-//! big 70            so many thousand bytes without a newline
-//! cut 1 10          the last 10 bytes of the first segment there is are lost
-//! flip 1 40         a byte of it changes
-//! remove 1          it is gone
-//! name +7.seg       a file of this name appears
+//! limits 200 2      a writer starts, with segments of 200 bytes, of which it keeps 2
+//! out a line|b      text from stdout; | is a newline
+//! err x             text from stderr
+//! big 70            70 thousand bytes without a newline
+//! cut 1 10          the first existing segment loses its last 10 bytes
+//! flip 1 40         byte 40 of it changes
+//! remove 1          it disappears
+//! name +7.seg       a file with this name appears
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -38,12 +38,13 @@ pub(crate) const WORDS: &[&str] = &[
     "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0x",
 ];
 
-/// A script is not worth more.
+/// More steps in a script do not help.
 const MAX_STEPS: usize = 200;
-/// Nor does it say more with more bytes.
+/// More bytes do not help either.
 const MAX_WRITTEN: usize = 1_000_000;
 
-/// Whatever lies there is read to an end, in order, with every gap told; what was written comes back as it was.
+/// Whatever is there must be readable to its end, in order, with every gap reported. What was written must come back
+/// unchanged.
 pub(crate) fn check(data: &[u8]) {
     folder::with_empty("log", |folder| {
         if segment_bytes::are_segments(data) {
@@ -68,7 +69,7 @@ pub(crate) fn check(data: &[u8]) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Damage {
     None,
-    /// Something is missing before the last segment, whose header tells how much.
+    /// Something is missing before the last segment. The header of that segment says how much.
     Missing,
     Content,
 }
@@ -163,7 +164,7 @@ fn play(folder: &Path, script: &[u8]) -> Story {
 }
 
 fn open(folder: &Path, limits: LogLimits, story: &Story) -> Option<Writer> {
-    // One that goes on after an accident is another check's.
+    // Another check covers a writer that goes on after an accident.
     (story.damaged == Damage::None).then(|| Writer::open(folder, limits, time(story.written.len())).unwrap())
 }
 
@@ -195,7 +196,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Reads all, from every kind of beginning; the items from the very first one.
+/// Reads everything, from every kind of starting point. Returns the items from the very first one.
 fn any_log(folder: &Path) -> Vec<ReadItem> {
     let size: u64 = segments(folder)
         .iter()
@@ -214,7 +215,7 @@ fn any_log(folder: &Path) -> Vec<ReadItem> {
     items
 }
 
-/// A log of which every segment claims to be of a newer version is refused, and nothing else is.
+/// A log is refused if every segment claims to be of a newer version. Nothing else is refused.
 fn opened(reader: Result<Reader, LogError>) -> Option<Reader> {
     match reader {
         Err(error) if error.source.kind() == std::io::ErrorKind::Unsupported => None,
@@ -222,7 +223,7 @@ fn opened(reader: Result<Reader, LogError>) -> Option<Reader> {
     }
 }
 
-/// Reads to the end, and sees that it is one.
+/// Reads to the end, and checks that it is the end.
 fn read(mut reader: Reader, most: u64) -> Vec<ReadItem> {
     let mut items = Vec::new();
     let mut expected = None;
@@ -250,7 +251,7 @@ fn read(mut reader: Reader, most: u64) -> Vec<ReadItem> {
     items
 }
 
-/// How reads were cut changes nothing about the lines.
+/// The lines must not depend on how reads were cut.
 fn rechunked(items: &[ReadItem]) {
     let records: Vec<Record> = items
         .iter()
@@ -277,7 +278,7 @@ fn cut(records: &[&Record]) -> Vec<(bool, Vec<u8>)> {
     out
 }
 
-/// Lines end at newlines; a piece of more than [`MAX_LINE`] and what is not finished are partial.
+/// Lines end at newlines. A piece of more than [`MAX_LINE`] is partial, and so is an unfinished line.
 fn by_the_book(all: &[u8]) -> Vec<(bool, Vec<u8>)> {
     let mut out = Vec::new();
     for line in all.split_inclusive(|byte| *byte == b'\n') {
@@ -295,7 +296,7 @@ fn by_the_book(all: &[u8]) -> Vec<(bool, Vec<u8>)> {
     out
 }
 
-/// Nothing was harmed: what is there is the end of what was written, and the gap before it is told exactly.
+/// If nothing was harmed, the log contains the end of what was written, and the gap before it is exact.
 fn whole(folder: &Path, story: &Story, items: &[ReadItem]) {
     let mut records = Vec::new();
     let mut gap = 0;
@@ -363,7 +364,7 @@ fn newlines(written: &[(Stream, Vec<u8>)]) -> u64 {
         .sum()
 }
 
-/// Whatever lies there, a writer goes on after it, and its records are found.
+/// Whatever is there, a writer must be able to continue after it, and its records must be found.
 fn goes_on(folder: &Path) {
     let Ok(mut writer) = Writer::open(folder, LogLimits::default(), 7) else {
         return;

@@ -1,4 +1,4 @@
-//! Inputs made from others: a small mutator for the bounded runs, the same for the same seed.
+//! Makes inputs from others: a small mutator for the bounded runs, which does the same for the same seed.
 
 /// Longer inputs only cost time.
 const MAX_LEN: usize = 32 * 1024;
@@ -34,7 +34,7 @@ impl Rng {
     }
 }
 
-/// Numbers at which things break.
+/// Numbers that often break something.
 const NUMBERS: [&str; 12] = [
     "0",
     "-1",
@@ -53,7 +53,7 @@ const NUMBERS: [&str; 12] = [
 /// Makes the next input.
 pub(crate) fn mutate(rng: &mut Rng, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
     let mut data = rng.pick(corpus).cloned().unwrap_or_default();
-    // Mostly a few changes: many at once seldom leave anything that is nearly right.
+    // Usually only a few changes: after many changes at once, hardly anything is nearly right.
     for _ in 0..1 << rng.below(5) {
         step(rng, &mut data, corpus, words);
         data.truncate(MAX_LEN);
@@ -76,7 +76,7 @@ fn step(rng: &mut Rng, data: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str]) {
         }
         3 => drop(data.drain(range(rng, data.len()))),
         4 => {
-            // The same again, once or many times.
+            // Repeats a piece, once or many times.
             let piece = data[range(rng, data.len())].to_vec();
             let times = 1 << rng.below(8);
             let piece = piece.repeat(times.min(MAX_LEN / piece.len().max(1)));
@@ -88,7 +88,7 @@ fn step(rng: &mut Rng, data: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str]) {
             data.splice(at..at, piece);
         }
         6 => {
-            // The beginning of this and the end of another.
+            // The beginning of this input and the end of another.
             let other = rng.pick(corpus).cloned().unwrap_or_default();
             data.truncate(at);
             data.extend_from_slice(&other[rng.below(other.len() + 1)..]);
@@ -120,7 +120,7 @@ fn flip(rng: &mut Rng, data: &mut [u8]) {
     }
 }
 
-/// Some part, mostly a short one.
+/// A part of the data, usually a short one.
 fn range(rng: &mut Rng, len: usize) -> std::ops::Range<usize> {
     let start = rng.below(len + 1);
     let longest = len - start;
@@ -132,7 +132,7 @@ fn range(rng: &mut Rng, len: usize) -> std::ops::Range<usize> {
     start..start + rng.below(longest + 1)
 }
 
-/// The digits that begin at or after `at`, or nothing there.
+/// The digits that begin at or after `at`, or an empty range there.
 fn digits_at(data: &[u8], at: usize) -> std::ops::Range<usize> {
     let is_digit = |byte: &u8| byte.is_ascii_digit();
     let start = match data[at..].iter().position(is_digit) {
@@ -143,7 +143,7 @@ fn digits_at(data: &[u8], at: usize) -> std::ops::Range<usize> {
     start..start + len
 }
 
-/// Writes a number of 2, 4 or 8 bytes at which things break.
+/// Writes a number of 2, 4 or 8 bytes that often breaks something.
 fn binary_number(rng: &mut Rng, data: &mut [u8], at: usize) {
     let value = [0, 1, u64::MAX, u64::MAX / 2, 1 << 20, (1 << 20) + 1, 1 << 32, 24][rng.below(8)];
     let size = 2 << rng.below(3);

@@ -38,14 +38,14 @@ pub(crate) const WORDS: &[&str] = &[
     "[[[[[[[[[[[[[[[[",
 ];
 
-/// As `project.json` and `record.json` are written.
+/// The format of `project.json` and `record.json`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Kept<T> {
     format: u32,
     record: T,
 }
 
-/// A file is refused, or says the same after it was written again, digests included.
+/// A file is refused, or it says the same after it was written again, including its digests.
 pub(crate) fn check(data: &[u8]) {
     again::<Kept<ProjectRecord>>(data);
     if let Some((first, second)) = again::<Kept<ServiceRecord>>(data) {
@@ -62,7 +62,7 @@ pub(crate) fn check(data: &[u8]) {
                 assert_eq!(DaemonInfo::read(&home).unwrap(), Some(info));
             }
             Ok(None) => {}
-            // Refused for what it says of itself, and for nothing else.
+            // It may be refused only because of the format that it claims to have.
             Err(DaemonInfoError::Newer { found, .. }) => assert!(found > 1),
             Err(other) => panic!("{other}"),
         }

@@ -45,7 +45,7 @@ pub(crate) const WORDS: &[&str] = &[
     "\n",
 ];
 
-/// A file is refused, or says the same after it was written again; nothing in it is passed over.
+/// A file is refused, or it says the same after it was written again. Nothing in it may be ignored.
 pub(crate) fn check(data: &[u8]) {
     folder::with(|folder| {
         let dir = RunDir::open(folder).unwrap();
@@ -90,7 +90,7 @@ fn file<T: PartialEq + Debug>(
     let canonical = std::fs::read(&path).unwrap();
     assert_eq!(read().unwrap(), value);
 
-    // What is unknown is an error, wherever it stands.
+    // An unknown key is an error, wherever it is.
     std::fs::write(&path, [&canonical[..], b"new_key 1\n"].concat()).unwrap();
     assert!(matches!(
         read(),
@@ -110,12 +110,12 @@ fn file<T: PartialEq + Debug>(
             ..
         })
     ));
-    // So is a file that was cut short within a line.
+    // So is a file that was cut short inside a line.
     std::fs::write(&path, &canonical[..canonical.len() - 1]).unwrap();
     assert!(read().is_err());
 }
 
-/// What was read, unless it is damaged; the error must be about that.
+/// The result, unless the file is damaged. The error must be about that damage.
 fn understood<T>(result: Result<T, RunDirError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -127,7 +127,7 @@ fn understood<T>(result: Result<T, RunDirError>) -> Option<T> {
     }
 }
 
-/// Arguments, variables and paths are any bytes, and come back as they were.
+/// Arguments, variables and paths can be any bytes, and must come back unchanged.
 fn any_bytes(dir: &RunDir, data: &[u8]) {
     let mut pieces = data.split(|byte| *byte == b'|').map(OsStr::from_bytes);
     let mut spec = LaunchSpec::new("p", "c", "r");

@@ -1,20 +1,20 @@
-//! Log segments given as bytes, and made good enough that a reader looks into them.
+//! Log segments as bytes, repaired just enough that a reader looks into them.
 
 use std::path::Path;
 
 const MAGIC: &[u8] = b"HRNSLOG\n";
 const SEGMENT_HEADER: usize = 36;
 const RECORD_HEADER: usize = 24;
-/// Where the check of a record header is.
+/// The place of the check in a record header.
 const CHECK: std::ops::Range<usize> = 22..24;
 
-/// Whether these bytes are to be taken as segments.
+/// Whether these bytes should be used as segments.
 pub(crate) fn are_segments(data: &[u8]) -> bool {
     data.starts_with(MAGIC)
 }
 
-/// Writes each part that begins like a segment as one. A record with the check 0 gets the right one: a mutation
-/// seldom guesses it, and would never get past it.
+/// Writes each part that begins like a segment as a segment. A record with the check 0 gets the right check, because
+/// a mutation rarely guesses it and would never get past it.
 pub(crate) fn write(folder: &Path, data: &[u8]) {
     let mut starts: Vec<usize> = (0..data.len())
         .filter(|at| data[*at..].starts_with(MAGIC))

@@ -1,4 +1,4 @@
-//! What a client and a daemon send each other, once the WebSocket has found the messages.
+//! The messages between a client and a daemon, after the WebSocket has separated them.
 
 use harness_wire::message::{ClientMessage, DataFrame, LogLine, ServerMessage};
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) const WORDS: &[&str] = &[
     "\0\0\0\0\0\0\0\x07\x03",
 ];
 
-/// A message that is understood means the same after it was sent on; bytes are taken as they are.
+/// A message that is understood must mean the same after it was sent on. Bytes are taken as they are.
 pub(crate) fn check(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         json::<ClientMessage>(text);
@@ -60,7 +60,7 @@ fn json<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(text: &st
     let sent = serde_json::to_string(&message).unwrap();
     let again: T = match serde_json::from_str(&sent) {
         Ok(again) => again,
-        Err(error) => panic!("what was understood is not when sent on: {error}\n{sent}"),
+        Err(error) => panic!("a message was understood, but not after it was sent on: {error}\n{sent}"),
     };
     assert_eq!(again, message);
     assert_eq!(serde_json::to_string(&again).unwrap(), sent);

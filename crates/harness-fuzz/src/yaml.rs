@@ -1,4 +1,4 @@
-//! The text of a services.yaml, of a compose file that one names, and of the files that `init` makes one from.
+//! The text of a services.yaml, of a compose file that it names, and of the files from which `init` makes one.
 
 use std::path::{Path, PathBuf};
 
@@ -79,10 +79,10 @@ pub(crate) const WORDS: &[&str] = &[
     "A_PASSWORD",
 ];
 
-/// A value that no input has by chance.
+/// A value that no input contains by chance.
 const SECRET: &str = "c0rrect-h0rse-battery";
 
-/// A file is a project, or it is wrong at places that are in it; it is that each time it is read.
+/// A file is a project, or it is wrong at places inside it. Each reading must give the same result.
 pub(crate) fn check(data: &[u8]) {
     folder::with(|folder| {
         project(folder, data);
@@ -102,7 +102,7 @@ pub(crate) fn check(data: &[u8]) {
     });
 }
 
-/// What loading is told; the names decide what is secret.
+/// The options for loading. The variables' names decide which values are secret.
 pub(crate) fn options(folder: &Path) -> LoadOptions {
     let variables = [("A", "1"), ("A_KEY", SECRET), ("EMPTY", ""), ("DOLLARS", "$${A}")];
     LoadOptions {
@@ -114,7 +114,7 @@ pub(crate) fn options(folder: &Path) -> LoadOptions {
     }
 }
 
-/// The value of the secret variable of [`options`], unless the input has it too.
+/// The value of the secret variable of [`options`], unless the input contains it too.
 fn unseen_secret(text: &str) -> Option<&'static str> {
     (!text.contains(SECRET)).then_some(SECRET)
 }
@@ -142,7 +142,7 @@ fn project(folder: &Path, data: &[u8]) {
     }
 }
 
-/// A compose file is some services, or it is wrong at places that are in it; it is that each time it is read.
+/// A compose file gives some services, or it is wrong at places inside it. Each reading must give the same result.
 fn composed(folder: &Path, data: &[u8]) {
     const SERVICES: &str = "services: {all-of-it: {type: compose, file: stack.yml}}\n";
     std::fs::write(folder.join("stack.yml"), data).unwrap();
@@ -160,7 +160,7 @@ fn composed(folder: &Path, data: &[u8]) {
         }
         (Err(LoadError::Invalid(first)), Err(LoadError::Invalid(second))) => {
             assert_eq!(first, second);
-            // Those of an empty file stand in the one that names it.
+            // Messages about an empty file are placed in the file that names it.
             if first.iter().all(|diagnostic| diagnostic.file == "stack.yml") {
                 diagnostics(&first, "stack.yml", text);
             }
@@ -169,7 +169,7 @@ fn composed(folder: &Path, data: &[u8]) {
     }
 }
 
-/// Every mistake has a place in the text, can be shown, and shows no secret.
+/// Every mistake has a place in the text, can be shown, and does not show a secret.
 pub(crate) fn diagnostics(diagnostics: &Diagnostics, file: &str, text: &str) {
     let lines: Vec<&str> = text.split('\n').collect();
     for diagnostic in diagnostics {
@@ -219,7 +219,7 @@ fn specified(loaded: &Loaded, text: &str) {
     }
 }
 
-/// What is secret is marked so, and is in no argument.
+/// A secret must be marked as one, and must not be in an argument.
 fn secrets(project: &ProjectSpec, service: &ServiceSpec, text: &str) {
     for (name, value) in &service.env {
         if is_secret_name(name) || project.secrets.contains(name) {
@@ -242,7 +242,7 @@ fn secrets(project: &ProjectSpec, service: &ServiceSpec, text: &str) {
     assert!(!words.iter().any(|word| word.has_secret()));
 }
 
-/// Resolving replaces the references and nothing else.
+/// Resolving must replace the references and nothing else.
 fn resolved(service: &ServiceSpec) {
     let resolved = service
         .resolve(|reference| Ok::<_, ()>(format!("<{}>", reference.service)))
@@ -254,7 +254,7 @@ fn resolved(service: &ServiceSpec) {
     assert_eq!(service.templates().len(), resolved.templates().len());
 }
 
-/// What `init` makes can at least be read as YAML.
+/// What `init` makes must at least be readable as YAML.
 fn imported(folder: &Path, text: &str) {
     std::fs::write(folder.join("services.yaml"), text).unwrap();
     if let Err(LoadError::Invalid(found)) = load(&options(folder)) {

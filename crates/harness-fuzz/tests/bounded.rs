@@ -48,7 +48,7 @@ fn control() {
     run("control");
 }
 
-/// cargo-fuzz finds its targets by their files, not by the table.
+/// cargo-fuzz finds its targets by their files and not by the table.
 #[test]
 fn every_target_has_its_file_and_its_corpus() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");

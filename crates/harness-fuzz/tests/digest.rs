@@ -1,4 +1,5 @@
-//! A digest is that of the meaning: any change of it shows, and the order in which maps are written does not.
+//! A digest depends only on the meaning: it shows any change of the meaning, but not the order in which maps are
+//! written.
 
 #![cfg(test)]
 
@@ -7,7 +8,7 @@ use std::path::Path;
 use harness_model::ServiceSpec;
 use serde_json::Value;
 
-/// Every service of the records in the corpus.
+/// Every service in the records of the corpus.
 fn specs() -> Vec<Value> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/records");
     let read =
@@ -24,7 +25,7 @@ fn spec(value: &Value) -> Option<ServiceSpec> {
     serde_json::from_value(value.clone()).ok()
 }
 
-/// The paths of everything that holds no more, as JSON pointers.
+/// The paths of all values that contain no further values, as JSON pointers.
 fn leaves(value: &Value, path: &str, out: &mut Vec<String>) {
     let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
     match value {
@@ -39,7 +40,7 @@ fn leaves(value: &Value, path: &str, out: &mut Vec<String>) {
     }
 }
 
-/// Other values that could stand there.
+/// Other values that could be there instead.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::Bool(value) => vec![Value::from(!value)],
@@ -71,7 +72,7 @@ fn every_field_changes_the_digest() {
                 let Some(edited) = spec(&edited).filter(|edited| *edited != original) else {
                     continue;
                 };
-                // Neither changes what runs.
+                // Neither of these changes what runs.
                 let aside = path.starts_with("/profiles") || path.contains("/origin/");
                 assert_eq!(edited.digest() == original.digest(), aside, "{path}");
                 assert_eq!(edited.changes_since(&original).is_empty(), aside, "{path}");
@@ -90,7 +91,7 @@ fn the_order_of_maps_does_not() {
     }
 }
 
-/// JSON with the keys of every map in reverse.
+/// JSON with the keys of every map in reverse order.
 fn reversed(value: &Value) -> String {
     match value {
         Value::Object(map) => {

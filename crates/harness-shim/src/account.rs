@@ -1,8 +1,8 @@
 //! Users of the system.
 //!
-//! The C library's own look-up loads name services as shared libraries, which a static shim must not: they are
-//! of the machine it runs on, it is of the machine it was built on. So `/etc/passwd` is read here, and for the
-//! users that are not in it the programs `getent` and `id` are asked, which know every name service.
+//! The C library's own look-up loads name services as shared libraries. A static shim must not do that: they belong
+//! to the machine it runs on, but it was built on another one. So `/etc/passwd` is read here, and for users that are
+//! not in it, the programs `getent` and `id` are asked, which know every name service.
 
 #![expect(
     clippy::disallowed_methods,
@@ -55,7 +55,7 @@ impl Account {
         })
     }
 
-    /// The user in a text like that of passwd(5).
+    /// Finds the user in a text in the format of passwd(5).
     fn among(passwd: &[u8], user: &str) -> Option<Self> {
         let accounts = || passwd.split(|&b| b == b'\n').filter_map(Self::parse);
         let by_name = accounts().find(|account| account.name == user);
@@ -84,12 +84,12 @@ impl Account {
         })
     }
 
-    /// Becomes this user, with its groups, for good.
+    /// Becomes this user, with its groups. There is no way back.
     pub(crate) fn switch(&self) -> io::Result<()> {
         sys::switch_user(self.uid, self.gid, &self.groups())
     }
 
-    /// Its groups: as `id` knows them, else as they stand in the file.
+    /// Its groups: as `id` reports them, or else as the file lists them.
     fn groups(&self) -> Vec<u32> {
         let mut groups = match ask("id", &[OsStr::new("-G"), OsStr::new("--"), &self.name]) {
             Some(words) => words.split(u8::is_ascii_whitespace).filter_map(number).collect(),
@@ -102,7 +102,7 @@ impl Account {
     }
 }
 
-/// The groups that name this member, in a text like that of group(5).
+/// The groups that name this member, in a text in the format of group(5).
 fn members_of(group: &[u8], name: &OsStr) -> Vec<u32> {
     let gid = |line: &[u8]| {
         let mut fields = line.split(|&b| b == b':');
@@ -117,7 +117,7 @@ fn number(field: &[u8]) -> Option<u32> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// What a program prints, if it is there and succeeds.
+/// The output of a program, if it exists and succeeds.
 fn ask(program: &str, args: &[impl AsRef<OsStr>]) -> Option<Vec<u8>> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stderr(Stdio::null());

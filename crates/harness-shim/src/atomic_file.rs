@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all: written under another name, then renamed.
+//! Files that exist completely or not at all: they are written under another name and then renamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::text::MAX_FILE;
 
-/// Writes a file of mode 0600 in one step as seen by readers.
+/// Writes a file of mode 0600. Readers see the old content or the new content, never a part.
 pub(crate) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     let result = open(&temporary)
@@ -19,7 +19,7 @@ pub(crate) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     result
 }
 
-/// Reads a file of the run directory; `None` when it does not exist.
+/// Reads a file of the run directory; `None` if it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match harness_files::open(path).map_err(io::Error::from) {
         Ok(file) => file,
@@ -27,7 +27,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) => return Err(error),
     };
     let mut contents = Vec::new();
-    // One byte more than allowed is read, so that the parser can tell a file that is too large.
+    // Read one byte more than allowed, so that the parser notices a file that is too large.
     file.take(MAX_FILE + 1).read_to_end(&mut contents)?;
     Ok(Some(contents))
 }
@@ -47,7 +47,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A file whose disk space was taken in advance, so that it can still be written when the disk is full.
+/// A file with disk space that was reserved in advance, so that it can still be written when the disk is full.
 pub(crate) struct Reserved {
     path: PathBuf,
     file: File,
@@ -56,7 +56,7 @@ pub(crate) struct Reserved {
 impl Reserved {
     const SPACE: usize = 1024;
 
-    /// Takes the space for `path`, which does not exist until [`Reserved::write`].
+    /// Reserves the space for `path`. The file does not exist until [`Reserved::write`].
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let mut file = open(&temporary(path))?;
         file.write_all(&[b' '; Self::SPACE])?;
@@ -66,7 +66,7 @@ impl Reserved {
         })
     }
 
-    /// Makes the file appear with these contents.
+    /// Makes the file appear with this content.
     pub(crate) fn write(mut self, contents: &[u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(contents)?;

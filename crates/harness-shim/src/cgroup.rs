@@ -1,7 +1,7 @@
-//! Whether cgroups (version 2) may be used here, and what is done with one.
+//! Whether cgroups (version 2) may be used here, and what can be done with one.
 //!
-//! A process cannot leave the cgroup it was put into without the right to write elsewhere, and `cgroup.kill`
-//! reaches everything in it at once. Where no cgroup may be used, [`crate::tree`] and the shim walk descendants.
+//! A process cannot leave its cgroup unless it may write to another one, and `cgroup.kill` reaches everything in the
+//! cgroup at once. If no cgroup may be used, [`crate::tree`] and the shim walk the descendants instead.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,18 +13,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-/// The cgroup below which the caller may make its own, if there is one.
+/// The cgroup below which the caller may create its own cgroups, if there is one.
 ///
-/// That is its own cgroup when it is writable and nobody else manages it: it is delegated by systemd
-/// (`user.delegate` or `trusted.delegate` is 1) or belongs to a user other than root, or no systemd runs.
+/// This is the caller's own cgroup, if it is writable and nobody else manages it: systemd has delegated it
+/// (`user.delegate` or `trusted.delegate` is 1), it belongs to a user other than root, or no systemd runs.
 pub fn delegated_base() -> Option<PathBuf> {
     let base = own()?;
     let usable = is_ours(&base) && can_kill(&base) && can_create(&base);
     usable.then_some(base)
 }
 
-/// The cgroup (version 2) of the caller, wherever that hierarchy is mounted: beside those of version 1, too.
-/// `None` when it is not mounted, or not as far up.
+/// The cgroup (version 2) of the caller, wherever that hierarchy is mounted, even beside those of version 1. `None`
+/// if it is not mounted, or if the mount does not reach up to the caller's cgroup.
 pub fn own() -> Option<PathBuf> {
     let mountinfo = fs::read("/proc/self/mountinfo").ok()?;
     let (root, mount_point) = mountinfo.split(|&b| b == b'\n').find_map(cgroup2_mount)?;
@@ -34,7 +34,7 @@ pub fn own() -> Option<PathBuf> {
     Some(mount_point.join(relative))
 }
 
-/// Root within the hierarchy and mount point, if the line of mountinfo is a cgroup2 mount.
+/// The root within the hierarchy and the mount point, if the line of mountinfo is a cgroup2 mount.
 fn cgroup2_mount(line: &[u8]) -> Option<(PathBuf, PathBuf)> {
     let mut fields = line.split(|&b| b == b' ');
     let root = unescape(fields.nth(3)?);
@@ -80,7 +80,7 @@ fn is_ours(base: &Path) -> bool {
 }
 
 fn can_kill(base: &Path) -> bool {
-    // The root of the hierarchy has no `cgroup.kill`, but its children do on the same kernels.
+    // The root of the hierarchy has no `cgroup.kill`, but its children have one on the same kernels.
     base.join("cgroup.kill").exists() || !base.join("cgroup.type").exists()
 }
 
@@ -92,7 +92,7 @@ fn can_create(base: &Path) -> bool {
     made && killable && removed
 }
 
-/// Creates a cgroup, if need be with its parents, to be forked into.
+/// Creates a cgroup, and its parents if needed, so that a process can be forked into it.
 pub(crate) fn create(cgroup: &Path) -> io::Result<OwnedFd> {
     fs::create_dir_all(cgroup)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -107,15 +107,15 @@ pub(crate) fn enter(cgroup: &Path, pid: u32) -> io::Result<()> {
 /// Kills every process in a cgroup and below it.
 ///
 /// # Errors
-/// When there is no such cgroup, or the kernel (before 5.14) cannot.
+/// When there is no such cgroup, or the kernel is older than 5.14.
 pub fn kill(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.kill"), "1")
 }
 
-/// The processes in a cgroup and below it, threads and zombies not counted.
+/// The processes in a cgroup and below it, without threads and zombies.
 ///
 /// # Errors
-/// When it cannot be read; a cgroup that does not exist has none.
+/// When it cannot be read. A cgroup that does not exist has no processes.
 pub fn processes(cgroup: &Path) -> io::Result<Vec<u32>> {
     let text = match fs::read_to_string(cgroup.join("cgroup.procs")) {
         Ok(text) => text,
@@ -129,10 +129,10 @@ pub fn processes(cgroup: &Path) -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Removes an empty cgroup and the ones that the service made below it.
+/// Removes an empty cgroup, and the ones that the service made below it.
 ///
 /// # Errors
-/// When a process is still in it, or it cannot be removed; one that does not exist is no error.
+/// When a process is still in it, or it cannot be removed. It is no error if it does not exist.
 pub fn remove(cgroup: &Path) -> io::Result<()> {
     for child in children(cgroup)? {
         remove(&child)?;
@@ -159,7 +159,7 @@ fn children(cgroup: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A cgroup that is removed while its files are open gives ENODEV.
+/// Reading an open file of a cgroup that was removed fails with ENODEV.
 fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }

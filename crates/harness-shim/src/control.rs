@@ -1,9 +1,9 @@
-//! What a client may ask of a running shim, over the socket in its run directory.
+//! The requests that a client can send to a running shim, over the socket in its run directory.
 //!
-//! A client connects, sends frames and gets one reply byte for each, in order, once its effect is applied:
-//! `Stop` is answered when the signal is sent (not when the tree is gone), `Stdin` when the bytes are in the
-//! process's pipe, which is how backpressure travels. While a `Stdin` waits, later frames of the same
-//! connection wait too; another connection does not.
+//! A client connects, sends frames, and gets one reply byte for each, in order, once the request is done. `Stop` is
+//! answered when the signal has been sent, not when all processes are gone. `Stdin` is answered when the bytes are in
+//! the process's pipe, which slows down a fast sender. While a `Stdin` waits, later frames of the same connection
+//! wait too, but other connections do not.
 //!
 //! ```text
 //! frame:   u32 length of what follows · u8 version (1) · u8 request · its fields     (little endian)
@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use crate::run_dir::{CONTROL_SOCKET, RunDir, StopMode, StopPolicy};
 
-/// The largest frame without its length, in bytes.
+/// The largest frame, without its length, in bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
-/// The most bytes one [`Request::Stdin`] carries.
+/// How many bytes one [`Request::Stdin`] can carry.
 pub const MAX_STDIN: usize = MAX_FRAME - 2;
 const VERSION: u8 = 1;
 const LENGTH: usize = 4;
@@ -32,14 +32,14 @@ const LENGTH: usize = 4;
 pub enum Scope {
     /// The main process.
     Main,
-    /// Every process of the tree.
+    /// The main process and everything that descends from it.
     Tree,
 }
 
 /// One request.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Stop the tree. Repeated, the signal is sent again and the earlier of both deadlines holds.
+    /// Stop the tree. If repeated, the signal is sent again, and the earlier of the two deadlines counts.
     Stop(StopPolicy),
     /// Kill the tree now.
     Kill,
@@ -47,7 +47,7 @@ pub enum Request {
     Signal {
         /// Its number.
         signal: i32,
-        /// To whom.
+        /// The processes that get it.
         scope: Scope,
     },
     /// Write to the stdin (or terminal) of the main process; at most [`MAX_STDIN`] bytes.
@@ -61,12 +61,12 @@ pub enum Request {
         /// Rows.
         rows: u16,
     },
-    /// Nothing: tells whether the shim answers.
+    /// Does nothing. The reply shows that the shim answers.
     Ping,
 }
 
 impl fmt::Debug for Request {
-    /// What is written to stdin may be a secret: only its length is shown.
+    /// Text for stdin may be a secret, so only its length is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stop(policy) => f.debug_tuple("Stop").field(policy).finish(),
@@ -87,11 +87,11 @@ pub enum Reply {
     Ok,
     /// The main process has exited.
     NotRunning,
-    /// Its stdin was not kept, or is closed.
+    /// Its stdin was not kept open, or is closed.
     NoStdin,
     /// It has no terminal.
     NoTty,
-    /// The request is malformed, or not known to this version.
+    /// The request is malformed, or this version does not know it.
     Invalid,
     /// The operating system refused.
     Failed,
@@ -110,7 +110,7 @@ impl Reply {
         }
     }
 
-    /// Reads the byte; `None` when it is not a reply of this version.
+    /// Decodes the byte; `None` if it is not a reply of this version.
     pub fn decode(byte: u8) -> Option<Self> {
         [
             Self::Ok,
@@ -125,12 +125,12 @@ impl Reply {
     }
 }
 
-/// A frame that cannot be understood.
+/// Why a frame cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Larger than [`MAX_FRAME`]: what follows cannot be made sense of either.
+    /// It is larger than [`MAX_FRAME`], so what follows cannot be decoded either.
     TooLarge,
-    /// Not a request of this version; the frame is this many bytes long and can be skipped.
+    /// It is not a request of this version. The frame has this many bytes and can be skipped.
     Unknown(usize),
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl Request {
-    /// The whole frame, length included.
+    /// The whole frame, including its length.
     pub fn encode(&self) -> Vec<u8> {
         let mut frame = vec![0, 0, 0, 0, VERSION];
         match self {
@@ -189,11 +189,11 @@ impl Request {
         frame
     }
 
-    /// Takes the first frame of `bytes`: the request and how many bytes it took, or `None` while the frame is
-    /// incomplete.
+    /// Takes the first frame of `bytes`: returns the request and how many bytes it took, or `None` if the frame is
+    /// not complete yet.
     ///
     /// # Errors
-    /// When the frame is too large, or holds no request of this version.
+    /// When the frame is too large, or does not contain a request of this version.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, DecodeError> {
         let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else {
             return Ok(None);
@@ -264,8 +264,8 @@ impl Fields<'_> {
     }
 }
 
-/// Where to connect, given an open descriptor of the run directory: a path that is short enough for a Unix
-/// socket wherever the directory is. Valid while the descriptor is open.
+/// The path to connect to, made from an open descriptor of the run directory. It is short enough for a Unix socket,
+/// wherever the directory is. It is valid while the descriptor is open.
 pub fn socket_path(run_dir_fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!(
         "/proc/self/fd/{}/{CONTROL_SOCKET}",
@@ -273,7 +273,7 @@ pub fn socket_path(run_dir_fd: BorrowedFd<'_>) -> PathBuf {
     ))
 }
 
-/// Connects to the shim of a run directory. Blocking; asynchronous callers use [`socket_path`].
+/// Connects to the shim of a run directory. Blocks; asynchronous callers use [`socket_path`].
 ///
 /// # Errors
 /// When no shim listens there.
@@ -283,10 +283,10 @@ pub fn connect(run_dir: &RunDir) -> io::Result<UnixStream> {
     UnixStream::connect(socket_path(dir.as_fd()))
 }
 
-/// Sends one request and waits for its reply. Blocking.
+/// Sends one request and waits for its reply. Blocks.
 ///
 /// # Errors
-/// When the connection breaks, or the reply is not one of this version.
+/// When the connection breaks, or the reply is not from this version.
 pub fn request(stream: &mut UnixStream, request: &Request) -> io::Result<Reply> {
     stream.write_all(&request.encode())?;
     let mut reply = [0];

@@ -1,5 +1,5 @@
-//! The trampoline: sets this process up and becomes the program. A daemon is started through it, which must not
-//! stay in the session of whoever starts it.
+//! The trampoline: sets up this process and becomes the program. A daemon is started with it, because a daemon must
+//! not stay in the session of whoever starts it.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use crate::launch::{Failure, Launch, Step};
 use crate::run_dir::{Resource, parse_umask};
 use crate::sys;
 
-/// What stands on the command line, behind `exec` or `command`.
+/// The command line after `exec` or `command`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     user: Option<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads what follows the verb; the error is for a person.
+    /// Parses the arguments after the verb. The error is text for people.
     pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut options = Self::default();
         loop {
@@ -78,13 +78,13 @@ impl Options {
     }
 }
 
-/// Becomes the program, or says why not: 127 when it was not found, 126 otherwise.
+/// Becomes the program, or prints why it cannot: exits with 127 if the program was not found, and with 126 otherwise.
 pub(crate) fn run(options: &Options) -> ExitCode {
     sys::close_from(3);
     ExitCode::from(become_it(options))
 }
 
-/// Becomes the program; returns the exit code for having failed, which it has said on stderr.
+/// Becomes the program. If that fails, prints the reason on stderr and returns the exit code.
 pub(crate) fn become_it(options: &Options) -> u8 {
     let launch = Launch {
         program: &options.program,

@@ -1,7 +1,8 @@
-//! How a process ended whose parent died before it could say so.
+//! Finds out how a process ended if its parent died before it could report that.
 //!
-//! Only a parent may wait for a process. Of an orphan the kernel tells through a pidfd that was opened while it
-//! ran (`PIDFD_GET_INFO`, since Linux 6.15, once it has been reaped), and `/proc` as long as it is a zombie.
+//! Only a parent may wait for a process. For an orphan, the kernel reports the end through a pidfd that was opened
+//! while the process ran (`PIDFD_GET_INFO`, since Linux 6.15, once it has been reaped). `/proc` reports it as long as
+//! the process is a zombie.
 
 #![expect(unsafe_code, reason = "neither std nor rustix has the request PIDFD_GET_INFO")]
 
@@ -15,10 +16,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::identity::{ProcessId, Stat};
 use crate::run_dir::Outcome;
 
-/// How long a zombie may take to be reaped where `/proc` does not tell how it ended.
+/// How long to wait until a zombie is reaped, if `/proc` does not say how it ended.
 const REAPING: Duration = Duration::from_millis(200);
 
-/// A process whose end is known when it comes, whoever its parent is.
+/// A process that is watched for its end, whoever its parent is.
 #[derive(Debug)]
 pub struct ExitWatch {
     process: ProcessId,
@@ -26,7 +27,7 @@ pub struct ExitWatch {
 }
 
 impl ExitWatch {
-    /// Watches a process; a zombie will do. `None` when it is gone.
+    /// Watches a process, which may be a zombie. `None` if it is gone.
     ///
     /// # Errors
     /// When no pidfd can be opened.
@@ -38,7 +39,7 @@ impl ExitWatch {
         }))
     }
 
-    /// Whether it has ended, reaped or not.
+    /// Whether it has ended, whether or not it was reaped.
     pub fn has_ended(&self) -> bool {
         let now = Timespec {
             tv_sec: 0,
@@ -48,7 +49,7 @@ impl ExitWatch {
         matches!(poll(&mut fds, Some(&now)), Ok(ready) if ready > 0)
     }
 
-    /// How it ended; `None` if it has not, or if this kernel does not tell. Waits a moment for its reaping.
+    /// How it ended; `None` if it has not ended, or if this kernel cannot tell. Waits a moment until it is reaped.
     pub fn outcome(&self) -> Option<Outcome> {
         let deadline = Instant::now() + REAPING;
         while self.has_ended() {
@@ -64,7 +65,7 @@ impl ExitWatch {
     fn zombie_status(&self) -> Option<i32> {
         let stat = Stat::read(self.process.pid).ok()?;
         let is_it = stat.start_time == self.process.start_time && stat.is_gone();
-        // Who may not know reads 0.
+        // Those who may not know the exit code read 0.
         let owner = std::fs::metadata(format!("/proc/{}", self.process.pid))
             .ok()?
             .uid();
@@ -84,24 +85,24 @@ fn outcome(status: i32) -> Option<Outcome> {
     }
 }
 
-/// `struct pidfd_info` of `linux/pidfd.h` as it was first: 64 bytes, which every later kernel accepts.
+/// The first version of `struct pidfd_info` in `linux/pidfd.h`: 64 bytes, which every later kernel accepts.
 #[repr(C)]
 #[derive(Default)]
 struct PidfdInfo {
     mask: u64,
     cgroup_id: u64,
-    /// Pids, users and groups, of no concern here.
+    /// Pids, users and groups. Not used here.
     ids: [u32; 11],
     exit_code: i32,
 }
 
-/// `PIDFD_INFO_EXIT`: `exit_code` is asked for, and told.
+/// `PIDFD_INFO_EXIT`: asks for `exit_code`, and says that the kernel has filled it in.
 const EXIT: u64 = 1 << 3;
 
 /// `PIDFD_GET_INFO`, `_IOWR(0xFF, 11, struct pidfd_info)`.
 const GET_INFO: u32 = 0xC000_0000 | ((size_of::<PidfdInfo>() as u32) << 16) | (0xFF << 8) | 11;
 
-/// The wait status of a process that was reaped; `None` where the kernel does not tell.
+/// The wait status of a process that was reaped; `None` if the kernel cannot tell.
 fn wait_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let mut info = PidfdInfo {
         mask: EXIT,
@@ -153,7 +154,7 @@ mod tests {
                 "{script}, opened as a zombie"
             );
             child.wait().unwrap();
-            // Before 6.15 nobody tells; another outcome is never told.
+            // Before 6.15 nothing reports the outcome, but a wrong one is never reported.
             let reaped = watch.outcome();
             assert!(reaped.is_none() || reaped == Some(wanted), "{script}: {reaped:?}");
             assert_eq!(reaped.is_some(), kernel_tells(), "{script}");

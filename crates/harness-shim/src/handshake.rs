@@ -1,20 +1,20 @@
-//! The one line that a starting shim writes to fd 1 before closing it: whether the process runs.
+//! The single line that a starting shim writes to fd 1 before it closes it. It says whether the process runs.
 
 use std::fmt;
 
-/// What the starter learns. No line at all (end of file) means that the shim itself died.
+/// What the starter learns. If there is no line at all (end of file), the shim itself died.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handshake {
-    /// The program was executed; the identity file is written and the control socket listens.
+    /// The program was executed. The identity file is written, and the control socket listens.
     Started {
         /// Pid of the main process.
         pid: u32,
         /// Its start time in clock ticks since boot.
         start_time: u64,
     },
-    /// The program was not executed; the exit record says the same.
+    /// The program was not executed. The exit record says the same.
     Failed {
-        /// What failed: one of the words of [`crate::run_dir::Outcome::SpawnFailed`].
+        /// The step that failed: one of the words of [`crate::run_dir::Outcome::SpawnFailed`].
         operation: String,
         /// The errno.
         errno: i32,
@@ -22,7 +22,7 @@ pub enum Handshake {
 }
 
 impl fmt::Display for Handshake {
-    /// The line without its newline.
+    /// Writes the line without its newline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { pid, start_time } => write!(f, "started {pid} {start_time}"),
@@ -32,7 +32,7 @@ impl fmt::Display for Handshake {
 }
 
 impl Handshake {
-    /// Reads a complete line, with or without its newline; `None` if it is not one.
+    /// Parses a complete line, with or without its newline; `None` if it is not one.
     ///
     /// ```
     /// use harness_shim::handshake::Handshake;

@@ -1,8 +1,8 @@
-//! Processes named so that a reused pid is never mistaken for the old one.
+//! Processes identified in such a way that a reused pid is never mistaken for the old process.
 //!
-//! A pid alone names whatever has it now. Here a process is its pid, its start time, the boot it belongs to
-//! and the pid namespace in which the pid is counted. A signal goes through a pidfd that was checked *after* it
-//! was opened: from then on the kernel keeps it pointing at that process or at nothing.
+//! A pid alone means whatever process has it now. Here a process is identified by its pid, its start time, the boot
+//! it belongs to, and the pid namespace in which the pid is counted. Signals are sent through a pidfd that was
+//! checked *after* it was opened: from then on it means that process or nothing.
 
 use std::fs;
 use std::io;
@@ -14,28 +14,28 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::text::{ParseError, TextWriter, parse};
 
-/// What of `/proc/PID/stat` matters here.
+/// The needed fields of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     /// The process.
     pub(crate) pid: u32,
     /// One letter: `R`, `S`, `T`, `Z`, …
     pub(crate) state: u8,
-    /// Its parent.
+    /// The pid of its parent.
     pub(crate) parent: u32,
     /// Its session.
     pub(crate) session: u32,
-    /// Clock ticks between boot and its start.
+    /// Its start time, in clock ticks since boot.
     pub(crate) start_time: u64,
-    /// How it ended, as `waitpid` tells it; 0 for those who may not know, and for what runs.
+    /// How it ended, as `waitpid` reports it. 0 for those who may not know, and for a running process.
     pub(crate) exit_code: Option<i32>,
 }
 
 impl Stat {
-    /// Reads it; `NotFound` when there is no such process.
+    /// Reads the file; `NotFound` if there is no such process.
     pub(crate) fn read(pid: u32) -> io::Result<Self> {
         let text = match fs::read(format!("/proc/{pid}/stat")) {
-            // A process that vanishes while its file is open gives ESRCH.
+            // Reading fails with ESRCH if the process ends while its file is open.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                 return Err(io::ErrorKind::NotFound.into());
             }
@@ -45,7 +45,7 @@ impl Stat {
     }
 
     fn parse(pid: u32, text: &[u8]) -> Option<Self> {
-        // The second field is the program's name in parentheses, and may hold anything, parentheses included.
+        // The second field is the program's name in parentheses. It may contain anything, including parentheses.
         let after_name = text.iter().rposition(|&b| b == b')')?;
         let rest = std::str::from_utf8(text.get(after_name + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
@@ -67,13 +67,13 @@ impl Stat {
         })
     }
 
-    /// Whether nothing runs any more: only its exit status waits to be fetched.
+    /// Whether nothing of it runs any more, and only its exit status waits to be collected.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 }
 
-/// Sends a signal to the process that has this pid and start time; `false` when it is gone.
+/// Sends a signal to the process with this pid and start time. Returns `false` if it is gone.
 pub(crate) fn signal_verified(pid: u32, start_time: u64, signal: Signal) -> io::Result<bool> {
     let is_it = || Stat::read(pid).is_ok_and(|stat| stat.start_time == start_time && !stat.is_gone());
     let Some(pidfd) = open_verified(pid, is_it)? else {
@@ -92,13 +92,13 @@ fn open_verified(pid: u32, is_it: impl FnOnce() -> bool) -> io::Result<Option<Ow
     };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
-        // EINVAL and ENOENT: the pid is now that of a thread.
+        // EINVAL and ENOENT mean that the pid now belongs to a thread.
         Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {
             return Ok(None);
         }
         Err(error) => return Err(error.into()),
     };
-    // Checked only now: had the pid been reused before the pidfd was opened, the start time would tell.
+    // Check this only now: if the pid was reused before the pidfd was opened, the start time shows it.
     Ok(is_it().then_some(pidfd))
 }
 
@@ -115,7 +115,7 @@ pub fn boot_id() -> io::Result<String> {
     Ok(BOOT_ID.get_or_init(|| id.trim().to_owned()).clone())
 }
 
-/// The inode that names the pid namespace of the calling process, which never changes.
+/// The inode that identifies the pid namespace of the calling process. It never changes.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -128,21 +128,21 @@ pub fn pid_namespace() -> io::Result<u64> {
     Ok(*NAMESPACE.get_or_init(|| namespace))
 }
 
-/// One process, for all time.
+/// One process, identified for all time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessId {
     /// Its pid.
     pub pid: u32,
-    /// Clock ticks between boot and its start (`/proc/PID/stat`, field 22).
+    /// Its start time, in clock ticks since boot (`/proc/PID/stat`, field 22).
     pub start_time: u64,
     /// The boot in which it runs.
     pub boot_id: String,
-    /// The pid namespace in which `pid` is counted (inode of `/proc/self/ns/pid` of the observer).
+    /// The pid namespace in which `pid` is counted (the inode of the observer's `/proc/self/ns/pid`).
     pub pid_ns: u64,
 }
 
 impl ProcessId {
-    /// The process that has this pid now, in the same boot and pid namespace as this one.
+    /// The process that has this pid now, in the same boot and pid namespace as this process.
     pub(crate) fn beside(&self, pid: u32) -> io::Result<Self> {
         Ok(Self {
             pid,
@@ -151,7 +151,7 @@ impl ProcessId {
         })
     }
 
-    /// The process that this was read of.
+    /// The process that this file belongs to.
     pub(crate) fn from_stat(stat: &Stat) -> io::Result<Self> {
         Ok(Self {
             pid: stat.pid,
@@ -164,7 +164,7 @@ impl ProcessId {
     /// The process that has this pid now.
     ///
     /// # Errors
-    /// `NotFound` when there is none; otherwise when `/proc` cannot be read.
+    /// `NotFound` if there is no such process; another error if `/proc` cannot be read.
     pub fn of(pid: u32) -> io::Result<Self> {
         Ok(Self {
             pid,
@@ -182,7 +182,7 @@ impl ProcessId {
         Self::of(std::process::id())
     }
 
-    /// Whether it belongs to this boot and to the caller's pid namespace: otherwise its pid says nothing here.
+    /// Whether it belongs to this boot and to the caller's pid namespace. Otherwise its pid means nothing here.
     pub(crate) fn is_visible(&self) -> bool {
         pid_namespace().is_ok_and(|ns| ns == self.pid_ns) && boot_id().is_ok_and(|id| id == self.boot_id)
     }
@@ -193,21 +193,21 @@ impl ProcessId {
         self.is_visible() && Stat::read(self.pid).is_ok_and(is_it)
     }
 
-    /// Whether it is held: by SIGSTOP, a terminal or a debugger. It does nothing until it is let go on.
+    /// Whether it is stopped by SIGSTOP, a terminal or a debugger. It does nothing until it is continued.
     pub fn is_stopped(&self) -> bool {
         let is_it = |stat: Stat| stat.start_time == self.start_time && matches!(stat.state, b'T' | b't');
         self.is_visible() && Stat::read(self.pid).is_ok_and(is_it)
     }
 
-    /// A pidfd of it; `None` when it is gone or its pid belongs to another process.
+    /// A pidfd of it; `None` if it is gone or its pid belongs to another process.
     ///
     /// # Errors
-    /// When no pidfd can be opened for another reason (descriptors used up, a kernel before 5.3).
+    /// When no pidfd can be opened for another reason (no descriptors left, or a kernel before 5.3).
     pub fn open_pidfd(&self) -> io::Result<Option<OwnedFd>> {
         open_verified(self.pid, || self.is_alive())
     }
 
-    /// The same, and a zombie will do.
+    /// The same, but also for a zombie.
     pub(crate) fn open_pidfd_of_any_state(&self) -> io::Result<Option<OwnedFd>> {
         let is_it = |stat: Stat| stat.start_time == self.start_time;
         open_verified(self.pid, || {
@@ -215,10 +215,10 @@ impl ProcessId {
         })
     }
 
-    /// Sends it a signal; `false` when it is gone. Another process is never signalled.
+    /// Sends it a signal; returns `false` if it is gone. It never signals another process.
     ///
     /// # Errors
-    /// When the signal is not one, the caller may not send it, or no pidfd can be had.
+    /// When there is no such signal, the caller may not send it, or no pidfd can be opened.
     pub fn signal(&self, signal: i32) -> io::Result<bool> {
         let signal = signal_from_number(signal)?;
         if !self.is_visible() {
@@ -250,7 +250,7 @@ impl ProcessId {
     }
 }
 
-/// A signal number, checked; realtime signals included.
+/// A signal from its number, after a check. Realtime signals are included.
 #[expect(unsafe_code, reason = "rustix has no safe constructor for realtime signals")]
 pub(crate) fn signal_from_number(number: i32) -> io::Result<Signal> {
     if (1..=64).contains(&number) {
@@ -262,7 +262,7 @@ pub(crate) fn signal_from_number(number: i32) -> io::Result<Signal> {
     }
 }
 
-/// Who runs in a run directory: the shim and the main process.
+/// The identity of what runs in a run directory: the shim and the main process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The supervisor.
@@ -279,7 +279,7 @@ impl Identity {
     const TITLE: &'static str = "harness-identity";
     const FORMAT: u64 = 1;
 
-    /// The text of the file.
+    /// The content of the file.
     pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut writer = TextWriter::new(Self::TITLE, Self::FORMAT);
         self.shim.write(&mut writer, "shim");
@@ -289,7 +289,7 @@ impl Identity {
         writer.finish()
     }
 
-    /// Reads the text of the file.
+    /// Parses the content of the file.
     pub(crate) fn from_text(text: &[u8]) -> Result<Self, ParseError> {
         let (mut shim, mut main, mut run_id, mut started_at_ns) = (None, None, None, None);
         for line in parse(text, Self::TITLE, Self::FORMAT)? {
@@ -343,7 +343,7 @@ mod tests {
         ] {
             assert!(!other.is_alive());
             assert!(other.open_pidfd().unwrap().is_none());
-            // SIGKILL to the pid of this very test: it survives.
+            // This sends SIGKILL to the pid of this very test, which survives.
             assert!(!other.signal(9).unwrap());
         }
     }

@@ -1,7 +1,7 @@
-//! Turning this process into the program that was asked for: what the shim's child and the trampoline share.
+//! Turns this process into the requested program. The shim's child and the trampoline share this.
 //!
-//! The order matters: limits while still allowed to raise them, the user before the directory (which that user
-//! must be able to enter), signals last.
+//! The order matters: first the limits, while they may still be raised; then the user; then the directory, which that
+//! user must be able to enter; signals last.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -23,7 +23,7 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 /// The umask of supervisors, and of programs for which none is given.
 pub(crate) const DEFAULT_UMASK: u32 = 0o022;
 
-/// A step on the way to a running program.
+/// A step in starting a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Lock,
@@ -58,7 +58,7 @@ impl Step {
         Self::Exec,
     ];
 
-    /// Its word in the handshake and the exit record.
+    /// The word for it in the handshake and the exit record.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Lock => "lock",
@@ -78,11 +78,11 @@ impl Step {
     }
 }
 
-/// A step that failed.
+/// The step that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) step: Step,
-    /// 0 when the operating system had no part in it.
+    /// The errno; 0 if the operating system was not involved.
     pub(crate) errno: i32,
 }
 
@@ -95,7 +95,7 @@ impl Failure {
         }
     }
 
-    /// What a child sends to its parent: shorter than a pipe's atomic size.
+    /// The bytes that a child sends to its parent. They fit into one atomic write to a pipe.
     pub(crate) fn to_bytes(self) -> [u8; 5] {
         let [a, b, c, d] = self.errno.to_le_bytes();
         [self.step as u8, a, b, c, d]
@@ -120,12 +120,12 @@ pub(crate) struct Launch<'a> {
     pub(crate) umask: Option<u32>,
     pub(crate) limits: &'a [(Resource, u64)],
     pub(crate) soft_limits: &'a [(Resource, u64)],
-    /// Whether fd 0 is a terminal to be the controlling one.
+    /// Whether fd 0 is a terminal that should become the controlling one.
     pub(crate) tty: bool,
 }
 
 impl Launch<'_> {
-    /// Becomes the program; returns only the reason why it could not.
+    /// Becomes the program. Returns only if that fails, with the reason.
     pub(crate) fn run(mut self) -> Failure {
         match self.prepare() {
             Ok(()) => self.exec(),
@@ -207,7 +207,7 @@ impl Launch<'_> {
                 Err(_) => io::Error::from_raw_os_error(libc::EINVAL),
             };
             match next.raw_os_error() {
-                // As execvp does: go on, and in the end report what was found and not allowed.
+                // As execvp does: try the next one, and in the end report a program that was found but not allowed.
                 Some(libc::ENOENT | libc::ENOTDIR) => {}
                 Some(libc::EACCES) => error = next,
                 _ => return Failure::at(Step::Exec)(next),
@@ -240,13 +240,13 @@ fn is_me(account: &Account) -> bool {
     account.uid == rustix::process::geteuid().as_raw()
 }
 
-/// Sets a variable in place of all of its name.
+/// Sets a variable, and removes all others with the same name.
 pub(crate) fn set(env: &mut Vec<(OsString, OsString)>, name: &str, value: impl Into<OsString>) {
     env.retain(|(n, _)| n != name);
     env.push((name.into(), value.into()));
 }
 
-/// The paths to try: the program itself if it has a slash, else it in every directory of PATH.
+/// The paths to try: the program itself if it contains a slash, or else the program in every directory of PATH.
 fn candidates(program: &OsStr, env: &[(OsString, OsString)]) -> Vec<Vec<u8>> {
     let program = program.as_bytes();
     if program.contains(&b'/') {

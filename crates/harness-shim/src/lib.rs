@@ -1,19 +1,19 @@
-//! The supervisor of one process, and the run-directory contract it shares with whoever started it.
+//! The supervisor of one process, and the layout of the run directory that it shares with whoever started it.
 #![doc = include_str!("../README.md")]
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
-//! | [`run_dir`] | the files of a run directory, and the lock that says whether its shim lives |
-//! | [`identity`] | processes named so that a reused pid is never mistaken for the old one |
+//! | [`run_dir`] | the files of a run directory, and the lock that shows whether its shim lives |
+//! | [`identity`] | processes, identified in such a way that a reused pid is never mistaken for the old process |
 //! | [`log`] | log segments: writer, reader, line cutter |
-//! | [`control`] | what a client may ask of a running shim |
-//! | [`handshake`] | the one line a starting shim sends to its starter |
-//! | [`command`] | running a command with a supervisor of its own, which ends with its starter |
-//! | [`exit_watch`] | how a process ended whose shim died before it could say so |
+//! | [`control`] | the requests that a client can send to a running shim |
+//! | [`handshake`] | the single line that a starting shim sends to its starter |
+//! | [`command`] | running a command with its own supervisor, which ends with the starter |
+//! | [`exit_watch`] | how a process ended if its shim died before it could report that |
 //! | [`tree`] | finding and killing what a dead shim left behind |
 //! | [`cgroup`] | whether cgroups may be used here, and killing with them |
-//! | [`zygote`] | asking a waiting shim for supervisors, which start faster that way |
-//! | [`mod@write`] | putting a file where a service's user may put it |
+//! | [`zygote`] | asking a waiting shim to fork supervisors, which is faster |
+//! | [`mod@write`] | writing a file with the rights of a service's user |
 //! | [`main`] | the `harness-shim` program itself |
 //!
 //! The life of a shim:

@@ -1,7 +1,8 @@
-//! What rustix lacks a safe form of: fork, exec, signal masks, a change of user, memory. Every unsafe block of the shim's program is here.
+//! Safe forms of what rustix does not offer safely: fork, exec, signal masks, a change of user, memory. Every unsafe
+//! block of the shim's program is here.
 //!
-//! All of it is for single-threaded programs: the shim's own main, and its child before it becomes another
-//! program. So the child may allocate after the fork, and no other thread can hold a lock across it.
+//! All of it is for single-threaded programs: the shim's own main, and its child before that becomes another program.
+//! So the child may allocate after the fork, because no other thread can hold a lock at that time.
 
 #![expect(
     unsafe_code,
@@ -20,14 +21,14 @@ use rustix::process::Pid;
 /// The highest signal number.
 const LAST_SIGNAL: i32 = 64;
 
-/// From clone(2); the constant of libc is too narrow for its value.
+/// From clone(2). The type of the constant in libc is too narrow for its value.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
-/// On which side of a fork one is.
+/// The side of a fork.
 pub(crate) enum Forked {
     /// The new process.
     Child,
-    /// The old one, and the pid of the new one.
+    /// The old process, with the pid of the new one.
     Parent(Pid),
 }
 
@@ -43,13 +44,13 @@ pub(crate) fn fork() -> io::Result<Forked> {
     }
 }
 
-/// Forks, and the child begins its life in this cgroup. Only for a process with one thread.
+/// Forks so that the child starts in this cgroup. Only for a process with one thread.
 ///
-/// To be born in a cgroup costs nothing; to be moved into one waits for every processor of the machine, some ten
-/// milliseconds.
+/// Starting in a cgroup costs nothing. Moving into one waits for every processor of the machine, which takes about
+/// ten milliseconds.
 ///
 /// # Errors
-/// When the cgroup is not to be used, and on kernels before 5.7; then nothing was forked.
+/// When the cgroup cannot be used, and on kernels before 5.7. Then nothing was forked.
 pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Forked> {
     // SAFETY: all-zero is what every field of the structure means by "none".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -69,12 +70,12 @@ pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Forked> {
     }
 }
 
-/// Leaves the session of whoever started this program, and with it his terminal, for one of its own; nothing for who
-/// leads one already.
+/// Leaves the session of whoever started this program, and its terminal, for a session of its own. Does nothing if
+/// this process leads a session already.
 ///
 /// # Errors
-/// `EPERM` for the leader of a process group in somebody else's session: he would stay in it. Whoever starts this program
-/// must not make it one.
+/// `EPERM` if this process leads a process group in another session: it would stay there. Whoever starts this program
+/// must not make it the leader of a group.
 pub(crate) fn leave_session() -> io::Result<()> {
     let me = rustix::process::getpid();
     match rustix::process::setsid() {
@@ -91,7 +92,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Becomes another program; returns only the reason why it could not.
+/// Becomes another program. Returns only if that fails, with the reason.
 pub(crate) fn execve(path: &CStr, argv: &[CString], envp: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
@@ -102,7 +103,7 @@ pub(crate) fn execve(path: &CStr, argv: &[CString], envp: &[CString]) -> io::Err
     io::Error::last_os_error()
 }
 
-/// Closes every descriptor from `first` on. Only for programs that own no such descriptor yet.
+/// Closes every descriptor from `first` on. Only for programs that do not own any such descriptor yet.
 pub(crate) fn close_from(first: RawFd) {
     let first = first.unsigned_abs();
     // SAFETY: nothing in the program owns these descriptors; it was called before any was opened, or just
@@ -111,7 +112,7 @@ pub(crate) fn close_from(first: RawFd) {
     if done {
         return;
     }
-    // Kernels before 5.9.
+    // For kernels before 5.9.
     let mut open: Vec<RawFd> = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
         open.extend(
@@ -127,7 +128,7 @@ pub(crate) fn close_from(first: RawFd) {
     }
 }
 
-/// Gives every signal its default action and unblocks all, as a program expects it.
+/// Resets every signal to its default action and unblocks all of them, as a program expects.
 pub(crate) fn reset_signals() {
     // The system call itself, because the C library refuses to touch signals 32 and 33, which a starter's
     // posix_spawn leaves ignored. An action of zeros is the default one, whatever the order of its fields.
@@ -152,14 +153,14 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Blocks every signal, so that none but SIGKILL and SIGSTOP has an effect, and returns a descriptor (close on
-/// exec, nonblocking) that becomes readable when a child changes state.
+/// Blocks every signal, so that only SIGKILL and SIGSTOP have an effect. Returns a descriptor (close on exec,
+/// nonblocking) that becomes readable when a child changes its state.
 pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     let mut all = MaybeUninit::uninit();
     let mut child = MaybeUninit::uninit();
     // SAFETY: the sets are initialized by sigfillset and sigemptyset before they are read.
     let fd = unsafe {
-        // An ignored SIGCHLD, inherited, would make exit statuses vanish.
+        // If an ignored SIGCHLD were inherited, exit statuses would be lost.
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::sigfillset(all.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), ptr::null_mut());
@@ -174,19 +175,19 @@ pub(crate) fn block_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes what waits in a descriptor of [`block_signals`]: that somebody ended is asked of the kernel afterwards.
+/// Reads everything from a descriptor of [`block_signals`]. Afterwards the caller asks the kernel who has ended.
 pub(crate) fn drain_signals(signals: &OwnedFd) {
     let mut buffer = [0; 1024];
     while matches!(rustix::io::read(signals, &mut buffer), Ok(read) if read > 0) {}
 }
 
-/// Has children vanish when they end: nobody asks how.
+/// Makes children vanish when they end. Nobody asks for their exit status.
 pub(crate) fn forget_children() {
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
-/// Becomes this user, with these groups, for good.
+/// Becomes this user, with these groups. There is no way back.
 pub(crate) fn switch_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let check = |result| {
         if result == 0 {
@@ -203,7 +204,7 @@ pub(crate) fn switch_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> 
     }
 }
 
-/// Zeroed memory of its own that can be given back to the system and used again.
+/// Zeroed memory that can be given back to the system and used again.
 #[derive(Debug)]
 pub(crate) struct Pages {
     start: NonNull<u8>,
@@ -211,7 +212,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Reserves this many bytes; they cost memory once they are written.
+    /// Reserves this many bytes. They use memory only once they are written.
     pub(crate) fn map(len: usize) -> io::Result<Self> {
         let (rights, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
         // SAFETY: no address is asked for, so nothing that is mapped changes.
@@ -242,21 +243,22 @@ impl Drop for Pages {
     }
 }
 
-/// Where the kernel laid down this program's arguments, and looks when somebody asks for them.
+/// The place where the kernel stored this program's arguments, and where it looks when somebody asks for them.
 #[derive(Debug)]
 pub(crate) struct ArgumentArea {
-    /// Behind the first argument, the program's own name.
+    /// The part after the first argument, which is the program's own name.
     rest: NonNull<u8>,
     len: usize,
 }
 
 impl ArgumentArea {
-    /// Finds it. The arguments must not be asked of the standard library afterwards: they are going to change.
+    /// Finds the place. Afterwards nobody may ask the standard library for the arguments, because they are going to
+    /// change.
     pub(crate) fn find() -> io::Result<Self> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         let stat = std::fs::read_to_string("/proc/self/stat")?;
         let after_name = stat.rsplit_once(')').ok_or_else(invalid)?.1;
-        // Fields 48 and 49 of proc_pid_stat(5); the first one here is 3.
+        // These are fields 48 and 49 of proc_pid_stat(5). The first field here is number 3.
         let mut fields = after_name.split_ascii_whitespace().skip(45);
         let mut address = || fields.next()?.parse::<usize>().ok();
         let (start, end) = address().zip(address()).ok_or_else(invalid)?;
@@ -270,14 +272,14 @@ impl ArgumentArea {
         Ok(Self { rest, len })
     }
 
-    /// Puts these arguments behind the first; what does not fit is cut off.
+    /// Writes these arguments after the first one. What does not fit is cut off.
     pub(crate) fn set(&mut self, arguments: &[&[u8]]) {
         let Some(room) = self.len.checked_sub(1) else {
             return;
         };
         let mut text: Vec<u8> = arguments.join(&0);
         text.truncate(room);
-        // The kernel looks at the last byte: while it is 0, all of the area are arguments.
+        // The kernel looks at the last byte: as long as it is 0, the whole area counts as arguments.
         text.resize(self.len, 0);
         // SAFETY: the kernel mapped these bytes writable for the life of the program, and nobody else looks at them:
         // references into them exist only while the standard library is asked for arguments.

@@ -1,18 +1,18 @@
-//! The text form of run-directory files: a title with its format number, then `key value` lines.
+//! The text format of run-directory files: a title with its format number, then `key value` lines.
 //!
 //! ```text
 //! harness-exit 1
 //! outcome exited 3
 //! ```
 //!
-//! Values are bytes (paths and arguments need not be UTF-8); a backslash, a newline, a carriage return and a
-//! NUL are escaped, so that a file is always cut into the same lines it was written with.
+//! Values are bytes (paths and arguments need not be UTF-8). A backslash, a newline, a carriage return and a NUL are
+//! escaped, so that a file is always cut into the same lines that were written.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 
-/// The largest file a parser accepts, in bytes: more than the kernel allows for arguments and environment.
+/// The largest file that a parser accepts, in bytes: more than the kernel allows for arguments and environment.
 pub(crate) const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// What is wrong with a run-directory file.
@@ -21,16 +21,16 @@ pub(crate) const MAX_FILE: u64 = 16 * 1024 * 1024;
 pub enum ParseError {
     /// It does not begin with the title of such a file.
     NotThisFile,
-    /// A newer version of the program wrote it, in a format that this one does not know.
+    /// A newer version wrote it, in a format that this version does not know.
     NewerFormat {
         /// The format of the file.
         found: u64,
-        /// The newest format known here.
+        /// The newest format that this version knows.
         known: u64,
     },
-    /// A line is not `key value` with a known key and a good value. Lines count from 1.
+    /// A line is not `key value` with a known key and a valid value. Lines count from 1.
     BadLine(usize),
-    /// A key that must stand in it does not.
+    /// A required key is missing.
     Missing(&'static str),
     /// It is larger than any such file can be.
     TooLarge,
@@ -39,7 +39,7 @@ pub enum ParseError {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotThisFile => f.write_str("it does not begin as such a file does"),
+            Self::NotThisFile => f.write_str("it does not begin with the title of such a file"),
             Self::NewerFormat { found, known } => write!(
                 f,
                 "it was written by a newer harness (format {found}; this one knows up to {known})"
@@ -57,12 +57,12 @@ impl std::error::Error for ParseError {}
 pub(crate) struct TextWriter(Vec<u8>);
 
 impl TextWriter {
-    /// A file with this title and format number, and no lines yet.
+    /// A file with this title and format number, without lines so far.
     pub(crate) fn new(title: &str, format: u64) -> Self {
         Self(format!("{title} {format}\n").into_bytes())
     }
 
-    /// Adds a line whose value is any bytes.
+    /// Adds a line with any bytes as its value.
     pub(crate) fn bytes(&mut self, key: &str, value: &[u8]) -> &mut Self {
         self.0.extend_from_slice(key.as_bytes());
         self.0.push(b' ');
@@ -79,7 +79,7 @@ impl TextWriter {
         self
     }
 
-    /// Adds a line whose value is printed.
+    /// Adds a line with a value that is printed.
     pub(crate) fn value(&mut self, key: &str, value: impl fmt::Display) -> &mut Self {
         self.bytes(key, value.to_string().as_bytes())
     }
@@ -100,7 +100,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The error that says this line is malformed.
+    /// The error for a malformed line, with this line's number.
     pub(crate) fn bad(&self) -> ParseError {
         ParseError::BadLine(self.number)
     }
@@ -110,7 +110,7 @@ impl Line<'_> {
         &self.value
     }
 
-    /// The value as the operating system's string.
+    /// The value as a string of the operating system.
     pub(crate) fn os(&self) -> OsString {
         OsString::from_vec(self.value.clone())
     }
@@ -120,24 +120,24 @@ impl Line<'_> {
         std::str::from_utf8(&self.value).map_err(|_| self.bad())
     }
 
-    /// The value as something that has a text form.
+    /// The value, parsed into this type.
     pub(crate) fn parse<T: std::str::FromStr>(&self) -> Result<T, ParseError> {
         self.text()?.parse().map_err(|_| self.bad())
     }
 
-    /// The value as words between single spaces.
+    /// The value as words that are separated by single spaces.
     pub(crate) fn words(&self) -> Result<Vec<&str>, ParseError> {
         Ok(self.text()?.split(' ').collect())
     }
 }
 
-/// Cuts a file into its lines after checking title and format.
+/// Cuts a file into its lines, after checking title and format.
 pub(crate) fn parse<'a>(
     file: &'a [u8],
     title: &str,
     format: u64,
 ) -> Result<impl Iterator<Item = Result<Line<'a>, ParseError>>, ParseError> {
-    // A file without its last newline was cut short.
+    // A file without a final newline was cut short.
     let file = file.strip_suffix(b"\n").ok_or(ParseError::NotThisFile)?;
     let mut lines = file.split(|&b| b == b'\n').enumerate().map(|(i, l)| (i + 1, l));
     let first = lines.next().map_or(&b""[..], |(_, line)| line);

@@ -1,12 +1,12 @@
-//! `write`: puts a file where its path leads, for a service that runs as another user.
+//! `write`: writes a file to its path, for a service that runs as another user.
 //!
 //! ```text
-//! root ── nobody else may change anything on the way ──▶ written, then given to the user
-//!   └──── others may ──▶ becomes the user ─────────────▶ written as far as the kernel lets that user
+//! root ── nobody else may change anything on the path ──▶ written, then given to the user
+//!   └──── others may ──▶ becomes the user ─────────────▶ written if the kernel lets that user
 //! ```
 //!
-//! Path and content come over stdin, so that they stand in no list of arguments, with the length, so that a starter that
-//! dies half-way leaves no half of a file.
+//! Path and content come through stdin, so that they do not appear in a list of arguments. The length comes first, so
+//! that a starter that dies halfway does not leave half a file.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -19,15 +19,15 @@ use harness_files::{Content, FileError, FileId};
 use crate::account::Account;
 use crate::sys;
 
-/// The word of the command line.
+/// The verb on the command line.
 pub(crate) const VERB: &str = "write";
 
-/// What stands on the command line.
+/// The arguments on the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
     /// The user that the file is for.
     pub user: String,
-    /// Its mode, of which the umask takes away.
+    /// Its mode. The umask is applied to it.
     pub mode: u32,
     /// Files that it must not replace.
     pub keep: Vec<FileId>,
@@ -42,7 +42,7 @@ impl Options {
         words.into_iter().map(OsString::from).collect()
     }
 
-    /// Reads what follows the verb; the error is for a person.
+    /// Parses the arguments after the verb. The error is text for people.
     pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut word = || args.next().and_then(|word| word.into_string().ok());
         let user = word().ok_or("a user is missing")?;
@@ -55,12 +55,14 @@ impl Options {
                 inode: inode.parse().ok()?,
             })
         });
-        let keep = keep.collect::<Option<Vec<_>>>().ok_or("a file is DEVICE:INODE")?;
+        let keep = keep
+            .collect::<Option<Vec<_>>>()
+            .ok_or("a file must be given as DEVICE:INODE")?;
         Ok(Self { user, mode, keep })
     }
 }
 
-/// What is sent over stdin.
+/// The bytes to send through stdin.
 pub fn message(target: &Path, content: &[u8]) -> Vec<u8> {
     let mut message = target.as_os_str().as_bytes().to_vec();
     message.push(0);
@@ -79,10 +81,10 @@ fn read_message(mut from: impl Read) -> io::Result<(PathBuf, Vec<u8>)> {
         let complete = u64::from_le_bytes(*length) == content.len() as u64;
         complete.then(|| (OsStr::from_bytes(target).into(), content.to_vec()))
     };
-    whole().ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "whoever sent the file died"))
+    whole().ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the sender of the file died"))
 }
 
-/// Writes the file, or says on stderr why not.
+/// Writes the file, or prints on stderr why it cannot.
 pub(crate) fn run(options: &Options) -> ExitCode {
     sys::close_from(3);
     match attempt(options) {

@@ -1,5 +1,4 @@
-//! The zygote: a shim that waits with everything a program needs to begin done, and forks a supervisor whenever it
-//! is asked for one.
+//! The zygote: a shim that waits with all start-up work done, and forks a supervisor whenever somebody asks for one.
 //!
 //! ```text
 //! starter                               zygote                         supervisor
@@ -8,10 +7,10 @@
 //!   socket closed --------------------> ends; its supervisors go on
 //! ```
 //!
-//! Of what a shim takes to start, more than half is the C library asking the processor what it can do, which is
-//! slow in a virtual machine; that is done once. The zygote answers nothing: the supervisor does, over its handshake
-//! pipe, which also ends if none comes to be. Supervisors of a zygote are not the starter's children. Nobody asks
-//! for their exit status, so they leave none.
+//! More than half of the time that a shim takes to start is spent by the C library asking the processor what it can
+//! do, which is slow in a virtual machine. Here this is done only once. The zygote itself answers nothing: the
+//! supervisor answers over its handshake pipe, which also ends if no supervisor starts. Supervisors of a zygote are
+//! not the starter's children. Nobody asks for their exit status, so they leave none.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -34,16 +33,16 @@ use crate::supervise;
 use crate::sys::{self, ArgumentArea, Forked};
 use crate::tree;
 
-/// The word of the command line.
+/// The verb on the command line.
 pub(crate) const VERB: &str = "zygote";
 
-/// The longest path of a run directory. Sockets in it must be reached, so it is shorter by far.
+/// The longest path of a run directory. A socket inside it must be reachable, so it is much shorter.
 const MAX_PATH: usize = 4096;
 
-/// How long the command line is, so that a supervisor can write its own in its place.
+/// The length of the command line, so that a supervisor can write its own arguments in its place.
 const ROOM: usize = 256;
 
-/// What passes over the socket with each path: the lock and the handshake pipe.
+/// The number of descriptors that are sent with each path: the lock and the handshake pipe.
 const DESCRIPTORS: usize = 2;
 
 /// The arguments of a zygote. Its fd 0 is one end of [`socket`].
@@ -51,10 +50,10 @@ pub fn arguments() -> [OsString; 2] {
     [VERB.into(), " ".repeat(ROOM).into()]
 }
 
-/// The two ends of a socket to ask over, both closed on exec.
+/// The two ends of a socket for requests. Both are closed on exec.
 ///
 /// # Errors
-/// When the system gives none.
+/// When the system cannot create them.
 pub fn socket() -> io::Result<(OwnedFd, OwnedFd)> {
     let pair = socketpair(
         AddressFamily::UNIX,
@@ -66,10 +65,11 @@ pub fn socket() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Asks for a supervisor of this run directory (an absolute path), with the lock that the starter holds and the pipe
-/// for the handshake. It may be there when this returns, or later, or never: then the pipe ends. Does not wait.
+/// for the handshake. The supervisor may start before this returns, or later, or never; then the pipe ends. Does not
+/// wait.
 ///
 /// # Errors
-/// When the zygote is gone, or has not taken many earlier requests. Then there will be no supervisor.
+/// When the zygote is gone, or has not read many earlier requests. Then there will be no supervisor.
 pub fn ask(
     socket: BorrowedFd<'_>,
     run_dir: &Path,
@@ -91,14 +91,15 @@ pub fn ask(
     Ok(())
 }
 
-/// The zygotes that run a shim of this directory, the caller's own children excepted. They are told by what they
-/// execute, a file that is nobody else's, and by the word in their arguments; what is forked of them has another.
+/// The zygotes that run a shim of this directory, except the caller's own children. They are recognized by the file
+/// that they execute, which nobody else uses, and by the verb in their arguments. Processes forked from a zygote have
+/// another verb.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn find(bin: &Path) -> io::Result<Vec<ProcessId>> {
     let me = std::process::id();
-    // As the kernel names it. One that was removed keeps its name.
+    // The path as the kernel shows it. A removed file keeps its name there.
     let bin = &fs::canonicalize(bin).unwrap_or_else(|_| bin.to_owned());
     // What it executes first: that is one question to the kernel, and the answer of nearly all is no.
     let shims = tree::pids()?.into_iter().filter(|pid| runs_shim_of(*pid, bin));
@@ -108,8 +109,8 @@ pub fn find(bin: &Path) -> io::Result<Vec<ProcessId>> {
     zygotes.map(|stat| ProcessId::from_stat(&stat)).collect()
 }
 
-/// Kills what dead supervisors have left to this zygote, and returns how many there were. They are not the shim; the
-/// supervisors among its children are.
+/// Kills what dead supervisors have left to this zygote, and returns how many processes there were. Children of the
+/// zygote that run the shim are supervisors and are left alone.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -117,7 +118,7 @@ pub fn kill_strays(zygote: u32) -> io::Result<usize> {
     let shim = fs::metadata(format!("/proc/{zygote}/exe"))?;
     let is_shim = |pid: u32| {
         let file = fs::metadata(format!("/proc/{pid}/exe"));
-        // One that cannot be told from a supervisor is left alone.
+        // If it is unknown whether it is a supervisor, leave it alone.
         file.map_or(true, |file| (file.dev(), file.ino()) == (shim.dev(), shim.ino()))
     };
     let mut killed = 0;
@@ -131,7 +132,7 @@ pub fn kill_strays(zygote: u32) -> io::Result<usize> {
             return Ok(killed);
         }
         let roots: Vec<Stat> = strays.copied().collect();
-        // Their children are given to the zygote, and are killed in the next round.
+        // Their children get the zygote as their parent, and are killed in the next round.
         for stray in roots {
             // It may have ended by itself.
             killed += usize::from(ProcessId::from_stat(&stray)?.signal(libc::SIGKILL)?);
@@ -147,23 +148,23 @@ fn runs_shim_of(pid: u32, bin: &Path) -> bool {
     exe.parent() == Some(bin) && name.starts_with(b"harness-shim-")
 }
 
-/// Whether the first argument behind its name is this.
+/// Whether the first argument after its name is this one.
 fn is_called(pid: u32, verb: &str) -> bool {
-    // It may be any size; the two words stand at its beginning.
+    // The command line may have any size, but the two words are at its beginning.
     let mut cmdline = Vec::new();
     let read = fs::File::open(format!("/proc/{pid}/cmdline"))
         .and_then(|file| file.take(MAX_PATH as u64 * 2).read_to_end(&mut cmdline));
     read.is_ok() && cmdline.split(|&b| b == 0).nth(1) == Some(verb.as_bytes())
 }
 
-/// A supervisor that somebody asks for.
+/// A request for a supervisor.
 struct Request {
     run_dir: OsString,
     lock: OwnedFd,
     handshake: OwnedFd,
 }
 
-/// Forks supervisors until the other end of fd 0 is closed; in a supervisor, is one to its end.
+/// Forks supervisors until the other end of fd 0 is closed. In a forked supervisor, supervises until the end.
 pub(crate) fn run() -> ExitCode {
     match prepare() {
         Ok((socket, title)) => serve(socket, title),
@@ -178,15 +179,16 @@ fn prepare() -> io::Result<(OwnedFd, Option<ArgumentArea>)> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    // What a terminal sends to the starter is not meant for this.
+    // Signals of the starter's terminal must not reach this process.
     sys::leave_session()?;
     sys::forget_children();
-    // What a supervisor leaves that dies comes here, and is told from supervisors by what it executes.
+    // When a supervisor dies, its children get this process as their parent. What they execute tells them from
+    // supervisors.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // Remembered, and inherited by all that are forked.
+    // This value is remembered, and all forked processes inherit it.
     crate::identity::boot_id()?;
     crate::identity::pid_namespace()?;
-    // Without one, supervisors are called as this is.
+    // Without this, supervisors have the same arguments as this process.
     let mut title = ArgumentArea::find().ok();
     if let Some(title) = &mut title {
         title.set(&[VERB.as_bytes()]);
@@ -202,7 +204,7 @@ fn serve(socket: OwnedFd, mut title: Option<ArgumentArea>) -> ExitCode {
             Ok(None) => return ExitCode::SUCCESS,
             Err(_) => return ExitCode::FAILURE,
         };
-        // Without a fork the pipe ends, which tells.
+        // If there is no fork, the pipe ends, and the starter notices that.
         if let Ok(Forked::Child) = sys::fork() {
             drop((socket, buffer));
             if let Some(title) = &mut title {
@@ -218,7 +220,7 @@ fn serve(socket: OwnedFd, mut title: Option<ArgumentArea>) -> ExitCode {
     }
 }
 
-/// The next request; `None` when nobody can ask any more.
+/// The next request; `None` if nobody can ask any more.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Request>> {
     loop {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
@@ -237,7 +239,7 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Reque
         }
         let path = buffer.get(..received.bytes).unwrap_or_default();
         let handshake = descriptors.pop();
-        // Descriptors are missing when this process has too many: the pipe ends, which tells.
+        // Descriptors are missing if this process has too many. Then the pipe ends, and the starter notices that.
         if let (Some(lock), Some(handshake)) = (descriptors.pop(), handshake) {
             let run_dir = OsStr::from_bytes(path).to_owned();
             return Ok(Some(Request {

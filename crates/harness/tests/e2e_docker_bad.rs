@@ -175,7 +175,7 @@ fn networks_of_others_are_left_alone_and_named() {
     let sandbox = DockerSandbox::new("foreignnet", &on_network(&subnet(1)));
     let foreign = Foreign::new(&name, &subnet(2));
     let start = sandbox.harness(&["start"]).code(18);
-    let said = format!("network `{name}` exists and is not this project's");
+    let said = format!("network `{name}` exists and does not belong to this project");
     assert!(start.stderr.contains(&said), "{start}");
     assert_eq!(request("GET", &format!("/networks/{name}"), None).0, 200);
     drop(foreign);

@@ -313,7 +313,7 @@ fn what_is_missing_or_not_supported_is_said_and_nothing_is_made() {
             .to_owned()
     };
     assert!(
-        error("a").contains("external network `harness-no-such-network` is not there"),
+        error("a").contains("external network `harness-no-such-network` does not exist"),
         "{}",
         error("a")
     );

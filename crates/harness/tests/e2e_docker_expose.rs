@@ -50,7 +50,7 @@ fn an_exposed_port_is_the_containers_port() {
     sandbox
         .harness(&["start", "--dry-run"])
         .code(2)
-        .tells("which port it declares is its image's to say: db: ")
+        .tells("cannot find out which port the image declares: db: ")
         .tells("is not on this machine yet");
     sandbox.ok(&["start"]);
     let said = sandbox.ok(&["logs"]).stdout;
@@ -93,7 +93,7 @@ fn a_port_that_the_image_does_not_tell_is_asked_for() {
         ),
         (
             "EXPOSE 7001 7000/udp\n",
-            "db has no `ports`, and its image declares several (7000, 7001): list the one that is meant",
+            "db has no `ports`, and its image declares several (7000, 7001): list the one you mean",
         ),
     ] {
         sandbox.write("db/Dockerfile", &format!("FROM harness-test/program\n{exposed}"));

@@ -16,10 +16,7 @@ const SERVICES: &str = r#"services:
 "#;
 
 /// What is said of it, and what to do.
-const FULL: [&str; 2] = [
-    "no space left on device",
-    "`docker system df` shows what takes it",
-];
+const FULL: [&str; 2] = ["no space left on device", "`docker system df` shows what uses it"];
 
 /// Less than the build needs, and more than all else does.
 const SOME_ROOM: u64 = 20 << 20;

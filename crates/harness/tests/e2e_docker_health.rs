@@ -193,5 +193,5 @@ fn who_has_no_healthcheck_is_never_healthy() {
     sandbox
         .harness(&["start", "--timeout", "50"])
         .code(18)
-        .tells("depends on none, which has no health check, nor has its image");
+        .tells("depends on none, which has no health check, and neither has its image");
 }

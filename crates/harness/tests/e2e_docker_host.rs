@@ -27,7 +27,7 @@ fn an_engine_that_cannot_be_used_is_refused_by_name_and_processes_run() {
         (
             "DOCKER_HOST",
             "tcp://192.0.2.7:2375",
-            "`tcp://192.0.2.7:2375` is not this machine's",
+            "`tcp://192.0.2.7:2375` is on another machine",
         ),
         (
             "DOCKER_CONTEXT",

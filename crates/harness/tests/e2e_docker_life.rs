@@ -127,9 +127,9 @@ fn a_foreign_container_of_the_name_is_left_alone() {
     request("DELETE", &format!("/containers/{id}?force=1"), None);
     assert_eq!(there, 200);
     assert!(
-        start
-            .stderr
-            .contains(&format!("container `{name}` exists and is not this project's")),
+        start.stderr.contains(&format!(
+            "container `{name}` exists and does not belong to this project"
+        )),
         "{start}"
     );
     sandbox.ok(&["start"]);
@@ -139,7 +139,7 @@ fn a_foreign_container_of_the_name_is_left_alone() {
 fn what_containers_do_not_have_is_refused_by_name() {
     for (key, said) in [
         ("stop_mode: group", "`stop_mode` `group` is not supported"),
-        ("labels: {harness.home: x}", "`labels` beginning with `harness.`"),
+        ("labels: {harness.home: x}", "`labels` that begin with `harness.`"),
     ] {
         let services =
             format!("services:\n  web:\n    type: docker\n    image: harness-test/base\n    {key}\n");

@@ -295,17 +295,14 @@ fn a_pull_shows_what_docker_login_left_when_it_is_made() {
 
     let start = sandbox.harness(&["start"]).code(18);
     let said = format!(
-        "registry {name} was given no credentials, since there are none for it in {}: {login}",
+        "registry {name} was given no credentials, because {} has none for it: run {login}",
         file.display()
     );
     assert!(start.stderr.contains(&said), "{start}");
 
     write_config(&sandbox, &registry.login("wrong>sesame"));
     let start = sandbox.harness(&["start"]).code(18);
-    let said = format!(
-        "registry {name} refuses the credentials that {} has",
-        file.display()
-    );
+    let said = format!("registry {name} refuses the credentials from {}", file.display());
     assert!(
         start.stderr.contains(&said) && start.stderr.contains(&login),
         "{start}"
@@ -357,7 +354,7 @@ fn helpers_are_asked_and_their_tokens_exchanged() {
             "hx-broken",
             "`docker-credential-hx-broken`: it failed (exit status: 1): the keys are lost",
         ),
-        ("hx-empty", "there are none for it in"),
+        ("hx-empty", "has none for it"),
     ] {
         write_config(&sandbox, &format!(r#"{{"credsStore":"{helper}"}}"#));
         let start = sandbox.harness(&["start"]).code(18);

@@ -107,7 +107,7 @@ fn a_pause_is_told_and_goes_on_when_it_is_over() {
     );
     sandbox.ok(&["start"]).tells("unchanged");
     let events = sandbox.ok(&["events", "plain"]);
-    events.says("paused in the engine").says("it goes on");
+    events.says("paused in the engine").says("it was resumed");
 }
 
 #[test]

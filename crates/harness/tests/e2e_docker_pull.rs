@@ -196,7 +196,7 @@ fn a_stop_gives_up_what_is_pulled_before_a_plan() {
     sandbox.ok(&["stop", "--all"]);
     let start = start.wait(common::PATIENCE);
     assert!(
-        start.stderr.contains("given up before anything was started"),
+        start.stderr.contains("cancelled before anything was started"),
         "{start}"
     );
     registry.await_open(false);
@@ -211,7 +211,7 @@ fn a_pull_before_a_plan_that_does_not_move_ends_with_the_startup_timeout() {
     let sandbox = DockerSandbox::new("unplanned_stalled", &services);
     let start = sandbox.harness(&["start"]).code(2);
     let said = format!(
-        "db: its image was not here within 2s: pulling image {}",
+        "db: its image did not arrive within 2s: pulling image {}",
         registry.image()
     );
     assert!(start.stderr.contains(&said), "{start}");

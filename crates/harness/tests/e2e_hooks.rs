@@ -547,7 +547,7 @@ fn what_cannot_be_owed_is_not_launched() {
     sandbox
         .harness(&["start", "api"])
         .code(18)
-        .tells("note that its after_stop hook is owed")
+        .tells("record that its after_stop hook must run")
         .tells("after_stop.json");
     assert!(!sandbox.project().join("ran").exists());
     std::fs::remove_dir_all(&note).unwrap();

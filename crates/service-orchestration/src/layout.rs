@@ -14,32 +14,32 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// What a run directory takes before its service has written anything, in bytes: spec, identity, the room of the
-/// exit record, the head of the log, a copy of the record, each rounded up to a page.
+/// The space that a run directory needs before its service has written anything, in bytes: spec, identity, the space
+/// for the exit record, the head of the log, and a copy of the record, each rounded up to a page.
 const RUN_DIR_ROOM: u64 = 32 << 10;
 
-/// There is no place for run directories.
+/// There is not enough space for run directories.
 #[derive(Debug, thiserror::Error)]
-#[error("nothing was changed: {} cannot take the {} KiB of its run directories: {source}", path.display(), bytes >> 10)]
+#[error("nothing was changed: {} has no space for {} KiB of run directories: {source}", path.display(), bytes >> 10)]
 pub struct NoRoom {
-    /// Where they are made.
+    /// The folder in which they are made.
     pub path: PathBuf,
-    /// How much is needed.
+    /// How many bytes are needed.
     pub bytes: u64,
-    /// What the system said.
+    /// The error of the system.
     #[source]
     pub source: io::Error,
 }
 
-/// The home was taken from under the daemon, or its lock was, and another daemon may have it now.
+/// The home or its lock was removed or replaced, so another daemon may have the home now.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was removed or replaced: nothing is started any more", path.display())]
+#[error("{} was removed or replaced, so the daemon starts nothing more", path.display())]
 pub struct HomeGone {
-    /// The home, or its lock.
+    /// The home or its lock.
     pub path: PathBuf,
 }
 
-/// A file or folder as it was at the beginning, held open so that no other one gets its number.
+/// A file or folder as it was at the start. It is kept open so that no other file gets its inode number.
 #[derive(Debug)]
 struct Pinned {
     path: PathBuf,
@@ -52,7 +52,7 @@ impl Pinned {
         Some(Self { path, opened })
     }
 
-    /// Only what is certain counts: a disk that does not answer is no missing home.
+    /// Fails only if it is certain: a disk that does not answer does not mean that the home is gone.
     fn check(&self) -> Result<(), HomeGone> {
         let gone = || HomeGone {
             path: self.path.clone(),
@@ -65,11 +65,11 @@ impl Pinned {
     }
 }
 
-/// The daemon's lock below its home. It says which home that is, so that one that was moved is told from one that a
-/// daemon has taken over in its new place.
+/// The daemon's lock below its home. It contains the path of that home. So a home that was moved can be told from one
+/// that another daemon has taken over in its new place.
 const DAEMON_LOCK: &str = "daemon.lock";
 
-/// What the lock in this home says that it is called, if a daemon has said so.
+/// The home that this lock names, if a daemon has written one into it.
 pub fn home_of_lock(home: &Path) -> Option<PathBuf> {
     let mut said = Vec::new();
     let file = File::open(home.join(DAEMON_LOCK)).ok()?;
@@ -77,7 +77,7 @@ pub fn home_of_lock(home: &Path) -> Option<PathBuf> {
     (!said.is_empty()).then(|| OsStr::from_bytes(&said).into())
 }
 
-/// A short name of a home, by its path: the same in every version.
+/// A short name of a home, made from its path. It is the same in every version.
 pub fn tag(home: &Path) -> String {
     // FNV-1a.
     let hash = home
@@ -90,8 +90,9 @@ pub fn tag(home: &Path) -> String {
     format!("{hash:016x}")
 }
 
-/// Asks ext4 to put each folder in this one where few others are: what is removed next to the home lately would
-/// have to be passed over each time that a file is made. Other file systems do not know of this, or need not.
+/// Asks ext4 to place each folder inside this one away from others. Otherwise, each time a file is made, ext4 would
+/// have to skip what was removed next to the home lately. Other file systems do not know this flag, or do not need
+/// it.
 fn set_apart(folder: &Path) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty())?;
@@ -102,7 +103,7 @@ fn set_apart(folder: &Path) -> Result<(), Errno> {
     ioctl_setflags(&folder, flags | IFlags::TOPDIR)
 }
 
-/// Makes a folder (0700) unless it is there. Never with its parents: a home that is gone must not come back by this.
+/// Makes a folder (0700) unless it exists. Never makes its parents: that would bring back a home that is gone.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -112,7 +113,7 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
 
 fn take_room(folder: &Path, file: &Path, bytes: u64) -> io::Result<()> {
     make_folder(folder)?;
-    // It only makes things faster.
+    // This only makes things faster, so a failure does not matter.
     let _ = set_apart(folder);
     let mut room = OpenOptions::new()
         .write(true)
@@ -121,25 +122,25 @@ fn take_room(folder: &Path, file: &Path, bytes: u64) -> io::Result<()> {
         .mode(0o600)
         .open(file)?;
     match fallocate(&room, FallocateFlags::empty(), 0, bytes) {
-        // A file system that cannot take it without writing is asked for the least that is written.
+        // Some file systems can only take space by writing. Write as little as possible there.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => room.write_all(&[0; 4096]),
         taken => Ok(taken?),
     }
 }
 
-/// How the names of folders begin that are about to be removed; no service's does.
+/// The prefix of folders that are about to be removed. No service has such a name.
 const DISCARDED: &str = ".removed-";
 
 /// The folders of a daemon's services.
 #[derive(Debug, Clone)]
 pub struct Layout {
     projects: PathBuf,
-    /// The home and its lock, as far as they were there.
+    /// The home and its lock, if they existed at the start.
     pinned: Arc<[Pinned]>,
 }
 
 impl Layout {
-    /// Below this home.
+    /// The folders below this home.
     pub fn new(home: &Path) -> Self {
         let pinned = [home.to_owned(), home.join(DAEMON_LOCK)];
         Self {
@@ -148,7 +149,7 @@ impl Layout {
         }
     }
 
-    /// Whether the home is the one that it was, and its lock too. Blocks on the disk.
+    /// Checks that the home and its lock are still the same. Blocks on the disk.
     ///
     /// # Errors
     /// When one of them was removed or replaced.
@@ -189,16 +190,16 @@ impl Layout {
         found
     }
 
-    /// Makes sure that so many run directories can be made now, by taking their space for a moment. What takes
-    /// place between this and their making is not known.
+    /// Checks that this many run directories can be made now, by taking their space for a moment. Somebody else may
+    /// still take the space before they are made.
     ///
     /// # Errors
-    /// When the folder of the projects cannot be made or written, or has too little room.
+    /// When the folder of the projects cannot be made or written, or has not enough space.
     pub fn check_room(&self, run_dirs: usize) -> Result<(), NoRoom> {
         let path = self.projects.join(".room");
         let bytes = RUN_DIR_ROOM.saturating_mul(run_dirs as u64);
         let taken = take_room(&self.projects, &path, bytes);
-        // It may not have been made.
+        // The file may not exist.
         let _ = std::fs::remove_file(&path);
         taken.map_err(|source| NoRoom {
             path: self.projects.clone(),
@@ -207,7 +208,7 @@ impl Layout {
         })
     }
 
-    /// Removes the folders of generations before the last `keep`, but never of `current`.
+    /// Removes the folders of all generations except the last `keep`, but never the folder of `current`.
     pub fn prune(&self, project: &ProjectName, service: &ServiceName, keep: usize, current: u64) {
         let generations = self.generations(project, service);
         let surplus = generations.len().saturating_sub(keep);
@@ -219,8 +220,8 @@ impl Layout {
         }
     }
 
-    /// Takes the folder of a service that is forgotten out of the way, at once, and returns where it is now: a
-    /// service of that name may come again before it is removed. `None`: there is nothing to remove.
+    /// Renames the folder of a forgotten service at once, and returns its new path: a service of the same name may
+    /// come again before the folder is removed. `None` if there is nothing to remove.
     pub fn discard_service(&self, project: &ProjectName, service: &ServiceName) -> Option<PathBuf> {
         let path = self.service(project, service);
         let time = harness_model::WallTime::now().0;
@@ -237,8 +238,8 @@ impl Layout {
         }
     }
 
-    /// Takes what lies in the place of a generation that is about to be launched out of the way: the run of a service
-    /// of which nothing else was known any more, and which has been stopped. Returns where it is now.
+    /// Renames the folder that is in the place of a generation which is about to be launched, and returns its new
+    /// path. It belongs to a run of a service of which nothing else was known any more, and which has been stopped.
     pub fn discard_generation(
         &self,
         project: &ProjectName,
@@ -253,14 +254,14 @@ impl Layout {
         let discarded = self
             .project(project)
             .join(format!("{DISCARDED}{service}-{generation}-{time:x}"));
-        // Nearly always there is none.
+        // Usually there is none.
         std::fs::rename(path, &discarded).ok().map(|()| discarded)
     }
 
     /// The same for the folder of a whole project.
     ///
     /// # Errors
-    /// When it cannot be taken out of the way.
+    /// When it cannot be renamed.
     pub fn discard_project(&self, project: &ProjectName) -> io::Result<Option<PathBuf>> {
         let time = harness_model::WallTime::now().0;
         let discarded = self.projects.join(format!("{DISCARDED}{project}-{time:x}"));
@@ -271,7 +272,7 @@ impl Layout {
         }
     }
 
-    /// What a former daemon took out of the way and did not get to remove.
+    /// The folders that a former daemon renamed but did not get to remove.
     pub fn discarded(&self) -> Vec<PathBuf> {
         let below = |path: &Path| {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -284,13 +285,13 @@ impl Layout {
         let projects = below(&self.projects);
         let services = projects.iter().flat_map(|project| below(project));
         let mut found: Vec<PathBuf> = services.filter(is_discarded).collect();
-        // Those within go first: a folder may be removed but once.
+        // Inner folders go first: a folder can be removed only once.
         found.extend(projects.into_iter().filter(is_discarded));
         found
     }
 }
 
-/// Whether somebody holds this lock, or that cannot be told.
+/// Whether somebody holds this lock, or that is unknown.
 fn is_held(lock: &Path) -> bool {
     match File::open(lock) {
         Ok(file) => flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
@@ -298,7 +299,7 @@ fn is_held(lock: &Path) -> bool {
     }
 }
 
-/// Removes a folder that [`Layout::discard_service`] took out of the way. Blocks on the disk.
+/// Removes a folder that [`Layout::discard_service`] renamed. Blocks on the disk.
 pub fn remove_discarded(path: &Path) {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -1,7 +1,7 @@
-//! What should run and what happens next.
+//! Decides what should run and what happens next.
 //!
-//! [`machine`] is the heart: a pure state machine, without I/O, clock or tasks. One actor owns its state,
-//! performs the effects it asks for through executors and probes, and feeds back what happened as events.
+//! [`machine`] is the core: a pure state machine, without I/O, clock or tasks. One actor owns its state, performs the
+//! effects that it asks for through executors and probes, and feeds back what happened as events.
 
 pub mod actor;
 pub mod executor;

@@ -1,15 +1,15 @@
-//! Hiding the secrets of a project in the text of others: output, probe answers, what an engine says.
+//! Hides the secrets of a project in text of other programs: output, probe answers, what an engine says.
 //!
 //! ```text
-//! text of others ──▶ hidden where it comes in ──▶ Harness's own sentences ──▶ record, events, answers
+//! foreign text ──▶ hidden where it comes in ──▶ Harness's own sentences ──▶ record, events, answers
 //! ```
 //!
-//! It is done where such text comes in, and nowhere else: what Harness says is put together from values that never show
-//! a secret, and is never searched, or a password `exited` would make its sentences unreadable.
+//! This is done where such text comes in, and nowhere else. Harness's own sentences are built from values that never
+//! show a secret, and they are never searched: otherwise a password `exited` would make them unreadable.
 //!
-//! A service may have got hold of another one's secret, so all of the project's are hidden. A project may have a
-//! thousand services with secrets each: what finds them is made once for the specs as they are, when it is first
-//! needed, and made anew when one has changed.
+//! A service may have got hold of another service's secret, so all secrets of the project are hidden. A project may
+//! have a thousand services with secrets each. So the search structure is built once for the current specs, when it
+//! is first needed, and again when a spec has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +19,7 @@ use harness_model::secret::is_secret_name;
 use harness_model::{ProjectName, Redactor, SecretString};
 use service_registry::Registry;
 
-/// What hides the secrets of each project; clones share it.
+/// Hides the secrets of each project. Clones share the search structures.
 #[derive(Clone)]
 pub struct Redactors {
     registry: Registry,
@@ -27,7 +27,7 @@ pub struct Redactors {
 }
 
 struct Made {
-    /// [`Registry::spec_revision`] before it was made.
+    /// [`Registry::spec_revision`] as it was before this was built.
     revision: u64,
     redactor: Arc<Redactor>,
 }
@@ -41,8 +41,8 @@ impl Redactors {
         }
     }
 
-    /// Hides the secrets of a project: those of its specs, present and past, and what its services inherit under the
-    /// name of one.
+    /// Hides the secrets of a project: those of its current and former specs, and the inherited values whose variable
+    /// has the name of a secret.
     pub fn of(&self, project: &ProjectName) -> Arc<Redactor> {
         let revision = self.registry.spec_revision();
         if let Some(made) = self.lock().get(project)
@@ -62,7 +62,7 @@ impl Redactors {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ProjectName, Made>> {
-        // Each entry is whole by itself.
+        // Each entry is complete in itself, even after a panic.
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,14 +88,14 @@ fn make(registry: &Registry, project: &ProjectName) -> Redactor {
     Redactor::among(&secrets, &names(registry, project))
 }
 
-/// What a project calls itself and its services, which is in every second line.
+/// The names of the project and its services, which appear in nearly every line.
 fn names(registry: &Registry, project: &ProjectName) -> BTreeSet<String> {
     let records = registry.services(project);
     let services = records.iter().map(|record| record.name.to_string());
     services.chain([project.to_string()]).collect()
 }
 
-/// What is inherited under the name of a secret.
+/// The inherited values whose variable has the name of a secret.
 pub(crate) fn inherited(
     environment: &BTreeMap<String, SecretString>,
     listed: &BTreeSet<String>,
@@ -105,8 +105,8 @@ pub(crate) fn inherited(
     secrets.map(|(_, value)| value.clone()).collect()
 }
 
-/// Hides what a service must not show: the secrets of its project, and those it is launched with, which its project may
-/// have replaced by now. Clones share them; the default hides nothing.
+/// Hides what a service must not show: the secrets of its project, and those that it was launched with, which the
+/// project may have replaced since. Clones share them. The default hides nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Arc<Inner>);
 
@@ -118,7 +118,7 @@ struct Inner {
 }
 
 impl Secrets {
-    /// Those of a project, and these.
+    /// The secrets of a project, and these in addition.
     pub fn new(redactors: Redactors, project: ProjectName, own: Vec<SecretString>) -> Self {
         Self(Arc::new(Inner {
             project: Some((redactors, project)),
@@ -127,7 +127,7 @@ impl Secrets {
         }))
     }
 
-    /// The text of others without them.
+    /// The text of another program, without the secrets.
     pub fn hide(&self, text: &str) -> String {
         let Some((redactors, project)) = &self.0.project else {
             return text.to_owned();

@@ -1,9 +1,9 @@
-//! Errors in one line.
+//! Puts an error into one line.
 
 use std::error::Error;
 
-/// An error and what caused it, in one line: `cannot start api: exec failed: Permission denied`. Causes that
-/// the error's own words already end with are not said twice.
+/// An error and its causes in one line: `cannot start api: exec failed: Permission denied`. A cause is not repeated
+/// if the error's own text already ends with it.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();

@@ -300,7 +300,7 @@ fn many_probes_stay_under_the_cap() {
         }
     }));
     assert_eq!(server.state.accepted.load(SeqCst), 200);
-    // The server may see a connection closed a moment after the next one is opened.
+    // The server may see that a connection is closed only a moment after the next one is opened.
     let most = server.state.most_open.load(SeqCst);
     assert!((CAP / 2..=CAP * 2).contains(&most), "{most} at once");
 }
@@ -320,7 +320,7 @@ fn places_are_given_in_the_order_they_were_asked_for() {
                 order.borrow_mut().push(number);
             }));
         }
-        // One who gives up while waiting takes no place with it.
+        // Whoever gives up while waiting does not take a place.
         smol::future::yield_now().await;
         waiting.remove(4).cancel().await;
         drop(first);

@@ -1,4 +1,5 @@
-//! Probes leave no file descriptor behind. In a test program of its own: others would open some meanwhile.
+//! Probes leave no file descriptor behind. This is a test program of its own, since other tests would open
+//! descriptors meanwhile.
 
 #![cfg(test)]
 #![expect(
@@ -50,7 +51,7 @@ fn no_descriptor_is_left_behind() {
         }
     }
     smol::block_on(executor.run(async {
-        // Some are given up in the middle.
+        // Some probes are given up halfway.
         for probe in probes.split_off(200) {
             drop(probe.cancel().await);
         }
@@ -60,7 +61,7 @@ fn no_descriptor_is_left_behind() {
             assert_eq!(outcome == ProbeOutcome::Healthy, good, "{index}: {outcome:?}");
         }
     }));
-    // Of the warm-up one may have been open still.
+    // A descriptor of the warm-up may still have been open.
     eventually("every descriptor is closed", || open_fds() <= before);
 }
 

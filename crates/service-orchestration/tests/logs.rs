@@ -1,4 +1,4 @@
-//! Reading the logs of services with real files and real shims.
+//! Reads the logs of services with real files and real shims.
 
 #![cfg(test)]
 
@@ -182,7 +182,8 @@ fn a_secret_over_two_reads_is_hidden_from_who_is_attached() {
         let mut live = LiveOutput::open(&lab.run_dir("a", 1), &redactor()).await.unwrap();
         let mut seen = String::new();
         for expected in [
-            // A beginning is shown as far as it is not worth hiding, and what follows it is hidden.
+            // The beginning of a secret is shown as long as it is too short to be worth hiding. What follows is
+            // hidden.
             format!("my {}", &SECRET[..3]),
             format!("my {}••• and {}", &SECRET[..3], &SECRET[..1]),
         ] {
@@ -216,7 +217,7 @@ fn what_was_rotated_away_is_counted() {
     let mut reading = lab.open(&["a"], LogQuery::default());
     block_on(reading.rest());
     assert!(reading.missing() > 0);
-    // A line cut in two by the gap may be counted on both sides.
+    // A line that the gap cuts in two may be counted on both sides.
     let total = reading.missing() + reading.lines().count() as u64;
     assert!((50_000..=50_001).contains(&total), "{total}");
 }
@@ -257,7 +258,7 @@ fn a_generation_seen_while_it_is_made_is_read_whole() {
     let mut reading = lab.open(&["a"], follow());
     block_on(async {
         reading.until_lines(1).await;
-        // As a launch does it, looked at after each step.
+        // Do what a launch does, and look after each step.
         std::fs::create_dir(lab.run_dir("a", 2)).unwrap();
         lab.publish("a", ChangeKind::State);
         reading.nothing_comes().await;

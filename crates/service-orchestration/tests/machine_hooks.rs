@@ -1,5 +1,5 @@
-//! Hooks belong to their generation: what runs and is left of them ends with it, and `after_stop` runs before
-//! anything follows.
+//! Hooks belong to their generation: what runs or is left of them ends with it, and `after_stop` runs before anything
+//! else follows.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "a test")]
@@ -72,7 +72,7 @@ fn a_stop_ends_a_before_start_and_is_done_when_that_is_gone() {
     let mut bench = Bench::new(&[("api", hooked(plain("1"), &[Hook::BeforeStart, Hook::AfterStop]))]);
     bench.start(false, false, &[]);
     bench.stop(&[]);
-    // Nothing was launched, so nothing follows a stop.
+    // Nothing was launched, so no `after_stop` runs.
     assert_eq!(bench.deeds(), "api:BeforeStart api:end");
     assert_eq!(bench.view("api").state, ServiceState::Stopping);
     bench.hook_finished("api", Hook::BeforeStart, Ok(()));
@@ -121,7 +121,7 @@ fn a_before_start_has_its_own_time_and_takes_none_from_the_start() {
     bench.launched("api");
     bench.wait(400);
     assert_eq!(bench.outcome(), Some(Outcome::Done));
-    // Whoever runs it keeps the time; if it does not, the machine does.
+    // Whoever runs the hook enforces its time limit. If that fails, the machine does.
     let mut bench = Bench::new(&[("api", hooked(plain("1"), &[Hook::BeforeStart]))]);
     bench.start(false, false, &[]);
     bench.wait(7100);
@@ -200,7 +200,7 @@ fn a_one_shot_has_completed_when_its_hooks_have_run() {
     assert_eq!(bench.deeds(), "+job");
     bench.exited("job", 0);
     assert_eq!(bench.deeds(), "job:AfterHealthy");
-    // Starting again what is all but complete changes nothing.
+    // Starting a service again that has all but completed changes nothing.
     bench.start(false, false, &[]);
     bench.hook_finished("job", Hook::AfterHealthy, Ok(()));
     bench.hooks_ended("job");
@@ -218,9 +218,9 @@ fn a_stop_ends_an_after_healthy_that_still_runs_before_it_goes_on() {
     assert_eq!(bench.deeds(), "api:endAfterHealthy");
     bench.hook_finished("api", Hook::AfterHealthy, Err("it was ended"));
     assert_eq!(bench.deeds(), "api:BeforeStop");
-    // What it was made to do is no failure.
+    // It was ended from outside, so this is not a failure.
     assert_eq!(bench.view("api").error, None);
-    // Its process ends meanwhile: the hook ends with it.
+    // Its process ends meanwhile, and the hook ends with it.
     bench.exited("api", 0);
     assert_eq!(bench.deeds(), "api:end");
     bench.hooks_ended("api");
@@ -241,7 +241,7 @@ fn a_replaced_service_ends_by_what_it_was_launched_with() {
     bench.hook_finished("api", Hook::AfterStop, Ok(()));
     assert_eq!(bench.deeds(), "+api");
     bench.launched("api");
-    // And one that had none gets none.
+    // A generation without such hooks does not get any.
     bench.redefine("api", hooked(plain("3"), &[Hook::BeforeStop, Hook::AfterStop]));
     bench.start(false, false, &[]);
     bench.exited("api", 0);
@@ -290,9 +290,9 @@ fn hooks_that_cannot_be_ended_hold_the_next_generation_up() {
     assert_eq!(bench.view("api").state, ServiceState::Unknown);
     assert_eq!(
         bench.view("api").error.as_deref(),
-        Some("its hooks did not end, nor when killed")
+        Some("its hooks did not end when they were killed")
     );
-    // Asked again, it tries again; when they are gone all goes on.
+    // Asked again, it tries again. When the hooks are gone, everything goes on.
     bench.start(false, false, &[]);
     assert_eq!(bench.deeds(), "api:end");
     bench.hooks_ended("api");
@@ -363,7 +363,7 @@ fn what_a_former_daemon_owes_runs_first() {
             ServiceState::Stopped,
         ),
         (ended(true, None), on_failure(), true, ServiceState::Completed),
-        // It was being stopped because it was unhealthy; that it then exited 0 is no success.
+        // It was being stopped because it was unhealthy. That it then exited 0 is no success.
         (ended(true, unhealthy), on_failure(), true, ServiceState::Starting),
         (ended(true, None), plain("1"), false, ServiceState::Stopped),
         (ended(false, None), plain("1"), true, ServiceState::Completed),
@@ -376,7 +376,7 @@ fn what_a_former_daemon_owes_runs_first() {
         assert_eq!(bench.view("api").state, ServiceState::Stopping, "{shown}");
         bench.hook_finished("api", Hook::AfterStop, Ok(()));
         assert_eq!(bench.view("api").state, then, "{shown}");
-        // The same without a debt, at once.
+        // The same without a pending hook happens at once.
         let bench = recover(found, definition, wanted, false);
         assert_eq!(bench.view("api").state, then, "{shown}");
     }

@@ -1,4 +1,4 @@
-//! Two starts at once, the later with another file: the earlier one follows what it now waits for.
+//! Two starts at once, the second with another file: the first start follows what it now waits for.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "a test")]
@@ -9,7 +9,7 @@ use harness_model::spec::Condition;
 use machine_support::{Bench, on, plain};
 use service_orchestration::machine::*;
 
-/// `api` waits for `db` in the first start; by the second file it waits for `cache` as well, which waits for a line
+/// In the first start, `api` waits for `db`. With the second file it also waits for `cache`, which waits for a line
 /// that `db` never logs.
 fn two_files() -> Bench {
     let mut bench = Bench::new(&[

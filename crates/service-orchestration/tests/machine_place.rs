@@ -1,4 +1,4 @@
-//! What a service's place says of it: the health check of its image, and that it cannot be asked.
+//! What the place of a service says of it: the health check of its image, and that its state is unknown.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "a test")]
@@ -17,7 +17,7 @@ fn policy() -> HealthPolicy {
 }
 
 impl Bench {
-    /// The image has a health check; told before the launch is.
+    /// The image has a health check, which is reported before the launch is answered.
     fn found(&mut self, service: &str) {
         let generation = self.view(service).generation;
         self.give(Event::HealthFound {
@@ -28,7 +28,7 @@ impl Bench {
         });
     }
 
-    /// The same, with figures by which a start takes longer.
+    /// The same, with a health check that makes a start take longer.
     fn found_slow(&mut self, service: &str, needs: Duration) {
         let generation = self.view(service).generation;
         self.give(Event::HealthFound {
@@ -77,7 +77,7 @@ fn a_check_of_the_image_is_waited_for_by_default() {
     bench.wait(1000);
     bench.probe("db", ProbeOutcome::Healthy);
     assert_eq!(bench.deeds(), "+app +strict");
-    // The next one's image may have none.
+    // The next generation's image may have none.
     bench.start(false, true, &["db"]);
     bench.exited("db", 0);
     bench.launched("db");
@@ -91,7 +91,7 @@ fn a_check_of_the_image_may_give_a_start_more_time() {
     for (needs, patience) in [(more, more), (less, timeout)] {
         let mut bench = Bench::new(&[("db", restarting(plain("1"), RestartMode::OnFailure, None))]);
         bench.start(false, false, &[]);
-        // Attempts in a row have the time together.
+        // A row of attempts shares the time.
         for _ in 0..2 {
             bench.found_slow("db", needs);
             bench.launched("db");
@@ -138,7 +138,7 @@ fn who_has_no_check_at_all_is_ready_and_never_healthy() {
         (roots[0].service.as_str(), roots[0].reason.as_str()),
         (
             "strict",
-            "depends on db, which has no health check, nor has its image"
+            "depends on db, which has no health check, and neither has its image"
         )
     );
 }
@@ -169,11 +169,11 @@ fn who_is_out_of_contact_is_unknown_and_holds_nothing() {
     assert_eq!(app.state, ServiceState::Running);
     assert_eq!(
         app.error.as_deref(),
-        Some("depends on db, which cannot be told to run")
+        Some("depends on db, which is in an unknown state")
     );
     bench.start(false, false, &["late"]);
     assert_eq!(bench.view("late").state, ServiceState::Pending);
-    // What probes say meanwhile is no reason to restart it.
+    // While its state is unknown, the answers of probes are no reason to restart it.
     for _ in 0..5 {
         bench.wait(10_000);
         bench.probe("db", bad());

@@ -1,4 +1,4 @@
-//! Launches that take long, and say so.
+//! Launches that take long and report progress.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "a test")]
@@ -44,7 +44,7 @@ fn one_that_stalls_fails_with_what_it_was_at_and_is_stopped() {
     assert_eq!(bench.deeds(), "+db");
     bench.wait(61_000);
     assert_eq!(bench.deeds(), "-db");
-    // What it says on its way out moves nothing any more.
+    // Progress that is reported after the stop changes nothing any more.
     progress(&mut bench, "db", "pulling on");
     assert_eq!(bench.view("db").doing, None);
     let generation = bench.view("db").generation;

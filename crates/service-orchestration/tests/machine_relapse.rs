@@ -1,4 +1,4 @@
-//! Orders that meet services which are down for a moment: they wait for them as `wait` does, and not for ever.
+//! Orders that meet services which are down for a moment: they wait for them as `wait` does, but not forever.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "a test")]
@@ -25,7 +25,7 @@ fn unhealthy_db() -> Bench {
     bench
 }
 
-/// Lets time pass, with an answer of `service` at each of its probes.
+/// Lets time pass while `service` gives this answer to each of its probes.
 fn pass(bench: &mut Bench, seconds: u64, service: &str, answer: &ProbeOutcome) {
     for _ in 0..seconds {
         bench.wait(1_000);
@@ -115,7 +115,7 @@ fn a_start_of_the_unhealthy_one_itself_waits_for_it() {
     assert_eq!(bench.outcome(), Some(Outcome::Done));
 }
 
-/// `child` needs `db`, and `work`, which takes longer than `db` may to start.
+/// `child` needs `db`, and also `work`, which takes longer than `db` may take to start.
 fn long_start(db: Definition) -> Bench {
     let work = Definition {
         oneshot: true,
@@ -152,7 +152,7 @@ fn what_is_restarted_late_in_a_long_start_has_its_time_once_more() {
     pass(&mut bench, 70, "db", &ProbeOutcome::Healthy);
     bench.exited("work", 0);
     bench.exited("db", 3);
-    // `child` was launched in the instant between the two.
+    // `child` was launched at the instant between the two.
     bench.launched("child");
     bench.wait(1_000);
     assert_eq!(bench.outcome(), None);

@@ -1,4 +1,4 @@
-//! The rules of the machine one by one, in virtual time and with every answer given by hand.
+//! The rules of the machine one by one, in virtual time, with every answer given by hand.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "a test")]
@@ -257,7 +257,8 @@ fn an_exit_that_a_dead_supervisor_could_not_tell_completes_one_shots_alone() {
     }
     bench.wait(10);
     assert_eq!(bench.view("job").state, ServiceState::Completed);
-    // Its streams may have been closed by the death of its supervisor, which it took for the end of its work.
+    // The death of its supervisor may have closed its streams, and the service may have taken that for the end of its
+    // work.
     assert_eq!(bench.deeds(), "+api");
     assert_eq!(bench.view("plain").state, ServiceState::Failed);
     let error = bench.view("plain").error.unwrap();
@@ -385,7 +386,7 @@ fn stable_running_is_counted_across_daemons() {
         },
         owed: None,
     });
-    // Six seconds before and five now.
+    // Six seconds before, and five now.
     bench.wait(5000);
     bench.exited("api", 3);
     assert_eq!(bench.deeds(), "+api");
@@ -456,7 +457,7 @@ fn what_nobody_chose_this_time_stays_and_what_left_the_file_goes_with_a_prune() 
     bench.exited("gone", 0);
     assert_eq!(bench.outcome(), Some(Outcome::Done));
     assert!(bench.machine.snapshot(&name("gone"), bench.now).is_none());
-    // At rest, too, it is not forgotten.
+    // It is not forgotten when it is at rest, either.
     bench.stop(&["shell"]);
     bench.exited("shell", 0);
     bench.submit(request(true));

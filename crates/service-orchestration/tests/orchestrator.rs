@@ -1,4 +1,4 @@
-//! What a new orchestrator makes of what one left that was cut off at some instant.
+//! What a new orchestrator does with what another one left when it was cut off at some instant.
 
 #![cfg(test)]
 
@@ -19,7 +19,7 @@ use service_orchestration::machine::{Change, FailureCause, Outcome};
 use service_registry::record::{ProjectRecord, ServiceRecord};
 use service_registry::{ChangeKind, Registry};
 
-/// Ignores the first signal for as long as the file is there.
+/// Ignores the first signal as long as the file exists.
 const RELUCTANT: &str = "trap 'while [ -e \"$0/hold\" ]; do sleep 0.02; done; exit 0' TERM; touch \"$0/up\"; while :; do sleep 0.02; done";
 
 async fn appears(path: &std::path::Path) {
@@ -124,7 +124,7 @@ fn what_was_launched_and_not_yet_recorded_is_adopted_and_left_alone() {
         assert_eq!((before.generation, after.generation), (1, 2));
         let registry = first.registry.clone();
         first.cut().await;
-        // As it was on disk after the order was accepted, and before the new generation was recorded.
+        // The state on disk after the order was accepted, but before the new generation was recorded.
         let mut stale = (*before).clone();
         stale.spec = after.spec.clone();
         stale.digest = after.digest.clone();
@@ -210,7 +210,7 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
     smol::block_on(async {
         let home = home();
         let spawn = spawn_on_smol();
-        // It fills its log only once it has been seen ready: what rotation drops before anybody looks is gone.
+        // It fills its log only once it has been seen ready, so rotation drops lines that nobody has looked at yet.
         let go = home.path().join("go");
         let mut chatty = sh(&format!(
             "echo ready; until [ -e {} ]; do sleep 0.01; done; i=0; \
@@ -250,7 +250,7 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
         second
             .until("chatty", "is healthy", |record| record.health == Health::Healthy)
             .await;
-        // Unhealthy would come after one interval and one timeout.
+        // It would become unhealthy after one interval and one timeout.
         let unhealthy = async {
             second
                 .until("chatty", "is unhealthy", |record| {
@@ -298,7 +298,7 @@ fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
         let mut record = (*first.record("db")).clone();
         let registry = first.registry.clone();
         first.cut().await;
-        // Its supervisor is alive and nothing says who it is: neither the disk nor the store, as of an earlier version.
+        // Its supervisor is alive, but neither the disk nor the store says who it is, as with an earlier version.
         record.trace = None;
         registry.upsert_service(record, ChangeKind::State, "of an earlier version");
         registry.flush().await.unwrap();
@@ -309,14 +309,14 @@ fn what_runs_and_cannot_be_managed_is_not_started_a_second_time() {
         std::fs::rename(&identity, &hidden).unwrap();
         let began = std::time::Instant::now();
         let second = Heart::new(home.path(), &spawn).await;
-        // A supervisor may take ten seconds to say who it is; nobody else waits for that.
+        // A supervisor may take ten seconds to say who it is. Nobody else waits for that.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         let record = second
             .until("db", "has no known pid", |record| record.pid.is_none())
             .await;
         assert_eq!((record.generation, record.state), (1, ServiceState::Unknown));
         assert!(is_alive(pid));
-        // Once it says who it is, it is managed as any other.
+        // Once it says who it is, it is managed like any other.
         std::fs::rename(&hidden, &identity).unwrap();
         assert_eq!(second.running("db").await, pid);
         second.stop_all().await;
@@ -356,7 +356,7 @@ fn what_is_stopped_before_its_supervisor_says_who_it_is_is_stopped_when_it_does(
         let first = Heart::new(home.path(), &spawn).await;
         first.start(&spec).await;
         let pid = first.running("db").await;
-        // As if the daemon had ended before it could record what it launched.
+        // As if the daemon had ended before it could record the launch.
         let record = ServiceRecord {
             trace: None,
             ..ServiceRecord::clone(&first.record("db"))
@@ -385,7 +385,8 @@ fn what_is_stopped_before_its_supervisor_says_who_it_is_is_stopped_when_it_does(
     });
 }
 
-/// A shim of a newer version: what it says is refused by name, and the service neither doubled nor touched.
+/// A shim of a newer version: its identity is refused with an error that names it, and the service is neither doubled
+/// nor touched.
 #[test]
 fn what_a_newer_version_runs_is_not_started_a_second_time() {
     smol::block_on(async {
@@ -448,7 +449,7 @@ fn what_a_lost_store_knew_is_found_on_the_disk() {
         assert_eq!(second.running("db").await, db);
         let completed = |record: &ServiceRecord| record.state == ServiceState::Completed;
         second.until("once", "is known to be done", completed).await;
-        // Whether it was wanted is lost with the store.
+        // Whether it was wanted was lost with the store.
         let at_rest = |record: &ServiceRecord| record.state == ServiceState::Stopped;
         second.until("gone", "stays stopped", at_rest).await;
         let changes = second.start(&spec).await;

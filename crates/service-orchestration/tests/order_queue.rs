@@ -1,5 +1,5 @@
-//! Orders are carried out one after the other, also when the first has to ask the kernel about its ports; and a
-//! service that is forgotten may come again before its folder is gone.
+//! Orders are carried out one after the other, even if the first has to ask the kernel about its ports. And a service
+//! that is forgotten may come again before its folder is gone.
 
 #![cfg(test)]
 
@@ -43,8 +43,8 @@ fn a_stop_comes_after_the_start_before_it_whose_ports_are_asked_about() {
         let spec = project(home.path(), &[("db", with_port(sleeper(), 0))]);
         let orders = &heart.orchestrator;
         for _ in 0..10 {
-            // All are sent before the first is answered: one that overtook another would find no project, or
-            // leave something running.
+            // All are sent before the first is answered. If one overtook another, it would find no project, or leave
+            // something running.
             let started = zip(orders.start(StartOrder::whole(spec.clone())), orders.stop(stop()));
             let again = zip(orders.start(StartOrder::whole(spec.clone())), orders.stop(stop()));
             let ((first, second), (third, last)) = in_time("the answers", zip(started, again)).await;
@@ -123,7 +123,7 @@ fn a_forgotten_service_may_come_again_at_once() {
         assert!(run_dir.join("identity").exists());
         heart.stop_all().await;
         heart.end().await;
-        // What a killed daemon did not get to remove goes when the next one begins.
+        // What a killed daemon did not get to remove is removed when the next one starts.
         let left = layout.discard_service(&project_name(), &name("old")).unwrap();
         assert!(left.exists() && layout.discarded().contains(&left));
         let next = Heart::new(home.path(), &spawn).await;

@@ -28,8 +28,8 @@ fn own_name() -> String {
     name.trim_end().to_owned()
 }
 
-/// Waits until nobody holds a port whose listener was dropped: a child that another test is just starting has
-/// it, too, until it executes its program.
+/// Waits until nobody holds a port with a listener that was dropped. A child that another test is just starting holds
+/// it too, until it executes its program.
 fn gone(port: u16) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -42,7 +42,7 @@ fn gone(port: u16) {
     }
 }
 
-/// A perl that holds a port until its stdin ends.
+/// A perl program that holds a port until its stdin ends.
 struct Stranger {
     child: Child,
     port: u16,
@@ -140,7 +140,7 @@ fn wildcards_are_in_the_way_of_every_address() {
     assert_eq!(held("::1", port, Tcp), []);
     assert_eq!(held("::", port, Tcp).len(), 1);
 
-    // Rust's listener on `::` takes IPv4, too.
+    // Rust's listener on `::` takes IPv4 too.
     let listener = TcpListener::bind("[::]:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     for address in ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"] {
@@ -192,7 +192,7 @@ fn connections_hold_nothing() {
     );
     drop(server);
     drop(client);
-    // The server closed first: its end is in TIME_WAIT, which a restart may bind over.
+    // The server closed first, so its end is in TIME_WAIT. A restart may bind over that.
     assert!(is_free(address.ip(), address.port(), Tcp).unwrap());
 }
 
@@ -223,7 +223,7 @@ fn another_users_process_keeps_its_name_to_itself() {
     }
     let stranger = Stranger::listening(0);
     let port = stranger.port;
-    // The user of a thread is its own on Linux; what it may see of other processes goes by it.
+    // On Linux each thread has its own user, which decides what the thread may see of other processes.
     let nobody = rustix::process::Uid::from_raw(65534);
     let unprivileged = std::thread::spawn(move || {
         rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
@@ -234,6 +234,6 @@ fn another_users_process_keeps_its_name_to_itself() {
     assert_eq!(found[0].pid, None);
     assert_eq!(
         found[0].to_string(),
-        "a process that cannot be looked into, such as another user's or another daemon (user root)"
+        "a process that cannot be inspected, such as another user's or another daemon (user root)"
     );
 }

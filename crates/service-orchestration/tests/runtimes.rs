@@ -1,4 +1,4 @@
-//! The same story of the orchestrator under smol, tokio and a bare async-executor: it must not depend on any.
+//! The same test of the orchestrator under smol, tokio and a bare async-executor: it must not depend on any of them.
 
 #![cfg(test)]
 

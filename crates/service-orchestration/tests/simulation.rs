@@ -1,7 +1,8 @@
-//! The machine in a random world: many thousands of schedules in virtual time, every promise checked at every step.
+//! The machine in a random world: many thousands of schedules in virtual time, with every promise checked at every
+//! step.
 //!
-//! `HARNESS_SIM_SEED=n` plays the one schedule with that number, `HARNESS_SIM_SHOW=1` prints what goes in and out.
-//! `HARNESS_SIM_START=n` plays others than usual, a different lot for each n; `HARNESS_SOAK=1` plays ten times as many.
+//! `HARNESS_SIM_SEED=n` plays only the schedule with that number, and `HARNESS_SIM_SHOW=1` prints what goes in and
+//! out. `HARNESS_SIM_START=n` plays different schedules for each n. `HARNESS_SOAK=1` plays ten times as many.
 
 #![cfg(test)]
 #![allow(unreachable_pub, clippy::large_enum_variant, reason = "a test")]
@@ -62,7 +63,7 @@ fn random_schedules_last_quarter() {
     play_quarter(3);
 }
 
-/// How many of these schedules the checks object to, and the objections.
+/// How many of these schedules break a check, with the messages.
 fn objections(flaw: Flaw) -> Vec<String> {
     (0..200)
         .filter_map(|seed| World::new(seed, flaw).play().err())

@@ -1,5 +1,5 @@
-//! A day of crash loops, flapping probes, operators and killed daemons in virtual time: the same from the same seed,
-//! nothing doubled, every pause within its bounds, every restart counted, and a state that does not grow.
+//! A day of crash loops, flapping probes, operators and killed daemons in virtual time. The same seed gives the same
+//! day; nothing is doubled, every pause is within its bounds, every restart is counted, and the state does not grow.
 //!
 //! `HARNESS_SOAK=n` plays n days instead of one.
 
@@ -41,8 +41,9 @@ fn definition(mode: RestartMode, max_restarts: Option<u32>) -> Definition {
     }
 }
 
-/// `crashing` ends at once, `limited` too and only so often, `lasting` after minutes or hours, `mixed` now so, now
-/// so; `flapping` has a probe that often fails, and `dependent` restarts with it.
+/// `crashing` ends at once. `limited` does so too, but only a limited number of times. `lasting` ends after minutes
+/// or hours, and `mixed` sometimes one way, sometimes the other. `flapping` has a probe that often fails, and
+/// `dependent` restarts with it.
 fn definitions() -> BTreeMap<ServiceName, Definition> {
     let always = definition(RestartMode::Always, None);
     let mut all: BTreeMap<ServiceName, Definition> = ["crashing", "lasting", "mixed"]
@@ -76,13 +77,13 @@ struct Process {
     over: bool,
 }
 
-/// What is expected of the next launch of a service, where its crashes alone decide it.
+/// What is expected of the next launch of a service, if only its crashes decide about it.
 #[derive(Debug, Clone, Default)]
 struct Row {
     /// Restarts in a row without ten stable seconds.
     streak: u32,
     ended_at: Option<Time>,
-    /// A new daemon does not know how long the row was: until a stable run, only the longest pause is known.
+    /// A new daemon does not know how long the row was. Until a stable run, only the longest pause is known.
     loose: bool,
     /// A new daemon found it waiting to be restarted.
     waiting: bool,
@@ -97,7 +98,7 @@ struct Day {
     sequence: u64,
     processes: BTreeMap<ServiceName, Process>,
     rows: BTreeMap<ServiceName, Row>,
-    /// Restarts by policy since the last start, as counted here.
+    /// Restarts by policy since the last start, as the test counts them.
     restarts: BTreeMap<ServiceName, u32>,
     launches: u64,
     operations: u64,
@@ -122,7 +123,7 @@ impl Day {
         }
     }
 
-    /// Plays until this moment.
+    /// Plays until this time.
     fn until(&mut self, end: Time) {
         loop {
             let next = self.queue.first_key_value().map(|(key, _)| key.0);
@@ -286,7 +287,7 @@ impl Day {
         let lives = match service.as_str() {
             "crashing" | "limited" => self.rng.millis(0, 2000),
             "lasting" => self.rng.millis(60_000, 7_200_000),
-            // Never about the ten seconds that make a run stable.
+            // Never close to the ten seconds that make a run stable.
             "mixed" if self.rng.percent(80) => self.rng.millis(0, 8000),
             "mixed" => self.rng.millis(12_000, 60_000),
             _ => return,
@@ -306,7 +307,7 @@ impl Day {
         self.operations += 1;
         let operation = OperationId(self.operations);
         self.step(Event::Submit { operation, request });
-        // Nobody waits for it: what never gets healthy would keep it.
+        // Nobody waits for the operation: it would never end if something never gets healthy.
         self.step(Event::Abandon { operation });
     }
 
@@ -337,10 +338,10 @@ impl Day {
         });
     }
 
-    /// The daemon is killed; the next one finds what runs, and what was to be restarted.
+    /// The daemon is killed. The next one finds what runs, and what was to be restarted.
     fn daemon_dies(&mut self) {
         let before = std::mem::replace(&mut self.machine, Machine::new(self.seed));
-        // What nobody heard is asked again; processes go on ending.
+        // Events that nobody heard are lost and asked for again; processes go on ending.
         self.queue
             .retain(|_, event| matches!(event, Event::Exited { .. }));
         for (service, definition) in definitions() {
@@ -401,7 +402,7 @@ impl Day {
             };
             assert_eq!(self.machine.step(event, self.now), []);
         }
-        // How a row goes on after that is the recovery's business, whose own tests hold it.
+        // How the row goes on after that is decided by the recovery, which has its own tests.
         self.rows.clear();
         self.restarts.clear();
         let services: Vec<ServiceName> = self.machine.services().cloned().collect();
@@ -420,12 +421,13 @@ impl Day {
     }
 }
 
-/// Whether nothing but its own end decides when a service is launched again.
+/// Whether only its own end decides when a service is launched again.
 fn crashes_alone(service: &ServiceName) -> bool {
     matches!(service.as_str(), "crashing" | "limited" | "lasting" | "mixed")
 }
 
-/// Plays hours; returns the largest state of each, what names the whole course, and the launches.
+/// Plays this many hours. Returns the largest state of each hour, a hash of the whole course, and the number of
+/// launches.
 fn play(seed: u64, hours: u32, kills: bool) -> (Vec<usize>, u64, u64) {
     let mut day = Day::new(seed);
     day.start(None);
@@ -442,13 +444,13 @@ fn play(seed: u64, hours: u32, kills: bool) -> (Vec<usize>, u64, u64) {
             day.until(day.now.after(odd));
             day.daemon_dies();
         }
-        // Somebody looks in every hour and starts what has given up.
+        // Somebody looks in every hour and starts what was given up.
         day.start(Some(BTreeSet::from([name("limited")])));
     }
     (sizes, day.trace.finish(), day.launches)
 }
 
-/// The hours to play: those of a day, or of as many as are asked for.
+/// The hours to play: one day, or as many days as requested.
 fn hours() -> u32 {
     24 * std::env::var("HARNESS_SOAK").map_or(1, |days| days.parse::<u32>().unwrap())
 }

@@ -1,12 +1,12 @@
-//! What happened, in order, for everybody who wants to know: CLI, dashboards, tests.
+//! What happened, in order, for everyone who wants to know: the CLI, dashboards, tests.
 //!
 //! ```text
 //! publish ──> ring of the last CAPACITY changes <── cursor of subscription 1
 //!                                               <── cursor of subscription 2 …
 //! ```
 //!
-//! A subscription is a cursor into one shared ring. It costs no memory of its own, the publisher never waits
-//! for it, and one that falls behind the ring is told exactly how many changes it missed.
+//! A subscription is a cursor into one shared ring. It uses no memory of its own, and the publisher never waits for
+//! it. If it falls behind the ring, it learns exactly how many changes it missed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -17,15 +17,15 @@ use harness_model::{ProjectName, ServiceName, WallTime};
 
 use crate::record::ServiceRecord;
 
-/// How many changes are kept for subscribers that come late or are slow; each costs about 1.4 kB.
+/// How many changes are kept for subscribers that come late or are slow. Each takes about 1.4 kB.
 pub const CAPACITY: usize = 4096;
 
-/// What kind of change.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChangeKind {
-    /// A service came under management or its spec changed.
+    /// A service is managed from now on, or its spec changed.
     Registered,
-    /// A service is gone from the registry.
+    /// A service was removed from the registry.
     Removed,
     /// The state of a service changed.
     State,
@@ -35,43 +35,43 @@ pub enum ChangeKind {
     Adopted,
     /// A hook of a service has ended.
     Hook,
-    /// Something about the whole project.
+    /// Something about the whole project changed.
     Project,
 }
 
 /// A change in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Rises by one with each change, from 1 in each life of the daemon.
+    /// Counts the changes, starting with 1 each time the daemon starts.
     pub sequence: u64,
     /// When it was published.
     pub time: WallTime,
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
     /// The service; `None` for the project as a whole.
     pub service: Option<ServiceName>,
-    /// What happened.
+    /// The kind of the change.
     pub kind: ChangeKind,
-    /// In one line, for people.
+    /// What happened, in one line for people.
     pub message: String,
-    /// The service after it (before it, for [`ChangeKind::Removed`]); `None` for a project.
+    /// The service after the change (before it, for [`ChangeKind::Removed`]); `None` for a project.
     pub record: Option<Arc<ServiceRecord>>,
 }
 
-/// What a [`Subscription`] yields.
+/// An item from a [`Subscription`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// The next change.
     Change(Arc<Change>),
-    /// This many changes were dropped before the subscriber came to them; newer ones follow.
+    /// This many changes were dropped before the subscriber read them. Newer ones follow.
     Missed(u64),
 }
 
 #[derive(Default)]
 struct Ring {
-    /// Consecutive sequence numbers, the newest last.
+    /// Changes with consecutive sequence numbers, the newest last.
     changes: VecDeque<Arc<Change>>,
-    /// The sequence number of the newest change ever published; 0 before the first.
+    /// The sequence number of the newest change so far; 0 before the first.
     last: u64,
     next_subscriber: u64,
     waiting: BTreeMap<u64, Waker>,
@@ -105,11 +105,11 @@ impl Changes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
-        // No code that holds the lock can leave the ring half changed, so a poisoned one is still whole.
+        // No code that holds the lock can leave the ring half changed, so it is valid even if the lock is poisoned.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a change and wakes the subscribers; never waits for them.
+    /// Appends a change and wakes the subscribers, but never waits for them.
     pub fn publish(
         &self,
         project: ProjectName,
@@ -145,9 +145,9 @@ impl Changes {
         self.lock().last
     }
 
-    /// Follows the changes after sequence number `since`, retained ones first (`Some(0)`: all of them);
-    /// `None`: only those still to come. A number that has not been reached yet comes from an earlier life of
-    /// the daemon, so everything retained is new to its owner.
+    /// Follows the changes after sequence number `since`. Kept ones come first (`Some(0)`: all of them). With `None`,
+    /// only later ones come. A number that has not been reached yet comes from an earlier run of the daemon, so
+    /// everything that is kept is new to its owner.
     pub fn subscribe(&self, since: Option<u64>) -> Subscription {
         let mut ring = self.lock();
         ring.next_subscriber += 1;
@@ -170,13 +170,12 @@ impl Changes {
 pub struct Subscription {
     changes: Changes,
     id: u64,
-    /// The sequence number it wants next.
+    /// The sequence number that it reads next.
     next: u64,
 }
 
 impl Subscription {
-    /// The next change, or how many were missed. Waits without end if nothing happens; dropping the future
-    /// loses nothing.
+    /// The next change, or how many were missed. Waits forever if nothing happens. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Item {
         poll_fn(|context| {
             let changes = self.changes.clone();
@@ -192,7 +191,7 @@ impl Subscription {
         .await
     }
 
-    /// The next item if there is one already.
+    /// The next item, if there is one already.
     pub fn try_next(&mut self) -> Option<Item> {
         let changes = self.changes.clone();
         let ring = changes.lock();

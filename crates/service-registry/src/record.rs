@@ -1,7 +1,7 @@
-//! What is known of a project and of each of its services: plain data, as kept in memory and in the store.
+//! What is known of a project and of each of its services: plain data, kept in memory and in the store.
 //!
-//! The heavy parts of a [`ServiceRecord`] (its spec, the inherited environment) are shared, so that taking a
-//! new record for every change of state copies a few words and not the whole specification.
+//! The large parts of a [`ServiceRecord`] (its spec, the inherited environment) are shared. So a new record for every
+//! change of state copies only a few words and not the whole specification.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,22 +22,23 @@ use crate::address::ServiceAddresses;
 pub struct ProjectRecord {
     /// Its name, unique in a daemon.
     pub name: ProjectName,
-    /// The file it was started from, absolute.
+    /// The absolute path of the file that it was started from.
     pub source: PathBuf,
-    /// What it was when it was last started, references unresolved.
+    /// Its specification when it was last started, with unresolved references.
     pub spec: ProjectSpec,
     /// When it was first started.
     pub created_at: WallTime,
-    /// The folder of its file, where that can be told from others.
+    /// The folder of its file, if it can be identified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<FolderId>,
-    /// Files that it was read from before and not when it was last started.
+    /// Files that it was read from earlier, but not when it was last started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_files: Vec<ProjectFile>,
 }
 
 impl ProjectRecord {
-    /// The services that were not chosen when it was last started: of other profiles, or of a file that was not given.
+    /// The services that were not chosen when it was last started: those of other profiles, or of a file that was not
+    /// given.
     pub fn unchosen(&self) -> BTreeSet<ServiceName> {
         let earlier = self.earlier_files.iter().flat_map(|file| &file.services);
         let all = self.spec.unchosen.keys().chain(earlier);
@@ -46,19 +47,19 @@ impl ProjectRecord {
             .collect()
     }
 
-    /// Whether a service is one of the project's, chosen or not.
+    /// Whether a service belongs to the project, chosen or not.
     pub fn has(&self, service: &ServiceName) -> bool {
         self.spec.services.contains_key(service) || self.unchosen().contains(service)
     }
 }
 
-/// What tells a folder from all others, wherever on its file system it is moved. A number alone is given anew to what
-/// is made later.
+/// Identifies a folder, even if it is moved within its file system. The inode number alone is not enough, because a
+/// new file can get the same number later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderId {
     /// Its inode.
     pub inode: u64,
-    /// When that was made.
+    /// When the inode was made.
     pub born: WallTime,
 }
 
@@ -69,26 +70,26 @@ pub struct ServiceRecord {
     pub project: ProjectName,
     /// Its name.
     pub name: ServiceName,
-    /// What it is, every reference replaced.
+    /// Its specification, with all references replaced.
     pub spec: Arc<ServiceSpec>,
     /// The digest of `spec`.
     pub digest: SpecDigest,
-    /// What it inherits from the environment of whoever started it; not part of the spec.
+    /// What it inherits from the environment of whoever started it. This is not part of the spec.
     pub environment: Arc<BTreeMap<String, SecretString>>,
     /// The umask of whoever started it, for when its spec has none; not part of the spec either. `None`: not known.
     #[serde(default)]
     pub umask: Option<Umask>,
-    /// Whether it is meant to be up.
+    /// Whether it should be up.
     pub wanted: bool,
-    /// Whether the file still has it.
+    /// Whether the file still contains it.
     pub in_file: bool,
-    /// What it is doing.
+    /// Its state.
     pub state: ServiceState,
-    /// What its probe says.
+    /// The result of its probes.
     pub health: Health,
-    /// Counts its launches; the number of its newest run directory.
+    /// The number of its launches, which is also the number of its newest run directory.
     pub generation: u64,
-    /// Restarts by policy since it was last started by hand.
+    /// Restarts by policy since somebody last started it.
     pub restarts: u32,
     /// How its last process ended.
     pub exit: Option<ExitStatus>,
@@ -96,22 +97,22 @@ pub struct ServiceRecord {
     pub error: Option<String>,
     /// When its newest process was launched.
     pub started_at: Option<WallTime>,
-    /// The same as the time since the machine's boot, in nanoseconds: the clock may be set meanwhile.
+    /// The same, as nanoseconds since the machine booted: somebody may change the clock.
     #[serde(default)]
     pub up_since_ns: Option<u64>,
     /// When its last process ended.
     pub ended_at: Option<WallTime>,
     /// Its main process, while there is one.
     pub pid: Option<u32>,
-    /// Whether its newest process was ready at some time.
+    /// Whether its newest process was ever ready.
     pub was_ready: bool,
-    /// The boot during which its newest process was launched.
+    /// The boot in which its newest process was launched.
     pub boot_id: Option<String>,
-    /// The digest of the spec its newest process was launched with.
+    /// The digest of the spec that its newest process was launched with.
     pub launched_digest: Option<SpecDigest>,
     /// Where it is reached.
     pub addresses: ServiceAddresses,
-    /// The addresses of its dependencies as variables of its environment.
+    /// The addresses of its dependencies, as variables of its environment.
     pub dependency_addresses: BTreeMap<String, String>,
     /// Whether it is up now: healthy, completed, or running without a probe.
     pub ready: bool,
@@ -119,53 +120,53 @@ pub struct ServiceRecord {
     pub retry_at: Option<WallTime>,
     /// When its `startup_timeout` passes, while it starts.
     pub startup_deadline: Option<WallTime>,
-    /// What its launch says that it is at: `pulling image nginx: 3 of 12 MB`.
+    /// What its launch says it is doing: `pulling image nginx: 3 of 12 MB`.
     #[serde(default)]
     pub doing: Option<String>,
-    /// What the last probe answered, if that was bad.
+    /// The answer of the last probe, if it was bad.
     pub last_probe: Option<String>,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
-    /// Secrets of earlier specs, which its kept logs may still hold.
+    /// Secrets of earlier specs, which may still be in the logs that are kept.
     pub retired_secrets: Arc<Vec<SecretString>>,
-    /// The health check of the image that its newest process runs in, where its spec has none.
+    /// The health check of the image of its newest process, if its spec has none.
     pub image_health: Option<Arc<HealthCheck>>,
-    /// That its newest process ended well by itself, while what follows waits for its hooks.
+    /// Whether its newest process ended well by itself and the rest only waits for its hooks.
     #[serde(default)]
     pub ended_well: bool,
-    /// Why it failed, in whatever form the orchestrator wants it back.
+    /// Why it failed, in the form in which the orchestrator wants to read it again.
     pub failure: Option<serde_json::Value>,
-    /// Whether `error`, `doing`, `last_probe` and `failure` are free of secrets: earlier versions hid those only when they
-    /// told them.
+    /// Whether `error`, `doing`, `last_probe` and `failure` are free of secrets. Earlier versions hid secrets only
+    /// when they showed these fields.
     #[serde(default)]
     pub is_masked: bool,
-    /// By what its newest process is found where its run directory does not lead to it any more, while it runs.
+    /// How to find its newest process while it runs, if its run directory does not lead to it any more.
     #[serde(default)]
     pub trace: Option<Arc<RunTrace>>,
 }
 
-/// By what a process is found that runs under a supervisor.
+/// How to find a process that runs under a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunTrace {
-    /// What marks its processes in their environment.
+    /// The mark in the environment of its processes.
     pub run_id: String,
     /// Its supervisor.
     pub shim: ProcessTrace,
     /// Its main process.
     pub main: ProcessTrace,
-    /// When that was started, in nanoseconds since the Unix epoch.
+    /// When the main process was started, in nanoseconds since the Unix epoch.
     pub started_at_ns: u64,
-    /// The cgroup of its own, if it has one.
+    /// Its own cgroup, if it has one.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,
 }
 
-/// One process, for all time.
+/// One process, identified for all time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessTrace {
     /// Its pid.
     pub pid: u32,
-    /// Clock ticks between boot and its start.
+    /// Its start time, in clock ticks since boot.
     pub start_time: u64,
     /// The boot in which it runs.
     pub boot_id: String,
@@ -176,14 +177,14 @@ pub struct ProcessTrace {
 /// A dependency that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// The dependency.
+    /// The name of the dependency.
     pub service: ServiceName,
-    /// What of it must hold: `be healthy`.
+    /// The condition that must hold: `be healthy`.
     pub condition: String,
 }
 
 impl ServiceRecord {
-    /// A service that has been registered and never launched.
+    /// A service that was registered but never launched.
     pub fn new(
         project: ProjectName,
         name: ServiceName,
@@ -231,7 +232,7 @@ impl ServiceRecord {
         }
     }
 
-    /// The health check that is in force: that of its spec, else of its image.
+    /// The health check that is used: the one of its spec, or else of its image.
     pub fn health_check(&self) -> Option<&HealthCheck> {
         self.spec.health_check.as_ref().or(self.image_health.as_deref())
     }

@@ -1,4 +1,4 @@
-//! Records, store and changes joined: one place that knows who runs where.
+//! Joins records, store and changes: one place that knows what runs where.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::network;
 use crate::record::{ProjectRecord, ServiceRecord};
 use crate::store::{Store, StoreError};
 
-/// Who runs where. Clones share it; reading never waits for the disk.
+/// Knows what runs where. Clones share it. Reading never waits for the disk.
 ///
-/// What is written is visible to readers and subscribers at once and reaches the disk shortly after;
+/// What is written is visible to readers and subscribers at once, and reaches the disk soon after that.
 /// [`Registry::flush`] waits until it has.
 #[derive(Clone)]
 pub struct Registry {
@@ -23,8 +23,8 @@ pub struct Registry {
 }
 
 struct Shared {
-    /// Held while a record, its place in the store's queue and its change are written, so that all three are
-    /// in the same order.
+    /// Held while a record, its entry in the store's queue and its change are written, so that all three are in the
+    /// same order.
     memory: RwLock<Memory>,
     free_ports: Mutex<FreePorts>,
     store: Store,
@@ -39,16 +39,16 @@ struct Memory {
     spec_revision: u64,
 }
 
-/// A registry that has been opened.
+/// The result of opening a registry.
 pub struct Opened {
     /// The registry.
     pub registry: Registry,
-    /// Where a damaged store was moved to; the registry then began empty.
+    /// The new path of a damaged store. The registry then started empty.
     pub set_aside: Option<PathBuf>,
 }
 
 impl Registry {
-    /// Opens the registry that is kept in the file at `path`, creating it if there is none.
+    /// Opens the registry in the file at `path`, and creates the file if it does not exist.
     ///
     /// # Errors
     /// When the file cannot be opened, is in use, or was written by a newer version.
@@ -81,8 +81,8 @@ impl Registry {
         })
     }
 
-    // A poisoned lock means that some reader or writer panicked. Every writer's last step under the lock is
-    // the one that makes its record visible, so what is there is whole.
+    // A poisoned lock means that a reader or writer panicked. The last step of every writer under the lock is the one
+    // that makes its record visible, so the data is valid.
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
         self.shared.memory.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,13 +115,13 @@ impl Registry {
         self.read().services.get(project)?.get(service).cloned()
     }
 
-    /// Rises whenever a project or service is added, removed, or changed in more than its status (spec,
-    /// environment, addresses, retired secrets): what is derived from those alone is good until then.
+    /// Rises whenever a project or service is added or removed, or when more than its status changes (spec, environment,
+    /// addresses, retired secrets). Until then, anything that was derived only from those stays valid.
     pub fn spec_revision(&self) -> u64 {
         self.read().spec_revision
     }
 
-    /// Adds a project or replaces what is known of it.
+    /// Adds a project, or replaces its record.
     pub fn upsert_project(&self, record: ProjectRecord, message: impl Into<String>) -> Arc<ProjectRecord> {
         let record = Arc::new(record);
         let mut memory = self.write();
@@ -134,7 +134,7 @@ impl Registry {
         record
     }
 
-    /// Adds a service or replaces what is known of it.
+    /// Adds a service, or replaces its record.
     pub fn upsert_service(
         &self,
         mut record: ServiceRecord,
@@ -166,7 +166,7 @@ impl Registry {
         record
     }
 
-    /// Forgets a service; what it was, if it was known.
+    /// Forgets a service. Returns its record, if it was known.
     pub fn remove_service(
         &self,
         project: &ProjectName,
@@ -180,7 +180,7 @@ impl Registry {
         Some(removed)
     }
 
-    /// Forgets a project and its services; what it was, if it was known.
+    /// Forgets a project and its services. Returns its record, if it was known.
     pub fn remove_project(
         &self,
         project: &ProjectName,
@@ -208,9 +208,9 @@ impl Registry {
             .publish(project, Some(service), ChangeKind::Removed, message, snapshot);
     }
 
-    /// What every service that is not part of `project` as it is now occupies: those of other projects, and those of
-    /// its own that it no longer has; of these only the ones in `staying`, where the others are about to be stopped. For
-    /// containers also what this machine reaches.
+    /// What is occupied by every service that is not part of `project` as it is now: those of other projects, and its
+    /// own services that are no longer in it. Of the latter, only those in `staying` count if it is given, because
+    /// the others are about to be stopped. For containers, this includes what this machine reaches.
     fn taken(&self, project: &ProjectSpec, staying: Option<&BTreeSet<ServiceName>>) -> Taken {
         let memory = self.read();
         let mut taken = Taken::default();
@@ -231,20 +231,20 @@ impl Registry {
         if project.services.values().any(is_container) {
             match network::detect() {
                 Ok(topology) => taken.add_reached(&topology),
-                Err(error) => tracing::debug!(%error, "cannot see which networks there are"),
+                Err(error) => tracing::debug!(%error, "cannot list the networks of this machine"),
             }
         }
         taken
     }
 
-    /// Addresses for a whole plan ([`address::assign`]), keeping what its services have and away from what every
-    /// other service has, those of the project that are no longer in its file included. A port that was chosen
-    /// for a service that is down now is chosen anew if a stranger has taken it meanwhile.
+    /// Addresses for a whole plan ([`address::assign`]). They keep what its services have, and avoid what every other
+    /// service has, including services of the project that are no longer in its file. If a port was chosen for a
+    /// service that is down now, and a foreign program has taken it meanwhile, another port is chosen.
     ///
-    /// Asks the system for free ports, which takes microseconds and never waits.
+    /// Asks the system for free ports. This takes microseconds and never waits.
     ///
     /// # Errors
-    /// As [`address::assign`].
+    /// The same as [`address::assign`].
     pub fn assign_addresses(
         &self,
         project: &ProjectSpec,
@@ -252,11 +252,11 @@ impl Registry {
         self.assign(project, &self.taken(project, None))
     }
 
-    /// The same for a plan that first stops the services that are no longer in the file, unless they are `staying`:
-    /// their ports and addresses may be taken over.
+    /// The same for a plan that first stops the services that are no longer in the file, except those in `staying`.
+    /// The plan may take over the ports and addresses of the stopped ones.
     ///
     /// # Errors
-    /// As [`address::assign`].
+    /// The same as [`address::assign`].
     pub fn assign_addresses_pruning(
         &self,
         project: &ProjectSpec,
@@ -280,7 +280,7 @@ impl Registry {
             }
             previous.insert(record.name.clone(), addresses);
         }
-        // Taken last: whoever holds it waits for no other lock.
+        // Take this lock last: whoever holds it does not wait for another lock.
         let mut free_ports = self
             .shared
             .free_ports
@@ -294,16 +294,16 @@ impl Registry {
     /// Waits until everything written before this call is on the disk.
     ///
     /// # Errors
-    /// When writing failed. Nothing is lost: it stays in memory and is tried again with the next write.
+    /// When writing failed. Nothing is lost: the data stays in memory, and the next write tries again.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.shared.store.flush().await
     }
 
-    /// Writes what is pending and closes the store, though others still hold the registry: for the end of a
-    /// program. What is written after that is not kept.
+    /// Writes what is pending and closes the store, even if others still hold the registry. This is for the end of a
+    /// program. What is written later is not kept.
     ///
     /// # Errors
-    /// When the last write failed: what it held is lost with the program.
+    /// When the last write failed. Then its data is lost when the program ends.
     pub async fn close(&self) -> Result<(), StoreError> {
         let registry = self.clone();
         blocking::unblock(move || registry.shared.store.close()).await;
@@ -315,14 +315,14 @@ impl Registry {
         self.shared.store.last_error()
     }
 
-    /// The changes, for following and for publishing what is not a change of a record.
+    /// The changes: to follow them, and to publish one that is not a change of a record.
     pub fn changes(&self) -> &Changes {
         &self.shared.changes
     }
 }
 
-/// Lets the new record share the heavy parts of the earlier one where they are equal, and tells whether
-/// everything that the store keeps with the spec is.
+/// Lets the new record share the large parts of the earlier one if they are equal. Returns whether everything that
+/// the store keeps with the spec is equal.
 fn share(earlier: &ServiceRecord, record: &mut ServiceRecord) -> bool {
     let mut same = earlier.digest == record.digest
         && earlier.addresses == record.addresses

@@ -1,4 +1,4 @@
-//! Who gets which address, and what a reference to it says.
+//! Which service gets which address, and what a reference to it says.
 
 #![cfg(test)]
 
@@ -82,7 +82,7 @@ fn port_zero_is_chosen_and_kept() {
     );
     let plan_1 = plan(&first, &Plan::new()).unwrap();
     assert_eq!(numbers(&plan_1, "a"), [40_000, 40_001, 80]);
-    // Reordered, and with a service that comes first and wants one too.
+    // The order is changed, and a service that comes first wants an address too.
     let second = project_spec(
         "p",
         vec![
@@ -192,7 +192,7 @@ fn a_narrow_loopback_subnet_gives_everybody_an_address() {
         (ip(&plan_1, "a").as_str(), ip(&plan_1, "b").as_str()),
         ("127.0.0.2", "127.0.0.3")
     );
-    // "B" sorts first, and takes nothing from the others.
+    // "B" sorts first, but takes nothing from the others.
     let three = project_spec(
         "p",
         vec![("B", spec(vec![])), ("a", spec(vec![])), ("b", spec(vec![]))],
@@ -202,7 +202,7 @@ fn a_narrow_loopback_subnet_gives_everybody_an_address() {
     assert_eq!(all, ["127.0.0.4", "127.0.0.2", "127.0.0.3"]);
     let error = plan(&pool(three.clone(), "127.0.0.0/30"), &Plan::new()).unwrap_err();
     assert!(matches!(error, AddressError::PoolExhausted { .. }), "{error}");
-    // Addresses of other projects are not given again.
+    // Addresses of other projects are not given out again.
     let mut other = addresses(&[]);
     other.ip = "127.0.0.2".parse().unwrap();
     let plan_3 = assign(
@@ -378,7 +378,7 @@ fn containers_have_addresses_of_their_own_and_keep_them() {
     };
     assert!(subnet.contains(gateway) && subnet.prefix() == 24, "{subnet}");
     assert_ne!(plan_1[&service("db")].ip, plan_1[&service("web")].ip);
-    // One that comes before the others by name takes nothing from them.
+    // A service that comes before the others by name takes nothing from them.
     let mut three = two.clone();
     three.services.insert(service("a"), container(vec![]));
     let plan_2 = plan(&three, &plan_1).unwrap();
@@ -429,9 +429,9 @@ fn a_subnet_is_chosen_away_from_what_this_machine_reaches() {
     ] {
         assert!(!subnet(&other).overlaps(&theirs), "{}", subnet(&other));
     }
-    // It may be the project's own by now.
+    // It may already be the project's own.
     assert_eq!(beside(&[theirs], &[], &alone), alone);
-    // A way to everything, or to most of what could be chosen, leaves something to choose.
+    // A route to everything, or to most of the possible choices, must still leave something to choose.
     let everything = ["0.0.0.0/0", "10.0.0.0/8"].map(|text| text.parse().unwrap());
     assert_eq!(beside(&[], &everything, &Plan::new()), alone);
 }
@@ -478,7 +478,7 @@ fn references_are_answered_for_the_place_they_stand_in() {
     assert_eq!(variables["HARNESS_APP_IP"], gateway.to_string());
 }
 
-/// A container on these networks, the addresses written where there are any.
+/// A container on these networks, with fixed addresses where they are given.
 fn attached(networks: &[(&str, Option<&str>)]) -> ServiceSpec {
     let mut spec = container(vec![]);
     let ServiceKind::Docker(docker) = &mut spec.kind else {
@@ -525,7 +525,7 @@ fn containers_on_several_networks_meet_where_both_are() {
         };
         lookup(&reference, &plan_1, &service(from)).map_err(|error| error.to_string())
     };
-    // A written address is kept free for whom it is written.
+    // An address in the file is kept free for the service that names it.
     assert_eq!(ask("b", "a").unwrap(), "10.9.8.2");
     assert_eq!(ask("a", "b").unwrap(), "10.9.8.3");
     let networks: Vec<_> = plan_1[&service("a")].networks().collect();
@@ -535,7 +535,7 @@ fn containers_on_several_networks_meet_where_both_are() {
     assert_eq!(ask("app", "a").unwrap(), networks[0].ip.to_string(), "its first");
     assert!(ask("a", "c").unwrap_err().contains("cannot be reached"));
     assert_eq!(plan(&project, &plan_1).unwrap(), plan_1, "all of it is kept");
-    // Another project keeps away from every network of it.
+    // Another project avoids all of its networks.
     let taken = taken(true, plan_1[&service("a")].clone());
     let other = assign(
         &project_spec("q", vec![("x", container(vec![]))]),

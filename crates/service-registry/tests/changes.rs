@@ -48,7 +48,7 @@ fn subscribing_since_a_sequence_begins_right_after_it() {
     assert_eq!(sequence(changes.subscribe(Some(3)).try_next().unwrap()), 4);
     assert_eq!(changes.subscribe(Some(5)).try_next(), None);
     assert_eq!(changes.subscribe(None).try_next(), None);
-    // A number from an earlier life of the daemon.
+    // This number comes from an earlier run of the daemon.
     assert_eq!(sequence(changes.subscribe(Some(6)).try_next().unwrap()), 1);
     publish(&changes, 10);
     assert_eq!(changes.subscribe(Some(3)).try_next(), Some(Item::Missed(2)));

@@ -1,4 +1,4 @@
-//! A store that was damaged anywhere: noticed or harmless, never believed, never a panic.
+//! Damages a store anywhere: this must be noticed or harmless, never believed, and never cause a panic.
 
 #![cfg(test)]
 
@@ -15,7 +15,7 @@ use service_registry::store::Store;
 
 const CASES: u64 = 40;
 
-/// xorshift: the same cases in every run, and each by its number.
+/// xorshift: the same cases in every run, each with a number.
 struct Random(u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// Several commits, so that there is history in the file to fall back to. What was ever written comes back.
+/// Makes several commits, so that the file has a history to fall back to. Returns everything that was ever written.
 fn fill(path: &Path) -> Vec<ServiceRecord> {
     let store = Store::open(path).unwrap().store;
     store.put_project(Arc::new(project_record("shop")));

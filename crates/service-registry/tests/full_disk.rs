@@ -1,7 +1,7 @@
-//! A disk with no room left: told, survived, made up for.
+//! A full disk: it is reported, survived, and made up for later.
 //!
-//! The limit on the size of files (RLIMIT_FSIZE) stands in for the disk, since it fails the same calls. It needs
-//! SIGXFSZ ignored, which only a parent can arrange without unsafe code: the test starts itself again.
+//! The limit on the size of files (RLIMIT_FSIZE) replaces the full disk, because it makes the same calls fail.
+//! SIGXFSZ must be ignored for that, which only a parent can do without unsafe code. So the test starts itself again.
 
 #![cfg(test)]
 

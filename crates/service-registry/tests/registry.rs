@@ -1,4 +1,4 @@
-//! The registry: memory, store and changes say the same.
+//! The registry: memory, store and changes agree.
 
 #![cfg(test)]
 
@@ -192,7 +192,7 @@ fn a_service_that_left_the_file_keeps_its_port_unless_it_is_pruned() {
             .assign_addresses_pruning(&renamed, &std::collections::BTreeSet::new())
             .is_ok()
     );
-    // One of a profile that is not chosen is not pruned.
+    // A service of a profile that is not chosen is not pruned.
     let staying = [service("a")].into();
     assert!(registry.assign_addresses_pruning(&renamed, &staying).is_err());
 }
@@ -249,7 +249,7 @@ fn a_closed_registry_leaves_its_file_to_the_next_one() {
     let registry = open(&path);
     registry.upsert_project(project_record("shop"), "started");
     block_on(registry.close()).unwrap();
-    // The first handle is still there, and no longer in the way.
+    // The first handle still exists, and is no longer in the way.
     let next = open(&path);
     assert!(next.project(&project("shop")).is_some());
     assert!(block_on(registry.flush()).is_err());

@@ -1,4 +1,4 @@
-//! The same story under three executors.
+//! The same test under three executors.
 
 #![cfg(test)]
 

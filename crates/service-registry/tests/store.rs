@@ -97,7 +97,7 @@ fn dropping_writes_what_is_pending() {
 
 #[test]
 fn what_was_flushed_survives_a_copy_taken_of_the_open_file() {
-    // The copy is what a `kill -9` leaves: a file that nobody closed.
+    // The copy is what a `kill -9` leaves: a file that nobody has closed.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     let copy = folder.path().join("copy");
@@ -156,7 +156,7 @@ fn a_spec_is_written_whatever_status_follows_before_the_commit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     let store = Store::open(&path).unwrap().store;
-    // Unknown to the file, replaced, and removed just before: each needs its spec written.
+    // One is unknown to the file, one was replaced, one was just removed: each needs its spec written.
     store.put_status(Arc::new(record("shop", "a")));
     store.put_service(Arc::new(record("shop", "b")));
     store.put_status(Arc::new(record("shop", "b")));
@@ -299,7 +299,7 @@ fn overwritten_pages_are_never_believed() {
         std::fs::write(&path, &bad).unwrap();
         let opened = Store::open(&path).unwrap();
         damaged += u32::from(opened.set_aside.is_some());
-        // Falling back to the state before the last commit is right; anything else is invented.
+        // It may fall back to the state before the last commit. Anything else would be invented.
         for service in &opened.contents.services {
             assert!(
                 expected().services.contains(service),
@@ -351,7 +351,7 @@ fn no_error_or_debug_output_shows_a_secret() {
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
-/// Written by `write_the_fixture` when schema 1 was the newest. Later versions must read it for ever.
+/// Written by `write_the_fixture` when schema 1 was the newest. Later versions must always be able to read it.
 #[test]
 fn the_first_schema_can_still_be_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -361,7 +361,7 @@ fn the_first_schema_can_still_be_read() {
     let opened = Store::open(&path).unwrap();
     assert_eq!(opened.set_aside, None);
     assert_eq!(opened.contents.projects, expected().projects);
-    // Its errors have yet to be searched for secrets.
+    // Its errors have not been searched for secrets yet.
     let mut services = expected().services;
     services.iter_mut().for_each(|record| record.is_masked = false);
     assert_eq!(opened.contents.services, services);

@@ -1,4 +1,4 @@
-//! Where the programs of a bench tell that they run.
+//! A socket on which the programs of a bench report that they run.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 
-/// What a program told.
+/// The message of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announcement {
-    /// The name it was given.
+    /// The name that the program was given.
     pub(crate) name: String,
     /// Its pid.
     pub(crate) pid: i32,
     /// When it began, in ns of the bench's clock.
     pub(crate) begun: u64,
-    /// When it was ready for others, in ns of the bench's clock.
+    /// When others could use it, in ns of the bench's clock.
     pub(crate) ready: u64,
 }
 
-/// A socket that programs announce themselves at.
+/// A socket on which programs announce themselves.
 pub(crate) struct Announcements {
     socket: UnixDatagram,
     path: PathBuf,
@@ -30,14 +30,14 @@ impl Announcements {
     /// Opens the socket in a folder.
     ///
     /// # Errors
-    /// When the system refuses it.
+    /// When the system refuses to open it.
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, TaskError> {
         let path = folder.join(name);
         let socket = UnixDatagram::bind(&path).map_err(TaskError::file("listen at", &path))?;
         Ok(Self { socket, path })
     }
 
-    /// Where to announce.
+    /// The path of the socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -54,10 +54,10 @@ impl Announcements {
             parse(&String::from_utf8_lossy(&text[..length]))
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an announcement"))
         };
-        read().map_err(TaskError::file("hear a program at", &self.path))
+        read().map_err(TaskError::file("receive from a program at", &self.path))
     }
 
-    /// The next announcement of the program with this name; others are passed over.
+    /// The next announcement of the program with this name. Others are skipped.
     ///
     /// # Errors
     /// When none comes in time.

@@ -1,4 +1,4 @@
-//! The bare baseline: processes started as directly as this language can, and nothing kept about them.
+//! The bare baseline: processes that are started as directly as this language can, without any records about them.
 
 use std::path::Path;
 use std::process::Child;
@@ -12,11 +12,11 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Starts a program once for each list of arguments. A start is over when the program is executed. `temporary`
-    /// marks the children, so that they are found if the bench dies.
+    /// Starts a program once for each list of arguments. A start counts as done when the program is executed.
+    /// `temporary` marks the children, so that they are found if the bench dies.
     ///
     /// # Errors
-    /// When the system refuses one.
+    /// When the system refuses to start one.
     pub(crate) fn spawn<'a>(
         program: &Path,
         arguments: impl IntoIterator<Item = Vec<&'a str>>,
@@ -35,13 +35,13 @@ impl Bare {
         Ok(bare)
     }
 
-    /// Sends SIGTERM to all, and waits until all have ended.
+    /// Sends SIGTERM to all of them, and waits until all have ended.
     pub(crate) fn stop(mut self) {
         for child in &self.children {
             if let Ok(pid) = i32::try_from(child.id())
                 && let Some(pid) = rustix::process::Pid::from_raw(pid)
             {
-                // One that has ended already is as good.
+                // It may have ended already, which is fine.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             }
         }
@@ -50,7 +50,7 @@ impl Bare {
         }
     }
 
-    /// Waits until the first one ended, which it does not do by itself.
+    /// Waits until the first child has ended. It does not end by itself.
     pub(crate) fn wait_first(&mut self) {
         if let Some(child) = self.children.first_mut() {
             let _ = child.wait();
@@ -61,7 +61,7 @@ impl Bare {
 impl Drop for Bare {
     fn drop(&mut self) {
         for child in &mut self.children {
-            // It may have ended.
+            // It may have ended already.
             let _ = child.kill();
         }
         for child in &mut self.children {

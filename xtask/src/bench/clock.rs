@@ -1,4 +1,4 @@
-//! The one clock of a bench: its programs tell each other times of it.
+//! The common clock of a bench. Its programs send each other times of this clock.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -7,12 +7,12 @@ pub(crate) fn now() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
-/// Nanoseconds that this thread has run.
+/// How many nanoseconds this thread has run.
 pub(crate) fn thread_cpu() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// The seconds from one time to another.
+/// The seconds between two times.
 pub(crate) fn seconds(from: u64, to: u64) -> f64 {
     (to as f64 - from as f64) / 1e9
 }

@@ -1,4 +1,4 @@
-//! The Docker engine of the figures of containers, and the bare baseline on it: Docker's own client.
+//! The Docker engine for the figures of containers, and the bare baseline on it: Docker's own client.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -7,24 +7,24 @@ use super::command;
 use crate::env;
 use crate::error::TaskError;
 
-/// What the containers of the figures are made of.
+/// The image of the containers in the figures.
 pub(crate) const IMAGE: &str = "harness-test/base";
 
-/// An engine that runs here. It was there before, and is left as it was.
+/// An engine on this machine. It was there before, and is left as it was.
 pub(crate) struct Engine {
     host: String,
     label: String,
 }
 
 impl Engine {
-    /// The engine of `DOCKER_HOST`, the tests' or the machine's, if it runs on this machine and has the image. What is
-    /// made on it has a label of this bench.
+    /// The engine of `DOCKER_HOST`, or the one of the tests, or the machine's own, if it runs on this machine and has
+    /// the image. Everything that the bench makes on it has a label of this bench.
     pub(crate) fn find(temporary: &Path) -> Option<Self> {
         let host = env::reachable(IMAGE)?;
         host.starts_with("unix://").then(|| Self::at(host, temporary))
     }
 
-    /// The same again, for whoever tidies up.
+    /// The same engine again, for the guard that cleans up.
     pub(crate) fn at(host: String, temporary: &Path) -> Self {
         let own = temporary.file_name().unwrap_or_default();
         Self {
@@ -33,7 +33,7 @@ impl Engine {
         }
     }
 
-    /// Its address, as `DOCKER_HOST` has it.
+    /// Its address, in the format of `DOCKER_HOST`.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
@@ -50,7 +50,7 @@ impl Engine {
     /// Starts `docker run` with some arguments.
     ///
     /// # Errors
-    /// When there is no client.
+    /// When there is no Docker client.
     pub(crate) fn spawn_run(&self, args: &[&str]) -> Result<Child, TaskError> {
         self.client(&["run", "--label", &self.label])
             .args(args)
@@ -59,7 +59,7 @@ impl Engine {
             .map_err(spawning)
     }
 
-    /// The client with some arguments, not yet run.
+    /// The client with these arguments, not started yet.
     pub(crate) fn client(&self, args: &[&str]) -> Command {
         let mut client = command("docker");
         client
@@ -92,7 +92,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs the client, which must end with 0.
+    /// Runs the client. It must end with 0.
     fn run(&self, args: &[&str]) -> Result<Output, TaskError> {
         let output = self.client(args).output().map_err(spawning)?;
         if output.status.success() {

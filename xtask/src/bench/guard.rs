@@ -1,5 +1,5 @@
-//! Whoever tidies up when the bench is over, however it ends: a process of its own that Ctrl-C does not reach. It
-//! waits on a pipe that only the bench holds.
+//! The guard cleans up when the bench is over, however it ends. It is a separate process that Ctrl-C does not reach.
+//! It waits on a pipe that only the bench holds open.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -12,17 +12,17 @@ use super::{command, home};
 use crate::error::TaskError;
 use crate::leftovers;
 
-/// The first argument that means the guard.
+/// The first argument that selects the guard.
 pub(crate) const WORD: &str = "bench-guard";
 
-/// A guard that runs.
+/// A running guard.
 pub(crate) struct Guard(Child);
 
 impl Guard {
-    /// Starts one for the bench whose files are all in `temporary`, and whose containers are on this engine.
+    /// Starts a guard for the bench with all its files in `temporary` and its containers on this engine.
     ///
     /// # Errors
-    /// When the system refuses it.
+    /// When the system refuses to start it.
     pub(crate) fn start(
         harness: &Path,
         temporary: &Path,
@@ -44,13 +44,13 @@ impl Guard {
         })
     }
 
-    /// Says that the bench is over, and waits until everything is tidy.
+    /// Says that the bench is over, and waits until everything is cleaned up.
     ///
     /// # Errors
     /// When something was left running.
     pub(crate) fn finish(mut self) -> Result<(), TaskError> {
         if let Some(mut pipe) = self.0.stdin.take() {
-            // A guard that is gone is told by its status.
+            // If the guard is gone, its exit status shows that.
             let _ = pipe.write_all(b"over");
         }
         let status = self.0.wait().map_err(TaskError::file("wait for", "the guard"))?;
@@ -64,18 +64,18 @@ impl Guard {
     }
 }
 
-/// The guard's own work, with the arguments after [`WORD`].
+/// The guard's own work. `arguments` are those after [`WORD`].
 ///
 /// # Errors
-/// When a bench that ended by itself left something running, or for other arguments.
+/// When a bench that ended by itself left something running, or when the arguments are wrong.
 pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), TaskError> {
     let mut path = || arguments.next().map(PathBuf::from);
     let (Some(harness), Some(temporary)) = (path(), path()) else {
-        return Err(TaskError::Bench("the guard is told two paths".to_owned()));
+        return Err(TaskError::Bench("the guard needs two paths".to_owned()));
     };
     let engine = arguments.next().and_then(|host| host.into_string().ok());
     let mut told = Vec::new();
-    // However it goes, the bench is over.
+    // However this ends, the bench is over.
     let _ = io::stdin().read_to_end(&mut told);
     for entry in std::fs::read_dir(&temporary).into_iter().flatten().flatten() {
         home::end(&harness, &entry.path());
@@ -83,6 +83,6 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), T
     let cleared = engine.map_or(Ok(()), |host| Engine::at(host, &temporary).clear());
     let left = cleared.and(leftovers::check(&temporary));
     std::fs::remove_dir_all(&temporary).map_err(TaskError::file("remove", temporary))?;
-    // Of a bench that was interrupted something is always left.
+    // An interrupted bench always leaves something.
     if told.is_empty() { Ok(()) } else { left }
 }

@@ -1,4 +1,4 @@
-//! A home of harness of a figure's own: its daemon, its project, nobody else's port.
+//! A harness home for one figure, with its own daemon, project and ports.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use super::{Bench, command};
 use crate::error::TaskError;
 
-/// How long a stop of everything may take before it is given up.
+/// How long stopping everything may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A home and a project folder. When it is dropped, everything of it is stopped and removed.
+/// A home and a project folder. When this is dropped, everything of it is stopped and removed.
 pub(crate) struct Home {
     harness: PathBuf,
     root: PathBuf,
-    /// `DOCKER_HOST`, if there is an engine.
+    /// The value for `DOCKER_HOST`, if there is an engine.
     engine: Option<String>,
 }
 
 impl Home {
-    /// Makes one; no daemon runs yet.
+    /// Makes a home. No daemon runs yet.
     ///
     /// # Errors
     /// When the folders cannot be made.
@@ -35,10 +35,10 @@ impl Home {
         })
     }
 
-    /// One whose daemon runs, with this services.yaml.
+    /// Makes a home with this services.yaml, and starts its daemon.
     ///
     /// # Errors
-    /// When that cannot be written, or the daemon does not start.
+    /// When the file cannot be written, or the daemon does not start.
     pub(crate) fn with_daemon(bench: &Bench, name: &str, services: &str) -> Result<Self, TaskError> {
         let home = Self::new(bench, name)?;
         home.write_services(services)?;
@@ -66,10 +66,10 @@ impl Home {
         fs::write(&path, text).map_err(TaskError::file("write", path))
     }
 
-    /// Runs `harness ARGS` in the project; how long the whole process took, in seconds. It must end with 0.
+    /// Runs `harness ARGS` in the project. Returns how long the whole process took, in seconds. It must end with 0.
     ///
     /// # Errors
-    /// When it cannot be run, or fails; with what it said.
+    /// When it cannot be run or fails. The error contains its output.
     pub(crate) fn run(&self, args: &[&str]) -> Result<f64, TaskError> {
         let begun = Instant::now();
         let mut running = self.spawn(args)?;
@@ -113,12 +113,12 @@ impl Home {
             .map_err(TaskError::file("run", &self.harness))
     }
 
-    /// What the last command said to people.
+    /// The file with the output of the last command for people.
     fn said(&self) -> PathBuf {
         self.root.join("said")
     }
 
-    /// Stops every service of the project; how long that took, in seconds.
+    /// Stops every service of the project. Returns how long that took, in seconds.
     ///
     /// # Errors
     /// When that fails.
@@ -133,8 +133,8 @@ impl Drop for Home {
     }
 }
 
-/// Stops the daemon of a home and everything that it runs, if it does, and removes the files. What cannot be done is
-/// left to the search for leftovers at the end of the bench.
+/// Stops the daemon of a home and everything that it runs, if it runs, and removes the files. If something cannot be
+/// done, the search for leftovers at the end of the bench does it.
 pub(crate) fn end(harness: &Path, root: &Path) {
     if root.join("home/daemon.json").exists() {
         let stop = command(harness)

@@ -1,10 +1,10 @@
-//! On what the figures were measured.
+//! Describes the machine on which the figures were measured.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-/// Cores, processor, memory, kernel, and how busy it was before the bench; no names.
+/// Cores, processor, memory, kernel, and the load before the bench. It contains no names.
 pub(crate) fn describe() -> Value {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -19,7 +19,7 @@ pub(crate) fn describe() -> Value {
     })
 }
 
-/// The same in a line.
+/// The same in one line.
 pub(crate) fn words(machine: &Value) -> String {
     let word = |key: &str| match &machine[key] {
         Value::String(text) => text.clone(),
@@ -39,7 +39,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// What follows a key and perhaps a colon, in the first line that has it.
+/// The text after a key (and perhaps a colon) in the first line with that key.
 fn field(text: &str, key: &str) -> String {
     let rest = text.lines().find_map(|line| line.strip_prefix(key));
     rest.unwrap_or_default()

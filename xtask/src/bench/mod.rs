@@ -1,8 +1,9 @@
-//! `bench`: every figure that must be reached, measured in one run beside a bare baseline on the same machine.
+//! `bench`: measures every figure that must be reached, in one run, together with a bare baseline on the same
+//! machine.
 //!
-//! The developer's `xtask` builds the programs in release, itself included, and hands over to that one: it measures,
-//! and it is also the program that services run where `sleep` does not do. What is started is ended by the guard,
-//! however the bench ends.
+//! The developer's `xtask` builds the programs in release mode, including itself, and hands over to that new `xtask`.
+//! That one measures, and it is also the program that services run where `sleep` is not enough. The guard ends
+//! everything that was started, however the bench ends.
 
 mod announcements;
 mod bare;
@@ -40,29 +41,29 @@ pub(crate) struct Options {
     /// Only these figures
     #[arg(long, value_name = "FIGURE", num_args = 1..)]
     only: Vec<Figure>,
-    /// How often what takes long is measured; short things are always measured a hundred times
+    /// How many times to measure long actions; short ones are always measured a hundred times
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// The programs are built: measure
+    /// The programs are already built: only measure
     #[arg(long, hide = true)]
     built: bool,
 }
 
-/// What every figure needs to know.
+/// The data that every figure needs.
 pub(crate) struct Bench {
-    /// The folder of all files.
+    /// The folder for all files.
     temporary: PathBuf,
     /// The folder of the programs.
     programs: PathBuf,
     /// The program that services run.
     own: PathBuf,
-    /// How often what takes long is measured.
+    /// How many times long actions are measured.
     runs: u32,
-    /// The engine of the figures of containers.
+    /// The engine for the figures of containers.
     engine: Option<Engine>,
 }
 
-/// The work behind a hidden first argument, if there is one.
+/// Does the work of a hidden first argument, if there is one.
 pub(crate) fn hidden() -> Option<Result<(), TaskError>> {
     let mut arguments = std::env::args_os().skip(1);
     let word = arguments.next()?;
@@ -72,8 +73,8 @@ pub(crate) fn hidden() -> Option<Result<(), TaskError>> {
     (word == guard::WORD).then(|| guard::run(arguments))
 }
 
-/// Builds and measures, and prints the table. A figure that is not reached is told there; a figure that cannot be
-/// measured is an error, after the others.
+/// Builds, measures and prints the table. The table shows a figure that misses its target. A figure that cannot be
+/// measured is an error, which is reported after the others.
 pub(crate) fn run(options: &Options) -> Result<(), TaskError> {
     if options.built {
         measure(options)
@@ -110,7 +111,7 @@ fn build_and_hand_over(options: &Options) -> Result<(), TaskError> {
 fn measure(options: &Options) -> Result<(), TaskError> {
     let own = std::env::current_exe().map_err(TaskError::file("find", "this program"))?;
     let programs = own.parent().map(PathBuf::from).unwrap_or_default();
-    // Short: the paths of Unix sockets in it must be.
+    // The path must be short, because Unix sockets are in it.
     let temporary = std::env::temp_dir().join(format!("hxb{}", std::process::id()));
     fs::create_dir(&temporary).map_err(TaskError::file("create", &temporary))?;
     let engine = Engine::find(&temporary);
@@ -151,7 +152,7 @@ fn measure(options: &Options) -> Result<(), TaskError> {
     }
     if !left_out.is_empty() {
         eprintln!(
-            "left out, since no Docker engine with {} is reachable here (cargo xtask env up): {}",
+            "left out, because no Docker engine with {} is reachable here (run cargo xtask env up): {}",
             engine::IMAGE,
             left_out.join(", ")
         );
@@ -163,7 +164,7 @@ fn measure(options: &Options) -> Result<(), TaskError> {
     Err(TaskError::Steps(failed.join(", ")))
 }
 
-/// Measures both sides in turn, `runs` times each, so that whatever else the machine does meets both.
+/// Measures both sides in turn, `runs` times each, so that both are affected by whatever else the machine does.
 fn alternate(
     runs: u32,
     mut baseline: impl FnMut() -> Result<f64, TaskError>,
@@ -186,7 +187,7 @@ fn samples(values: Vec<f64>) -> Result<Samples, TaskError> {
 fn command(program: impl AsRef<OsStr>) -> Command {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the bench compares with processes that are started as barely as can be"
+        reason = "the bench compares with processes that are started as directly as possible"
     )]
     Command::new(program)
 }

@@ -1,4 +1,4 @@
-//! What /proc tells of processes.
+//! Information about processes from /proc.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 
-/// The processes with a certain first argument, found as they appear. A process that was found once is not looked at again,
-/// so that looking costs the machine little.
+/// The processes with a certain first argument, found as they appear. A process that was found once is not looked at
+/// again, so that looking costs little.
 pub(crate) struct Marked {
     marker: Vec<u8>,
     found: HashSet<u32>,
 }
 
 impl Marked {
-    /// Of those with this first argument; what launches them may have it further on.
+    /// Finds processes with this first argument. A program that launches them may have it as a later argument.
     pub(crate) fn new(marker: &str) -> Self {
         Self {
             marker: marker.as_bytes().to_owned(),
@@ -23,7 +23,7 @@ impl Marked {
         }
     }
 
-    /// Looks for new ones; how many there were so far.
+    /// Looks for new ones. Returns how many were found so far.
     pub(crate) fn look(&mut self) -> usize {
         for pid in all() {
             if !self.found.contains(&pid) && has_first_argument(pid, &self.marker) {
@@ -33,8 +33,8 @@ impl Marked {
         self.found.len()
     }
 
-    /// Waits until so many have appeared. The pauses are half of the time that the rest should take by the pace so
-    /// far, so there are few looks, and the last comes at most a millisecond after the last process.
+    /// Waits until this many have appeared. Each pause is half of the time that the rest should take at the current
+    /// pace. So there are only few looks, and the last one comes at most a millisecond after the last process.
     ///
     /// # Errors
     /// When they do not appear in time.
@@ -61,10 +61,10 @@ fn pause(passed: Duration, found: usize, count: usize) -> Duration {
     rest.clamp(Duration::from_millis(1), Duration::from_millis(10))
 }
 
-/// The proportional set size of a process in bytes: its own memory, and its part of what it shares.
+/// The proportional set size of a process in bytes: its own memory, plus its part of what it shares.
 ///
 /// # Errors
-/// When it has ended, or belongs to somebody else.
+/// When it has ended, or belongs to another user.
 pub(crate) fn pss(pid: u32) -> Result<f64, TaskError> {
     let path = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
     let text = fs::read_to_string(&path).map_err(TaskError::file("read", &path))?;
@@ -78,7 +78,7 @@ fn pss_of(rollup: &str) -> f64 {
     number.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// The CPU time in seconds that a process and its ended children used.
+/// The CPU time that a process and its ended children have used, in seconds.
 pub(crate) fn cpu(pid: u32) -> f64 {
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     ticks(&read(pid, "stat")) as f64 / per_second
@@ -91,13 +91,13 @@ fn ticks(stat: &str) -> u64 {
     times.iter().filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-/// The fields after the name, which stands in parentheses and may hold anything.
+/// The fields after the name. The name is in parentheses and may contain anything.
 fn after_name(stat: &str) -> Vec<&str> {
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     rest.split_whitespace().collect()
 }
 
-/// The processes of a home that are harness's own: the daemon and whatever runs one of its programs.
+/// The processes of a home that belong to harness itself: the daemon, and whatever runs one of its programs.
 pub(crate) fn of_home(home: &Path, programs: &Path) -> Vec<u32> {
     let needle = home.as_os_str().as_encoded_bytes();
     let own = |pid: &u32| {

@@ -1,5 +1,5 @@
-//! The programs that the bench runs under harness and without it, the same on both sides. They are this very
-//! program, called by a hidden first argument, which `main` looks at before anything else so that they start fast.
+//! The programs that the bench runs, both under harness and without it. They are this very program, called with a
+//! hidden first argument. `main` looks at that before anything else, so that they start fast.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use super::clock;
 
-/// The first argument that means one of these programs.
+/// The first argument that selects one of these programs.
 pub(crate) const WORD: &str = "bench-program";
 
-/// The length of a line of `lines`, its line feed included.
+/// The length of a line of `lines`, including its line feed.
 pub(crate) const LINE: usize = 100;
 
 /// Runs the program that the arguments after [`WORD`] name:
 ///
-/// - `announce SOCKET NAME`: tells the socket that it runs, then sleeps
-/// - `listen SOCKET NAME PORT MILLISECONDS`: takes that long to begin, then listens and tells the socket
-/// - `lines COUNT`: writes so many numbered lines of [`LINE`] bytes
+/// - `announce SOCKET NAME`: reports to the socket that it runs, then sleeps
+/// - `listen SOCKET NAME PORT MILLISECONDS`: takes that long to begin, then listens and reports to the socket
+/// - `lines COUNT`: writes this many numbered lines of [`LINE`] bytes
 ///
 /// # Errors
-/// When the system refuses something, or for other arguments.
+/// When the system refuses something, or the arguments are wrong.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let begun = clock::now();
     let words: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
             let listener = TcpListener::bind(("127.0.0.1", port))?;
             announce(socket, name, begun, clock::now())?;
             loop {
-                // A probe that is gone already is no reason to end.
+                // A probe may be gone already; that is no reason to end.
                 let _ = listener.accept();
             }
         }
@@ -60,7 +60,7 @@ fn announce(socket: &str, name: &str, begun: u64, ready: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// Writes `count` lines, numbered from 0, in chunks as a program with a full buffer does.
+/// Writes `count` lines, numbered from 0, in chunks, as a program with a full buffer does.
 fn lines(count: u64, to: &mut impl Write) -> io::Result<()> {
     const CHUNK: u64 = 640;
     let mut chunk = Vec::with_capacity(CHUNK as usize * LINE);

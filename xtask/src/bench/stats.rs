@@ -1,4 +1,4 @@
-//! What several runs of one measurement say together, and how a number is shown.
+//! Combines several runs of one measurement, and formats numbers.
 
 /// The results of several runs of one measurement, at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,18 +7,18 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// The results, in any order; none if there are no results.
+    /// From the results, in any order; `None` if there are no results.
     pub(crate) fn new(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         (!values.is_empty()).then_some(Self { sorted: values })
     }
 
-    /// A measurement that was made once.
+    /// A measurement that was made only once.
     pub(crate) fn one(value: f64) -> Self {
         Self { sorted: vec![value] }
     }
 
-    /// The middle one, or the mean of the two in the middle.
+    /// The middle value, or the mean of the two middle values.
     pub(crate) fn median(&self) -> f64 {
         let half = self.sorted.len() / 2;
         if self.sorted.len() % 2 == 1 {
@@ -38,20 +38,20 @@ impl Samples {
         self.sorted[self.sorted.len() - 1]
     }
 
-    /// How many runs there were.
+    /// The number of runs.
     pub(crate) fn runs(&self) -> usize {
         self.sorted.len()
     }
 }
 
-/// What a number counts.
+/// The unit of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// Time in seconds.
     Seconds,
     /// Memory or disk in bytes.
     Bytes,
-    /// A part of one core, 1 being all of it.
+    /// A part of one core; 1 means all of it.
     Core,
 }
 
@@ -65,7 +65,7 @@ impl Unit {
         }
     }
 
-    /// A number of it, for people.
+    /// Formats a number of this unit for people.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Seconds if value.abs() >= 1.0 => format!("{value:.2} s"),
@@ -76,7 +76,7 @@ impl Unit {
         }
     }
 
-    /// Samples of it: the median, and the extremes if there were several runs.
+    /// Formats samples of this unit: the median, and also the extremes if there were several runs.
     pub(crate) fn show_samples(self, samples: &Samples) -> String {
         let median = self.show(samples.median());
         if samples.runs() == 1 {

@@ -1,43 +1,43 @@
-//! The result: one row a figure, as a Markdown table or as JSON.
+//! The result: one row for each figure, as a Markdown table or as JSON.
 
 use serde_json::{Value, json};
 
 use super::stats::{Samples, Unit};
 
-/// What a figure must reach.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
-    /// At most so many times the baseline.
+    /// At most this many times the baseline.
     Ratio(f64),
-    /// At most so much itself, in the row's unit.
+    /// At most this value, in the row's unit.
     AtMost(f64),
-    /// Nothing: it is shown for what it tells.
+    /// No target: the figure is only shown.
     None,
 }
 
-/// A figure: what was measured, beside the bare baseline.
+/// A figure: what was measured, next to the bare baseline.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// What was measured.
+    /// The name of what was measured.
     pub(crate) figure: String,
-    /// In what.
+    /// The unit of the results.
     pub(crate) unit: Unit,
     /// The results.
     pub(crate) measured: Samples,
-    /// The same done without harness, where there is such a thing.
+    /// The same done without harness, if that is possible.
     pub(crate) baseline: Option<Samples>,
-    /// What must be reached.
+    /// The target.
     pub(crate) target: Target,
 }
 
 impl Row {
-    /// The measured median over the baseline's.
+    /// The measured median divided by the baseline's median.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let baseline = self.baseline.as_ref()?.median();
         (baseline > 0.0).then(|| self.measured.median() / baseline)
     }
 
-    /// Whether the target was reached; none if there is no target.
+    /// Whether the target was reached; `None` if there is no target.
     pub(crate) fn reached(&self) -> Option<bool> {
         match self.target {
             Target::Ratio(limit) => Some(self.ratio().is_some_and(|ratio| ratio <= limit)),
@@ -94,7 +94,7 @@ impl Row {
 
 const HEAD: [&str; 6] = ["figure", "measured", "baseline", "ratio", "target", "reached"];
 
-/// The rows as a Markdown table, its columns aligned.
+/// The rows as a Markdown table with aligned columns.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
@@ -116,7 +116,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// The rows as JSON, with what is known of the machine, and the names of what could not be measured on it.
+/// The rows as JSON, with a description of the machine and the names of the figures that could not be measured on it.
 pub(crate) fn json(machine: Value, rows: &[Row], left_out: &[&str]) -> Value {
     json!({
         "machine": machine,

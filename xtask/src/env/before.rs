@@ -1,4 +1,4 @@
-//! What the engine's start changes on the machine, as it was before: it does not put it back itself.
+//! What the engine's start changes on the machine, as it was before. The engine does not put it back itself.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::program::Program;
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const TRUST_KEY: &str = "/etc/docker/key.json";
 
-/// The machine before the engine's start.
+/// The state of the machine before the engine's start.
 pub(crate) struct Before {
     forward_policy: Option<String>,
     ip_forward: Option<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Writes it down, unless an engine that did not end well has done so.
+    /// Records the state, unless an earlier engine that did not end properly has already done so.
     pub(crate) fn record(places: &Places, firewall: Firewall) -> Result<(), EnvError> {
         let path = places.run("before.json");
         if path.exists() {
@@ -38,7 +38,7 @@ impl Before {
         Ok(fs::write(&path, record.to_string()).map_err(TaskError::file("write", path))?)
     }
 
-    /// What was written down.
+    /// The recorded state.
     pub(crate) fn of(places: &Places) -> Option<Self> {
         Self::parse(&fs::read_to_string(places.run("before.json")).ok()?)
     }
@@ -54,7 +54,8 @@ impl Before {
         })
     }
 
-    /// Puts it back. What cannot be is left: nothing of it stops the next engine.
+    /// Restores the state. What cannot be restored stays as it is, which does not prevent the next engine from
+    /// starting.
     pub(crate) fn put_back(&self, firewall: Firewall) {
         firewall.clean(self.forward_policy.as_deref());
         if let Some(value) = &self.ip_forward {
@@ -62,7 +63,7 @@ impl Before {
         }
         if !self.trust_key {
             let _ = fs::remove_file(TRUST_KEY);
-            // Only if nothing else is in it.
+            // Only if nothing else is in the folder.
             let _ = Path::new(TRUST_KEY).parent().map(fs::remove_dir);
         }
         if !self.bridge && has_bridge() {
@@ -71,9 +72,9 @@ impl Before {
     }
 }
 
-/// Whether the engine's default bridge is there.
+/// Whether the engine's default bridge exists.
 fn has_bridge() -> bool {
-    // Not by the files of /sys, which can show another network namespace.
+    // The files of /sys can show another network namespace, so do not use them.
     Program::new("ip").args(["link", "show", "docker0"]).succeeds()
 }
 

@@ -1,4 +1,4 @@
-//! Digests of what images are made of, to tell whether one must be made again.
+//! Digests of what images are made from, which show whether an image must be made again.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::error::EnvError;
 use crate::error::TaskError;
 
-/// The digest of the base: of its release and processor, its packages and what is left out of them.
+/// The digest of the base: its release and processor, its packages, and what is left out of them.
 pub(crate) fn of_base(suite: &str, packages: &[String], left_out: &[String]) -> String {
     let mut sum = Sha256::new();
     let place = [suite.to_owned(), std::env::consts::ARCH.to_owned()];
@@ -19,7 +19,7 @@ pub(crate) fn of_base(suite: &str, packages: &[String], left_out: &[String]) -> 
     short(sum)
 }
 
-/// The digest of what an image is made of: the base, and the names, contents and modes of the files in its folder.
+/// The digest of what an image is made from: the base, and the names, contents and modes of the files in its folder.
 pub(crate) fn of_image(base: &str, folder: &Path) -> Result<String, EnvError> {
     let mut sum = Sha256::new();
     put(&mut sum, base.as_bytes());
@@ -39,7 +39,7 @@ pub(crate) fn of_image(base: &str, folder: &Path) -> Result<String, EnvError> {
     Ok(short(sum))
 }
 
-/// With its length, so that what moves from one part to the next changes the sum.
+/// Includes the length, so that the sum changes if something moves from one part to the next.
 fn put(sum: &mut Sha256, part: &[u8]) {
     sum.update(part.len().to_le_bytes());
     sum.update(part);

@@ -1,9 +1,9 @@
-//! Talking to an engine, through Docker's own client.
+//! Talks to an engine with Docker's own client.
 
 use super::error::EnvError;
 use crate::program::Program;
 
-/// What marks images, containers, networks and volumes as the tests', with any value.
+/// The label (with any value) that marks images, containers, networks and volumes of the tests.
 pub(crate) const LABEL: &str = "harness-test";
 
 /// An engine.
@@ -12,7 +12,7 @@ pub(crate) struct Docker {
 }
 
 impl Docker {
-    /// The engine at an address as `DOCKER_HOST` has it.
+    /// The engine at an address in the format of `DOCKER_HOST`.
     pub(crate) fn at(host: impl Into<String>) -> Self {
         Self { host: host.into() }
     }
@@ -27,7 +27,7 @@ impl Docker {
         self.aimed(Program::new("docker")).args(args)
     }
 
-    /// Its version and that of its API, if it answers.
+    /// Its version and the version of its API, if it answers.
     pub(crate) fn version(&self) -> Option<String> {
         let format = "{{.Server.Version}} (API {{.Server.APIVersion}})";
         let ask = Program::new("timeout").args(["10", "docker", "version", "--format", format]);
@@ -35,7 +35,7 @@ impl Docker {
         Some(answer.trim().to_owned()).filter(|version| !version.is_empty())
     }
 
-    /// The lines of an answer.
+    /// The lines of the client's output.
     pub(crate) fn lines(&self, args: &[&str]) -> Result<Vec<String>, EnvError> {
         let answer = self.program(args).output()?;
         Ok(answer
@@ -45,7 +45,7 @@ impl Docker {
             .collect())
     }
 
-    /// The containers and networks that are on it, a line for each.
+    /// The containers and networks on it, one line for each.
     pub(crate) fn present(&self) -> Result<Vec<String>, EnvError> {
         let container = "container {{.Names}} ({{.Image}}): {{.Status}}";
         let mut lines = self.lines(&["ps", "--all", "--format", container])?;
@@ -61,7 +61,7 @@ impl Docker {
         Ok(lines)
     }
 
-    /// Removes containers, networks and volumes: all, or only those that are marked as the tests'.
+    /// Removes containers, networks and volumes: all of them, or only those with the mark of the tests.
     pub(crate) fn clear(&self, all: bool) -> Result<(), EnvError> {
         let label = format!("label={LABEL}");
         let marked: &[&str] = if all { &[] } else { &["--filter", &label] };
@@ -83,7 +83,7 @@ impl Docker {
     }
 
     fn aimed(&self, program: Program) -> Program {
-        // The classic builder: the other one is a plugin that Debian's package does not have.
+        // Use the classic builder: the other one is a plugin that Debian's package does not contain.
         program.env("DOCKER_HOST", &self.host).env("DOCKER_BUILDKIT", "0")
     }
 }

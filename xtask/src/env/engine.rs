@@ -1,4 +1,4 @@
-//! The engine of the tests: found, started and ended.
+//! The engine of the tests: finds it, starts it and ends it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,27 +16,27 @@ use super::{packages, storage, sweep};
 use crate::error::TaskError;
 use crate::program::Program;
 
-/// How long an engine may take to answer. One that had many containers when it was killed looks at each.
+/// How long an engine may take to answer. If it was killed and had many containers, it looks at each of them.
 const START: Duration = Duration::from_secs(90);
 
-/// How long it may take to end, when nothing runs on it any more.
+/// How long it may take to end when nothing runs on it any more.
 const END: Duration = Duration::from_secs(30);
 
-/// Where Docker's own service listens.
+/// The address of Docker's own service.
 const USUAL: &str = "unix:///var/run/docker.sock";
 
 /// An engine that answers.
 pub(crate) struct Engine {
-    /// The way to it.
+    /// The connection to it.
     pub(crate) docker: Docker,
-    /// Whether it was started by this task, now or earlier.
+    /// Whether this task started it, now or earlier.
     pub(crate) ours: bool,
     /// Its version.
     pub(crate) version: String,
 }
 
-/// The engine that tests would use: the one that `DOCKER_HOST` names, the one that was started for them, or the
-/// machine's.
+/// The engine that tests would use: the one that `DOCKER_HOST` names, or the one that was started for them, or the
+/// machine's own.
 pub(crate) fn find(places: &Places) -> Option<Engine> {
     let named = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
     let own = places.host();
@@ -48,7 +48,7 @@ pub(crate) fn find(places: &Places) -> Option<Engine> {
 }
 
 fn answering(host: &str, ours: bool) -> Option<Engine> {
-    // Asking where there is no socket only costs time.
+    // If there is no socket, asking would only take time.
     if host
         .strip_prefix("unix://")
         .is_some_and(|path| !Path::new(path).exists())
@@ -64,13 +64,13 @@ fn answering(host: &str, ours: bool) -> Option<Engine> {
     })
 }
 
-/// Starts an engine of the tests' own, unless installing it has started the machine's.
+/// Starts an engine for the tests, unless installing it has already started the machine's own.
 ///
 /// # Errors
-/// When that cannot be here, or it does not come up.
+/// When it cannot run here, or does not start.
 pub(crate) fn start(places: &Places) -> Result<Engine, EnvError> {
     packages::engine()?;
-    // Where services start when they are installed, one runs now.
+    // On some machines an installed service starts at once; then one runs now.
     if let Some(engine) = find(places) {
         return Ok(engine);
     }
@@ -81,7 +81,7 @@ pub(crate) fn start(places: &Places) -> Result<Engine, EnvError> {
     if alive(places).is_none() {
         sweep::after_a_kill(places)?;
     }
-    // The machine's own settings are not for this one.
+    // The machine's own settings must not apply to this engine.
     let settings = places.run("daemon.json");
     fs::write(&settings, "{}").map_err(TaskError::file("write", &settings))?;
     eprintln!("starting dockerd at {} (storage: {driver})", places.host());
@@ -92,7 +92,7 @@ pub(crate) fn start(places: &Places) -> Result<Engine, EnvError> {
 /// The command line of the engine.
 fn dockerd(places: &Places, firewall: Firewall, driver: &str, settings: &Path) -> Result<Program, EnvError> {
     let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
-    // It outlives whoever starts it, and should not look like a part of them.
+    // It outlives whoever starts it, so it must not look like a part of them.
     let mut command = Program::new("setsid")
         .only_path()
         .args(["--fork", "dockerd"])
@@ -103,10 +103,11 @@ fn dockerd(places: &Places, firewall: Firewall, driver: &str, settings: &Path) -
             flag("exec-root", &places.run("exec")),
             flag("data-root", &places.cached("engine")),
             format!("--storage-driver={driver}"),
-            // Found again by it, also when the engine was killed; systemd may not be there to make groups.
+            // The engine finds its containers again by this, even if it was killed. systemd may not be there to make
+            // groups.
             "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
             flag("cgroup-parent", &places.cgroup()),
-            // Where the machine's containerd is used, apart from what else it runs.
+            // If the machine's containerd is used, this separates us from everything else it runs.
             "--containerd-namespace=harness-test".to_owned(),
             "--containerd-plugins-namespace=harness-test-plugins".to_owned(),
         ]);
@@ -118,7 +119,7 @@ fn dockerd(places: &Places, firewall: Firewall, driver: &str, settings: &Path) -
     Ok(command.directory("/"))
 }
 
-/// PATH with a folder before it in which `iptables` is the one that works.
+/// The PATH with an additional first folder, in which `iptables` is the one that works.
 fn path_with_legacy(places: &Places) -> Result<std::ffi::OsString, EnvError> {
     let folder = places.run("bin");
     fs::create_dir_all(&folder).map_err(TaskError::file("create", &folder))?;
@@ -136,7 +137,7 @@ fn path_with_legacy(places: &Places) -> Result<std::ffi::OsString, EnvError> {
 fn wait_until_it_answers(places: &Places) -> Result<Engine, EnvError> {
     let log = places.run("dockerd.log");
     let begun = Instant::now();
-    // Before the pid file is there, it is not known whether it lives.
+    // Before the pid file exists, it is unknown whether the engine lives.
     let mut pid = None;
     while begun.elapsed() < START {
         if let Some(engine) = answering(&places.host(), true) {
@@ -163,13 +164,13 @@ pub(crate) fn alive(places: &Places) -> Option<Pid> {
     (is_ours && test_kill_process(pid).is_ok()).then_some(pid)
 }
 
-/// Ends the engine that was started for the tests, with everything on it, and puts the machine back.
+/// Ends the engine that was started for the tests, with everything on it, and restores the machine.
 ///
 /// # Errors
 /// When it does not end.
 pub(crate) fn end(places: &Places) -> Result<(), EnvError> {
-    // One that was killed is started again: it knows which networks and mounts are its own. It would give each
-    // container time to end, as when it was asked to stop.
+    // If it was killed, it is started again, because it knows which networks and mounts belong to it. But then it
+    // would give each container time to end, as if somebody had asked it to stop. So kill the containers first.
     if alive(places).is_none() {
         sweep::kill_contained(places);
     }
@@ -181,20 +182,20 @@ pub(crate) fn end(places: &Places) -> Result<(), EnvError> {
     match engine {
         Ok(engine) => {
             if let Err(error) = engine.docker.clear(true) {
-                eprintln!("{error}; the engine counts anew what is on its networks when it is started again");
+                eprintln!("{error}; restarting the engine, so that it counts again what is on its networks");
                 if let Some(pid) = alive(places) {
                     terminate(places, pid)?;
                 }
                 start(places)?.docker.clear(true)?;
             }
         }
-        Err(error) => eprintln!("ending it without its help: {error}"),
+        Err(error) => eprintln!("the engine cannot be used, ending it without it: {error}"),
     }
     if let Some(pid) = alive(places) {
         terminate(places, pid)?;
     }
     sweep::everything(places)?;
-    // Another engine that came up meanwhile needs the chains and the bridge, which have the same names.
+    // If another engine has come up meanwhile, it needs the chains and the bridge, which have the same names.
     if let Some(before) = Before::of(places).filter(|_| answering(USUAL, false).is_none()) {
         before.put_back(Firewall::probe());
     }
@@ -204,7 +205,7 @@ pub(crate) fn end(places: &Places) -> Result<(), EnvError> {
 
 fn terminate(places: &Places, pid: Pid) -> Result<(), EnvError> {
     for (signal, patience) in [(Signal::TERM, END), (Signal::KILL, Duration::from_secs(5))] {
-        // Gone by now is as good.
+        // It may be gone by now, which is fine.
         let _ = kill_process(pid, signal);
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {

@@ -1,39 +1,39 @@
-//! Why the surroundings of the container tests could not be had.
+//! Why the environment for the container tests could not be set up.
 
 use std::path::PathBuf;
 
 use crate::error::TaskError;
 
-/// Why the surroundings of the container tests could not be had.
+/// Why the environment for the container tests could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnvError {
-    /// Root is needed, and this is somebody else.
+    /// Root is needed, but this is another user.
     #[error("{purpose} needs root; run it as root, or start an engine and set DOCKER_HOST")]
     NeedsRoot {
-        /// What for.
+        /// The purpose.
         purpose: &'static str,
     },
-    /// Packages are missing on a machine that they cannot be installed on.
-    #[error("missing: {programs} (Debian's packages: {packages}), and this is not Debian: install them")]
+    /// Packages are missing, and cannot be installed on this machine.
+    #[error("these programs are missing: {programs}; install them (the Debian packages are {packages})")]
     NeedsDebian {
         /// The programs.
         programs: String,
-        /// The packages that have them.
+        /// The packages that contain them.
         packages: String,
     },
-    /// No source of Debian's packages is known to the machine.
-    #[error("no line of apt's sources has Debian's `{suite} main`, which the base image is made from")]
+    /// The machine has no source of Debian's packages.
+    #[error("apt's sources do not contain Debian's `{suite} main`, which is needed to make the base image")]
     NoSource {
-        /// The release that runs here.
+        /// The Debian release of this machine.
         suite: String,
     },
     /// The kernel has no packet filter that the engine could use.
     #[error(
-        "no iptables works here: containers and the host reach each other by address, not by name, and nothing beyond"
+        "iptables does not work here: containers and the host can reach each other only by address, and nothing else"
     )]
     NoFirewall,
-    /// The engine ended while it was starting.
-    #[error("dockerd ended while it was starting; the end of {}:\n{last}", log.display())]
+    /// The engine ended during its start.
+    #[error("dockerd ended during its start; the end of {}:\n{last}", log.display())]
     EngineEnded {
         /// Its log.
         log: PathBuf,
@@ -43,27 +43,27 @@ pub(crate) enum EnvError {
     /// The engine did not answer, or did not end, in time.
     #[error("dockerd (pid {pid}) did not {what} in {seconds} s; see {}", log.display())]
     EngineSlow {
-        /// The engine.
+        /// The pid of the engine.
         pid: i32,
-        /// What was waited for.
+        /// What it should have done.
         what: &'static str,
-        /// How long.
+        /// How long it was waited for.
         seconds: u64,
         /// Its log.
         log: PathBuf,
     },
-    /// A process of an engine that was killed does not die.
-    #[error("process {pid} of the engine that was killed does not die")]
+    /// A process of a killed engine does not end.
+    #[error("process {pid} of the killed engine does not end")]
     Stuck {
-        /// Which.
+        /// The process.
         pid: i32,
     },
-    /// A step did not succeed.
+    /// A step failed.
     #[error("cannot {what}; the end of {}:\n{last}", log.display())]
     Step {
-        /// What was tried.
+        /// The step.
         what: String,
-        /// What it said.
+        /// Its log.
         log: PathBuf,
         /// The log's last lines.
         last: String,
@@ -72,7 +72,7 @@ pub(crate) enum EnvError {
     #[error("tests use the engine now; nothing was ended")]
     InUse,
     /// Tests did not clean up.
-    #[error("left on the engine (and it was removed now):\n  {0}")]
+    #[error("tests left this on the engine (it has been removed now):\n  {0}")]
     Left(String),
     /// A program or a file.
     #[error(transparent)]

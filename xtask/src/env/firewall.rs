@@ -1,4 +1,4 @@
-//! The engine's rules in the kernel's packet filter: whether it can have any, and taking them away when it has
+//! The engine's rules in the kernel's packet filter: whether the engine can have any, and removing them when it has
 //! ended, which it does not do itself.
 
 use crate::program::{Program, in_path};
@@ -8,14 +8,15 @@ use crate::program::{Program, in_path};
 pub(crate) enum Firewall {
     /// The machine's default one.
     Default,
-    /// Only the one of old kernels.
+    /// Only the one for old kernels.
     Legacy,
-    /// None: containers and the host reach each other by address; the engine's name server is reached through rules.
+    /// None. Containers and the host can reach each other only by address, because the engine's name server is
+    /// reached through rules.
     None,
 }
 
 impl Firewall {
-    /// Tries what the engine needs: its own chain, and matching by the kind of an address.
+    /// Tries what the engine needs: a chain of its own, and matching by the type of an address.
     pub(crate) fn probe() -> Self {
         let found = [Self::Default, Self::Legacy]
             .into_iter()
@@ -77,18 +78,18 @@ impl Firewall {
         }
     }
 
-    /// Takes away what an engine left, and gives `FORWARD` a policy.
+    /// Removes what an engine left, and sets the policy of `FORWARD`.
     pub(crate) fn clean(self, forward_policy: Option<&str>) {
         if self == Self::None {
             return;
         }
-        // Newer engines have rules for IPv6, too.
+        // Newer engines have rules for IPv6 too.
         for program in [self.program().to_owned(), self.program().replace("ip", "ip6")] {
             let Ok(rules) = Program::new(format!("{program}-save")).output() else {
                 continue;
             };
             for command in undo(&rules) {
-                // What another took away meanwhile is gone as well.
+                // If somebody else has removed it meanwhile, that is fine.
                 let _ = Program::new(&program)
                     .args(["--wait", "10"])
                     .args(command)
@@ -103,7 +104,8 @@ impl Firewall {
     }
 }
 
-/// The arguments of `iptables` that take away an engine's chains, and the rules that name them or its bridges.
+/// The arguments of `iptables` that remove an engine's chains, and the rules that mention them or the engine's
+/// bridges.
 fn undo(saved: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     let mut table = "";
@@ -115,7 +117,7 @@ fn undo(saved: &str) -> Vec<Vec<String>> {
             [first, ..] if is_chain(first.trim_start_matches(':')) && first.starts_with(':') => {
                 chains.push((table, first.trim_start_matches(':')));
             }
-            // A quoted comment is not split as a shell would, and no rule of an engine has one.
+            // A rule with a quoted comment is not split as a shell would do it. No rule of an engine has a comment.
             ["-A", chain, ref rule @ ..] if !line.contains('"') && is_engines(chain, rule) => {
                 let rule = rule.iter().copied();
                 let command = ["-t", table, "-D", chain].into_iter().chain(rule);
@@ -124,7 +126,7 @@ fn undo(saved: &str) -> Vec<Vec<String>> {
             _ => {}
         }
     }
-    // The chains name each other: first all are emptied.
+    // The chains refer to each other, so empty all of them first.
     for action in ["-F", "-X"] {
         let of_chain =
             |(table, chain): &(&str, &str)| ["-t", table, action, chain].map(str::to_owned).to_vec();
@@ -133,7 +135,7 @@ fn undo(saved: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// Whether a rule of a chain that stays is the engine's.
+/// Whether a rule in a chain that stays belongs to the engine.
 fn is_engines(chain: &str, rule: &[&str]) -> bool {
     !is_chain(chain) && rule.iter().any(|word| is_chain(word) || is_bridge(word))
 }
@@ -142,7 +144,7 @@ fn is_chain(word: &str) -> bool {
     word == "DOCKER" || word.starts_with("DOCKER-")
 }
 
-/// `docker0`, or `br-` and the first twelve digits of a network's id.
+/// `docker0`, or `br-` with the first twelve digits of a network's id.
 fn is_bridge(word: &str) -> bool {
     let id = word.strip_prefix("br-");
     word == "docker0"

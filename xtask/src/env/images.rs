@@ -1,5 +1,5 @@
-//! The images of the tests: made of what `docker-test-env/` holds and of Debian's packages, without a registry, and
-//! made again only when that has changed.
+//! The images of the tests. They are made from `docker-test-env/` and from Debian's packages, without a registry. An
+//! image is made again only when those have changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::root;
 /// The image that the others are built on.
 const BASE: &str = "harness-test/base";
 
-/// The others: their names, and their folders in `docker-test-env/images`.
+/// The other images, with their folders in `docker-test-env/images`.
 const BUILT: [(&str, &str); 4] = [
     ("harness-test/http", "http"),
     ("harness-test/program", "program"),
@@ -23,21 +23,21 @@ const BUILT: [(&str, &str); 4] = [
     ("harness-test-node", "node"),
 ];
 
-/// The one in which all tests can run, apart from the machine.
+/// The image in which all tests can run, isolated from the machine.
 const ISOLATED: &str = "harness-test/isolated";
 
-/// What holds an image's digest, as a label of it.
+/// The label that contains an image's digest.
 const DIGEST: &str = "harness-test.digest";
 
-/// What nobody reads in a test.
+/// Files that nobody reads in a test.
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
-/// Names of all images.
+/// The names of all images.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     std::iter::once(BASE).chain(BUILT.iter().map(|(name, _)| *name))
 }
 
-/// Builds the images that the engine does not have as they should be: those named and the base, or all.
+/// Builds the images that the engine lacks or has in an old version: the named ones and the base, or all.
 pub(crate) fn provide(docker: &Docker, places: &Places, only: &[String]) -> Result<(), EnvError> {
     let suite = suite();
     let packages = base_packages()?;
@@ -56,7 +56,7 @@ pub(crate) fn provide(docker: &Docker, places: &Places, only: &[String]) -> Resu
     Ok(())
 }
 
-/// The image of [`super::isolated`], made if it is not there as it should be.
+/// The image of [`super::isolated`]. It is made if it is missing or old.
 pub(crate) fn isolated(docker: &Docker, places: &Places) -> Result<&'static str, EnvError> {
     provide(docker, places, &[BASE.to_owned()])?;
     let folder = root().join("docker-test-env/isolated");
@@ -83,7 +83,7 @@ pub(crate) fn remove(docker: &Docker) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// Name and size of those that are there.
+/// The names and sizes of the images that exist.
 pub(crate) fn sizes(docker: &Docker) -> Result<Vec<String>, EnvError> {
     let labelled = format!("label={DIGEST}");
     docker.lines(&[
@@ -125,12 +125,12 @@ fn import_base(
     Ok(import.args([tar.as_os_str(), BASE.as_ref()]).run_quietly()?)
 }
 
-/// Makes the root of a minimal Debian of the release that runs here.
+/// Makes the root of a minimal Debian, of the same release as this machine.
 fn make_root(places: &Places, suite: &str, chosen: &[String], tar: &Path) -> Result<(), EnvError> {
     packages::images()?;
     for old in fs::read_dir(&places.cache).into_iter().flatten().flatten() {
         if old.file_name().to_string_lossy().starts_with("base-") {
-            // Of other packages; one that stays only takes room.
+            // It belongs to other packages. If it stays, it only takes space.
             let _ = fs::remove_file(old.path());
         }
     }
@@ -160,7 +160,7 @@ fn make_root(places: &Places, suite: &str, chosen: &[String], tar: &Path) -> Res
 
 fn build(docker: &Docker, places: &Places, name: &str, folder: &Path, digest: &str) -> Result<(), EnvError> {
     let label = format!("{DIGEST}={digest}");
-    // The host's network: the packages come the way they come to the host.
+    // Use the host's network, so that packages come in the same way as on the host.
     let command = docker.program(&[
         "build",
         "--network=host",
@@ -176,14 +176,14 @@ fn build(docker: &Docker, places: &Places, name: &str, folder: &Path, digest: &s
     let log = format!("build-{}.log", name.replace('/', "-"));
     step(places, &format!("build {name}"), &log, command)?;
     let labelled = format!("label={DIGEST}");
-    // The one that had the name before.
+    // The image that had the name before.
     docker
         .program(&["image", "prune", "--force", "--filter", &labelled])
         .run_quietly()?;
     Ok(())
 }
 
-/// Runs what takes long, with what it says in a file.
+/// Runs a long step, with its output in a file.
 fn step(places: &Places, what: &str, log: &str, command: Program) -> Result<(), EnvError> {
     eprintln!("going to {what}");
     let log = places.cached(log);
@@ -200,7 +200,7 @@ fn step(places: &Places, what: &str, log: &str, command: Program) -> Result<(), 
     })
 }
 
-/// How this machine's apt gets at its sources, for mmdebstrap and the image.
+/// The settings that this machine's apt uses for its sources, for mmdebstrap and the image.
 fn apt_settings() -> String {
     let dump = Program::new("apt-config")
         .args(["dump"])
@@ -225,7 +225,7 @@ fn write(places: &Places, name: &str, text: &str) -> Result<PathBuf, EnvError> {
     Ok(path)
 }
 
-/// The release that runs here.
+/// The Debian release of this machine.
 fn suite() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = text
@@ -240,7 +240,7 @@ fn base_packages() -> Result<Vec<String>, EnvError> {
     Ok(packages_in(&text))
 }
 
-/// A name a line, and remarks after `#`.
+/// Parses one name per line, with comments after `#`.
 fn packages_in(text: &str) -> Vec<String> {
     let names = text
         .lines()

@@ -1,10 +1,10 @@
-//! The tests in a machine of their own: a container with an engine inside, so that neither the tests nor their
-//! containers, networks and rules of the packet filter touch the machine or its engine.
+//! Runs the tests in a machine of their own: a container with an engine inside. So neither the tests nor their
+//! containers, networks and packet filter rules touch the machine or its engine.
 //!
 //! ```text
 //! engine of the machine (or one of ours)
-//!   container: own network, processes, mounts and groups, and what an engine needs to run in it
-//!     workspace and toolchain mounted; what is built and cached on a volume
+//!   container: own network, processes, mounts and groups, and everything that an engine needs inside
+//!     workspace and toolchain mounted; builds and caches on a volume
 //!     cargo xtask test -> an engine inside -> the tests
 //! ```
 
@@ -20,14 +20,14 @@ use crate::error::TaskError;
 use crate::program::Program;
 use crate::root;
 
-/// What is built and cached inside, kept for the next run; `env down` on the same engine forgets it.
+/// The volume for builds and caches, which is kept for the next run. `env down` on the same engine removes it.
 const VOLUME: &str = "harness-test-isolated";
 
-/// Where it is mounted.
+/// Where the volume is mounted.
 const KEPT: &str = "/kept";
 
-/// What an engine and the tests inside need. Not `--privileged`: that asks for everything that the kernel knows, and
-/// fails on a machine that is itself short of something.
+/// The capabilities that an engine and the tests inside need. `--privileged` is not used: it asks for everything that
+/// the kernel knows, and fails on a machine that itself lacks something.
 const CAPABILITIES: [&str; 8] = [
     "SYS_ADMIN",
     "NET_ADMIN",
@@ -39,7 +39,7 @@ const CAPABILITIES: [&str; 8] = [
     "IPC_LOCK",
 ];
 
-/// Nothing is kept from the engine inside: its system calls, /proc/sys, devices.
+/// Gives the engine inside access to everything: its system calls, /proc/sys, devices.
 const UNCONFINED: [&str; 4] = [
     "--security-opt=systempaths=unconfined",
     "--security-opt=seccomp=unconfined",
@@ -47,7 +47,7 @@ const UNCONFINED: [&str; 4] = [
     "--device-cgroup-rule=a *:* rwm",
 ];
 
-/// Runs `cargo xtask test` with these arguments inside.
+/// Runs `cargo xtask test` inside, with these arguments.
 ///
 /// # Errors
 /// When the container cannot be made, or the tests fail.
@@ -81,7 +81,7 @@ fn run(docker: &Docker, image: &str, args: &[String]) -> Result<(), TaskError> {
     command = command.args(UNCONFINED);
     command = command.args(CAPABILITIES.map(|name| format!("--cap-add={name}")));
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        // Ctrl-C then reaches the tests.
+        // With this, Ctrl-C reaches the tests.
         command = command.args(["--interactive", "--tty"]);
     }
     let sysroot = PathBuf::from(
@@ -98,7 +98,7 @@ fn run(docker: &Docker, image: &str, args: &[String]) -> Result<(), TaskError> {
         mount(&sysroot, &sysroot, ":ro"),
         mount(&PathBuf::from(VOLUME), &PathBuf::from(KEPT), ""),
     ];
-    // Crates that are here need not be fetched.
+    // Crates that are already here need not be fetched.
     let registry = cargo_home().map(|home| home.join("registry"));
     if let Some(registry) = registry.filter(|registry| registry.is_dir()) {
         mounts.push(mount(&registry, &PathBuf::from(KEPT).join("cargo/registry"), ""));

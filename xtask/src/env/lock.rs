@@ -1,4 +1,4 @@
-//! One changes the engine at a time, and nobody ends it under somebody's tests.
+//! Only one task at a time changes the engine, and nobody ends it while tests use it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use super::error::EnvError;
 use super::places::Places;
 use crate::error::TaskError;
 
-/// Held while the engine is started, its images are built, or it is ended. Waits for whoever does that now.
+/// Held while the engine is started or ended, or its images are built. Waits if another task does one of these.
 pub(crate) struct Changing {
     _file: File,
 }
@@ -23,12 +23,12 @@ impl Changing {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    eprintln!("another `cargo xtask` changes the engine now: waiting for it");
+                    eprintln!("waiting for another `cargo xtask` that is changing the engine");
                     file.lock().map_err(TaskError::file("lock", &path))?;
                 }
                 Err(TryLockError::Error(source)) => return Err(TaskError::file("lock", path)(source).into()),
             }
-            // `down --all` removes the file: whoever got the lock of a removed one has nothing.
+            // `down --all` removes the file. The lock of a removed file is worth nothing.
             let same = |known: &std::fs::Metadata| {
                 std::fs::metadata(&path).is_ok_and(|there| there.ino() == known.ino())
             };
@@ -45,7 +45,7 @@ pub(crate) struct Using {
 }
 
 impl Using {
-    /// Says that tests begin; the caller is [`Changing`].
+    /// Says that tests begin. The caller holds [`Changing`].
     pub(crate) fn begin(places: &Places, _changing: &Changing) -> Result<Self, EnvError> {
         let path = places.cached("users");
         let file = open(&path)?;
@@ -53,13 +53,13 @@ impl Using {
         Ok(Self { file })
     }
 
-    /// Says that they are over.
+    /// Says that the tests are over.
     pub(crate) fn end(self) {
         drop(self.file);
     }
 }
 
-/// Whether tests use the engine; the caller is [`Changing`].
+/// Whether tests use the engine. The caller holds [`Changing`].
 pub(crate) fn in_use(places: &Places, _changing: &Changing) -> Result<bool, EnvError> {
     let path = places.cached("users");
     match open(&path)?.try_lock() {

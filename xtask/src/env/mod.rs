@@ -1,9 +1,9 @@
-//! `env`: a Docker engine and images for the tests of containers, where there is none and no registry can be
-//! reached. `docker-test-env/README.md` says how it looks from outside.
+//! `env`: provides a Docker engine and images for the tests of containers, if there is no engine and no registry can
+//! be reached. `docker-test-env/README.md` describes it from outside.
 //!
 //! ```text
 //! up:   lock -> an engine that answers, or packages -> dockerd -> it answers -> images that are missing or stale
-//! down: lock -> nobody's tests use it -> remove what is on it -> end it if it is ours -> the machine as before
+//! down: lock -> no tests use it -> remove what is on it -> end it if it is ours -> the machine as before
 //! ```
 
 mod before;
@@ -47,18 +47,18 @@ pub(crate) enum Action {
     },
     /// Remove what tests left on the engine, and end it if `up` or the tests started it
     Down {
-        /// Remove the images and what was cached to build them, too
+        /// Also remove the images and what was cached to build them
         #[arg(long)]
         all: bool,
     },
-    /// Say what runs, where, and which images there are
+    /// Show what runs, where, and which images there are
     Status,
 }
 
-/// Does it.
+/// Carries out the action.
 ///
 /// # Errors
-/// When it cannot be done.
+/// When that fails.
 pub(crate) fn run(action: &Action) -> Result<(), TaskError> {
     let places = Places::here();
     match action {
@@ -72,7 +72,7 @@ pub(crate) fn run(action: &Action) -> Result<(), TaskError> {
 fn by_hand(places: &Places, only: &[String]) -> Result<(), EnvError> {
     let changing = Changing::begin(places)?;
     let engine = up(places, only)?;
-    // A test that has killed it has this bring it up again.
+    // If a test has killed the engine, it uses this to start it again.
     if engine.ours && !lock::in_use(places, &changing)? {
         keep(places)?;
     }
@@ -82,7 +82,7 @@ fn by_hand(places: &Places, only: &[String]) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// An engine that answers, and that has these images, or all.
+/// An engine that answers and has these images, or all images.
 fn up(places: &Places, only: &[String]) -> Result<Engine, EnvError> {
     let engine = match engine::find(places) {
         Some(engine) => engine,
@@ -92,7 +92,7 @@ fn up(places: &Places, only: &[String]) -> Result<Engine, EnvError> {
     Ok(engine)
 }
 
-/// The engine, if names resolve on it.
+/// The engine, if names can be resolved on it.
 fn with_names(engine: Engine) -> Result<Engine, EnvError> {
     if engine.ours && Firewall::probe() == Firewall::None {
         return Err(EnvError::NoFirewall);
@@ -100,7 +100,7 @@ fn with_names(engine: Engine) -> Result<Engine, EnvError> {
     Ok(engine)
 }
 
-/// Has tests leave the engine running when they end.
+/// Makes tests leave the engine running when they end.
 fn keep(places: &Places) -> Result<(), EnvError> {
     let path = places.run("kept");
     Ok(fs::write(&path, "").map_err(TaskError::file("write", path))?)
@@ -117,7 +117,10 @@ fn down(places: &Places, all: bool) -> Result<(), EnvError> {
         if all {
             images::remove(&foreign.docker)?;
         }
-        println!("{} was not started from here and runs on", foreign.docker.host());
+        println!(
+            "{} was not started from here and keeps running",
+            foreign.docker.host()
+        );
     }
     if places.run.exists() {
         engine::end(places)?;
@@ -133,14 +136,14 @@ fn down(places: &Places, all: bool) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// The address of an engine that answers and has this image; nothing is started or built for it.
+/// The address of an engine that answers and has this image. Nothing is started or built for this.
 pub(crate) fn reachable(image: &str) -> Option<String> {
     let engine = engine::find(&Places::here())?;
     let found = engine.docker.lines(&["images", "--quiet", image]).ok()?;
     (!found.is_empty()).then(|| engine.docker.host().to_owned())
 }
 
-/// The engine while tests use it.
+/// The engine, while tests use it.
 pub(crate) struct ForTests {
     places: Places,
     engine: Engine,
@@ -148,10 +151,10 @@ pub(crate) struct ForTests {
 }
 
 impl ForTests {
-    /// Brings it up, and tries whether containers reach what they should.
+    /// Starts it if needed, and checks that containers reach what they should.
     ///
     /// # Errors
-    /// When there can be none here, or it does not work.
+    /// When there can be no engine here, or it does not work.
     pub(crate) fn begin() -> Result<Self, EnvError> {
         let places = Places::here();
         let changing = Changing::begin(&places)?;
@@ -176,7 +179,7 @@ impl ForTests {
         match smoke.run() {
             Ok(()) => Ok(tests),
             Err(error) => {
-                // What failed first says more.
+                // The first failure says more.
                 let _ = tests.end();
                 Err(error.into())
             }
@@ -188,20 +191,20 @@ impl ForTests {
         self.engine.docker.host()
     }
 
-    /// The folder of the engine that tests may kill and start again, if it is theirs.
+    /// The folder of the engine that tests may kill and start again, if the engine belongs to them.
     pub(crate) fn own(&self) -> Option<&Path> {
         self.engine.ours.then_some(&*self.places.run)
     }
 
-    /// Puts the log of an engine of the tests' own into a folder.
+    /// Copies the log of the tests' own engine into a folder.
     pub(crate) fn keep_log(&self, folder: &Path) {
         if self.engine.ours {
-            // A log is no reason to fail tests that passed.
+            // A missing log is no reason to fail tests that passed.
             let _ = fs::copy(self.places.run("dockerd.log"), folder.join("dockerd.log"));
         }
     }
 
-    /// Ends the engine, unless it was there before or somebody else's tests use it.
+    /// Ends the engine, unless it was there before or other tests use it.
     ///
     /// # Errors
     /// When it does not end, or tests left something on it.

@@ -6,7 +6,7 @@ use super::error::EnvError;
 use crate::program::in_path;
 use crate::requirements;
 
-/// A program, and the package that has it.
+/// A program, and the package that contains it.
 type Needed = (&'static str, &'static str);
 
 const ENGINE: [Needed; 7] = [
@@ -21,12 +21,12 @@ const ENGINE: [Needed; 7] = [
 
 const IMAGES: [Needed; 1] = [("mmdebstrap", "mmdebstrap")];
 
-/// Sees to what starting an engine needs.
+/// Installs what is needed to start an engine.
 pub(crate) fn engine() -> Result<(), EnvError> {
     provide("starting a Docker engine", &ENGINE)
 }
 
-/// Sees to what making the base image needs.
+/// Installs what is needed to make the base image.
 pub(crate) fn images() -> Result<(), EnvError> {
     provide("making the base image", &IMAGES)
 }

@@ -1,16 +1,16 @@
-//! Where the engine of the tests and what was built for it are.
+//! The places of the tests' engine and of what was built for it.
 //!
 //! ```text
-//! /run/harness-test-docker/          while the engine runs (short: the paths of Unix sockets must be)
+//! /run/harness-test-docker/          while the engine runs (short, because Unix sockets need short paths)
 //!     docker.sock docker.pid dockerd.log daemon.json
 //!     before.json                    what the engine's start changes on the machine, as it was before
-//!     kept                           it was started by hand: tests leave it running
+//!     kept                           the engine was started by hand, so tests leave it running
 //!     exec/                          its containerd, and what runs
 //! $XDG_CACHE_HOME/harness-docker-test-env/    (else ~/.cache/…) until `down --all`
 //!     engine/                        its images
 //!     base-<digest>.tar              the root of the base image
 //!     lock users                     who changes the engine, and who uses it
-//!     *.log                          what the last builds said
+//!     *.log                          the output of the last builds
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -19,17 +19,17 @@ use super::error::EnvError;
 use crate::error::TaskError;
 use crate::root;
 
-/// Where things are.
+/// The places.
 pub(crate) struct Places {
-    /// While the engine runs.
+    /// The folder that exists while the engine runs.
     pub(crate) run: PathBuf,
-    /// What was built.
+    /// The folder of what was built.
     pub(crate) cache: PathBuf,
 }
 
 impl Places {
-    /// Those of this machine and user. `HARNESS_TEST_DOCKER_RUN` names another run folder: a second engine, in a
-    /// network namespace of its own, beside the first.
+    /// The places for this machine and user. `HARNESS_TEST_DOCKER_RUN` sets another run folder, for a second engine
+    /// next to the first, in a network namespace of its own.
     pub(crate) fn here() -> Self {
         let run = folder("HARNESS_TEST_DOCKER_RUN");
         let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
@@ -42,22 +42,22 @@ impl Places {
         }
     }
 
-    /// Makes the folder of what is built.
+    /// Makes the cache folder.
     pub(crate) fn make_cache(&self) -> Result<(), EnvError> {
         Ok(make(&self.cache)?)
     }
 
-    /// Makes the folder of what runs.
+    /// Makes the run folder.
     pub(crate) fn make_run(&self) -> Result<(), EnvError> {
         Ok(make(&self.run)?)
     }
 
-    /// `DOCKER_HOST` for the engine.
+    /// The value of `DOCKER_HOST` for the engine.
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.run("docker.sock").display())
     }
 
-    /// The parent of its containers' cgroups.
+    /// The parent cgroup of its containers.
     pub(crate) fn cgroup(&self) -> PathBuf {
         Path::new("/").join(self.run.file_name().unwrap_or("harness-test-docker".as_ref()))
     }
@@ -73,7 +73,7 @@ impl Places {
     }
 }
 
-/// Makes a folder, and those above it.
+/// Makes a folder and its parents.
 fn make(folder: &Path) -> Result<(), TaskError> {
     std::fs::create_dir_all(folder).map_err(TaskError::file("create", folder))
 }

@@ -1,9 +1,9 @@
-//! Where this machine gets Debian's packages from: the base image comes from there, too.
+//! The sources from which this machine gets Debian's packages. The base image is made from the same ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The line for apt of Debian's `main` of a release, as the machine's own sources have it.
+/// The apt line for Debian's `main` of a release, taken from the machine's own sources.
 pub(crate) fn of_release(etc_apt: &Path, suite: &str) -> Option<String> {
     let mut files = vec![etc_apt.join("sources.list")];
     files.extend(sorted(&etc_apt.join("sources.list.d")));
@@ -17,7 +17,7 @@ pub(crate) fn of_release(etc_apt: &Path, suite: &str) -> Option<String> {
         }
     }
     found.retain(|source| source.suite == suite && source.has_main);
-    // Others publish a `main` for Debian's releases, too.
+    // Others publish a `main` for Debian's releases too.
     let position = found.iter().position(Source::looks_like_debian).unwrap_or(0);
     found.get(position).map(|source| {
         let options = if source.options.is_empty() {
@@ -29,7 +29,7 @@ pub(crate) fn of_release(etc_apt: &Path, suite: &str) -> Option<String> {
     })
 }
 
-/// One address and release.
+/// An address with a release.
 #[derive(Debug)]
 struct Source {
     options: Vec<String>,
@@ -44,7 +44,7 @@ impl Source {
     }
 }
 
-/// `deb [signed-by=/…] http://… bookworm main contrib`
+/// Parses `deb [signed-by=/…] http://… bookworm main contrib`.
 fn one_line(line: &str) -> Option<Source> {
     let rest = line.split('#').next()?.trim().strip_prefix("deb ")?.trim();
     let (options, rest) = match rest.strip_prefix('[') {
@@ -60,7 +60,7 @@ fn one_line(line: &str) -> Option<Source> {
     })
 }
 
-/// `Types: deb`, `URIs: …`, `Suites: …`, `Components: …`: every address with every release.
+/// Parses `Types: deb`, `URIs: …`, `Suites: …`, `Components: …`. Returns every address with every release.
 fn stanza(text: &str) -> Vec<Source> {
     let lines = || text.lines().filter(|line| !line.starts_with('#'));
     let field = |name: &str| -> Vec<String> {
@@ -80,7 +80,7 @@ fn stanza(text: &str) -> Vec<Source> {
     }
     let has_main = field("Components").iter().any(|component| component == "main");
     let mut options = Vec::new();
-    // A key can also stand in the file itself, over many lines; then the machine's keyrings have to do.
+    // A key can also be in the file itself, over many lines. Then the machine's keyrings must be enough.
     if let Some(key) = field("Signed-By").first().filter(|key| key.starts_with('/')) {
         options.push(format!("signed-by={key}"));
     }

@@ -1,4 +1,4 @@
-//! `env status`: what runs, where, and which images there are.
+//! `env status`: shows what runs, where, and which images there are.
 
 use super::engine::{self, Engine};
 use super::error::EnvError;
@@ -6,7 +6,7 @@ use super::firewall::Firewall;
 use super::images;
 use super::places::Places;
 
-/// A line for each thing to know.
+/// One line for each fact.
 pub(crate) fn report(places: &Places) -> Result<String, EnvError> {
     let mut lines = match engine::find(places) {
         Some(engine) => of(&engine)?,
@@ -26,7 +26,7 @@ fn of(engine: &Engine) -> Result<Vec<String>, EnvError> {
     )];
     let driver = docker.lines(&["info", "--format", "{{.Driver}}"])?.concat();
     let slow = if driver == "vfs" {
-        ": slow, overlayfs does not work here"
+        " (slow, because overlayfs does not work here)"
     } else {
         ""
     };

@@ -1,4 +1,4 @@
-//! How the engine keeps images: in layers where the kernel can.
+//! How the engine stores images: in layers, if the kernel supports that.
 
 use std::fs;
 
@@ -7,7 +7,8 @@ use super::places::Places;
 use crate::error::TaskError;
 use crate::program::Program;
 
-/// The engine's name for the way to store: `overlay2`, or else `vfs`, which copies the whole image for each container.
+/// The engine's name for the storage driver: `overlay2`, or else `vfs`, which copies the whole image for each
+/// container.
 pub(crate) fn probe(places: &Places) -> Result<&'static str, EnvError> {
     let probe = places.cached("probe");
     let folders = ["lower", "upper", "work", "merged"].map(|name| probe.join(name));

@@ -1,4 +1,4 @@
-//! What an engine that did not end well leaves: processes, mounts, control groups.
+//! What an engine leaves that did not end properly: processes, mounts, control groups.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use super::places::Places;
 use crate::error::TaskError;
 use crate::program::Program;
 
-/// The programs of an engine, as the kernel has their names.
+/// The programs of an engine, with their names in the kernel.
 const PROGRAMS: [&str; 2] = ["dockerd", "containerd"];
 
-/// The one above each container, which may outlive the others.
+/// The program above each container, which may outlive the others.
 const SHIM: &str = "containerd-shim";
 
-/// How long a killed process may take to be gone.
+/// How long a killed process may take until it is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ends and unmounts all of it.
+/// Ends and unmounts everything.
 ///
 /// # Errors
-/// When something stays mounted: removing the folder would then remove what is behind it.
+/// When something stays mounted. Removing the folder would then remove what is mounted there.
 pub(crate) fn everything(places: &Places) -> Result<(), EnvError> {
     let programs = running(places, &[&PROGRAMS[..], &[SHIM]].concat());
     kill(programs);
@@ -40,8 +40,8 @@ pub(crate) fn everything(places: &Places) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// Makes room for another engine after one that was killed: it takes a containerd that is dying with that one, or a
-/// process that has its number by now, for one that it can use.
+/// Prepares for another engine after one was killed. Otherwise the new engine might use a containerd that is dying
+/// with the old one, or mistake another process with the same pid for a containerd.
 ///
 /// # Errors
 /// When a file cannot be removed.
@@ -69,7 +69,7 @@ pub(crate) fn after_a_kill(places: &Places) -> Result<(), EnvError> {
     Ok(())
 }
 
-/// Processes of some of the engine's programs that name its folder. A zombie names nothing any more.
+/// The processes of these programs that name the engine's folder. A zombie does not name anything any more.
 fn running(places: &Places, programs: &[&str]) -> Vec<Pid> {
     let needle = format!("{}/", places.run.display());
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -96,7 +96,7 @@ fn kill(pids: Vec<Pid>) {
     }
 }
 
-/// Processes in its containers.
+/// The processes in its containers.
 fn contained(places: &Places) -> Vec<Pid> {
     let mut folders = groups(places);
     let mut pids = Vec::new();
@@ -129,7 +129,7 @@ fn inside(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Inner ones first; one that a dying process is in stays, and is removed the next time.
+/// Removes inner groups first. A group that still contains a dying process stays, and is removed the next time.
 fn remove_groups(group: &Path) {
     for inner in inside(group) {
         remove_groups(&inner);
@@ -137,7 +137,7 @@ fn remove_groups(group: &Path) {
     let _ = fs::remove_dir(group);
 }
 
-/// The mount points inside some folders, the last first.
+/// The mount points inside these folders, the last one first.
 fn below(mountinfo: &str, folders: &[&Path]) -> Vec<PathBuf> {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     let points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
@@ -152,7 +152,7 @@ fn below(mountinfo: &str, folders: &[&Path]) -> Vec<PathBuf> {
     found
 }
 
-/// The last lines of a log, for an error.
+/// The last lines of a log, for an error message.
 pub(crate) fn last_lines(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

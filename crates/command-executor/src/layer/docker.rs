@@ -1,12 +1,12 @@
-//! A running container, entered by `docker exec`.
+//! A running container, entered with `docker exec`.
 
 use std::ffi::OsString;
 
 use crate::command::{Command, StdinMode};
 use crate::layer::{Layer, LayerError, check_destination};
 
-/// Variables that the docker client itself heeds: they are given in argv, so that they change the container's
-/// environment and not the client's behaviour. None of them is a secret's place.
+/// Variables that the docker client itself reads. They are given in argv, so that they change the container's
+/// environment and not the client's behaviour. None of them is meant for a secret.
 const CLIENT_VARIABLES: [&str; 16] = [
     "DOCKER_API_VERSION",
     "DOCKER_CERT_PATH",
@@ -34,7 +34,7 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The container of this name or id, entered through the `docker` in `PATH`.
+    /// The container with this name or id, entered through the `docker` in `PATH`.
     pub fn new(container: impl Into<String>) -> Self {
         Self {
             container: container.into(),
@@ -42,7 +42,7 @@ impl Docker {
         }
     }
 
-    /// Another client that takes docker's arguments, `podman` say.
+    /// Uses another client that takes docker's arguments, such as `podman`.
     #[must_use]
     pub fn client(mut self, program: impl Into<OsString>) -> Self {
         self.client = program.into();

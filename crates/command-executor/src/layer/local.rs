@@ -1,6 +1,7 @@
-//! This machine: the outermost place. With a shim, commands run under `harness-shim command`: in a session of their own,
-//! so that they reach no terminal of whoever started this process, and with a supervisor that ends all they leave. It
-//! switches users and takes terminals too, so that nothing runs between fork and exec in a large process.
+//! This machine: the outermost place. With a shim, commands run under `harness-shim command`. There they have a
+//! session of their own, so that they cannot reach the terminal of whoever started this process, and a supervisor
+//! ends everything that they leave. The shim also switches users and sets up terminals, so that no code runs between
+//! fork and exec in this large process.
 
 use harness_shim::run_dir::Resource;
 
@@ -16,12 +17,12 @@ pub struct Local {
 }
 
 impl Local {
-    /// This machine, without user switches and terminals.
+    /// This machine, without switching users and without terminals.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// This machine, with the shim binary that supervises commands, switches users and takes terminals.
+    /// This machine, with the shim binary, which supervises commands, switches users and sets up terminals.
     pub fn with_shim(shim: impl Into<Shim>) -> Self {
         Self {
             shim: Some(shim.into()),
@@ -29,7 +30,7 @@ impl Local {
         }
     }
 
-    /// With these soft limits for every command, in place of what this process has.
+    /// With these soft limits for every command, instead of this process's own.
     #[must_use]
     pub fn with_soft_limits(mut self, limits: Vec<(Resource, u64)>) -> Self {
         self.soft_limits = limits;

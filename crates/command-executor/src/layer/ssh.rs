@@ -1,5 +1,5 @@
-//! A host reached by the `ssh` client. The environment goes ahead of stdin to a small reader in the host's
-//! `sh`, which evaluates it, changes directory and replaces itself with the command.
+//! A host reached with the `ssh` client. The environment is sent through stdin, before the caller's bytes. A small
+//! reader in the host's `sh` evaluates it, changes the directory and replaces itself with the command.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use crate::command::Command;
 use crate::layer::{Layer, LayerError, check_destination};
 
-/// Reads assignments up to the line that is its first argument, evaluates them, and becomes the rest of its
-/// arguments. `read` takes a pipe byte by byte, so what follows is left for the command.
+/// Reads assignments up to the line that equals its first argument, evaluates them, and then becomes the command in
+/// the rest of its arguments. `read` takes a pipe byte by byte, so what follows is left for the command.
 const READER: &str = r#"_harness_env=; while IFS= read -r _harness_line && [ "$_harness_line" != "$0" ]; do
 _harness_env="$_harness_env$_harness_line
 "; done; eval "$_harness_env"; unset _harness_env _harness_line; exec "$@""#;
 
-/// A host reached over SSH, by key or agent: a password is never asked for.
+/// A host reached over SSH, with a key or an agent. It never asks for a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ssh {
     host: String,
@@ -24,7 +24,7 @@ pub struct Ssh {
 }
 
 impl Ssh {
-    /// The host of this name or address, as the client's configuration knows it.
+    /// The host with this name or address, as the client's configuration knows it.
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),
@@ -49,14 +49,14 @@ impl Ssh {
         self
     }
 
-    /// Offers this private key and no other.
+    /// Offers only this private key.
     #[must_use]
     pub fn key(mut self, path: impl Into<PathBuf>) -> Self {
         self.key = Some(path.into());
         self
     }
 
-    /// Adds a client option as `ssh -o` takes it: `ConnectTimeout=5`, `ControlPath=…`.
+    /// Adds a client option in the form of `ssh -o`: `ConnectTimeout=5`, `ControlPath=…`.
     #[must_use]
     pub fn option(mut self, option: impl Into<String>) -> Self {
         self.options.push(option.into());
@@ -82,7 +82,7 @@ impl Ssh {
         Ok(line)
     }
 
-    /// The lines that the reader evaluates, and the line that ends them.
+    /// The lines for the reader to evaluate, and the line that ends them.
     fn assignments(&self, command: &Command) -> Result<(String, String), LayerError> {
         let mut lines = String::new();
         for (name, value) in &command.env {
@@ -107,7 +107,7 @@ impl Ssh {
     }
 }
 
-/// Whether `sh` can assign to it.
+/// Whether `sh` can assign to a variable of this name.
 fn is_shell_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')

@@ -197,7 +197,7 @@ fn the_supervisor_switches_user_and_takes_the_terminal() {
     );
 }
 
-/// What a host's `sh` makes of the line that `ssh` is given, with the same stdin: the reader itself, for real.
+/// What a host's `sh` does with the line that `ssh` gets, with the same stdin. It runs the real reader.
 #[test]
 fn a_hosts_shell_restores_the_command() {
     let value = "it's\n\"$HOME\" `x` \\n\nend-of-environment\n\n";

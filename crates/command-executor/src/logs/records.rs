@@ -1,4 +1,4 @@
-//! Following the records of a run: its output as it was read, not yet cut into lines.
+//! Follows the records of a run: its output as it was read, not yet cut into lines.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use harness_shim::run_dir::{LOG_DIR, LockState, RunDir, RunDirError};
 use super::watch::{Change, Watch};
 use super::{FollowError, LogFrom};
 
-/// How long a lock that is being closed may take to be free.
+/// How long a lock that is being closed may take until it is free.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// What [`RecordFollower::read`] found.
@@ -20,9 +20,10 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub enum Read {
     /// At least one record or gap, never [`ReadItem::End`].
     Items(Vec<ReadItem>),
-    /// Nothing more so far.
+    /// There is nothing more so far.
     CaughtUp,
-    /// Nothing more, and nobody who could write more; or everything that is there, when not following.
+    /// There is nothing more, and nobody who could write more. Without following: everything that existed was
+    /// returned.
     Over,
 }
 
@@ -31,30 +32,30 @@ pub enum Read {
 /// ```text
 ///   read ──▶ Items ──▶ read …
 ///        ──▶ CaughtUp ──▶ changed ──▶ read …
-///        ──▶ Over          a later read looks again: a run whose start was seen half-way may begin yet
+///        ──▶ Over          a later read looks again: a run that was just starting may still begin
 /// ```
 ///
-/// Whether the run is over is asked *before* the read that finds nothing more, so that nothing written in
-/// between is missed.
+/// It checks whether the run is over *before* the read that finds nothing more, so that nothing written in between is
+/// missed.
 #[derive(Debug)]
 pub struct RecordFollower {
     run_dir: PathBuf,
     from: LogFrom,
-    /// `None`: it does not wait for more.
+    /// `None` if it does not wait for more.
     watch: Option<Watch>,
-    /// The lock was seen being closed, and not yet waited for.
+    /// The lock was seen being closed, and nobody has waited for that yet.
     lock_closing: bool,
-    /// `None` before the first read, and while one is under way.
+    /// `None` before the first read, and during a read.
     reader: Option<Box<Reader>>,
     reading: Option<Task<Finished>>,
 }
 
-/// A reader that comes back from reading, and what it found.
+/// The reader that comes back from a read, and what it found.
 type Finished = (Option<Box<Reader>>, Result<Read, FollowError>);
 
 impl RecordFollower {
-    /// Follows the records of a run from some point on. For [`LogFrom::Tail`] and [`LogFrom::Since`] it begins
-    /// somewhat earlier, so that the first line asked for is whole.
+    /// Follows the records of a run from a given point. For [`LogFrom::Tail`] and [`LogFrom::Since`] it begins
+    /// somewhat earlier, so that the first requested line is complete.
     ///
     /// # Errors
     /// When the run directory cannot be watched.
@@ -67,7 +68,7 @@ impl RecordFollower {
         Ok(Self::with(run_dir, from, Some(watch)))
     }
 
-    /// Reads what is there and does not wait for more.
+    /// Reads what exists and does not wait for more.
     pub fn existing(run_dir: impl Into<PathBuf>, from: LogFrom) -> Self {
         Self::with(run_dir.into(), from, None)
     }
@@ -83,8 +84,8 @@ impl RecordFollower {
         }
     }
 
-    /// Reads on, in another thread, until about `max_bytes` are together or there is nothing more. Cancelling
-    /// the future loses nothing.
+    /// Reads on, in another thread, until it has about `max_bytes` or there is nothing more. Cancelling the future
+    /// loses nothing.
     ///
     /// # Errors
     /// When the log or the state of the run cannot be read.
@@ -112,8 +113,8 @@ impl RecordFollower {
         read
     }
 
-    /// Waits for a change since the last call, or since the beginning; without end when not following.
-    /// Cancelling the future loses nothing.
+    /// Waits for a change since the last call, or since the beginning; forever when not following. Cancelling the
+    /// future loses nothing.
     pub async fn changed(&mut self) {
         match &self.watch {
             Some(watch) => self.lock_closing |= watch.changed().await == Change::LockClosing,
@@ -122,7 +123,7 @@ impl RecordFollower {
     }
 }
 
-/// One batch; blocks.
+/// Reads one batch. Blocks.
 fn read(
     reader: Option<Box<Reader>>,
     run_dir: &Path,
@@ -150,7 +151,7 @@ fn read(
                 }
                 items.push(item);
             }
-            // It comes again with the next read.
+            // The error comes again with the next read.
             Err(_) if !items.is_empty() => break,
             Err(error) => return (Some(reader), Err(error.into())),
         }
@@ -163,7 +164,7 @@ fn read(
     (Some(reader), Ok(read))
 }
 
-/// Opens the log; `first` gets what was read on the way and is wanted.
+/// Opens the log. `first` gets the wanted items that were read on the way.
 fn open(dir: PathBuf, from: LogFrom, first: &mut Vec<ReadItem>) -> Result<Reader, LogError> {
     match from {
         LogFrom::Start => Reader::open(dir),
@@ -171,12 +172,12 @@ fn open(dir: PathBuf, from: LogFrom, first: &mut Vec<ReadItem>) -> Result<Reader
         LogFrom::Since(time_ns) => Reader::open_since(dir, time_ns),
         LogFrom::End => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            // The segment being written is the last one that was begun before the end of time.
+            // No segment begins after the end of time, so this opens the last one, which is being written.
             let mut reader = Reader::open_since(dir, u64::MAX)?;
             loop {
                 match reader.next()? {
                     ReadItem::End => return Ok(reader),
-                    // A run that writes faster than this reads has no end to wait for.
+                    // If the run writes faster than this reads, waiting for the end would never stop.
                     ReadItem::Record(record) if u128::from(record.time_ns) >= now.as_nanos() => {
                         first.push(ReadItem::Record(record));
                         return Ok(reader);
@@ -198,7 +199,7 @@ async fn released(run_dir: &Path) -> Result<(), RunDirError> {
     Ok(())
 }
 
-/// Whether nothing will be written to the log any more.
+/// Whether nothing more will be written to the log.
 fn is_over(run_dir: &Path) -> Result<bool, RunDirError> {
     Ok(RunDir::open(run_dir)?.lock_state()? == LockState::Free)
 }

@@ -1,6 +1,6 @@
-//! One inotify instance for the whole process: a user may have few of them (128 by default), and there may be
-//! a follower for each service and reader. A thread of its own, started with the first follower and asleep
-//! otherwise, wakes those whose directory has changed.
+//! One inotify instance for the whole process: a user may have only few of them (128 by default), and there may be a
+//! follower for each service and reader. A separate thread starts with the first follower and sleeps most of the
+//! time. It wakes the followers of a directory that has changed.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,17 +19,17 @@ use harness_shim::run_dir::{LOCK, LOG_DIR};
 
 use crate::patience::pass;
 
-/// Segments are begun and grow.
+/// New segments appear, and segments grow.
 const LOG_CHANGES: WatchFlags = WatchFlags::CREATE.union(WatchFlags::MODIFY);
 
-/// The lock is closed when its holder ends, however it ends; the log's directory is made for the first output.
+/// The lock is closed when its holder ends in any way. The log's directory is made for the first output.
 const RUN_CHANGES: WatchFlags = WatchFlags::CLOSE_WRITE.union(WatchFlags::CREATE);
 
-/// How often a log is looked at that cannot be watched.
+/// How often to look at a log that cannot be watched.
 const BLIND: Duration = Duration::from_millis(200);
 
-/// Who waits for changes of a directory, by watch descriptor. The kernel gives the same one for the same
-/// directory, and never gives one again.
+/// Who waits for changes of a directory, by watch descriptor. The kernel returns the same descriptor for the same
+/// directory, and never uses one again for another.
 type Watchers = HashMap<i32, Vec<Weak<Shared>>>;
 
 struct Notifier {
@@ -50,9 +50,9 @@ pub(super) struct Watch {
     shared: Arc<Shared>,
     woken: Receiver<()>,
     run_dir: i32,
-    /// The log's directory: where it will be, until it is watched.
+    /// The watch of the log's directory, or the path where that directory will be.
     log: Mutex<Result<i32, PathBuf>>,
-    /// The log is there, and the system lets nobody watch it.
+    /// The log exists, but the system does not allow it to be watched.
     blind: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Watch {
 pub(super) enum Change {
     /// Something was written.
     Written,
-    /// The lock is being closed. The kernel tells so just before it releases it.
+    /// The lock is being closed. The kernel reports that just before it releases the lock.
     LockClosing,
 }
 
@@ -74,7 +74,7 @@ impl Watch {
             wake,
             closing: AtomicBool::new(false),
         });
-        // Before the log is looked for: then its making is told.
+        // Watch the run directory first, so that the creation of the log is noticed.
         let watch = Self {
             run_dir: notifier.add(run_dir, RUN_CHANGES, &shared)?,
             log: Mutex::new(Err(run_dir.join(LOG_DIR))),
@@ -86,7 +86,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches the log once it is there.
+    /// Watches the log once it exists.
     fn watch_log(&self, notifier: &Notifier) -> io::Result<()> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Err(path) = &*log else { return Ok(()) };
@@ -100,7 +100,7 @@ impl Watch {
 
     /// Waits for a change since the last call, or since the beginning.
     pub(super) async fn changed(&self) -> Change {
-        // The sender is held by `self.shared`, so the channel is never closed.
+        // `self.shared` holds the sender, so the channel is never closed.
         let woken = async {
             let _ = self.woken.recv().await;
         };
@@ -109,7 +109,7 @@ impl Watch {
         } else {
             woken.await;
         }
-        // Watches may be used up by now.
+        // The system may have no watches left by now.
         let watched = notifier().and_then(|notifier| self.watch_log(notifier));
         self.blind.store(watched.is_err(), Ordering::Relaxed);
         if self.shared.closing.swap(false, Ordering::Relaxed) {
@@ -132,7 +132,7 @@ impl Drop for Watch {
             waiting.retain(|one| !std::ptr::eq(one.as_ptr(), Arc::as_ptr(&self.shared)));
             if waiting.is_empty() {
                 watchers.remove(descriptor);
-                // It fails when the directory is gone, and its watch with it.
+                // This fails when the directory is gone, and its watch with it.
                 let _ = inotify::remove_watch(&notifier.fd, *descriptor);
             }
         }
@@ -160,7 +160,7 @@ fn notifier() -> io::Result<&'static Notifier> {
 
 impl Notifier {
     fn add(&self, dir: &Path, changes: WatchFlags, shared: &Arc<Shared>) -> io::Result<i32> {
-        // Held already here, or an event might come before anybody is known to wait for it.
+        // Take the lock already here. Otherwise an event might come before anybody is registered to wait for it.
         let mut watchers = self.watchers();
         let descriptor = inotify::add_watch(&self.fd, dir, changes)?;
         watchers
@@ -186,7 +186,7 @@ impl Notifier {
                     .is_some_and(|name| name.to_bytes() == LOCK.as_bytes());
             let mut watchers = self.watchers();
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                // What was lost may have been anybody's, and a closed lock.
+                // A lost event may have been for anybody, and may have been a closed lock.
                 watchers
                     .values()
                     .flatten()
@@ -206,7 +206,7 @@ fn wake(waiting: &Weak<Shared>, closing: bool) {
         if closing {
             shared.closing.store(true, Ordering::Relaxed);
         }
-        // Full: it is being woken already, and will see this change too.
+        // If the channel is full, the follower is being woken already and will see this change too.
         let _ = shared.wake.try_send(());
     }
 }

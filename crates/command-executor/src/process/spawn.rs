@@ -1,5 +1,5 @@
-//! Starting a child the fast way: everything here keeps `std` on `posix_spawn` (no `pre_exec`, no user switch,
-//! a program that is already a path), because a fork copies the page tables of a large process.
+//! Starts a child in the fast way. Everything here makes sure that `std` uses `posix_spawn` (no `pre_exec`, no user
+//! switch, and the program is already a path), because a fork copies the page tables of a large process.
 
 use std::ffi::OsString;
 use std::io;
@@ -19,19 +19,19 @@ use crate::command::{Command, Form, StdinMode};
 use crate::layer::LayerError;
 use crate::pty;
 
-/// A process that could not be started. Nothing of it runs.
+/// Why a process could not be started. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// A layer cannot carry the command.
     #[error(transparent)]
     Layer(#[from] LayerError),
-    /// A program without a slash is in no directory of `PATH`.
+    /// The program has no slash and is in no directory of `PATH`.
     #[error("`{program}` is not in PATH ({path})")]
     NotFound {
         /// The program.
         program: String,
-        /// Where it was looked for.
+        /// The directories that were searched.
         path: String,
     },
     /// The working directory cannot be entered.
@@ -39,7 +39,7 @@ pub enum SpawnError {
     WorkingDir {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -48,29 +48,29 @@ pub enum SpawnError {
     System {
         /// The program.
         program: PathBuf,
-        /// Which operation.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The environment for another place is larger than what one pipe holds.
-    #[error("cannot start {}: its environment of {bytes} bytes is too large to be sent along", program.display())]
+    /// The environment for another place is larger than a pipe can hold.
+    #[error("cannot start {}: its environment of {bytes} bytes is too large to send", program.display())]
     EnvironmentTooLarge {
         /// The program.
         program: PathBuf,
-        /// The size of it.
+        /// The size of the environment.
         bytes: usize,
     },
 }
 
-/// Kills and reaps a child whose start is given up half-way.
+/// Kills and reaps a child if its start is given up halfway.
 struct Guard(Option<Child>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            // Both fail only when it has ended already.
+            // Both fail only if it has ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -143,7 +143,7 @@ impl Running {
             },
             _ => fail("exec")(source),
         })?;
-        // Its copies of the terminal's other end must be closed, or the end of output is never seen.
+        // Its copies of the terminal's other end must be closed, or the end of the output is never seen.
         drop(plain);
         let pid = child_pid(&child);
         let mut guard = Guard(Some(child));
@@ -194,7 +194,7 @@ impl Running {
     }
 }
 
-/// Gives a supervisor its end of a channel, and over it the stdin of its program.
+/// Gives the supervisor its end of a channel, and sends it the stdin of its program over the channel.
 fn supervise(supervisor: &mut std::process::Command, stdin: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
     let (channel, theirs) = Channel::pair()?;
     channel.give_stdin(stdin)?;
@@ -202,7 +202,7 @@ fn supervise(supervisor: &mut std::process::Command, stdin: Option<BorrowedFd<'_
     Ok(channel)
 }
 
-/// Writes the preamble, which an empty pipe takes at once, and keeps the pipe if the caller wants to write.
+/// Writes the preamble, which an empty pipe takes at once. Keeps the pipe if the caller wants to write.
 fn prepared_stdin(fd: OwnedFd, command: &Command, program: &Path) -> Result<Option<Stdin>, SpawnError> {
     let fail = |operation| {
         move |source: io::Error| SpawnError::System {
@@ -213,7 +213,7 @@ fn prepared_stdin(fd: OwnedFd, command: &Command, program: &Path) -> Result<Opti
     };
     let preamble = &command.preamble;
     if preamble.len() > 4096 {
-        // More than the system lets us have shows in the short write below.
+        // If the system does not allow this size, the short write below shows it.
         let _ = rustix::pipe::fcntl_setpipe_size(&fd, preamble.len());
     }
     let stdin = Stdin::pipe(fd.try_clone().map_err(fail("sending its environment"))?)
@@ -228,7 +228,7 @@ fn prepared_stdin(fd: OwnedFd, command: &Command, program: &Path) -> Result<Opti
                     bytes: preamble.len(),
                 });
             }
-            // It ended before it read anything; its exit status tells why.
+            // It ended before it read anything. Its exit status says why.
             Err(rustix::io::Errno::PIPE) => break,
             Err(error) => return Err(fail("sending its environment")(error.into())),
         }
@@ -252,7 +252,7 @@ fn child_pid(child: &Child) -> Pid {
         .expect("a child has a pid")
 }
 
-/// The path of the command's program. `PATH` is the command's own, as `execvp` in the child would take it.
+/// The path of the command's program. It is searched in the command's own `PATH`, as `execvp` would do in the child.
 fn resolve(command: &Command) -> Result<PathBuf, SpawnError> {
     let program = Path::new(&command.program);
     if program.as_os_str().as_encoded_bytes().contains(&b'/') {

@@ -1,4 +1,4 @@
-//! The ends of a child's pipes or terminal that stay with us.
+//! Our ends of a child's pipes or terminal.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,10 +10,10 @@ use async_io::Async;
 use futures_lite::AsyncWrite;
 use rustix::io::Errno;
 
-/// One read takes at most what a pipe holds.
+/// One read takes at most as much as a pipe holds.
 const CHUNK: usize = 64 * 1024;
 
-/// The most that is read from the terminal of an ended process: another one may write to it for ever.
+/// How much is read at most from the terminal of an ended process: another process may write to it forever.
 const TERMINAL_REST: u64 = 1024 * 1024;
 
 /// An output stream of a child.
@@ -55,7 +55,7 @@ impl Source {
         let count = fd
             .read_with(|fd| {
                 rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut **buffer)).or_else(|error| {
-                    // A terminal nobody holds any more ends with an I/O error.
+                    // A terminal that nobody holds any more ends with an I/O error.
                     if *is_terminal && error == Errno::IO {
                         Ok(0)
                     } else {
@@ -67,7 +67,7 @@ impl Source {
         Ok(buffer[..count].to_vec())
     }
 
-    /// Its process has ended: from here on only what it had written is read.
+    /// The process has ended, so from now on only what it had written is read.
     pub(super) fn limit_to_written(&mut self) -> io::Result<()> {
         self.rest = if self.is_terminal {
             TERMINAL_REST
@@ -77,7 +77,7 @@ impl Source {
         Ok(())
     }
 
-    /// The next bytes of the rest; `None` when it is read.
+    /// The next of the remaining bytes; `None` when all are read.
     pub(super) fn read_rest(&mut self) -> io::Result<Option<Vec<u8>>> {
         let want = usize::try_from(self.rest)
             .unwrap_or(usize::MAX)
@@ -98,8 +98,8 @@ impl Source {
     }
 }
 
-/// What a child reads: an [`AsyncWrite`]. Dropping or closing it ends its input; on a terminal, where there is
-/// no such end, type what the terminal takes for it (Ctrl-D, `b"\x04"`).
+/// The input of a child, as an [`AsyncWrite`]. Dropping or closing it ends the input. A terminal has no such end;
+/// there, write the end-of-file character instead (Ctrl-D, `b"\x04"`).
 #[derive(Debug)]
 pub struct Stdin {
     fd: Option<Arc<Async<OwnedFd>>>,

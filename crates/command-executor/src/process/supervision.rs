@@ -1,4 +1,4 @@
-//! What is held of a command that has a supervisor of its own (`harness-shim command`).
+//! What this process holds of a command that has a supervisor (`harness-shim command`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use harness_shim::tree;
 
 use crate::command::Command;
 
-/// The channel to the supervisor, and how its command is found without it.
+/// The channel to the supervisor, and how to find its command without it.
 #[derive(Debug)]
 pub(super) struct Supervision {
     channel: Async<Channel>,
@@ -29,7 +29,7 @@ impl Supervision {
         })
     }
 
-    /// How the program ends; SIGKILL where its supervisor died without a word.
+    /// How the program ended; SIGKILL if its supervisor died without a word.
     pub(super) async fn exit_status(&self) -> io::Result<ExitStatus> {
         let end = self.channel.read_with(Channel::end).await?;
         Ok(ExitStatus::from_raw(match end {
@@ -39,17 +39,17 @@ impl Supervision {
         }))
     }
 
-    /// Passes a signal on. Success if the program has ended.
+    /// Passes a signal on. Succeeds if the program has ended.
     pub(super) fn ask(&self, request: Request) -> io::Result<()> {
         self.channel.get_ref().ask(request)
     }
 
-    /// Has everything of the command ended; does not wait for it.
+    /// Lets the supervisor end everything of the command, without waiting for that.
     pub(super) fn close(&self) {
         self.channel.get_ref().close();
     }
 
-    /// The supervisor, whose process this is, for whoever sees to its end.
+    /// Hands the supervisor over to whoever makes sure that it ends. The pid and pidfd are the supervisor's.
     pub(super) fn hand_over(self, pid: u32, pidfd: OwnedFd) -> Supervisor {
         Supervisor {
             pid,
@@ -60,7 +60,7 @@ impl Supervision {
     }
 }
 
-/// A supervisor that nobody talks to any more.
+/// A supervisor to which nobody talks any more.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub(crate) pid: u32,
@@ -71,24 +71,25 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Kills what a supervisor is or was to end that died of something else, or does not answer (SIGSTOP, say).
-    /// Blocks for as long as that takes, ten seconds at most.
+    /// Kills what a supervisor should have ended, if the supervisor died of something else or does not answer (for
+    /// example after SIGSTOP). Blocks for as long as that takes, ten seconds at most.
     ///
     /// # Errors
     /// When something of the command cannot be found or killed.
     pub(crate) fn sweep(&self) -> Result<(), tree::LeftoversError> {
-        // Its orphans come to it while it is there; then it must not see that they end, and fork no more.
+        // While the supervisor exists, it is the parent of all orphans. It must not see their ends and fork again
+        // meanwhile.
         let mut before = None;
         while let Ok(family) = tree::descendants(self.pid)
             && before.as_ref() != Some(&family)
         {
             for process in &family {
-                // What cannot be signalled is found again below, and told.
+                // What cannot be signalled is found again below, and reported.
                 let _ = process.signal(rustix::process::Signal::KILL.as_raw());
             }
             before = Some(family);
         }
-        // It has ended, then.
+        // If this fails, it has ended.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
         match &self.run_id {
             Some(run_id) => tree::kill_all(run_id, None).map(drop),

@@ -1,13 +1,13 @@
-//! Finding out what has become of a run: from its directory, and where that is gone or has lost a file, from what else
-//! is known of it.
+//! Finds out what has become of a run: from its directory or, if that is gone or has lost a file, from what else is
+//! known.
 //!
-//! | lost | what follows |
+//! | lost | what happens |
 //! |---|---|
-//! | the directory | its shim is found among the living ones, or by what was remembered: [`Adopted::Homeless`]; of a dead one, what it left is killed |
-//! | `lock` | the shim that `identity` names and that works here holds it |
+//! | the directory | its shim is found among the living ones, or by what was remembered: [`Adopted::Homeless`]. If the shim is dead, what it left is killed |
+//! | `lock` | the shim that `identity` names and that works in this directory counts as its holder |
 //! | `identity` | it is written again, once the program of the service runs |
-//! | `control.sock` | nothing here; see `control` |
-//! | `exit` | how it ended is not known |
+//! | `control.sock` | nothing happens here; see `control` |
+//! | `exit` | it is unknown how the run ended |
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use super::known::Known;
 use super::{Ended, Evidence, FileId, LivingShim, Supervised, Supervisor, Trace, WaitError};
 use crate::attached::{AttachError, AttachedHandle};
 
-/// How long a shim whose lock is held may take to say who it is.
+/// How long a shim with a held lock may take to say who it is.
 const IDENTITY: Duration = Duration::from_secs(10);
 
 /// What has become of a run.
@@ -33,73 +33,73 @@ const IDENTITY: Duration = Duration::from_secs(10);
 pub enum Adopted {
     /// It runs.
     Running(Supervised),
-    /// It runs, but its run directory was removed or lies elsewhere: it can be stopped, and not much more.
+    /// It runs, but its run directory was removed or is somewhere else. It can be stopped, but not much more.
     Homeless(Supervised),
-    /// It ended while nobody looked.
+    /// It ended while nobody was watching.
     Ended(ExitRecord),
-    /// Its shim died without a record; what it left behind was killed.
+    /// Its shim died without a record. What it left behind was killed.
     SupervisorDied {
-        /// How many processes there were.
+        /// How many processes were killed.
         killed: usize,
-        /// How its main process had ended by itself, if it had before anything was killed and the kernel tells.
+        /// How its main process ended, if it ended by itself before anything was killed, and if the kernel can tell.
         main: Option<Outcome>,
     },
-    /// It ran in an earlier boot of the machine and was ended by its end.
+    /// It ran in an earlier boot of the machine, and ended with that.
     Rebooted,
     /// Its directory is missing or unfinished, or its shim ended before it ran anything.
     NeverStarted,
 }
 
-/// A run of which nothing can be told.
+/// Why it is unknown what has become of a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// It has ended, but its directory does not tell how.
+    /// It has ended, but its directory does not say how.
     #[error("cannot read the run directory")]
     RunDir(#[from] RunDirError),
-    /// It may run: its shim lives, or that cannot be told, and what it says of itself cannot be read.
-    #[error("cannot tell what runs in the run directory")]
+    /// It may still run: its shim lives, or that is unknown, and what it says of itself cannot be read.
+    #[error("cannot find out what runs in the run directory")]
     Unreadable(#[source] RunDirError),
     /// Its shim lives but does not say who it is.
-    #[error("a supervisor holds {} but has not said who it is within {after:?}", run_dir.display())]
+    #[error("a supervisor holds {} but did not say within {after:?} who it is", run_dir.display())]
     NoIdentity {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
-        /// The time it was given.
+        /// The time that it was given.
         after: Duration,
     },
-    /// Its shim lives in another pid namespace, where it can be neither watched nor signalled from here.
+    /// Its shim lives in another pid namespace, so it can be neither watched nor signalled from here.
     #[error("the supervisor of {} runs in another pid namespace", run_dir.display())]
     OtherNamespace {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
     },
-    /// The directory is a copy: the run that it tells of goes on in another one.
-    #[error("{} is a copy: what it tells of runs in {}", run_dir.display(), works_in.display())]
+    /// The directory is a copy: the run that it describes has another directory.
+    #[error("{} is only a copy: its service runs in {}", run_dir.display(), works_in.display())]
     Copied {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
-        /// Where the run is at home.
+        /// The run's own directory.
         works_in: PathBuf,
     },
     /// Its shim cannot be watched.
     #[error("cannot watch the supervisor")]
     Watch(#[from] AttachError),
-    /// It ended, but how cannot be found out, or what is left of it cannot be killed.
-    #[error("cannot clear away an ended run")]
+    /// It ended, but it is unknown how, or what is left of it cannot be killed.
+    #[error("cannot clean up a run that has ended")]
     Wait(#[from] WaitError),
-    /// The machine does not say which boot or namespace this is.
+    /// The system does not say which boot or namespace this is.
     #[error("cannot read the boot id or the pid namespace")]
     Machine(#[source] io::Error),
 }
 
-/// What is seen of a run at one moment.
+/// What can be seen of a run at one moment.
 enum Sight {
-    /// It is known what became of it.
+    /// It is clear what became of it.
     Settled(Adopted),
-    /// A shim lives; perhaps it has said who it is.
+    /// A shim lives. It may have said who it is.
     Held(RunDir, Option<Identity>),
-    /// A shim lives, whose run directory is not there.
+    /// A shim lives, but its run directory is not there.
     Homeless(LivingShim, Trace),
 }
 
@@ -107,16 +107,16 @@ impl Supervisor {
     /// Takes over a run that somebody else launched, perhaps an earlier process of ours.
     ///
     /// # Errors
-    /// When the directory cannot be read, or its shim cannot be watched or does not get anywhere.
+    /// When the directory cannot be read, its shim cannot be watched, or its shim does not make progress.
     pub async fn adopt(run_dir: impl Into<PathBuf>) -> Result<Adopted, AdoptError> {
         Self::adopt_by(run_dir, Evidence::default(), IDENTITY).await
     }
 
-    /// The same with what else is known of the run, and for a caller in a hurry: a shim that is just starting may take
-    /// this long to say who it is.
+    /// The same, using what else is known of the run, and with a limit on the waiting time: a shim that is just
+    /// starting may take this long to say who it is.
     ///
     /// # Errors
-    /// As [`Self::adopt`].
+    /// The same as [`Self::adopt`].
     pub async fn adopt_by(
         run_dir: impl Into<PathBuf>,
         evidence: Evidence,
@@ -144,7 +144,7 @@ impl Supervisor {
                         let supervised = Supervised::new(run_dir, identity, shim, cgroup, Weak::new());
                         return Ok(Adopted::Running(supervised));
                     }
-                    // It ended since the lock was looked at: look again.
+                    // It ended after the lock was checked. Look again.
                     Err(AttachError::Gone { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -187,10 +187,10 @@ fn homeless(shim: &LivingShim, trace: Trace) -> Result<Option<Supervised>, Adopt
 }
 
 impl LivingShim {
-    /// Takes it over without its run directory, whatever it runs; `None` when it has ended.
+    /// Takes it over without its run directory, whatever it runs; `None` if it has ended.
     ///
     /// # Errors
-    /// When it cannot be watched, or holds no lock and so is no shim at work.
+    /// When it cannot be watched, or it holds no lock and so is not a working shim.
     pub fn take_over(&self) -> Result<Option<Supervised>, AdoptError> {
         match self.traced(None) {
             Some(trace) => homeless(self, trace),
@@ -202,7 +202,7 @@ impl LivingShim {
         }
     }
 
-    /// What can be said of what it runs. `remembered` counts if it is of this very shim.
+    /// What is known of the run of this shim. `remembered` counts only if it is about this very shim.
     fn traced(&self, remembered: Option<&Trace>) -> Option<Trace> {
         let remembered = remembered.filter(|trace| trace.identity.shim == *self.process());
         let spec = self.spec();
@@ -218,7 +218,7 @@ impl LivingShim {
                 let run_id = spec?.run_id;
                 Identity {
                     shim: self.process().clone(),
-                    // What has not begun to run, or has ended, is as well stopped through the shim.
+                    // If the program has not started or has ended, the shim can stand in for it.
                     main: self.main(&run_id).unwrap_or_else(|| self.process().clone()),
                     run_id,
                     started_at_ns: now_ns(),
@@ -238,7 +238,7 @@ fn ns(time: SystemTime) -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// `late`: the shim was given its time to say who it is.
+/// `late` says that the shim has used up its time to say who it is.
 fn look(path: PathBuf, evidence: &Evidence, late: bool) -> Result<Sight, AdoptError> {
     let run_dir = match RunDir::open(path) {
         Ok(run_dir) => run_dir,
@@ -289,7 +289,7 @@ fn is_absent(error: &RunDirError) -> bool {
     )
 }
 
-/// What became of a run whose directory is not there.
+/// What became of a run without a directory.
 fn without_directory(evidence: &Evidence) -> Result<Sight, AdoptError> {
     let trace = evidence.trace.as_ref();
     let remembered = trace.and_then(|trace| LivingShim::of(&trace.identity.shim));
@@ -304,13 +304,13 @@ fn without_directory(evidence: &Evidence) -> Result<Sight, AdoptError> {
     Ok(Sight::Settled(left_by(None, trace)?))
 }
 
-/// What became of a run whose lock nobody holds, or whose lock is gone.
+/// What became of a run with a lock that nobody holds, or without a lock.
 fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
     let here = FileId::of(run_dir.path()).ok();
     let works_here = |shim: &LivingShim| Some(shim.folder()) == here;
     let said = run_dir.read_identity();
     let remembered = evidence.trace.as_ref().map(|trace| &trace.identity);
-    // An identity that is damaged names nobody; what was remembered does.
+    // A damaged identity names nobody, but what was remembered does.
     let named = said.as_ref().ok().and_then(Option::as_ref).or(remembered);
     if let Some(identity) = named
         && let Some(shim) = LivingShim::of(&identity.shim)
@@ -332,7 +332,7 @@ fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
         }
     }
     if evidence.shims.iter().any(works_here) {
-        // One that cannot be read is left as it is.
+        // If the identity cannot be read, it is left as it is.
         let identity = introduce(&run_dir, evidence, said.is_ok());
         return Ok(Sight::Held(run_dir, identity));
     }
@@ -358,13 +358,13 @@ fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
     Ok(Sight::Settled(settled))
 }
 
-/// What became of a run whose shim is dead and left no record.
+/// What became of a run with a dead shim that left no record.
 fn left_by(run_dir: Option<&RunDir>, trace: &Trace) -> Result<Adopted, AdoptError> {
     let Identity { shim, main, .. } = &trace.identity;
     if shim.boot_id != boot_id().map_err(AdoptError::Machine)? {
         return Ok(Adopted::Rebooted);
     }
-    // Of one that was reaped while nobody watched, nobody can tell.
+    // If it was reaped while nobody was watching, nobody knows how it ended.
     let main = ExitWatch::open(main).ok().flatten();
     Ok(settled(super::ended(
         run_dir,
@@ -380,8 +380,9 @@ fn settled(ended: Ended) -> Adopted {
     }
 }
 
-/// Who runs in a directory whose `identity` was lost: by what was remembered, else by the shim that works there. Written
-/// again if its program has been executed: before that, the shim itself is about to write it.
+/// Who runs in a directory that has lost its `identity`: what was remembered or, failing that, the shim that works
+/// there. The file is written again if the program has been executed. Before that, the shim itself is about to write
+/// it.
 fn introduce(run_dir: &RunDir, evidence: &Evidence, write: bool) -> Option<Identity> {
     let here = FileId::of(run_dir.path()).ok()?;
     let remembered = evidence.trace.as_ref();
@@ -414,13 +415,13 @@ fn introduce(run_dir: &RunDir, evidence: &Evidence, write: bool) -> Option<Ident
     Some(identity)
 }
 
-/// Whether the program of a service runs: its process is a fork of the shim before.
+/// Whether the program of a service runs. Before that, its process is still a fork of the shim.
 fn has_begun(shim: &LivingShim, main: &ProcessId) -> bool {
     let program = |process: &ProcessId| FileId::of(Path::new(&format!("/proc/{}/exe", process.pid)));
     program(main).is_ok_and(|program_of_main| program(shim.process()).is_ok_and(|own| own != program_of_main))
 }
 
 fn write_again(run_dir: &RunDir, identity: &Identity) {
-    // Where that fails, whoever comes next finds it as this one did.
+    // If that fails, the next one to look finds the run in the same way.
     let _ = run_dir.write_identity(identity);
 }

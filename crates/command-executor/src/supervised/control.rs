@@ -1,7 +1,7 @@
-//! Asking a running shim for something, or doing it past the shim where its socket is gone.
+//! Asks a running shim for something, or does it without the shim if the shim's socket is gone.
 //!
-//! The socket is reached through the shim itself (`/proc/PID/cwd`): what lies at the path of the run directory may be
-//! somebody else's by now, and a run directory that was moved is reached all the same.
+//! The socket is reached through the shim itself (`/proc/PID/cwd`): another run may have taken the path of the run
+//! directory by now, and a run directory that was moved is still reached this way.
 
 use std::fs::File;
 use std::io;
@@ -28,64 +28,65 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long a shim may take to end after it has stopped listening.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// How often the family of a shim is killed that is not asked to do it.
+/// How many times the family of a shim is killed, if the shim cannot be asked to do that.
 const ROUNDS: u32 = 50;
 
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 const SIGCONT: i32 = rustix::process::Signal::CONT.as_raw();
 
-/// A request that the shim did not fulfil.
+/// Why the shim did not fulfil a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
     /// The service has ended.
     #[error("cannot {operation}: the service has ended")]
     NotRunning {
-        /// What was asked.
+        /// The request.
         operation: &'static str,
     },
     /// Its stdin was not kept, or is closed.
     #[error("cannot {operation}: its stdin is closed")]
     NoStdin {
-        /// What was asked.
+        /// The request.
         operation: &'static str,
     },
-    /// It runs on no terminal.
-    #[error("cannot {operation}: it runs on no terminal")]
+    /// It does not run on a terminal.
+    #[error("cannot {operation}: it does not run on a terminal")]
     NoTerminal {
-        /// What was asked.
+        /// The request.
         operation: &'static str,
     },
     /// The shim does not know the request, or could not fulfil it.
     #[error("cannot {operation}: the supervisor refused ({reply:?})")]
     Refused {
-        /// What was asked.
+        /// The request.
         operation: &'static str,
-        /// Its answer.
+        /// The answer of the shim.
         reply: Reply,
     },
     /// The shim does not answer.
     #[error("cannot {operation}: the supervisor does not answer")]
     NoAnswer {
-        /// What was asked.
+        /// The request.
         operation: &'static str,
     },
     /// The connection to the shim failed.
     #[error("cannot {operation}: the connection to the supervisor failed")]
     Connection {
-        /// What was asked.
+        /// The request.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl Supervised {
-    /// Begins to stop it: the signal is sent when this returns, and after the grace period the shim kills
-    /// whatever is left. [`Self::wait`] tells when it is gone. Success if it has ended.
+    /// Begins to stop it. The signal has been sent when this returns, and after the grace period the shim kills
+    /// whatever is left. [`Self::wait`] returns when it is gone. Succeeds if it has ended already.
     ///
-    /// A shim whose socket was removed cannot be told: the signal is sent past it, and SIGKILL is up to the caller.
+    /// If the shim's socket was removed, the shim cannot be asked. Then the signal is sent directly, and the caller
+    /// has to send SIGKILL.
     ///
     /// # Errors
     /// When the shim does not answer or refuses.
@@ -112,15 +113,15 @@ impl Supervised {
         for process in family.iter().filter(|process| gets_it(process)) {
             process.signal(signal)?;
         }
-        // One that is stopped (SIGSTOP) acts on the signal only when it goes on.
+        // A stopped process (SIGSTOP) handles the signal only after it continues.
         for process in family {
             process.signal(SIGCONT)?;
         }
         Ok(())
     }
 
-    /// Kills all of it now. A shim that does not answer is killed, and [`Self::wait`] kills the rest. Success if
-    /// it has ended.
+    /// Kills all of it now. If the shim does not answer, the shim is killed and [`Self::wait`] kills the rest.
+    /// Succeeds if it has ended already.
     ///
     /// # Errors
     /// When the shim can be neither asked nor killed.
@@ -130,7 +131,8 @@ impl Supervised {
             Ok(()) => Ok(()),
             Err(error) => {
                 if error.is_unreachable() {
-                    // While its shim lives, everything is its family; a shim that has none left ends in order.
+                    // While its shim lives, every process belongs to the shim's family. A shim without a family ends
+                    // in good order.
                     let this = self.clone();
                     unblock(move || this.kill_family()).await;
                     if self.ends_soon().await {
@@ -147,7 +149,7 @@ impl Supervised {
 
     fn kill_family(&self) {
         if let Some(cgroup) = &self.0.cgroup {
-            // What this cannot do, the walk does.
+            // What this cannot kill, the walk over the family does.
             let _ = cgroup::kill(cgroup);
         }
         for _ in 0..ROUNDS {
@@ -171,7 +173,7 @@ impl Supervised {
         self.ask("signal it", Request::Signal { signal, scope }).await
     }
 
-    /// Writes to its stdin or terminal; returns when the process's pipe has taken all of it.
+    /// Writes to its stdin or terminal. Returns when the process's pipe has taken all of it.
     ///
     /// # Errors
     /// When it has ended, its stdin was not kept or is closed, or the shim refuses.
@@ -179,13 +181,13 @@ impl Supervised {
         let operation = "write to its stdin";
         let _together = self.0.stdin.lock().await;
         for chunk in bytes.chunks(MAX_STDIN) {
-            // No deadline: a process may read when it likes.
+            // No deadline, because a process may read whenever it likes.
             self.exchange(operation, Request::Stdin(chunk.to_vec())).await?;
         }
         Ok(())
     }
 
-    /// Closes its stdin; on a terminal, types the end-of-file character.
+    /// Closes its stdin. On a terminal, types the end-of-file character.
     ///
     /// # Errors
     /// When it has ended, its stdin was not kept or is closed, or the shim does not answer.
@@ -196,14 +198,14 @@ impl Supervised {
     /// Resizes its terminal.
     ///
     /// # Errors
-    /// When it has ended, runs on no terminal, or the shim does not answer.
+    /// When it has ended, does not run on a terminal, or the shim does not answer.
     pub async fn resize(&self, size: TtySize) -> Result<(), ControlError> {
         let TtySize { cols, rows } = size;
         self.ask("resize its terminal", Request::Resize { cols, rows })
             .await
     }
 
-    /// A request that is answered at once.
+    /// Sends a request that the shim answers at once.
     async fn ask(&self, operation: &'static str, request: Request) -> Result<(), ControlError> {
         let expired = async {
             pass(ANSWER).await;
@@ -231,7 +233,7 @@ impl Supervised {
         }
     }
 
-    /// Whether its shim has ended, or does so now: it stops listening a moment before.
+    /// Whether its shim has ended or is just ending: it stops listening a moment before.
     async fn ends_soon(&self) -> bool {
         let expired = async {
             pass(ENDING).await;
@@ -249,18 +251,19 @@ impl Supervised {
         Ok(Reply::decode(reply[0]))
     }
 
-    /// Its run directory, by whatever way leads there.
+    /// Its run directory, by any way that leads to it.
     fn folder_of_shim(&self) -> io::Result<File> {
         let opened = File::open(format!("/proc/{}/cwd", self.identity().shim.pid));
         match opened {
             Ok(dir) if self.is_alive() => {
                 if !self.is_in_place() {
-                    // How it ends will stand there, and once the shim is gone nothing else leads there. Kept once.
+                    // The exit record will be written there, and once the shim is gone nothing else leads there. So
+                    // keep it open.
                     let _ = dir.try_clone().map(|dir| self.0.elsewhere.set(dir));
                 }
                 Ok(dir)
             }
-            // Where a system does not let even the owner look, the path has to do.
+            // If the system lets not even the owner look, use the path.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(self.run_dir()),
             Ok(_) => Err(io::ErrorKind::NotFound.into()),
             Err(error) => Err(error),

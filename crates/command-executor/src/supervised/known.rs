@@ -1,4 +1,4 @@
-//! What a run is known by beside its directory, and clearing it away by that alone.
+//! What is known of a run apart from its directory, and killing it by that alone.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,28 +10,28 @@ use harness_shim::tree::{self, LeftoversError};
 
 use super::LivingShim;
 
-/// How long a cgroup may take to be empty whose processes have been killed.
+/// How long a cgroup may take to be empty after its processes were killed.
 const EMPTYING: Duration = Duration::from_millis(500);
 
-/// What a starter remembers of a run, so that its directory is not needed to find it again.
+/// What a starter remembers of a run, to find it again without its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// Who runs.
+    /// The shim and the main process.
     pub identity: Identity,
-    /// The cgroup of its own, if it has one.
+    /// Its own cgroup, if it has one.
     pub cgroup: Option<PathBuf>,
 }
 
-/// What is known of a run by others than its directory.
+/// What is known of a run apart from its directory.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// What was remembered of it.
     pub trace: Option<Trace>,
-    /// The living shims that may be its own.
+    /// The living shims that may belong to it.
     pub shims: Vec<LivingShim>,
 }
 
-/// By what the processes of a run are found.
+/// What the processes of a run are found by.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) run_id: String,
@@ -40,7 +40,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// One that is being launched.
+    /// For a run that is being launched.
     pub(super) fn of_spec(spec: &LaunchSpec) -> Self {
         Self {
             run_id: spec.run_id.clone(),
@@ -57,7 +57,7 @@ impl Known {
         }
     }
 
-    /// Kills everything of the run, whose shim is dead or is to die with it, and removes its cgroup. Returns how many
+    /// Kills everything of a run with a shim that is dead or is to die now, and removes its cgroup. Returns how many
     /// processes there were. Blocks until none is left.
     pub(super) fn clear(&self) -> Result<usize, LeftoversError> {
         let in_cgroup = self.cgroup.as_deref().map_or(0, kill_cgroup);
@@ -66,7 +66,7 @@ impl Known {
         Ok(killed.max(in_cgroup))
     }
 
-    /// Removes the cgroup, and first whatever is left in it of a run that has ended.
+    /// Removes the cgroup of a run that has ended, after killing whatever is left in it.
     pub(super) fn remove_cgroup(&self) {
         if let Some(cgroup) = &self.cgroup {
             clear_cgroup(cgroup);
@@ -74,10 +74,11 @@ impl Known {
     }
 }
 
-/// Kills what is in a cgroup, and removes it. Returns how many processes there were; one that does not exist has none.
+/// Kills what is in a cgroup, and removes the cgroup. Returns how many processes there were; none if it does not
+/// exist.
 pub fn clear_cgroup(path: &Path) -> usize {
     let killed = kill_cgroup(path);
-    // A killed process leaves its cgroup a moment after it is gone for everybody else.
+    // A killed process leaves its cgroup a moment after everybody else sees that it is gone.
     let deadline = Instant::now() + EMPTYING;
     while cgroup::remove(path).is_err() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
@@ -88,7 +89,7 @@ pub fn clear_cgroup(path: &Path) -> usize {
 fn kill_cgroup(path: &Path) -> usize {
     let found = cgroup::processes(path).unwrap_or_default().len();
     if found > 0 {
-        // What this cannot do, the search by run id does.
+        // What this cannot kill, the search by run id does.
         let _ = cgroup::kill(path);
     }
     found

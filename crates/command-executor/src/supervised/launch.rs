@@ -1,4 +1,4 @@
-//! Starting a shim and hearing from it.
+//! Starts a shim and waits for its report.
 
 use std::io::{self, PipeReader};
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ use crate::attached::{AttachError, AttachedHandle};
 /// How long a shim may take until its process runs.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a shim may take that the zygote is to fork, before the zygote is given up.
+/// How long to wait for a shim that the zygote should fork, before the zygote is given up.
 const FORK: Duration = Duration::from_secs(5);
 
-/// How much of what comes in place of a handshake line is kept, in bytes.
+/// How much is kept of text that comes instead of a handshake line, in bytes.
 const MAX_LINE: usize = 4096;
 
-/// A service that could not be launched. Nothing of it runs.
+/// Why a service could not be launched. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
@@ -37,9 +37,9 @@ pub enum LaunchError {
     Spawn {
         /// The program.
         program: PathBuf,
-        /// What failed: one of the words of [`super::Outcome::SpawnFailed`].
+        /// The operation that failed: one of the words of [`super::Outcome::SpawnFailed`].
         operation: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -51,9 +51,9 @@ pub enum LaunchError {
     Shim {
         /// The shim binary.
         shim: PathBuf,
-        /// Which operation.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -62,29 +62,29 @@ pub enum LaunchError {
     SupervisorDied {
         /// The program.
         program: PathBuf,
-        /// What the shim said.
+        /// What the shim wrote.
         messages: String,
     },
-    /// Somebody took the run directory away while it was launched.
-    #[error("{} was removed while the service was launched", run_dir.display())]
+    /// Somebody removed the run directory during the launch.
+    #[error("{} was removed while the service was being launched", run_dir.display())]
     Removed {
-        /// The run directory.
+        /// The path of the run directory.
         run_dir: PathBuf,
     },
-    /// The shim was not heard of in time, and was killed.
-    #[error("the supervisor of {} was not heard of within {after:?}", program.display())]
+    /// The shim did not report in time, and was killed.
+    #[error("the supervisor of {} did not report within {after:?}", program.display())]
     Timeout {
         /// The program.
         program: PathBuf,
-        /// The time it was given.
+        /// The time that it was given.
         after: Duration,
     },
-    /// A launch was given up, and something of it could not be cleared away.
-    #[error("the launch of {} failed, and what was left of it could not be cleared away", program.display())]
+    /// A launch was given up, and something of it could not be cleaned up.
+    #[error("the launch of {} failed, and what was left of it could not be cleaned up", program.display())]
     Cleanup {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: WaitError,
     },
@@ -105,8 +105,8 @@ impl LaunchError {
 impl Supervisor {
     /// Creates the run directory and starts the service in it. Returns when its process runs.
     ///
-    /// Dropping the future half-way does not undo the launch: [`Self::adopt`] tells what came of it. A failed launch
-    /// leaves nothing running, also when its directory was taken away meanwhile.
+    /// Dropping the future halfway does not undo the launch; [`Self::adopt`] finds out what became of it. A failed
+    /// launch leaves nothing running, even if its directory was removed meanwhile.
     ///
     /// # Errors
     /// When the run directory exists or cannot be prepared, the shim cannot be started, or it could not start
@@ -120,8 +120,8 @@ impl Supervisor {
         let program = spec.program.clone();
         let (known, cgroup) = (Known::of_spec(spec), spec.cgroup.clone());
         let (spec, zygote) = (spec.clone(), Arc::clone(&self.zygote));
-        // A dropped future cannot stop the thread that works for it, which therefore looks whether it is
-        // still wanted once it holds the lock: from there on `adopt` sees it and waits for it.
+        // A dropped future cannot stop the thread that works for it. So the thread checks, once it holds the lock,
+        // whether the launch is still wanted. From then on `adopt` sees the launch and waits for it.
         let wanted = Arc::new(());
         let still_wanted = Arc::downgrade(&wanted);
         let begun = known.clone();
@@ -156,7 +156,7 @@ impl Supervisor {
         }
     }
 
-    /// From the request for a shim to the running program.
+    /// Follows the launch from the request for a shim to the running program.
     async fn follow(
         &self,
         run_dir: &RunDir,
@@ -178,7 +178,7 @@ impl Supervisor {
                 launching.from = from;
                 match found.map_err(|source| unclear(self.fail("watching it")(source)))? {
                     Some(watched) => Ok(watched),
-                    // It wrote down who it is, and that is gone: somebody removed it.
+                    // It has written its identity, but that is gone: somebody removed it.
                     None => Err(Unlaunched::Unclear(Silent::Removed)),
                 }
             }
@@ -207,7 +207,8 @@ impl Supervisor {
         LaunchError::shim(self.shim().path(), operation)
     }
 
-    /// What the shim says; `None` when it says nothing in time. Where the zygote brings none forth, one is spawned.
+    /// The line that the shim writes; `None` if it writes nothing in time. If the zygote does not fork a shim, one is
+    /// spawned.
     async fn hear(
         &self,
         run_dir: &RunDir,
@@ -236,7 +237,7 @@ impl Supervisor {
 }
 
 impl Launching {
-    /// Up to a newline or the end; `None` when neither comes in time.
+    /// Reads up to a newline or the end; `None` if neither comes in time.
     async fn line(&self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
         let read = async { read_line(&self.handshake).await.map(Some) };
         future::or(read, async {
@@ -246,14 +247,14 @@ impl Launching {
         .await
     }
 
-    /// Waits until the shim is gone that has said its last word.
+    /// Waits until a shim that has reported is gone.
     async fn ended(&self) -> io::Result<()> {
         match &self.from {
             Origin::Spawned(spawned) => match &spawned.0 {
                 Some(shim) => shim.wait().await,
                 None => Ok(()),
             },
-            // It keeps its end of the pipe to its own end.
+            // The shim keeps its end of the pipe until it ends.
             Origin::Forked(_) => {
                 while self.line(HANDSHAKE).await?.is_some_and(|line| !line.is_empty()) {}
                 Ok(())
@@ -262,7 +263,8 @@ impl Launching {
     }
 }
 
-/// Who runs, and a handle of its shim. From here on the handle sees to the reaping. `None`: it does not say so.
+/// The identity of what runs, and a handle of its shim, which from now on makes sure that the shim is reaped. `None`
+/// if there is no identity.
 fn watch(run_dir: &RunDir, from: &mut Origin) -> io::Result<Option<(Identity, AttachedHandle)>> {
     let Some(identity) = run_dir.read_identity().map_err(io::Error::other)? else {
         return Ok(None);
@@ -273,9 +275,9 @@ fn watch(run_dir: &RunDir, from: &mut Origin) -> io::Result<Option<(Identity, At
     };
     let shim = match shim.map_or_else(|| AttachedHandle::open(identity.shim.clone()), Ok) {
         Ok(shim) => shim,
-        // The program may have been a short one: all is written down.
+        // The program may have been a short one; then everything is recorded.
         Err(AttachError::Gone { .. }) => AttachedHandle::ended(identity.shim.clone()),
-        // What cannot be watched must not run.
+        // A shim that cannot be watched must not run.
         Err(error) => return Err(io::Error::other(error)),
     };
     Ok(Some((identity, shim)))
@@ -289,19 +291,19 @@ enum Unlaunched {
     Unclear(Silent),
 }
 
-/// Why nothing more is expected of a shim.
+/// Why nothing more is expected from a shim.
 enum Silent {
-    /// It ended, or talks nonsense; perhaps it or the loader said why.
+    /// It ended or wrote nonsense. It or the loader may have said why.
     Died { said: String },
-    /// It was given so long.
+    /// It did not report in this time.
     TimedOut(Duration),
-    /// What it wrote down is gone.
+    /// Its identity was written and is gone.
     Removed,
     /// Something else failed.
     Failed(LaunchError),
 }
 
-/// Kills a shim that did not come so far as to run its process, or whose run nobody would find again.
+/// Kills a shim that did not get as far as running its process, or that nobody would find again.
 async fn give_up(
     run_dir: RunDir,
     launching: Launching,

@@ -1,9 +1,9 @@
-//! Finding living shims by what they are, where no file leads to them any more: their run directory was removed,
-//! moved, or lost the files that name them.
+//! Finds living shims by what they are, if no file leads to them any more: their run directory was removed, moved, or
+//! lost the files that name them.
 //!
-//! A command line proves nothing: anybody can give a program any arguments. A shim is a process of our own user, in our
-//! pid namespace and under our root, that executes a copy of the shim with the digest that its name tells, was called
-//! `supervise DIR`, and holds the lock of a run directory.
+//! A command line proves nothing, since anybody can give a program any arguments. A process counts as a shim if it is
+//! our own user's, is in our pid namespace and under our root, executes a copy of the shim with the digest that is in
+//! the copy's name, was called with `supervise DIR`, and holds the lock of a run directory.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,19 +20,20 @@ use harness_shim::tree;
 
 use crate::shim_binary;
 
-/// How much of a command line is read, in bytes: a shim's is shorter.
+/// How much of a command line is read, in bytes. A shim's is shorter.
 const MAX_COMMAND_LINE: u64 = 8 << 10;
 
-/// How many descriptors of a shim are looked at: it has about ten, and a few for each client.
+/// How many descriptors of a shim are looked at. It has about ten, and a few for each client.
 const MAX_DESCRIPTORS: usize = 256;
 
-/// How far up from a process its supervisor is looked for: a circle of reused pids has no end.
+/// How many parents of a process are searched for its supervisor. If pids were reused in a circle, the search would
+/// never end.
 const LONGEST_LINE: usize = 1024;
 
-/// What `/proc` adds to the name of a file that was removed.
+/// What `/proc` appends to the name of a removed file.
 const DELETED: &[u8] = b" (deleted)";
 
-/// A file or folder, whatever it is called.
+/// Identifies a file or folder, whatever its name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
     device: u64,
@@ -40,7 +41,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// What is at this path; links are followed.
+    /// The file or folder at this path. Links are followed.
     ///
     /// # Errors
     /// When it cannot be looked at.
@@ -58,7 +59,7 @@ impl From<&fs::Metadata> for FileId {
     }
 }
 
-/// A shim that lives.
+/// A living shim.
 #[derive(Debug, Clone)]
 pub struct LivingShim {
     process: ProcessId,
@@ -69,7 +70,7 @@ pub struct LivingShim {
 }
 
 impl LivingShim {
-    /// Every shim of our own user that this process can see, those of other homes included. Blocks on `/proc`.
+    /// Every shim of our own user that this process can see, including those of other homes. Blocks on `/proc`.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -91,14 +92,16 @@ impl LivingShim {
         Ok(found)
     }
 
-    /// The shim that is this very process, if it still lives. Nothing but the name of the process is believed.
+    /// The shim that is exactly this process, if it still lives. Only the process itself is taken on trust; everything
+    /// else about it is checked.
     pub(super) fn of(process: &ProcessId) -> Option<Self> {
         let launched_in = supervises(process.pid).unwrap_or_default();
         Self::read(process.pid, launched_in).filter(|shim| shim.process == *process)
     }
 
     fn read(pid: u32, launched_in: PathBuf) -> Option<Self> {
-        // Named before it is looked at, and looked for again afterwards, so that no other one is meant.
+        // Take its identity before looking at it, and check it again afterwards, so that it cannot be another
+        // process.
         let process = ProcessId::of(pid).ok()?;
         let namespace = fs::metadata(format!("/proc/{pid}/ns/pid")).ok()?.ino();
         let is_here = pid_namespace().ok()? == namespace
@@ -126,12 +129,12 @@ impl LivingShim {
         self.process.is_alive()
     }
 
-    /// The run directory as it was called when it was launched. What it works in since may have been renamed.
+    /// The name that its run directory had at the launch. It may have been renamed since.
     pub fn launched_in(&self) -> &Path {
         &self.launched_in
     }
 
-    /// What its run directory is called now, or was last.
+    /// The current or last name of its run directory.
     pub fn works_in(&self) -> &Path {
         &self.works_in
     }
@@ -146,12 +149,12 @@ impl LivingShim {
         self.is_removed
     }
 
-    /// Whether it has entered its run directory: until then it has begun nothing.
+    /// Whether it has entered its run directory. Before that it has begun nothing.
     pub fn has_entered(&self) -> bool {
         self.works_in != Path::new("/")
     }
 
-    /// The folder so many levels above its run directory, which leads up from a removed one too.
+    /// The folder this many levels above its run directory. This works even if the run directory was removed.
     ///
     /// # Errors
     /// When it cannot be looked at.
@@ -164,7 +167,7 @@ impl LivingShim {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Its run directory, by a path that leads there while it lives.
+    /// Its run directory, by a path that leads there while the shim lives.
     pub(super) fn run_dir(&self) -> io::Result<RunDir> {
         let run_dir = RunDir::open(file_of(self.process.pid, "cwd")).map_err(io::Error::other)?;
         self.is_alive()
@@ -172,8 +175,8 @@ impl LivingShim {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// What it was told to run: it holds the file, removed or not. `None` when that cannot be read, or the process
-    /// holds no such lock and so is no shim at work.
+    /// The spec that it was given. It holds the file, even if that was removed. `None` if the spec cannot be read, or
+    /// if the process holds no such lock and so is not a working shim.
     pub fn spec(&self) -> Option<LaunchSpec> {
         let spec = descriptors(self.process.pid)
             .find_map(|path| held_spec(&path))
@@ -181,8 +184,8 @@ impl LivingShim {
         spec.filter(|_| self.is_alive())
     }
 
-    /// Its main process: the first of what descends from it and carries the run id. `None` while that has not begun, or
-    /// when it has ended.
+    /// Its main process: the first of its descendants that carries the run id. `None` if that has not begun yet or
+    /// has ended.
     pub(super) fn main(&self, run_id: &str) -> Option<ProcessId> {
         let marked = tree::find_by_run_id(run_id).ok()?;
         let mut family = tree::descendants(self.process.pid).ok()?;
@@ -193,14 +196,14 @@ impl LivingShim {
     }
 }
 
-/// Whether something in a cgroup runs below what calls itself a supervisor, whatever version or build that is, or cannot
-/// be seen from here: then the cgroup is not for us to clear.
+/// Whether something in a cgroup runs below a process that calls itself a supervisor, of whatever version or build,
+/// or below one that cannot be seen from here. Then we must not clear the cgroup.
 pub fn is_supervised(cgroup: &Path) -> bool {
     let Ok(inside) = cgroup::processes(cgroup) else {
         return true;
     };
     inside.into_iter().any(|pid| {
-        // Those of another pid namespace have the number 0.
+        // Processes of another pid namespace have the number 0.
         let line = std::iter::successors(Some(pid), |pid| parent_of(*pid)).take(LONGEST_LINE);
         line.take_while(|pid| *pid != 1)
             .any(|pid| pid == 0 || supervises(pid).is_some())
@@ -218,7 +221,7 @@ fn file_of(pid: u32, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
 }
 
-/// The run directory that a process was told to supervise by its command line.
+/// The run directory that a process was told to supervise, according to its command line.
 fn supervises(pid: u32) -> Option<PathBuf> {
     let mut line = Vec::new();
     let file = File::open(file_of(pid, "cmdline")).ok()?;
@@ -226,7 +229,7 @@ fn supervises(pid: u32) -> Option<PathBuf> {
     let mut arguments = line.split(|byte| *byte == 0).skip(1);
     let is_told = arguments.next()? == b"supervise";
     let path = Path::new(OsStr::from_bytes(arguments.next()?)).to_owned();
-    // A shim that was forked has the room that its zygote had kept for this.
+    // A forked shim has empty arguments, which its zygote had reserved as space for this.
     (is_told && path.is_absolute() && arguments.all(<[u8]>::is_empty)).then_some(path)
 }
 
@@ -237,7 +240,7 @@ fn without_mark(path: &Path) -> (PathBuf, bool) {
     }
 }
 
-/// The files that a process has open and that are called as the lock of a run directory is.
+/// The files that a process has open and that have the name of a run directory's lock.
 fn descriptors(pid: u32) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(file_of(pid, "fd")).into_iter().flatten().flatten();
     entries
@@ -249,7 +252,7 @@ fn descriptors(pid: u32) -> impl Iterator<Item = PathBuf> {
         })
 }
 
-/// The spec in a file that somebody holds locked.
+/// The spec in a file that somebody has locked.
 fn held_spec(path: &Path) -> Option<LaunchSpec> {
     use rustix::fs::{FlockOperation, flock};
     if !fs::metadata(path).ok()?.is_file() {
@@ -260,7 +263,7 @@ fn held_spec(path: &Path) -> Option<LaunchSpec> {
     is_held.then(|| LaunchSpec::read(file).ok())?
 }
 
-/// The copies of shims that processes execute, each looked at once.
+/// The copies of shims that processes execute. Each is looked at only once.
 #[derive(Default)]
 struct Copies(BTreeMap<(FileId, Vec<u8>), bool>);
 

@@ -1,4 +1,4 @@
-//! Starting one shim: forked from the zygote, or by itself where that does not do.
+//! Starts one shim: forks it from the zygote or, if that does not work, spawns it.
 
 use std::fs::File;
 use std::io::{self, PipeReader};
@@ -20,25 +20,25 @@ use super::zygote::{Number, Zygote};
 use crate::attached::AttachedHandle;
 use crate::shim_binary::Shim;
 
-/// How long a lock is waited for that a dead zygote still had in its hands.
+/// How long to wait for a lock that a dead zygote may still have held.
 const HANDED_BACK: Duration = Duration::from_secs(1);
 
-/// A shim that was asked for.
+/// A shim that was requested.
 pub(super) struct Launching {
-    /// Where its one line comes.
+    /// The pipe for its one line.
     pub(super) handshake: PipeReader,
     pub(super) lock: Arc<Lock>,
     pub(super) from: Origin,
 }
 
-/// The lock that a shim was given, whatever becomes of its name. As long as this exists, no other file has its number; it
-/// does not hold the lock itself.
+/// The lock file that a shim was given, whatever happens to its name. As long as this exists, no other file gets its
+/// inode number. It does not hold the lock itself.
 pub(super) struct Lock(File);
 
 impl Lock {
     fn of(held: &File) -> io::Result<Self> {
         let path = format!("/proc/self/fd/{}", held.as_raw_fd());
-        // Opened anew: a lock belongs to everybody who shares one opening of the file.
+        // Open the file again: everybody who shares one opening of a file also shares its lock.
         Ok(Self(File::open(path)?))
     }
 
@@ -47,12 +47,13 @@ impl Lock {
         this.is_ok_and(|this| this == FileId::from(file))
     }
 
-    /// Kills whoever of our own user has it: a shim that says nothing, and of which nothing else is known.
+    /// Kills every process of our own user that holds the file: a shim that says nothing and of which nothing else is
+    /// known.
     pub(super) fn kill_holders(&self) -> io::Result<()> {
         let me = rustix::process::geteuid().as_raw();
         let has_it = |pid: u32| {
             let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
-            // Some end meanwhile.
+            // Some processes end meanwhile.
             descriptors.into_iter().flatten().flatten().any(|descriptor| {
                 let file = std::fs::metadata(descriptor.path());
                 file.is_ok_and(|file| self.is(&file))
@@ -64,7 +65,7 @@ impl Lock {
             }
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let process = pid.filter(|pid| *pid != std::process::id()).map(ProcessId::of);
-            // Named before it is looked at, so that no other one is meant.
+            // Take its identity before looking at it, so that it cannot be another process.
             if let Some(Ok(process)) = process
                 && has_it(process.pid)
             {
@@ -77,13 +78,13 @@ impl Lock {
 
 /// Where a shim comes from.
 pub(super) enum Origin {
-    /// It is a child of this process, reaped whatever becomes of the launch.
+    /// It is a child of this process, and is reaped whatever becomes of the launch.
     Spawned(Spawned),
-    /// It is forked by this zygote, which reaps it.
+    /// This zygote forked it, and reaps it.
     Forked(Number),
 }
 
-/// A shim that is to be reaped by this process. `None` once the launched service's handle sees to that.
+/// A shim that this process must reap. `None` once the handle of the launched service makes sure of that.
 pub(super) struct Spawned(pub(super) Option<AttachedHandle>);
 
 impl Drop for Spawned {
@@ -94,17 +95,17 @@ impl Drop for Spawned {
     }
 }
 
-/// What can be done about a shim that the zygote did not bring forth in time.
+/// What to do about a shim that the zygote did not fork in time.
 pub(super) enum Instead {
-    /// Nothing of it was there, and one was spawned.
+    /// There was none, so one was spawned.
     Spawned(Launching),
-    /// It is there, and takes its time.
+    /// It exists, and takes its time.
     Wait,
-    /// It was there, and died.
+    /// It existed, and died.
     Died,
 }
 
-/// Has a shim started that holds this lock.
+/// Starts a shim that holds this lock.
 pub(super) fn start(zygote: &Zygote, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
     let (handshake, theirs) = io::pipe().map_err(LaunchError::shim(zygote.shim().path(), "pipe"))?;
     let opened = Lock::of(&lock).map_err(LaunchError::shim(zygote.shim().path(), "opening the lock"))?;
@@ -118,10 +119,10 @@ pub(super) fn start(zygote: &Zygote, run_dir: &RunDir, lock: File) -> Result<Lau
     }
 }
 
-/// Spawns a shim if none has come of the zygote, nor will. `asked` is the lock that the zygote was given.
+/// Spawns a shim if the zygote has not forked one and never will. `asked` is the lock that the zygote was given.
 ///
 /// # Errors
-/// When none can be spawned; whether there is one is not known then.
+/// When none can be spawned. Then it is unknown whether there is one.
 pub(super) fn start_instead(
     zygote: &Zygote,
     number: Number,
@@ -146,7 +147,7 @@ pub(super) fn start_instead(
         }
     };
     if !lock.metadata().is_ok_and(|found| asked.is(&found)) {
-        // That this one is free says nothing.
+        // It is another file, so it being free says nothing.
         return Err(RunDirError::Io {
             operation: "find again",
             path: run_dir.path().join(LOCK),
@@ -161,8 +162,8 @@ pub(super) fn start_instead(
     spawn(zygote.shim(), run_dir, lock).map(Instead::Spawned)
 }
 
-/// Spawns the shim with the lock as fd 0 and the handshake pipe as fd 1 and, for what it says before it has found the
-/// run directory, as fd 2.
+/// Spawns the shim. The lock is its fd 0, and the handshake pipe is its fd 1. The pipe is also its fd 2, for messages
+/// before the shim has found the run directory.
 fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchError> {
     let fail = |operation| LaunchError::shim(shim.path(), operation);
     let (handshake, theirs) = io::pipe().map_err(fail("pipe"))?;
@@ -178,7 +179,7 @@ fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchE
             from: Origin::Spawned(Spawned(Some(handle))),
         }),
         Err(source) => {
-            // Had it come so far as to run something, the caller clears that away.
+            // If it got as far as running something, the caller kills that.
             abort(child);
             Err(fail("watching it")(source))
         }
@@ -188,7 +189,7 @@ fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchE
 #[expect(clippy::disallowed_methods, reason = "this is the place that spawns shims")]
 fn execute(shim: &Shim, run_dir: &Path, lock: &File, handshake: &io::PipeWriter) -> io::Result<Child> {
     shim.start(|program| {
-        // Its environment is the service's business, and its directory must not keep a mount busy.
+        // Its environment is decided by the service, and its directory must not keep a mount busy.
         std::process::Command::new(program)
             .arg("supervise")
             .arg(run_dir)
@@ -207,9 +208,9 @@ fn open_pidfd(child: &Child) -> io::Result<OwnedFd> {
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-/// A shim that cannot be watched must not run.
+/// Kills a shim that cannot be watched: it must not run.
 fn abort(mut child: Child) {
-    // Both fail only when it has ended already.
+    // Both fail only if it has ended already.
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,7 +1,7 @@
-//! The waiting shim that supervisors are forked from. Started with the first launch, and again when it has died.
+//! The waiting shim from which supervisors are forked. It is started with the first launch, and again if it has died.
 //!
-//! One that is held (SIGSTOP) when its daemon dies does not notice, and the launches that wait in its socket keep their
-//! run directories locked: whoever comes next ends it first.
+//! If it is stopped (SIGSTOP) when its daemon dies, it does not notice that. Then the launches that wait in its
+//! socket keep their run directories locked. So the next daemon ends it first.
 
 use std::fs::File;
 use std::io::{self, PipeWriter};
@@ -36,7 +36,7 @@ struct Living {
     number: Number,
 }
 
-/// Which of a launcher's zygotes.
+/// The number of a zygote among those of one launcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number(u64);
 
@@ -49,19 +49,20 @@ impl Zygote {
         }
     }
 
-    /// The binary.
+    /// The shim binary.
     pub(super) fn shim(&self) -> &Shim {
         &self.shim
     }
 
-    /// Asks for a supervisor, which then has copies of the lock and the pipe; returns which zygote was asked. Whether
-    /// one comes of it shows on the pipe: no line, and no zygote that could still write one, means none.
+    /// Asks for a supervisor, which gets copies of the lock and the pipe, and returns which zygote was asked. The
+    /// pipe shows whether a supervisor starts: if there is no line, and no zygote that could still write one, there
+    /// is none.
     ///
     /// # Errors
-    /// When no zygote takes the request: there will be no supervisor.
+    /// When no zygote takes the request. Then there will be no supervisor.
     pub(super) fn ask(&self, run_dir: &Path, lock: &File, handshake: &PipeWriter) -> io::Result<Number> {
         let mut current = self.current();
-        // The one there is may have died.
+        // The existing zygote may have died.
         for _ in 0..2 {
             let living = match &mut *current {
                 Some(living) => living,
@@ -69,7 +70,7 @@ impl Zygote {
             };
             match zygote::ask(living.socket.as_fd(), run_dir, lock.as_fd(), handshake.as_fd()) {
                 Ok(()) => return Ok(living.number),
-                // It has many requests to work off; the others may take the slow way.
+                // It has many requests to work through. This launch can use the slow way.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) => end(current.take()),
             }
@@ -77,7 +78,7 @@ impl Zygote {
         Err(io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Ends this zygote, if it lives: what it has not forked yet it never will. Its supervisors go on.
+    /// Ends this zygote, if it lives. What it has not forked yet it never will. Its supervisors go on.
     pub(super) fn end(&self, number: Number) {
         let mut current = self.current();
         if current.as_ref().is_some_and(|living| living.number == number) {
@@ -85,11 +86,12 @@ impl Zygote {
         }
     }
 
-    /// Kills what supervisors have left to it that died: the supervisors themselves are the shim, the rest is not.
+    /// Kills what dead supervisors have left to it. Processes that run the shim are supervisors; all others are
+    /// killed.
     pub(super) fn kill_strays(&self) {
         let zygote = self.current().as_ref().map(|living| living.process.id());
         if let Some(zygote) = zygote {
-            // What cannot be found or killed now is left to the next time.
+            // What cannot be found or killed now is left for the next time.
             let _ = zygote::kill_strays(zygote);
         }
     }
@@ -128,14 +130,14 @@ impl Drop for Zygote {
 
 fn end(living: Option<Living>) {
     if let Some(mut living) = living {
-        // Both fail only when it has ended already.
+        // Both fail only if it has ended already.
         let _ = living.process.kill();
         let _ = living.process.wait();
     }
 }
 
-/// Ends the zygotes that run a shim of this directory and are not this process's own: a former daemon's. Returns which
-/// there were. Blocks until they are gone.
+/// Ends the zygotes that run a shim of this directory but are not this process's own: those of a former daemon.
+/// Returns their processes. Blocks until they are gone.
 ///
 /// # Errors
 /// When processes cannot be listed, or one of them does not end.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use command_executor::supervised::LaunchSpec;
 use command_executor::{Command, Executor, ProcessEvent, Running, Supervisor};
 
-/// Far longer than anything here takes, and still an end.
+/// Far longer than anything here takes, but still a limit.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The real shim, built as an example of this crate.
@@ -45,7 +45,7 @@ pub(crate) fn sh_spec(dir: &Path, script: &str) -> LaunchSpec {
     spec
 }
 
-/// Runs a future to its end, or fails the test when that takes too long.
+/// Runs a future to its end, or fails the test if that takes too long.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     smol::block_on(within(future))
 }
@@ -59,7 +59,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     .await
 }
 
-/// Polls until something holds.
+/// Polls until a condition holds.
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
@@ -68,7 +68,7 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Whether a process runs; a zombie does not.
+/// Whether a process runs. A zombie does not.
 pub(crate) fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')')
@@ -76,7 +76,7 @@ pub(crate) fn runs(pid: u32) -> bool {
         .is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// Reads a pid that a script writes to a file, once it is there whole.
+/// Reads a pid that a script writes to a file, once it is there completely.
 pub(crate) fn pid_in(path: &Path) -> u32 {
     let read = || {
         let text = std::fs::read_to_string(path).ok()?;
@@ -86,7 +86,7 @@ pub(crate) fn pid_in(path: &Path) -> u32 {
     read().unwrap()
 }
 
-/// Everything a process writes, and how it ends.
+/// Everything that a process writes, and how it ends.
 pub(crate) async fn collect(running: &mut Running) -> (Vec<u8>, Vec<u8>, std::process::ExitStatus) {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {

@@ -1,4 +1,4 @@
-//! What an engine tells again, and what it left out before.
+//! What an engine sends again, and what it left out before.
 
 use harness_shim::run_dir::LogLimits;
 
@@ -33,8 +33,8 @@ impl Log {
         self.pump = Pump::open(self.dir.path(), self.limits).unwrap();
     }
 
-    /// One copy that is told these, of which an engine leaves out what is older than it was asked for; how many were
-    /// new.
+    /// Makes one copy that is sent these messages. Like an engine, it leaves out what is older than was asked for.
+    /// Returns how many were new.
     fn copy(&mut self, messages: &[Message<'_>]) -> u64 {
         let (since, turn) = self.pump.resume();
         let asked = messages.iter().filter(|(_, second, _)| *second >= since);
@@ -81,7 +81,7 @@ fn what_was_left_out_at_the_end_is_added_once() {
     );
 }
 
-/// All pieces of a line have the time of the first one, however long it takes.
+/// All pieces of a line have the time of the first piece, however long the line takes.
 #[test]
 fn the_end_of_a_long_line_is_asked_for_although_its_time_is_long_past() {
     for reopened in [false, true] {
@@ -113,7 +113,7 @@ fn pieces_of_a_long_line_that_were_rotated_away_do_not_come_again() {
             .iter()
             .map(|piece| (OUT, 100, piece.as_str()))
             .collect();
-        // Copied anew for each of them, with all that the engine has.
+        // Copied again for each of them, with all that the engine has.
         for count in 1..=all.len() {
             log.copy(&all[..count]);
         }
@@ -143,7 +143,7 @@ fn a_prompt_that_was_shown_before_is_completed() {
         if reopened {
             log.reopen();
         }
-        // The time at which a prompt is shown is this machine's, long after those above.
+        // A prompt is shown with this machine's time, which is long after the times above.
         let (_, turn) = log.pump.resume();
         log.pump.floor = 0;
         let rest = [told(&(OUT, 101, "name> joe\n")), told(&(OUT, 102, "bye"))];

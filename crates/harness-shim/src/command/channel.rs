@@ -1,8 +1,8 @@
-//! What a starter and the supervisor of its command say to each other, over a `SEQPACKET` socket.
+//! The messages between a starter and the supervisor of its command, over a `SEQPACKET` socket.
 //!
 //! | message | |
 //! |---|---|
-//! | `i`, first, with a descriptor or without | to the supervisor: the program's stdin, else it reads the end |
+//! | `i`, the first message, with or without a descriptor | to the supervisor: the program's stdin; without one, the program reads end of file |
 //! | `s` and `i32`, `g` and `i32` | to the supervisor: a signal for the program, or for its process group |
 //! | `e` and `i32`, `k` and `i32` | from the supervisor: the program exited with this code, or was ended by this signal |
 
@@ -18,16 +18,16 @@ use rustix::net::{
 
 use crate::run_dir::Outcome;
 
-/// One end of it.
+/// One end of the channel.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
-/// What a starter asks for.
+/// A request of the starter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// This signal for the program.
+    /// Send this signal to the program.
     Signal(i32),
-    /// This signal for the program's process group.
+    /// Send this signal to the program's process group.
     SignalGroup(i32),
 }
 
@@ -38,19 +38,19 @@ pub enum End {
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
-    /// Its supervisor died before it could tell.
+    /// Its supervisor died before it could report the end.
     Unknown,
 }
 
-/// The other end is closed: the command is over.
+/// The other end is closed, so the command is over.
 #[derive(Debug)]
 pub(super) struct Closed;
 
 impl Channel {
-    /// Both ends, closed on exec: the starter's, and the one that is to be fd 0 of the supervisor.
+    /// Both ends, closed on exec: one for the starter, and one that becomes fd 0 of the supervisor.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// When the system cannot create them.
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
         let (mine, theirs) = socketpair(
             AddressFamily::UNIX,
@@ -65,7 +65,7 @@ impl Channel {
         Self(fd)
     }
 
-    /// Starter: gives the program its stdin. It must be the first message.
+    /// Starter: sends the program's stdin. It must be the first message.
     ///
     /// # Errors
     /// When the system refuses.
@@ -84,10 +84,10 @@ impl Channel {
         Ok(())
     }
 
-    /// Starter: asks for something. Success where nobody is there to do it any more.
+    /// Starter: sends a request. Succeeds if nobody is there any more to carry it out.
     ///
     /// # Errors
-    /// When the supervisor has not taken many earlier requests.
+    /// When the supervisor has not yet read many earlier requests.
     pub fn ask(&self, request: Request) -> io::Result<()> {
         let (letter, signal) = match request {
             Request::Signal(signal) => (b's', signal),
@@ -99,16 +99,16 @@ impl Channel {
         }
     }
 
-    /// Starter: wants everything of it to end. How the program ended is still told.
+    /// Starter: asks for the end of everything. How the program ended is still reported.
     pub fn close(&self) {
-        // It fails for what is closed already.
+        // Fails if it is closed already.
         let _ = shutdown(&self.0, Shutdown::Write);
     }
 
     /// Starter: how the program ended; `WouldBlock` while it runs.
     ///
     /// # Errors
-    /// When that is not known yet, or the channel cannot be read.
+    /// When the end is not known yet, or the channel cannot be read.
     pub fn end(&self) -> io::Result<End> {
         let mut bytes = [0; 8];
         let flags = RecvFlags::DONTWAIT;
@@ -123,7 +123,7 @@ impl Channel {
         }
     }
 
-    /// Supervisor: the stdin of the program. Waits for it.
+    /// Supervisor: waits for the stdin of the program.
     pub(super) fn take_stdin(&self) -> io::Result<Option<OwnedFd>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -143,7 +143,7 @@ impl Channel {
         }
     }
 
-    /// Supervisor: what the starter has asked for by now.
+    /// Supervisor: the requests that have arrived so far.
     pub(super) fn requests(&self) -> Result<Vec<Request>, Closed> {
         let mut requests = Vec::new();
         loop {
@@ -163,7 +163,7 @@ impl Channel {
         }
     }
 
-    /// Supervisor: tells how the program ended. A starter that is gone needs no telling.
+    /// Supervisor: reports how the program ended. If the starter is gone, nobody needs to know.
     pub(super) fn tell_end(&self, outcome: &Outcome) {
         let end = match outcome {
             Outcome::Exited(code) => message(b'e', *code),

@@ -1,4 +1,4 @@
-//! A command beside services (a probe, a hook, an `exec`) with a supervisor of its own.
+//! A command that is not a service (a probe, a hook, an `exec`), with a supervisor of its own.
 //!
 //! ```text
 //! starter                       harness-shim command             the program
@@ -8,9 +8,9 @@
 //!   the channel closes -----------> kills all that descends from it, and ends
 //! ```
 //!
-//! A command may leave processes behind that nothing else leads to: a double fork, a session of their own, an empty
-//! environment. They are given to the supervisor when they lose their parent. It stays as long as there is one, and
-//! when the starter lets go of the channel, because it wants an end or because it died, it kills them all.
+//! A command may leave processes behind that nothing else leads to: after a double fork, in a session of their own,
+//! with an empty environment. When they lose their parent, the supervisor becomes their parent. It stays as long as
+//! there is one. When the starter closes the channel, on purpose or because it died, the supervisor kills them all.
 
 mod channel;
 
@@ -28,15 +28,15 @@ use crate::sys::{self, Forked};
 
 pub use channel::{Channel, End, Request};
 
-/// The word of the command line.
+/// The verb on the command line.
 pub const VERB: &str = "command";
 
-/// Between two rounds of killing, at first and at most.
+/// The pause between two rounds of killing: the first one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs what the command line says, with the starter's end of the channel behind fd 0, and stdout and stderr of the
-/// program as fd 1 and 2.
+/// Runs the program from the command line. Fd 0 is this end of the starter's channel, and fd 1 and 2 become stdout
+/// and stderr of the program.
 pub(crate) fn run(options: &Options) -> ExitCode {
     match start(options) {
         Ok(supervisor) => supervisor.serve(),
@@ -71,7 +71,7 @@ fn start(options: &Options) -> io::Result<Supervisor> {
         Forked::Child => sys::exit_now(exec::become_it(options).into()),
         Forked::Parent(main) => main,
     };
-    // The ends of pipes and terminal are the program's alone: whoever reads sees when it has let go of them.
+    // Only the program may hold the ends of pipes and terminal, so that a reader sees when the program closes them.
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
@@ -111,7 +111,7 @@ impl Supervisor {
         if self.family.main_ended() {
             return;
         }
-        // What it may not be sent, nobody can be told here.
+        // If a signal may not be sent, there is nobody here to report that to.
         let _ = match request {
             Request::Signal(signal) => self.family.signal_main(signal),
             Request::SignalGroup(signal) => self.family.signal_main_group(signal),
@@ -127,7 +127,7 @@ impl Supervisor {
             if self.family.is_gone() {
                 return ExitCode::SUCCESS;
             }
-            // Fails when it is interrupted, which does no harm.
+            // This fails if it is interrupted, which does no harm.
             let _ = wait(&[self.signals.as_fd()], Some(pause));
             sys::drain_signals(&self.signals);
             self.reap();

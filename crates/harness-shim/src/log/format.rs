@@ -1,10 +1,10 @@
-//! The bytes of a segment.
+//! The binary format of a segment.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Which stream bytes came from. A terminal has only [`Stream::Stdout`].
+/// The stream that bytes came from. A terminal has only [`Stream::Stdout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Standard output.
@@ -13,34 +13,34 @@ pub enum Stream {
     Stderr,
 }
 
-/// What one read returned.
+/// The result of one read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number: 0, 1, 2, … over all segments of a run, both streams together.
+    /// Its number: 0, 1, 2, … over all segments of a run, with both streams counted together.
     pub seq: u64,
     /// When it was read, in nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// Where from.
+    /// The stream it came from.
     pub stream: Stream,
-    /// What.
+    /// The bytes that were read.
     pub data: Vec<u8>,
 }
 
-/// The most bytes a record may claim to hold; more is damage.
+/// The most bytes that a record can contain. A larger number means damage.
 pub(super) const MAX_RECORD: u32 = 1024 * 1024;
 
 const MAGIC: [u8; 8] = *b"HRNSLOG\n";
 const FORMAT: u32 = 1;
 const FLAG_DROPPED: u8 = 1;
 
-/// First in every segment.
+/// The first thing in every segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    /// Number of the first record.
+    /// The number of the first record.
     pub(super) first_seq: u64,
-    /// Lines before this segment since the run began.
+    /// The number of lines before this segment, since the run began.
     pub(super) lines_before: u64,
-    /// When it was begun, in nanoseconds since the Unix epoch.
+    /// When the segment was begun, in nanoseconds since the Unix epoch.
     pub(super) created_ns: u64,
 }
 
@@ -57,7 +57,7 @@ impl SegmentHeader {
         bytes
     }
 
-    /// What stands at the beginning of a segment.
+    /// Decodes the beginning of a segment.
     pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Decoded {
         let mut fields = Fields(bytes);
         if fields.take::<8>() != Some(MAGIC) {
@@ -79,21 +79,21 @@ impl SegmentHeader {
     }
 }
 
-/// What the first bytes of a segment turn out to be.
+/// What the first bytes of a segment mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decoded {
     /// A segment that can be read.
     Header(SegmentHeader),
-    /// One of a format that only a newer version knows.
+    /// A segment in a format that only a newer version knows.
     Newer {
         /// Its format.
         found: u32,
     },
-    /// No segment, or not yet.
+    /// Not a segment, or not yet.
     Damaged,
 }
 
-/// That a newer version wrote a segment.
+/// The error that says that a newer version wrote a segment.
 pub(super) fn newer(found: u32) -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
@@ -101,16 +101,16 @@ pub(super) fn newer(found: u32) -> io::Error {
     )
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Bytes of a stream.
     Data(Stream),
-    /// Output was dropped here; the bytes are a [`DroppedCount`].
+    /// Output was dropped here. The bytes are a [`DroppedCount`].
     Dropped,
 }
 
-/// First of every record.
+/// The beginning of every record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordHeader {
     pub(super) seq: u64,
@@ -139,7 +139,7 @@ impl RecordHeader {
         bytes
     }
 
-    /// `None`: not a record.
+    /// `None` if it is not a record.
     pub(super) fn decode(bytes: &[u8; Self::LEN]) -> Option<Self> {
         let (body, stored) = bytes.split_at(22);
         if check(body).to_le_bytes() != stored {
@@ -165,7 +165,7 @@ impl RecordHeader {
     }
 }
 
-/// What a record of dropped output says.
+/// The content of a record about dropped output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DroppedCount {
     pub(super) lines: u64,
@@ -205,7 +205,7 @@ impl Fields<'_> {
     }
 }
 
-/// FNV-1a folded to 16 bits: enough to tell a header from zeros or from the middle of some output.
+/// FNV-1a folded to 16 bits. This is enough to tell a header from zeros or from the middle of some output.
 fn check(bytes: &[u8]) -> u16 {
     let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -214,19 +214,20 @@ fn check(bytes: &[u8]) -> u16 {
     u16::from_le_bytes([a ^ c, b ^ d])
 }
 
-/// How many lines end in these bytes.
+/// The number of newlines in these bytes.
 ///
-/// Eight bytes at a time: an optimizer for size leaves a plain loop as it is, and this one sees all output.
+/// It handles eight bytes at a time: an optimizer for size would not speed up a plain loop, and all output goes
+/// through this function.
 pub(super) fn newlines(bytes: &[u8]) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const LOW: u64 = ONES * 0x7f;
     let (words, rest) = bytes.as_chunks::<8>();
-    // So many words that the counts of their eight places each fit a byte.
+    // So few words at a time that the count of each of the eight byte positions fits into a byte.
     let in_words = words.chunks(255).map(|block| {
         let counts: u64 = block
             .iter()
             .map(|word| {
-                // A byte is zero where it was a newline, and only there its highest bit stays clear.
+                // A byte is zero where it was a newline. Only there its highest bit stays clear.
                 let zero = u64::from_ne_bytes(*word) ^ (ONES * u64::from(b'\n'));
                 let others = ((zero & LOW) + LOW) | zero;
                 (!others >> 7) & ONES
@@ -247,11 +248,12 @@ fn segment_name(number: u64) -> String {
     format!("{number:06}.seg")
 }
 
-/// No segment has this number: there is none for the next one.
+/// No segment can have this number, because no number could follow it.
 pub(super) const NO_NUMBER: u64 = u64::MAX;
 
-/// The numbers of all segments, ascending. What has no name of a segment is not one, and after the last number
-/// there is no next one: nothing is ever written under it. Before anything is written, there is no directory.
+/// The numbers of all segments, ascending. A file with another kind of name is not a segment. Neither is one with the
+/// last possible number: no number follows it, so nothing is ever written under it. Before the first write the
+/// directory does not exist.
 pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     let entries = match fs::read_dir(dir) {
@@ -268,7 +270,7 @@ pub(super) fn segment_numbers(dir: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Whether what it would be in is there.
+/// Whether the parent of the directory exists.
 fn has_parent(dir: &Path) -> bool {
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.is_dir(),
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(newlines(b""), 0);
         assert_eq!(newlines(&[b'\n'; 1000]), 1000);
         assert_eq!(newlines(b"a\nb\nc"), 2);
-        // Every byte beside every other, at every place of a word.
+        // Every byte next to every other byte, at every position of a word.
         for byte in 0..=u8::MAX {
             for place in 0..8 {
                 let mut bytes = [byte; 19];

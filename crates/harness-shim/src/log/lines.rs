@@ -1,8 +1,8 @@
-//! Records cut into lines.
+//! Cuts records into lines.
 
 use super::format::{Record, Stream};
 
-/// The longest line in bytes; a longer one comes in pieces flagged partial.
+/// The longest line, in bytes. A longer line comes in pieces that are marked as partial.
 pub const MAX_LINE: usize = 64 * 1024;
 
 /// A line, or a piece of one.
@@ -10,19 +10,19 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub struct Line {
     /// When its first byte was read, in nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// Where from.
+    /// The stream it came from.
     pub stream: Stream,
-    /// Whether it does not end here: too long, or not finished when it was flushed.
+    /// Whether the line does not end here: it is too long, or it was not finished when it was flushed.
     pub partial: bool,
-    /// Whether it is not a beginning, but goes on with the piece before it of this stream.
+    /// Whether this continues the previous piece of the same stream.
     pub continues: bool,
-    /// How many of its bytes were taken before, from [`Lines::offer`].
+    /// How many of its bytes were already taken from [`Lines::offer`].
     pub taken: usize,
     /// Its bytes without the newline.
     pub bytes: Vec<u8>,
 }
 
-/// Cuts records into lines, each stream by itself.
+/// Cuts records into lines, separately for each stream.
 #[derive(Debug, Default)]
 pub struct Lines {
     stdout: Unfinished,
@@ -34,18 +34,18 @@ struct Unfinished {
     time_ns: u64,
     bytes: Vec<u8>,
     continues: bool,
-    /// Of `bytes`.
+    /// How many of `bytes` were taken.
     taken: usize,
     offered: usize,
 }
 
 impl Lines {
-    /// Nothing begun yet.
+    /// Without any unfinished line.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes a record and gives `sink` the lines that it completes.
+    /// Takes a record, and passes the lines that it finishes to `sink`.
     pub fn push(&mut self, record: &Record, mut sink: impl FnMut(Line)) {
         let unfinished = match record.stream {
             Stream::Stdout => &mut self.stdout,
@@ -63,7 +63,7 @@ impl Lines {
         }
     }
 
-    /// What is unfinished of a stream, as far as it goes.
+    /// The unfinished line of a stream, as far as it goes.
     pub fn unfinished(&self, stream: Stream) -> &[u8] {
         match stream {
             Stream::Stdout => &self.stdout.bytes,
@@ -71,16 +71,16 @@ impl Lines {
         }
     }
 
-    /// Whether there is something unfinished that has not been offered.
+    /// Whether there is an unfinished line that has not been offered.
     pub fn has_offer(&self) -> bool {
         [&self.stdout, &self.stderr]
             .iter()
             .any(|unfinished| unfinished.bytes.len() > unfinished.offered)
     }
 
-    /// Offers `sink` what is unfinished, as far as it goes and flagged partial, if it has grown since it was last
-    /// offered. What it takes (`true`) is marked in the piece that comes with the rest: so prompts can be shown at once,
-    /// and nothing twice.
+    /// Offers each unfinished line to `sink`, as far as it goes and marked as partial, if it has grown since the last
+    /// offer. If `sink` takes it (returns `true`), this is marked in the piece that comes with the rest. So prompts
+    /// can be shown at once, and nothing twice.
     pub fn offer(&mut self, mut sink: impl FnMut(Line) -> bool) {
         for (unfinished, stream) in self.by_time() {
             if unfinished.bytes.len() == unfinished.offered {
@@ -101,7 +101,7 @@ impl Lines {
         }
     }
 
-    /// What is unfinished, in the order in which it was begun.
+    /// The unfinished lines, in the order in which they began.
     fn by_time(&mut self) -> [(&mut Unfinished, Stream); 2] {
         let mut both = [
             (&mut self.stdout, Stream::Stdout),
@@ -111,13 +111,13 @@ impl Lines {
         both
     }
 
-    /// Gives `sink` what is unfinished, flagged partial: at the end of a log, or before a gap.
+    /// Passes the unfinished lines to `sink`, marked as partial: at the end of a log, or before a gap.
     pub fn flush(&mut self, mut sink: impl FnMut(Line)) {
         for (unfinished, stream) in self.by_time() {
             if !unfinished.bytes.is_empty() {
                 sink(unfinished.take(stream, true));
             }
-            // What comes after the gap is no part of that line and has a time of its own.
+            // What comes after the gap does not belong to that line, and has a time of its own.
             unfinished.continues = false;
         }
     }
@@ -220,7 +220,7 @@ mod tests {
         lines.push(&record(3, Stream::Stderr, b"warn"), &mut none);
         assert!(lines.has_offer());
         let mut offered = Vec::new();
-        // What was begun first comes first; only stdout's is taken.
+        // The line that began first comes first. Only the one of stdout is taken.
         lines.offer(|line| {
             offered.push((line.stream, line.bytes));
             line.stream == Stream::Stdout

@@ -1,4 +1,4 @@
-//! A run's output on disk: numbered segments of records, one record for each `read(2)`.
+//! A run's output on disk: numbered segments of records, with one record for each `read(2)`.
 //!
 //! ```text
 //! log/000001.seg   header: magic, format, number of the first record, lines before this segment, created
@@ -7,12 +7,12 @@
 //! log/000002.seg   …
 //! ```
 //!
-//! The writer appends and, when a segment is full, begins the next and removes whole oldest ones. Because
-//! every header counts the lines (newlines) before it, a reader knows exactly how many it missed. When the
-//! disk is full, output is dropped and counted; the count stands in the log as a record of its own once
-//! there is space again. The writer never waits for a reader.
+//! The writer appends. When a segment is full, it begins the next one and removes the oldest ones as a whole. Every
+//! header counts the lines (newlines) before it, so a reader knows exactly how many it missed. When the disk is full,
+//! output is dropped and counted. As soon as there is space again, the count is written to the log as a record of its
+//! own. The writer never waits for a reader.
 //!
-//! Lines are the reader's business: [`Lines`] cuts records into them.
+//! Readers cut records into lines with [`Lines`].
 
 mod format;
 mod lines;
@@ -33,11 +33,11 @@ pub use writer::{Dropped, Writer};
 /// Why a log could not be read or written.
 #[derive(Debug)]
 pub struct LogError {
-    /// What was tried.
+    /// The operation that failed.
     pub operation: &'static str,
-    /// On what.
+    /// The file or directory.
     pub path: PathBuf,
-    /// Why not.
+    /// The cause.
     pub source: io::Error,
 }
 

@@ -1,4 +1,4 @@
-//! Reading a log while it grows and rotates.
+//! Reads a log while it grows and rotates.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use super::format::{
     segment_path,
 };
 
-/// How many more lines than asked a tail begins with, so that the first ones asked for are not cut.
+/// How many lines more than requested a tail starts before its end, so that the first requested lines are not cut.
 const TAIL_SLACK: u64 = 64;
 const CHUNK: usize = 64 * 1024;
 
@@ -20,39 +20,39 @@ const CHUNK: usize = 64 * 1024;
 pub enum GapCause {
     /// Its segments were rotated away before they were read.
     Rotated,
-    /// It could not be written: the disk was full, or failed.
+    /// It could not be written, because the disk was full or failed.
     Dropped,
     /// The log is damaged there.
     Damaged,
 }
 
-/// What [`Reader::next`] finds.
+/// An item that [`Reader::next`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadItem {
     /// A record.
     Record(Record),
     /// Output is missing here.
     Gap {
-        /// How many lines; 0 when only a part of one is.
+        /// How many lines are missing; 0 if only a part of one is.
         lines: u64,
-        /// Why.
+        /// Why they are missing.
         cause: GapCause,
     },
-    /// Nothing more so far. Later calls find what was written since.
+    /// There is nothing more so far. Later calls return what was written since.
     End,
 }
 
-/// Reads a log from some point on. Holds one segment open; never blocks the writer.
+/// Reads a log from a given point. It keeps one segment open and never blocks the writer.
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
     current: Option<Segment>,
     /// The lowest segment to open next.
     wanted: u64,
-    /// Where the reader is: lines and records before it. `None` before the first segment of a reader that does
-    /// not care what came before.
+    /// The reader's place: how many lines and records are before it. `None` before the first segment, if the reader
+    /// does not need to know what came before.
     position: Option<Position>,
-    /// Whether what was skipped since the last record was damaged.
+    /// Whether damaged data was skipped since the last record.
     damaged: bool,
 }
 
@@ -67,11 +67,11 @@ struct Segment {
     number: u64,
     file: File,
     path: PathBuf,
-    /// Offset of the next record in the file.
+    /// The offset of the next record in the file.
     offset: u64,
-    /// File contents from `offset` on.
+    /// The file's content from `offset` on.
     buffer: Vec<u8>,
-    /// Where in `buffer` the next record begins.
+    /// The place in `buffer` where the next record begins.
     begin: usize,
 }
 
@@ -82,7 +82,7 @@ enum Parsed {
 }
 
 impl Reader {
-    /// Reads from the very first line; a gap comes first when that is gone already.
+    /// Reads from the very first line. If that is already gone, a gap comes first.
     ///
     /// # Errors
     /// When the directory cannot be read, or a newer version wrote the log.
@@ -92,8 +92,9 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Reads at least the last `lines` lines that are there now and what is unfinished after them, and on. It begins
-    /// at a record, somewhat earlier: callers cut lines until [`ReadItem::End`] and keep the last `lines` of them.
+    /// Reads at least the last `lines` lines that exist now, the unfinished line after them, and everything later. It
+    /// begins at a record somewhat earlier: callers cut lines until [`ReadItem::End`], and keep the last `lines` of
+    /// them.
     ///
     /// # Errors
     /// When the directory or a segment cannot be read, or a newer version wrote the log.
@@ -109,7 +110,7 @@ impl Reader {
         let target = end.lines_seen().saturating_sub(lines.saturating_add(TAIL_SLACK));
         let mut reader = Self::from_segment(dir, &headers, |header| header.lines_before <= target);
         if target == 0 {
-            // There may be records before the first line ends, and no line may ever.
+            // There may be records before the first line ends, and that line may never end.
             return Ok(reader);
         }
         loop {
@@ -125,7 +126,7 @@ impl Reader {
         }
     }
 
-    /// Reads from the segment in which this moment lies: earlier records may come first.
+    /// Reads from the segment that contains this moment. Earlier records may come first.
     ///
     /// # Errors
     /// When the directory or a segment cannot be read, or a newer version wrote the log.
@@ -138,7 +139,7 @@ impl Reader {
         }))
     }
 
-    /// Begins at the last segment that fits, else at the first.
+    /// Begins at the last segment that fits, or else at the first one.
     fn from_segment(
         dir: PathBuf,
         headers: &[(u64, SegmentHeader)],
@@ -162,7 +163,7 @@ impl Reader {
         }
     }
 
-    /// The lines (newlines) of the run before the reader's place, missing ones included.
+    /// The number of lines (newlines) of the run before the reader's place, including missing ones.
     pub fn lines_seen(&self) -> u64 {
         self.position.map_or(0, |p| p.lines)
     }
@@ -172,7 +173,7 @@ impl Reader {
         self.position.map_or(0, |p| p.seq)
     }
 
-    /// The next record or gap, or that there is no more yet.
+    /// The next record or gap, or [`ReadItem::End`] if there is no more yet.
     ///
     /// # Errors
     /// When the directory or a segment cannot be read.
@@ -199,7 +200,7 @@ impl Reader {
                 if !later_exists(&self.dir, number)? {
                     return Ok(ReadItem::End);
                 }
-                // Looked at once more: something may have been appended before the next segment was begun.
+                // Look once more: something may have been appended before the next segment was begun.
                 parsed = segment.parse(seq)?;
             }
             match parsed {
@@ -246,12 +247,13 @@ impl Reader {
         }
     }
 
-    /// Opens the next segment. `None`: there is none yet; otherwise perhaps the gap before it.
+    /// Opens the next segment. `None` if there is none yet; otherwise the gap before it, if there is one.
     fn open_next(&mut self) -> Result<Option<Option<ReadItem>>, LogError> {
         let numbers = segment_numbers(&self.dir).map_err(LogError::new("list", &self.dir))?;
         for number in numbers.into_iter().filter(|n| *n >= self.wanted) {
             let Some((segment, header)) = Segment::open(&self.dir, number)? else {
-                // Removed meanwhile, still being begun, or damaged; if there is a later one it is passed over.
+                // It was removed meanwhile, is just being begun, or is damaged. If there is a later one, this one is
+                // skipped.
                 self.damaged |= segment_path(&self.dir, number).exists();
                 continue;
             };
@@ -289,7 +291,7 @@ impl Reader {
         self.position = position;
         match (&mut self.current, offset) {
             (Some(segment), Some(offset)) if segment.number == number => segment.rewind(offset),
-            // The record was the first of its segment, whose opening is done again.
+            // The record was the first of its segment, so the segment is opened again.
             _ => {
                 self.current = None;
                 self.wanted = number;
@@ -299,7 +301,7 @@ impl Reader {
 }
 
 impl Segment {
-    /// `None`: it does not exist (any more), or has no good header (yet).
+    /// `None` if it does not exist (any more), or has no good header (yet).
     fn open(dir: &Path, number: u64) -> Result<Option<(Self, SegmentHeader)>, LogError> {
         let path = segment_path(dir, number);
         let file = match File::open(&path) {
@@ -315,7 +317,7 @@ impl Segment {
         }
         let header = match SegmentHeader::decode(&bytes) {
             Decoded::Header(header) => header,
-            // A shim writes all its segments in one format, so beside readable ones this is damage.
+            // A shim writes all its segments in the same format, so next to readable segments this is damage.
             Decoded::Newer { .. } | Decoded::Damaged => return Ok(None),
         };
         let segment = Self {
@@ -335,8 +337,8 @@ impl Segment {
         self.begin = 0;
     }
 
-    /// The next record, which must have this number: within a segment none is left out. Another one is what a
-    /// crash of the machine left in the file of an older one.
+    /// The next record, which must have this number, because no number is left out within a segment. A record with
+    /// another number was left in a reused file by a crash of the machine.
     fn parse(&mut self, seq: u64) -> Result<Parsed, LogError> {
         if !self.fill(RecordHeader::LEN)? {
             return Ok(Parsed::Incomplete);
@@ -346,7 +348,7 @@ impl Segment {
             return Ok(Parsed::Incomplete);
         };
         let Some(header) = RecordHeader::decode(bytes).filter(|header| header.seq == seq) else {
-            // Read anew next time: the writer may have been taking back a half record just now.
+            // Read it again next time: the writer may just have removed an incomplete record.
             self.rewind(self.offset);
             return Ok(Parsed::Damaged);
         };
@@ -365,8 +367,8 @@ impl Segment {
         Ok(Parsed::Record(header, data))
     }
 
-    /// Makes sure that `size` bytes are buffered; if there are not so many, forgets what was read, because the
-    /// writer takes back a record it could not finish.
+    /// Makes sure that `size` bytes are buffered. If there are not that many, it drops what was read, because the
+    /// writer removes a record that it could not finish.
     fn fill(&mut self, size: usize) -> Result<bool, LogError> {
         let mut have = self.buffer.len() - self.begin;
         if have >= size {
@@ -391,7 +393,7 @@ impl Segment {
         Ok(true)
     }
 
-    /// Whether something stands after the last whole record.
+    /// Whether there is something after the last complete record.
     fn has_rest(&self) -> Result<bool, LogError> {
         let metadata = self.file.metadata().map_err(LogError::new("read", &self.path))?;
         Ok(metadata.len() > self.offset)
@@ -403,13 +405,13 @@ fn later_exists(dir: &Path, number: u64) -> Result<bool, LogError> {
     Ok(numbers.last().is_some_and(|last| *last > number))
 }
 
-/// Tells a log of a newer version from one that is damaged: no segment of it can be read.
+/// Tells a log of a newer version from a damaged one: not a single segment of it can be read.
 fn refuse_newer(dir: &Path) -> Result<(), LogError> {
     let mut refused = Ok(());
     for number in segment_numbers(dir).map_err(LogError::new("list", dir))? {
         let path = segment_path(dir, number);
         let mut bytes = [0; SegmentHeader::LEN];
-        // Removed meanwhile, or still being begun.
+        // It was removed meanwhile, or is just being begun.
         let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, 0));
         match SegmentHeader::decode(&bytes) {
             Decoded::Header(_) => return Ok(()),
@@ -422,7 +424,7 @@ fn refuse_newer(dir: &Path) -> Result<(), LogError> {
     refused
 }
 
-/// The headers of all segments that have a good one, ascending.
+/// The headers of all segments with a good header, ascending.
 fn headers(dir: &Path) -> Result<Vec<(u64, SegmentHeader)>, LogError> {
     let mut headers = Vec::new();
     for number in segment_numbers(dir).map_err(LogError::new("list", dir))? {

@@ -1,4 +1,4 @@
-//! Segments as no writer leaves them: what fuzzing found.
+//! Segments that no writer would leave, found by fuzzing.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn segment(dir: &Path, number: u64, first_seq: u64, lines_before: u64, records: 
     std::fs::write(segment_path(dir, number), bytes).unwrap();
 }
 
-/// `text` of a record, `-n` for a gap of n lines.
+/// The `text` of a record, or `-n` for a gap of n lines.
 fn read(dir: &Path) -> Vec<String> {
     let mut reader = Reader::open(dir).unwrap();
     let mut out = Vec::new();
@@ -65,7 +65,7 @@ fn what_is_not_named_as_a_segment_is_none() {
     }
     let mut reader = Reader::open(dir.path()).unwrap();
     let mut writer = Writer::open(dir.path(), LogLimits::default(), 2).unwrap();
-    // Were one of them taken for a later segment, the reader would leave this one for good.
+    // If one of them were taken for a later segment, the reader would leave this one for good.
     for text in ["a\n", "b\n"] {
         writer.append(Stream::Stdout, text.as_bytes(), 3);
         assert!(matches!(reader.next().unwrap(), ReadItem::Record(record) if record.data == text.as_bytes()));

@@ -1,4 +1,4 @@
-//! Appending to a log.
+//! Appends to a log.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
@@ -13,39 +13,39 @@ use super::format::{
 use super::reader::{ReadItem, Reader};
 use crate::run_dir::LogLimits;
 
-/// The most bytes that [`Writer::append_all`] writes at once; less than [`MAX_RECORD`], so that no piece is longer.
+/// How many bytes [`Writer::append_all`] writes at once. It is less than [`MAX_RECORD`], so no piece is longer.
 const TOGETHER: u64 = 256 << 10;
 
 /// Output that is missing from the log because it could not be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Bytes.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Newlines among them.
+    /// The number of newlines among them.
     pub lines: u64,
 }
 
-/// Appends records, one `writev(2)` each unless many are given at once, and rotates segments.
+/// Appends records and rotates segments. It uses one `writev(2)` for each record, unless it gets many at once.
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
     limits: LogLimits,
     /// `None` before the first record.
     segment: Option<File>,
-    /// That of the segment, or of the last one of an earlier writer.
+    /// The number of this segment, or of the last segment of an earlier writer.
     number: u64,
-    /// Bytes in the segment: where the next record goes.
+    /// The number of bytes in the segment, which is where the next record goes.
     len: u64,
     seq: u64,
     lines: u64,
-    /// All that was dropped in this writer's life.
+    /// Everything that was dropped in this writer's life.
     dropped: Dropped,
-    /// What of it is not noted in the log yet.
+    /// The part of it that is not recorded in the log yet.
     unnoted: Dropped,
 }
 
 impl Writer {
-    /// Begins the log of `dir`, or a new segment of one that exists.
+    /// Begins the log of `dir`, or a new segment of an existing log.
     ///
     /// # Errors
     /// When the directory cannot be read or the segment cannot be created.
@@ -56,10 +56,10 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The same, but nothing is made before the first record is written: many services never say anything.
+    /// The same, but makes nothing before the first record is written: many services never write anything.
     ///
     /// # Errors
-    /// When the directory is there and cannot be read.
+    /// When the directory exists and cannot be read.
     pub fn waiting(dir: impl Into<PathBuf>, limits: LogLimits) -> Result<Self, LogError> {
         let dir = dir.into();
         let numbers = segment_numbers(&dir).map_err(LogError::new("list", &dir))?;
@@ -78,15 +78,15 @@ impl Writer {
         })
     }
 
-    /// Appends what was read from a stream. What cannot be written is dropped and counted, and noted in the log
-    /// before the next record that can.
+    /// Appends what was read from a stream. Output that cannot be written is dropped and counted. The count is
+    /// recorded in the log before the next record that can be written.
     pub fn append(&mut self, stream: Stream, bytes: &[u8], now_ns: u64) {
         for piece in bytes.chunks(MAX_RECORD as usize) {
             self.append_piece(stream, piece, now_ns);
         }
     }
 
-    /// Appends many pieces of output, each a record with its own time, by as few writes as may be.
+    /// Appends many pieces of output with as few writes as possible. Each is a record with its own time.
     pub fn append_all(&mut self, pieces: &[(Stream, &[u8], u64)]) {
         let mut rest = pieces;
         while let Some((_, _, now_ns)) = rest.first() {
@@ -99,7 +99,7 @@ impl Writer {
             }
             let (now, later) = rest.split_at(together);
             if self.write_together(now).is_err() {
-                // One by one: some of it may have room.
+                // Write them one by one, because there may be space for some of them.
                 for (stream, bytes, now_ns) in now {
                     self.append(*stream, bytes, *now_ns);
                 }
@@ -108,7 +108,8 @@ impl Writer {
         }
     }
 
-    /// How many of these pieces, from the first on, fit into this segment and one write; none if it is not begun.
+    /// How many of these pieces, starting with the first, fit into this segment and one write; none if the segment is
+    /// not begun.
     fn together(&self, pieces: &[(Stream, &[u8], u64)]) -> usize {
         if self.segment.is_none() {
             return 0;
@@ -140,7 +141,7 @@ impl Writer {
             return Err(io::ErrorKind::NotFound.into());
         };
         if let Err(error) = segment.write_all(&records) {
-            // As for a single one.
+            // As for a single record.
             let _ = segment.set_len(self.len);
             return Err(error);
         }
@@ -165,14 +166,14 @@ impl Writer {
         }
     }
 
-    /// All that was dropped.
+    /// Everything that was dropped.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// Notes in the log what was dropped, if that is possible now; to be called last.
+    /// Records in the log what was dropped, if that is possible now. Call this last.
     pub fn finish(&mut self, now_ns: u64) {
-        // It stays in `dropped`, which the exit record carries.
+        // The count is also in `dropped`, which goes into the exit record.
         let _ = self.note_dropped(now_ns);
     }
 
@@ -207,8 +208,8 @@ impl Writer {
         if let Some(segment) = &mut self.segment
             && let Err(error) = write_all(segment, &header.encode(), bytes)
         {
-            // Leave no half record: take back what was written of it. The descriptor appends, so the next
-            // record goes where this one began.
+            // Do not leave half a record: remove what was written of it. The descriptor appends, so the next record
+            // goes where this one began.
             let _ = segment.set_len(len);
             return Err(error);
         }
@@ -217,7 +218,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins the next segment. While that cannot be done, the one before it stays.
+    /// Begins the next segment. If that fails, the previous one stays.
     fn begin(&mut self, now_ns: u64) -> io::Result<()> {
         let header = SegmentHeader {
             first_seq: self.seq,
@@ -237,7 +238,7 @@ impl Writer {
 
     fn rotate(&mut self, now_ns: u64) -> io::Result<()> {
         self.begin(now_ns)?;
-        // What cannot be removed now is tried again at the next rotation.
+        // If it cannot be removed now, the next rotation tries again.
         let keep_from = (self.number + 1).saturating_sub(u64::from(self.limits.max_files.max(1)));
         for number in segment_numbers(&self.dir).unwrap_or_default() {
             if number < keep_from {
@@ -281,7 +282,7 @@ fn write_all(file: &mut File, header: &[u8], bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The next sequence number and the count of lines of an existing log.
+/// The next sequence number and the line count of an existing log.
 fn end_of(dir: &Path) -> Result<(u64, u64), LogError> {
     let mut reader = Reader::open_tail(dir, 0)?;
     while !matches!(reader.next()?, ReadItem::End) {}

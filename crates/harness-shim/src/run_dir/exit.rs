@@ -11,10 +11,10 @@ pub enum Outcome {
     Signaled(i32),
     /// It never ran.
     SpawnFailed {
-        /// What failed: `spec`, `log`, `control`, `tty`, `pipe`, `fork`, `identity`, `session`, `limits`,
+        /// The step that failed: `spec`, `log`, `control`, `tty`, `pipe`, `fork`, `identity`, `session`, `limits`,
         /// `user`, `cwd` or `exec`.
         operation: String,
-        /// The errno; 0 when the operating system had no part in it (an unreadable spec).
+        /// The errno; 0 if the operating system was not involved (for example, for an unreadable spec).
         errno: i32,
     },
 }
@@ -28,18 +28,18 @@ pub struct Background {
     pub processes: u32,
 }
 
-/// What the shim writes last.
+/// The last thing that the shim writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExitRecord {
     /// How the main process ended.
     pub outcome: Outcome,
-    /// When it was started, in nanoseconds since the Unix epoch.
+    /// When the main process was started, in nanoseconds since the Unix epoch.
     pub started_at_ns: u64,
-    /// When it ended, in nanoseconds since the Unix epoch. The rest of its tree may have ended later.
+    /// When it ended, in nanoseconds since the Unix epoch. Its descendants may have ended later.
     pub ended_at_ns: u64,
-    /// Whether a stop or kill was asked for before it ended.
+    /// Whether somebody asked for a stop or kill before it ended.
     pub stop_requested: bool,
-    /// Whether something had to be killed: the grace period ran out, or a kill was asked for.
+    /// Whether something had to be killed: the grace period ran out, or somebody asked for a kill.
     pub killed: bool,
     /// What ran on in sessions of its own when the main process exited 0 unasked: a program that makes itself a daemon
     /// leaves that. It was stopped like the rest.
@@ -54,7 +54,7 @@ impl ExitRecord {
     const TITLE: &'static str = "harness-exit";
     const FORMAT: u64 = 1;
 
-    /// The text of the file.
+    /// The content of the file.
     pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut writer = TextWriter::new(Self::TITLE, Self::FORMAT);
         match &self.outcome {
@@ -77,7 +77,7 @@ impl ExitRecord {
         writer.finish()
     }
 
-    /// Reads the text of the file.
+    /// Parses the content of the file.
     pub(crate) fn from_text(text: &[u8]) -> Result<Self, ParseError> {
         let mut outcome = None;
         let mut record = Self {

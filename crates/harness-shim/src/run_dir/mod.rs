@@ -1,16 +1,16 @@
-//! The run directory: where a starter and a shim meet, and what survives both.
+//! The run directory: the place where a starter and a shim meet, which outlives both.
 //!
-//! One directory (0700) for each generation of a service. Every file begins with its format number and is there
-//! whole or not at all, or is read only by who knows that it is whole.
+//! There is one directory (0700) for each generation of a service. Every file begins with its format number. A file
+//! exists completely or not at all, or is read only by those who know that it is complete.
 //!
-//! | name | written by | what it says |
+//! | name | written by | content |
 //! |---|---|---|
-//! | [`LOCK`] | starter | what to run, [`LaunchSpec`]; holds secrets, 0600. Held (flock) exactly while the shim lives, through an inherited descriptor |
-//! | [`IDENTITY`] | shim | who runs, [`Identity`]; there before the program is executed |
-//! | [`CONTROL_SOCKET`] | shim | [`crate::control`]; there before the handshake, gone with the shim |
+//! | [`LOCK`] | starter | what to run, [`LaunchSpec`]; contains secrets, so 0600. Locked (flock) exactly as long as the shim lives, through an inherited descriptor |
+//! | [`IDENTITY`] | shim | what runs, [`Identity`]; written before the program is executed |
+//! | [`CONTROL_SOCKET`] | shim | [`crate::control`]; made before the handshake, removed with the shim |
 //! | [`LOG_DIR`] | shim | segments, [`crate::log`]; made for the first output |
 //! | [`EXIT`] | shim | how it ended, [`ExitRecord`]; the last thing written |
-//! | [`SHIM_ERR`] | shim | its own complaints, for people; there if it has any |
+//! | [`SHIM_ERR`] | shim | its own error messages, for people; made if there are any |
 
 mod exit;
 mod spec;
@@ -32,15 +32,15 @@ use crate::atomic_file;
 use crate::identity::Identity;
 use crate::text::MAX_FILE;
 
-/// What to run, in directories of versions that had a file of its own for it beside an empty lock.
+/// What to run, in the directories of older versions. They had a separate file for it, and an empty lock.
 pub const SPEC: &str = "spec";
-/// Who runs.
+/// The shim and the main process.
 pub const IDENTITY: &str = "identity";
 /// How it ended.
 pub const EXIT: &str = "exit";
-/// What to run; held exactly while the shim lives.
+/// What to run. The file is locked exactly as long as the shim lives.
 pub const LOCK: &str = "lock";
-/// Where the shim listens.
+/// The socket that the shim listens on.
 pub const CONTROL_SOCKET: &str = "control.sock";
 /// The directory of the log segments.
 pub const LOG_DIR: &str = "log";
@@ -56,20 +56,20 @@ pub enum LockState {
     Free,
 }
 
-/// Why something could not be done with a run directory.
+/// Why an operation on a run directory failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunDirError {
     /// The operating system refused.
     Io {
-        /// What was tried: "create", "read", …
+        /// The operation: "create", "read", …
         operation: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has the wrong content.
     Parse {
         /// The file.
         path: PathBuf,
@@ -113,7 +113,7 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Creates the directory (0700); parents must exist or are created 0700 too.
+    /// Creates the directory (0700). Missing parents are created with 0700 too.
     ///
     /// # Errors
     /// When it exists already or cannot be created.
@@ -147,22 +147,22 @@ impl RunDir {
         Ok(dir)
     }
 
-    /// One that may be gone.
+    /// A directory that may be gone.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The directory of the log segments, which is made for the first of them.
+    /// The directory of the log segments. It is made for the first segment.
     pub fn log_dir(&self) -> PathBuf {
         self.path.join(LOG_DIR)
     }
 
-    /// What the shim has complained about, at most the last 4 KiB; empty if nothing.
+    /// The shim's error messages, at most the last 4 KiB; empty if there are none.
     pub fn shim_messages(&self) -> String {
         let tail = || {
             let mut file = harness_files::open(&self.path.join(SHIM_ERR)).ok()?;
@@ -175,7 +175,7 @@ impl RunDir {
         tail().unwrap_or_default()
     }
 
-    /// The file of the lock, made if need be.
+    /// The lock file, which is made if it does not exist.
     fn open_lock(&self) -> Result<File, RunDirError> {
         let path = self.path.join(LOCK);
         OpenOptions::new()
@@ -188,11 +188,11 @@ impl RunDir {
             .map_err(io_error("open", &path))
     }
 
-    /// Takes the lock: the file to hand to the shim as its fd 0. It stays held until every copy of this
-    /// descriptor is closed, so the starter drops its own once the shim is spawned.
+    /// Takes the lock. The returned file becomes fd 0 of the shim. The lock is held until every copy of this
+    /// descriptor is closed, so the starter drops its own copy once the shim is spawned.
     ///
     /// # Errors
-    /// `WouldBlock` when it is held already; otherwise when the file cannot be opened.
+    /// `WouldBlock` if somebody holds it already; another error if the file cannot be opened.
     pub fn take_lock(&self) -> Result<File, RunDirError> {
         let file = self.open_lock()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
@@ -218,8 +218,8 @@ impl RunDir {
         }
     }
 
-    /// Writes what to run (0600), into the file of the lock: each file costs time to make, and this one is read by
-    /// nobody before the lock is handed to the shim.
+    /// Writes what to run (0600), into the lock file: each file takes time to make, and nobody reads this one before
+    /// the lock is handed to the shim.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -237,7 +237,7 @@ impl RunDir {
         write(&self.open_lock()?).map_err(io_error("write", &path))
     }
 
-    /// What to run.
+    /// Reads what to run.
     ///
     /// # Errors
     /// When it is missing, cannot be read, or is damaged.
@@ -249,7 +249,7 @@ impl RunDir {
         spec.ok_or_else(|| io_error("read", &self.path.join(LOCK))(io::ErrorKind::NotFound.into()))
     }
 
-    /// Writes who runs.
+    /// Writes the identity of the shim and the main process.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -257,7 +257,7 @@ impl RunDir {
         self.write(IDENTITY, &identity.to_text())
     }
 
-    /// Who runs; `None` when the shim has not come so far.
+    /// Reads that identity; `None` if the shim has not got that far.
     ///
     /// # Errors
     /// When it cannot be read or is damaged.
@@ -273,7 +273,7 @@ impl RunDir {
         self.write(EXIT, &record.to_text())
     }
 
-    /// How it ended; `None` when it has not, or the shim died first.
+    /// Reads how it ended; `None` if it has not ended, or the shim died first.
     ///
     /// # Errors
     /// When it cannot be read or is damaged.

@@ -1,4 +1,4 @@
-//! What to run, and under which rules.
+//! What to run, and by which rules.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::text::{MAX_FILE, ParseError, TextWriter, parse};
 
-/// A resource that can be limited, `setrlimit(2)`.
+/// A resource with a limit, see `setrlimit(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Open files (RLIMIT_NOFILE).
@@ -37,7 +37,7 @@ impl Resource {
         (Self::CpuSeconds, "cpu_seconds"),
     ];
 
-    /// Its name as written in the spec and in `--limit name=N` and `--soft-limit name=N`.
+    /// Its name in the spec and in `--limit name=N` and `--soft-limit name=N`.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenFiles => "open_files",
@@ -49,7 +49,7 @@ impl Resource {
         }
     }
 
-    /// The resource of this name.
+    /// The resource with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, n)| *n == name).map(|(r, _)| *r)
     }
@@ -61,7 +61,8 @@ pub enum Stdin {
     /// `/dev/null`.
     #[default]
     Null,
-    /// A pipe kept open, fed by [`crate::control::Request::Stdin`]. With a terminal it is the terminal anyway.
+    /// A pipe that stays open and is fed by [`crate::control::Request::Stdin`]. With a terminal, it is always the
+    /// terminal.
     Keep,
 }
 
@@ -74,29 +75,29 @@ pub struct TtySize {
     pub rows: u16,
 }
 
-/// Who gets the stop signal first.
+/// Which processes get the stop signal first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StopMode {
-    /// The main process; the rest when it has exited.
+    /// The main process. The rest gets it when the main process has exited.
     #[default]
     Mixed,
-    /// Every process of the tree at once.
+    /// Every process of the tree, at the same time.
     Group,
 }
 
-/// How the tree is stopped.
+/// How to stop a process and all its descendants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopPolicy {
     /// The first signal.
     pub signal: i32,
-    /// Who gets it.
+    /// Which processes get it first.
     pub mode: StopMode,
-    /// How long the tree has until SIGKILL.
+    /// How long they have until SIGKILL.
     pub grace: Duration,
 }
 
 impl Default for StopPolicy {
-    /// SIGTERM to the main process, ten seconds.
+    /// SIGTERM to the main process, and ten seconds.
     fn default() -> Self {
         Self {
             signal: libc::SIGTERM,
@@ -106,17 +107,17 @@ impl Default for StopPolicy {
     }
 }
 
-/// How much output is kept.
+/// How much output to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Bytes per segment.
+    /// The bytes in a segment.
     pub max_size: u64,
-    /// Segments kept; at least one is.
+    /// How many segments to keep. At least one is kept.
     pub max_files: u32,
 }
 
 impl Default for LogLimits {
-    /// 64 MiB x 5.
+    /// 5 segments of 64 MiB.
     fn default() -> Self {
         Self {
             max_size: 64 * 1024 * 1024,
@@ -125,36 +126,36 @@ impl Default for LogLimits {
     }
 }
 
-/// What a shim runs, and how. Holds secrets: its `Debug` shows the names of variables, not their values.
+/// What a shim runs, and how. It contains secrets: `Debug` shows the names of variables but not their values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LaunchSpec {
-    /// The program; without a slash it is looked up in the PATH of `env`.
+    /// The program. Without a slash, it is searched in the PATH of `env`.
     pub program: PathBuf,
     /// Its arguments, without its name.
     pub args: Vec<OsString>,
-    /// Its whole environment (HARNESS_RUN_ID is added; so are HOME, USER, LOGNAME, SHELL with `user`).
+    /// Its whole environment. HARNESS_RUN_ID is added, and with `user` also HOME, USER, LOGNAME and SHELL.
     pub env: Vec<(OsString, OsString)>,
     /// Its working directory.
     pub cwd: PathBuf,
-    /// The user it runs as: a name or a numeric uid known to the system; `None`: who runs the shim.
+    /// The user that it runs as: a name or a numeric uid that the system knows. `None`: the user that runs the shim.
     pub user: Option<String>,
     /// Its umask, the lower nine bits; `None`: 022.
     pub umask: Option<u32>,
-    /// Its resource limits, soft and hard alike.
+    /// Its resource limits. Each sets both the soft and the hard limit.
     pub limits: Vec<(Resource, u64)>,
-    /// Soft limits alone, applied before `limits`: what the starter had before it raised its own.
+    /// Soft limits only, applied before `limits`: the ones that the starter had before it raised its own.
     pub soft_limits: Vec<(Resource, u64)>,
     /// What it reads from.
     pub stdin: Stdin,
-    /// The size of its terminal; `None`: no terminal, but separate pipes for stdout and stderr.
+    /// The size of its terminal. `None`: no terminal, but separate pipes for stdout and stderr.
     pub tty: Option<TtySize>,
-    /// How its tree is stopped when it exits by itself leaving others behind.
+    /// How to stop what it leaves behind when it exits by itself.
     pub stop: StopPolicy,
-    /// How much of its output is kept.
+    /// How much of its output to keep.
     pub log: LogLimits,
-    /// A cgroup to create and move it into; `None`: its tree is found by walking descendants.
+    /// A cgroup to create and to move it into. `None`: its processes are found by walking its descendants.
     pub cgroup: Option<PathBuf>,
-    /// Unique to this run: HARNESS_RUN_ID of its environment, by which leftovers are found.
+    /// Unique to this run. It is HARNESS_RUN_ID in its environment, and leftovers are found by it.
     pub run_id: String,
 }
 
@@ -162,7 +163,7 @@ impl LaunchSpec {
     const TITLE: &'static str = "harness-spec";
     const FORMAT: u64 = 1;
 
-    /// A specification with the defaults for everything but these.
+    /// A specification with these values, and defaults for everything else.
     pub fn new(program: impl Into<PathBuf>, cwd: impl Into<PathBuf>, run_id: impl Into<String>) -> Self {
         Self {
             program: program.into(),
@@ -182,7 +183,7 @@ impl LaunchSpec {
         }
     }
 
-    /// The text of the file.
+    /// The content of the file.
     pub(crate) fn to_text(&self) -> Vec<u8> {
         let mut writer = TextWriter::new(Self::TITLE, Self::FORMAT);
         writer
@@ -231,13 +232,13 @@ impl LaunchSpec {
         writer.finish()
     }
 
-    /// Reads an open file, from its beginning: the lock that a shim holds, whose name may be gone.
+    /// Reads an open file from its beginning. It is the lock file that a shim holds, and may have no name any more.
     ///
     /// # Errors
-    /// When it cannot be read, or is no specification.
+    /// When it cannot be read, or is not a specification.
     pub fn read(file: File) -> io::Result<Self> {
         let mut text = Vec::new();
-        // One byte more than allowed is read, so that a file that is too large shows.
+        // Read one byte more than allowed, so that a file that is too large is noticed.
         file.take(MAX_FILE + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_FILE {
             return Err(io::Error::other(ParseError::TooLarge));
@@ -245,7 +246,7 @@ impl LaunchSpec {
         Self::from_text(&text).map_err(io::Error::other)
     }
 
-    /// Reads the text of the file.
+    /// Parses the content of the file.
     pub(crate) fn from_text(text: &[u8]) -> Result<Self, ParseError> {
         let mut spec = Self::new("", "", "");
         for line in parse(text, Self::TITLE, Self::FORMAT)? {

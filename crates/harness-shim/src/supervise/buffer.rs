@@ -1,16 +1,16 @@
-//! The memory that output is read into: there for bursts, given back when they are over.
+//! The memory that output is read into. It grows for a burst, and is given back afterwards.
 
 use std::io;
 
 use crate::sys::Pages;
 
-/// What a pipe holds by default, so that one read empties it.
+/// As much as a pipe holds by default, so that one read empties it.
 pub(super) const SIZE: usize = 64 * 1024;
-/// What a chatty service keeps for good.
+/// As much as a talkative service keeps all the time.
 const SMALL: usize = 4 * 1024;
 
-/// A buffer that costs the pages that were read into. Hundreds of shims wait at a time, and most of their
-/// services say a line now and then.
+/// A buffer that uses only the pages that were read into. Hundreds of shims wait at the same time, and most of their
+/// services write only a line now and then.
 #[derive(Debug)]
 pub(super) struct ReadBuffer {
     pages: Pages,
@@ -26,12 +26,12 @@ impl ReadBuffer {
         })
     }
 
-    /// To read into.
+    /// The space to read into.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         self.pages.bytes()
     }
 
-    /// What was just read.
+    /// The bytes that were just read.
     pub(super) fn filled(&mut self, len: usize) -> &[u8] {
         self.longest = self.longest.max(len);
         self.pages.bytes().get(..len).unwrap_or_default()
@@ -42,7 +42,7 @@ impl ReadBuffer {
         self.longest > SMALL
     }
 
-    /// Gives the memory back; what was read is lost.
+    /// Gives the memory back. What was read is lost.
     pub(super) fn shrink(&mut self) {
         if self.is_large() {
             self.pages.release();

@@ -8,16 +8,16 @@ use rustix::event::PollFlags;
 
 use crate::control::{DecodeError, Reply, Request};
 
-/// More clients than these wait to be accepted.
+/// If there are this many clients, others wait to be accepted.
 const MAX_CLIENTS: usize = 32;
-/// A client that does not read its replies is not listened to beyond this.
+/// If a client has this many unread replies, no more is read from it.
 const MAX_UNREAD: usize = 256;
 
-/// Names a connection for as long as the supervisor lives.
+/// Identifies a connection for as long as the supervisor lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientId(u64);
 
-/// The listener and whoever is connected.
+/// The listener and the connected clients.
 pub(super) struct Clients {
     listener: UnixListener,
     connected: Vec<Client>,
@@ -27,15 +27,15 @@ pub(super) struct Clients {
 struct Client {
     id: ClientId,
     stream: UnixStream,
-    /// Bytes of frames not decoded yet.
+    /// Bytes of frames that are not decoded yet.
     input: Vec<u8>,
-    /// Replies not sent yet.
+    /// Replies that are not sent yet.
     output: Vec<u8>,
-    /// The last request is not answered yet, so the next one waits.
+    /// Whether the last request is not answered yet, so that the next one waits.
     busy: bool,
-    /// It will send nothing more.
+    /// Whether it will send nothing more.
     ended: bool,
-    /// It is not there any more, or not to be understood.
+    /// Whether it is gone, or sends something that cannot be decoded.
     broken: bool,
 }
 
@@ -48,19 +48,19 @@ impl Clients {
         }
     }
 
-    /// What to wait for: the listener, if another client may come, and every client that something is expected
-    /// of, with its number for [`Clients::transfer`].
+    /// What to wait for: the listener, if another client may connect, and every client that may be ready soon, with
+    /// its number for [`Clients::transfer`].
     pub(super) fn interests(&self) -> (Option<BorrowedFd<'_>>, Vec<(ClientId, BorrowedFd<'_>, PollFlags)>) {
         let listener = (self.connected.len() < MAX_CLIENTS).then(|| self.listener.as_fd());
         let clients = self.connected.iter().filter_map(|client| {
             let flags = client.interest();
-            // Not waited for at all, or its hangup would be reported over and over.
+            // Do not poll this one at all: otherwise its hangup would be reported again and again.
             (!flags.is_empty()).then(|| (client.id, client.stream.as_fd(), flags))
         });
         (listener, clients.collect())
     }
 
-    /// Accepts who may connect: the user the shim runs as, and root.
+    /// Accepts clients that are allowed to connect: the user that the shim runs as, and root.
     pub(super) fn accept(&mut self) {
         while self.connected.len() < MAX_CLIENTS {
             let Ok((stream, _)) = self.listener.accept() else {
@@ -92,7 +92,7 @@ impl Clients {
         }
     }
 
-    /// The next request of any client; its client's next one comes only after [`Clients::reply`].
+    /// The next request of any client. The next one of the same client comes only after [`Clients::reply`].
     pub(super) fn next_request(&mut self) -> Option<(ClientId, Request)> {
         self.connected
             .iter_mut()
@@ -108,7 +108,7 @@ impl Clients {
         }
     }
 
-    /// Forgets who is done.
+    /// Removes clients that are done.
     pub(super) fn sweep(&mut self) {
         self.connected.retain(|client| {
             let done = client.ended && !client.busy && client.output.is_empty();
@@ -149,7 +149,7 @@ impl Client {
                 Ok(written) => drop(self.output.drain(..written)),
                 Err(error) if is_retry(&error) => return,
                 Err(_) => {
-                    // Nobody reads the replies; what was sent before is still carried out.
+                    // Nobody reads the replies, but the requests sent before are still carried out.
                     self.output.clear();
                     return;
                 }

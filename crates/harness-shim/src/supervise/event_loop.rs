@@ -1,4 +1,4 @@
-//! Waiting for output, clients, children and deadlines, in one thread.
+//! Waits for output, clients, children and deadlines, in one thread.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use crate::control::{Reply, Request, Scope};
 use crate::log::{Stream, Writer};
 use crate::run_dir::{ExitRecord, LaunchSpec, Outcome};
 
-/// How much the pipe of a service holds that has filled one.
+/// The size of the pipe for a service that has filled the default pipe.
 const FLOOD_PIPE: usize = 4 * SIZE;
-/// How often a full output is read before others have their turn.
+/// How many times a full output is read before others get a turn.
 const IN_A_ROW: usize = 4;
-/// How long nothing happens before the memory of a burst is given back.
+/// How long nothing must happen before the memory of a burst is given back.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long output is still read when the tree is gone but somebody outside it holds the pipe and writes.
+/// How long to keep reading when all processes are gone, but somebody else holds the pipe and writes.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// A running process and everything that is done for it.
+/// A running process, and everything that is done for it.
 pub(super) struct Supervisor {
     family: Family,
     stopping: Stopping,
@@ -40,17 +40,17 @@ pub(super) struct Supervisor {
     ended_at_ns: u64,
 }
 
-/// What one read of an output came to.
+/// The result of one read of an output.
 #[derive(PartialEq, Eq)]
 enum Read {
-    /// As much as the buffer holds: more may be there.
+    /// As much as fits into the buffer. There may be more.
     Full,
     Some,
     Nothing,
     Ended,
 }
 
-/// What poll found, free of borrows.
+/// What poll found, without borrows.
 #[derive(Default)]
 struct Ready {
     signals: bool,
@@ -89,7 +89,7 @@ impl Supervisor {
         }
     }
 
-    /// Serves until no process of the tree is left; then the log is complete.
+    /// Serves until no process of the tree is left. Then the log is complete.
     pub(super) fn serve(mut self) -> ExitRecord {
         while !self.family.is_gone() {
             let ready = self.wait();
@@ -148,7 +148,7 @@ impl Supervisor {
                 return ready;
             }
             Ok(_) => {}
-            // Interrupted, or short of memory for a moment.
+            // Interrupted, or there is no memory for a moment.
             Err(_) => return ready,
         }
         let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
@@ -165,7 +165,7 @@ impl Supervisor {
         let mut ended = Vec::new();
         for index in ready.outputs {
             let mut read = self.read_output(index);
-            // Of a flood a few reads in a row, so that less time goes into asking who is ready.
+            // In a flood, read several times in a row: this saves time spent on polling.
             for _ in 0..IN_A_ROW {
                 if read != Read::Full {
                     break;
@@ -193,14 +193,14 @@ impl Supervisor {
         }
         self.clients.sweep();
         if ready.signals {
-            // Emptied first: a child that ends between this and the reaping makes it readable again.
+            // Empty this first: if a child ends between this and the reaping, it becomes readable again.
             let _ = rustix::io::read(&self.signals, self.buffer.bytes());
             let outcome = self.family.reap();
             self.stopping.main_ended(&self.family, outcome, Instant::now());
         }
     }
 
-    /// Once, when the main process has ended: nobody is there to read its input.
+    /// Handles the end of the main process, once: nobody reads its input any more.
     fn note_end(&mut self) {
         if self.stopping.outcome().is_some() && self.ended_at_ns == self.started_at_ns {
             self.ended_at_ns = now_ns().max(self.started_at_ns + 1);
@@ -210,8 +210,8 @@ impl Supervisor {
         }
     }
 
-    /// Reads once. Where both outputs wait, stdout is read before stderr: nobody can tell any more which came
-    /// first, and the complaint is mostly what was written last.
+    /// Reads once. If both outputs have data, stdout is read before stderr: nobody can tell any more which came
+    /// first, and an error message is usually written last.
     fn read_output(&mut self, index: usize) -> Read {
         let Some((fd, stream)) = self.outputs.get(index) else {
             return Read::Ended;
@@ -223,8 +223,8 @@ impl Supervisor {
                 if read < SIZE {
                     return Read::Some;
                 }
-                // Whoever fills a pipe writes on while it is read. Users may have so many such pages; beyond that,
-                // and for a terminal, it stays as it is.
+                // A process that fills a pipe writes more while it is read. A user may have only a limited number of
+                // such pages. If that is used up, or for a terminal, the size stays as it is.
                 let _ = rustix::pipe::fcntl_setpipe_size(fd, FLOOD_PIPE);
                 Read::Full
             }
@@ -233,14 +233,14 @@ impl Supervisor {
         }
     }
 
-    /// Removes outputs at their end; `ended` is in rising order.
+    /// Removes outputs that have ended; `ended` is in ascending order.
     fn remove_outputs(&mut self, ended: &[usize]) {
         for index in ended.iter().rev() {
             self.outputs.remove(*index);
         }
     }
 
-    /// Reads what the dead have left in the pipes.
+    /// Reads what dead processes have left in the pipes.
     fn drain(&mut self) {
         let limit = Instant::now() + DRAIN_LIMIT;
         for index in 0..self.outputs.len() {
@@ -253,7 +253,7 @@ impl Supervisor {
         self.stdin.write(|client, reply| clients.reply(client, reply));
     }
 
-    /// Does what a client asks; `None` when the answer comes later.
+    /// Does what a client asks; `None` if the answer comes later.
     fn carry_out(&mut self, client: ClientId, request: Request) -> Option<Reply> {
         let now = Instant::now();
         let sent = |result: rustix::io::Result<()>| if result.is_ok() { Reply::Ok } else { Reply::Failed };

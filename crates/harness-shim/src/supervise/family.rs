@@ -1,4 +1,4 @@
-//! The processes of the tree: all descend from the supervisor, because orphans are given to it.
+//! The processes of the tree. All descend from the supervisor, because it becomes the parent of orphans.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use crate::identity::{signal_from_number, signal_verified};
 use crate::run_dir::{Background, Outcome};
 use crate::tree::{family_of, snapshot};
 
-/// How often the direct children are killed in one round. Killing a process gives its children to the
-/// supervisor, and one that forks and exits without end is hit in one of these.
+/// How many times the direct children are killed in one round. When a process is killed, its children get the
+/// supervisor as their parent. A process that forks and exits again and again is hit in one of these attempts.
 const KILLS_IN_A_ROUND: usize = 50;
 
 /// The main process and everything that came from it.
@@ -20,7 +20,7 @@ pub(crate) struct Family {
     main: Pid,
     main_ended: bool,
     cgroup: Option<PathBuf>,
-    /// No child is left, hence no descendant.
+    /// There is no child left, and so no descendant.
     gone: bool,
 }
 
@@ -44,7 +44,8 @@ impl Family {
         self.main_ended
     }
 
-    /// Fetches the exit status of everybody who ended; returns that of the main process if it is among them.
+    /// Collects the exit status of every process that has ended. Returns the status of the main process if it is
+    /// among them.
     pub(crate) fn reap(&mut self) -> Option<Outcome> {
         let mut outcome = None;
         loop {
@@ -65,14 +66,15 @@ impl Family {
         }
     }
 
-    /// Sends a signal to the main process, which must not have ended: until it is reaped its pid is nobody else's.
+    /// Sends a signal to the main process, which must not have ended: until it is reaped, its pid belongs to nobody
+    /// else.
     pub(crate) fn signal_main(&self, signal: i32) -> rustix::io::Result<()> {
         let signal = signal_from_number(signal).map_err(|_| rustix::io::Errno::INVAL)?;
         kill_process(self.main, signal)
     }
 
-    /// Sends a signal to the process group that the main process leads; to nobody once that has ended, since the
-    /// number may be another group's then.
+    /// Sends a signal to the process group of the main process. Sends nothing once the main process has ended,
+    /// because another group may have the number then.
     pub(crate) fn signal_main_group(&self, signal: i32) -> rustix::io::Result<()> {
         if self.main_ended {
             return Ok(());
@@ -91,15 +93,15 @@ impl Family {
             Err(error) => return complain(format_args!("cannot list processes: {error}")),
         };
         for stat in family {
-            // Who cannot be signalled (of another user) is killed or complained about later.
+            // A process that cannot be signalled (of another user) is killed or reported later.
             let _ = signal_verified(stat.pid, stat.start_time, signal);
         }
     }
 
-    /// Kills everybody who can be found now; returns the status of the main process if it ended by that.
+    /// Kills everything that can be found now. Returns the status of the main process if it ended because of this.
     pub(crate) fn kill_round(&mut self) -> Option<Outcome> {
         if let Some(cgroup) = &self.cgroup {
-            // What this cannot do, the walk does.
+            // What this cannot kill, the walk does.
             let _ = cgroup::kill(cgroup);
         }
         self.signal_all(libc::SIGKILL);
@@ -120,7 +122,7 @@ impl Family {
         outcome
     }
 
-    /// The pids of those who are left, for a message.
+    /// The pids of the processes that are left, for a message.
     pub(crate) fn left(&self) -> Vec<u32> {
         let left = family_of(std::process::id()).unwrap_or_default();
         left.iter().map(|stat| stat.pid).collect()
@@ -145,7 +147,7 @@ impl Family {
         })
     }
 
-    /// Removes the cgroup, and first whoever is in it without being a descendant.
+    /// Removes the cgroup, after killing everything in it that is not a descendant.
     pub(crate) fn remove_cgroup(&self) {
         if let Some(cgroup) = &self.cgroup {
             if cgroup::processes(cgroup).is_ok_and(|pids| !pids.is_empty()) {
@@ -156,13 +158,13 @@ impl Family {
     }
 }
 
-/// The direct children, zombies included.
+/// The direct children, including zombies.
 fn children() -> Vec<Pid> {
     let me = std::process::id();
     let parse = |pid: &str| Pid::from_raw(pid.parse().ok()?);
     match fs::read_to_string(format!("/proc/self/task/{me}/children")) {
         Ok(text) => text.split_ascii_whitespace().filter_map(parse).collect(),
-        // Kernels without that file.
+        // Some kernels do not have that file.
         Err(_) => snapshot()
             .unwrap_or_default()
             .iter()

@@ -1,15 +1,15 @@
-//! The supervisor: starts one process, then serves it in one thread until its whole tree is gone.
+//! The supervisor: starts one process, and then serves it in one thread until all of its descendants are gone.
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
 //! | `start` | from the inherited descriptors to a running program |
-//! | `spawn` | the fork, and the handing over of identity before the program runs |
+//! | `spawn` | the fork, and writing the identity before the program runs |
 //! | `event_loop` | waiting for output, clients, children and deadlines |
 //! | `stopping` | the phases from running to gone |
 //! | `family` | the processes of the tree: reaping, signalling, killing |
 //! | `buffer` | the memory that output is read into |
 //! | `clients` | connections to the control socket |
-//! | `stdin` | what waits to be read by the process |
+//! | `stdin` | input that waits until the process reads it |
 
 mod buffer;
 mod clients;
@@ -34,19 +34,19 @@ use crate::handshake::Handshake;
 use crate::launch::{Failure, Step};
 use crate::run_dir::{CONTROL_SOCKET, EXIT, ExitRecord, Outcome, SHIM_ERR};
 
-/// Supervises what the spec of this run directory says, to its end. Lock and handshake pipe are fd 0 and 1.
+/// Supervises what the spec of this run directory says, until it ends. Fd 0 is the lock, and fd 1 the handshake pipe.
 pub(crate) fn run(run_dir: &OsStr) -> ExitCode {
     begin(run_dir, start::Inherited::take())
 }
 
-/// The same with a lock and a handshake pipe that were passed on otherwise.
+/// The same, with a lock and a handshake pipe that were passed in another way.
 pub(crate) fn run_with(run_dir: &OsStr, lock: File, handshake: File) -> ExitCode {
     begin(run_dir, Ok(start::Inherited { lock, handshake }))
 }
 
 fn begin(run_dir: &OsStr, inherited: io::Result<start::Inherited>) -> ExitCode {
     let begun_ns = now_ns();
-    // Its stderr is nobody's.
+    // Nobody reads its stderr.
     std::panic::set_hook(Box::new(|panic| complain(format_args!("{panic}"))));
     let inherited = inherited.and_then(|inherited| inherited.enter(Path::new(run_dir)));
     let inherited = match inherited {
@@ -56,7 +56,7 @@ fn begin(run_dir: &OsStr, inherited: io::Result<start::Inherited>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // From here on the run directory is the working directory: its path may be long, or be renamed.
+    // From now on the run directory is the working directory: its path may be long, or be renamed.
     let start::Inherited { lock, mut handshake } = inherited;
     let exit_file = match Reserved::new(Path::new(EXIT)) {
         Ok(file) => file,
@@ -87,7 +87,7 @@ fn begin(run_dir: &OsStr, inherited: io::Result<start::Inherited>) -> ExitCode {
                 dropped_log_bytes: 0,
                 dropped_log_lines: 0,
             };
-            // The record is there before the starter hears of it.
+            // The record exists before the starter hears of it.
             let written = exit_file.write(&record.to_text());
             let _ = std::fs::remove_file(CONTROL_SOCKET);
             shake(&mut handshake, &failed(step, errno));
@@ -119,11 +119,11 @@ fn failed(step: Step, errno: i32) -> Handshake {
 }
 
 fn shake(to: &mut impl Write, handshake: &Handshake) {
-    // A starter that died meanwhile reads the same from the run directory.
+    // If the starter died meanwhile, its successor reads the same from the run directory.
     let _ = to.write_all(format!("{handshake}\n").as_bytes());
 }
 
-/// Says something to whoever reads `shim.err`, which is made for it.
+/// Writes a message to `shim.err`, which is made for the first message.
 fn complain(message: fmt::Arguments<'_>) {
     // The working directory is the run directory.
     complain_in(Path::new("."), message);
@@ -132,7 +132,7 @@ fn complain(message: fmt::Arguments<'_>) {
 fn complain_in(run_dir: &Path, message: fmt::Arguments<'_>) {
     let mut options = OpenOptions::new();
     let file = options.append(true).create(true).mode(0o600);
-    // There is nobody to tell when that fails.
+    // If this fails, there is nobody to tell.
     if let Ok(mut file) = file.open(run_dir.join(SHIM_ERR)) {
         let _ = file.write_all(format!("harness-shim: {message}\n").as_bytes());
     }

@@ -1,14 +1,14 @@
-//! The fork, and the handing over of identity before the program runs.
+//! The fork, and writing the identity before the program runs.
 //!
 //! ```text
 //! shim                                child
-//!  fork, into the cgroup -------------> waits for the go byte (end of file: the shim died, so does it)
+//!  fork, into the cgroup -------------> waits for the go byte (end of file: the shim died; ends too)
 //!  start time, identity file
 //!  go byte ---------------------------> session, terminal, limits, user, cwd, exec
 //!  end of file on the failure pipe <--- the pipe closes on exec; before that, 5 bytes say what failed
 //! ```
 //!
-//! So a program never runs that the identity file does not name.
+//! So no program ever runs that is not named in the identity file.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,21 +30,21 @@ use crate::run_dir::{LaunchSpec, RunDir, RunDirError, Stdin, TtySize};
 use crate::sys::{self, Forked};
 use crate::tree::RUN_ID_VARIABLE;
 
-/// The supervisor's ends of the process's streams, all nonblocking.
+/// The supervisor's ends of the process's streams. All are nonblocking.
 pub(super) struct Streams {
     pub(super) outputs: Vec<(OwnedFd, Stream)>,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) terminal: Option<Terminal>,
 }
 
-/// A pseudoterminal of the process.
+/// The pseudoterminal of the process.
 pub(super) struct Terminal {
     pub(super) master: OwnedFd,
-    /// Held, so that the master does not report a hangup while the process merely has it closed for a moment.
+    /// Kept open, so that the master does not report a hangup when the process closes it for a moment.
     _slave: OwnedFd,
 }
 
-/// A program that runs.
+/// A running program.
 pub(super) struct Spawned {
     pub(super) pid: Pid,
     pub(super) start_time: u64,
@@ -83,7 +83,7 @@ pub(super) fn spawn(dir: &RunDir, spec: &LaunchSpec) -> Result<Spawned, Failure>
             None => Ok(start_time),
         }
     });
-    // Without its go byte the child ends by itself.
+    // Without the go byte the child ends by itself.
     drop(go_write);
     match handed_over {
         Ok(start_time) => Ok(Spawned {
@@ -102,15 +102,15 @@ pub(super) fn spawn(dir: &RunDir, spec: &LaunchSpec) -> Result<Spawned, Failure>
     }
 }
 
-/// Whether a new process is where it belongs.
+/// Whether a new process is in its cgroup.
 enum InCgroup<'a> {
-    /// It is, or belongs into none.
+    /// It is in its cgroup, or needs none.
     Settled,
-    /// It is to be moved.
+    /// It must still be moved.
     ToEnter(&'a Path),
 }
 
-/// Forks, if it can be into the cgroup. Where a cgroup cannot be used, the tree is walked instead.
+/// Forks, directly into the cgroup if possible. If a cgroup cannot be used, the shim walks the descendants instead.
 fn fork(cgroup: Option<&Path>) -> io::Result<(Forked, InCgroup<'_>)> {
     let Some(path) = cgroup else {
         return Ok((sys::fork()?, InCgroup::Settled));
@@ -132,7 +132,7 @@ fn complain_of_cgroup(cgroup: &Path, error: &io::Error) {
     complain(format_args!("cannot use cgroup {}: {error}", cgroup.display()));
 }
 
-/// Sees to the waiting child's cgroup and writes down who it is.
+/// Moves the waiting child into its cgroup and writes its identity.
 fn introduce(
     dir: &RunDir,
     spec: &LaunchSpec,
@@ -263,7 +263,7 @@ fn terminal(size: TtySize) -> io::Result<(Stdio, Streams)> {
     Ok((stdio, streams))
 }
 
-/// Tells a terminal its size.
+/// Sets the size of a terminal.
 pub(super) fn resize(terminal: BorrowedFd<'_>, cols: u16, rows: u16) -> rustix::io::Result<()> {
     let size = Winsize {
         ws_col: cols,

@@ -20,16 +20,16 @@ use crate::log;
 use crate::run_dir::{CONTROL_SOCKET, LOCK, LOG_DIR, RunDir, RunDirError};
 use crate::sys;
 
-/// What the starter passed on, out of the way of the standard streams.
+/// The descriptors that the starter passed on, moved away from the standard streams.
 pub(super) struct Inherited {
-    /// Held while this exists.
+    /// The lock is held while this exists.
     pub(super) lock: File,
-    /// Where the one line goes.
+    /// The pipe for the single line.
     pub(super) handshake: File,
 }
 
 impl Inherited {
-    /// Takes fd 0 and 1, and closes all others. What it says from now on goes to `shim.err`.
+    /// Takes fd 0 and 1, and closes all others. From now on error messages go to `shim.err`.
     pub(super) fn take() -> io::Result<Self> {
         sys::close_from(3);
         let above = |fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).map(File::from);
@@ -42,20 +42,20 @@ impl Inherited {
         Ok(Self { lock, handshake })
     }
 
-    /// Makes the run directory the working directory, if this is its lock.
+    /// Makes the run directory the working directory, if the lock belongs to it.
     pub(super) fn enter(self, run_dir: &Path) -> io::Result<Self> {
         rustix::process::chdir(run_dir)?;
         let (passed, expected) = (self.lock.metadata()?, fs::metadata(LOCK)?);
         if (passed.dev(), passed.ino()) != (expected.dev(), expected.ino()) {
             return Err(io::Error::other("fd 0 is not the lock of this run directory"));
         }
-        // It is held already through the same open file; this only makes sure of it.
+        // The lock is already held through the same open file. This only makes sure of it.
         flock(&self.lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(self)
     }
 }
 
-/// Starts the program of the working directory's spec.
+/// Starts the program that the spec in the working directory describes.
 pub(super) fn start() -> Result<(Supervisor, Handshake), Failure> {
     let signals = sys::block_signals().map_err(Failure::at(Step::Fork))?;
     sys::leave_session().map_err(Failure::at(Step::Session))?;

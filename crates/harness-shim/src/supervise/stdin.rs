@@ -1,4 +1,4 @@
-//! What waits to be read by the process, in the order in which clients sent it.
+//! Input that waits until the process reads it, in the order in which clients sent it.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +9,7 @@ use crate::control::Reply;
 /// The end-of-file character of a terminal (Ctrl-D).
 const END_OF_FILE: u8 = 4;
 
-/// The writing end of the process's stdin, and its queue. Each client has at most one request in it.
+/// The writing end of the process's stdin, and its queue. Each client has at most one request in the queue.
 pub(super) struct StdinPipe {
     fd: Option<OwnedFd>,
     is_terminal: bool,
@@ -32,7 +32,7 @@ impl StdinPipe {
         }
     }
 
-    /// The descriptor to wait for, if something waits to be written.
+    /// The descriptor to wait for, if there is something to write.
     pub(super) fn waiting(&self) -> Option<BorrowedFd<'_>> {
         self.fd
             .as_ref()
@@ -40,7 +40,7 @@ impl StdinPipe {
             .map(AsFd::as_fd)
     }
 
-    /// Queues bytes; the answer comes from [`StdinPipe::write`]. `Err`: the answer is known already.
+    /// Queues bytes. The answer comes from [`StdinPipe::write`]; `Err` if the answer is already known.
     pub(super) fn push(&mut self, client: ClientId, bytes: Vec<u8>) -> Result<(), Reply> {
         self.queue_item(client, bytes, false)
     }
@@ -67,7 +67,7 @@ impl StdinPipe {
         Ok(())
     }
 
-    /// Writes what there is room for and reports the requests that are done.
+    /// Writes as much as fits, and reports the requests that are done.
     pub(super) fn write(&mut self, mut done: impl FnMut(ClientId, Reply)) {
         while let (Some(fd), Some(item)) = (&self.fd, self.queue.front_mut()) {
             let rest = item.bytes.get(item.written..).unwrap_or_default();
@@ -90,7 +90,7 @@ impl StdinPipe {
         }
     }
 
-    /// Closes it; what still waits is answered so.
+    /// Closes it. Requests that still wait get this answer.
     pub(super) fn close(&mut self, reply: Reply, mut done: impl FnMut(ClientId, Reply)) {
         self.fd = None;
         for item in self.queue.drain(..) {

@@ -16,14 +16,14 @@ use super::family::Family;
 use crate::control::Reply;
 use crate::run_dir::{Background, Outcome, StopMode, StopPolicy};
 
-/// What the rest of the tree has at least, between the exit of the main process and SIGKILL.
+/// How long the rest of the tree has at least, between the exit of the main process and SIGKILL.
 const LEAST_GRACE: Duration = Duration::from_millis(250);
-/// Between two rounds of killing, at first and at most.
+/// The pause between two rounds of killing: the first one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// After so long it is said who cannot be killed.
+/// After this time a message names the processes that cannot be killed.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(5);
-/// Stands for a grace period too long to compute with.
+/// Used for a grace period that is too long to compute with.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +46,7 @@ enum Phase {
 /// Stops the tree.
 pub(super) struct Stopping {
     phase: Phase,
-    /// How the rest is treated when the main process exits unasked.
+    /// How to treat the rest when the main process exits by itself.
     default: StopPolicy,
     stop_requested: bool,
     killed: bool,
@@ -71,7 +71,7 @@ impl Stopping {
         self.outcome.as_ref()
     }
 
-    /// Whether a stop or kill was asked for before the main process ended.
+    /// Whether somebody asked for a stop or kill before the main process ended.
     pub(super) fn stop_requested(&self) -> bool {
         self.stop_requested
     }
@@ -95,7 +95,7 @@ impl Stopping {
         }
     }
 
-    /// Stops the tree, or again with the earlier of both deadlines.
+    /// Stops the tree. If that has begun already, it sends the signal again and the earlier of both deadlines counts.
     pub(super) fn stop(&mut self, family: &Family, policy: StopPolicy, now: Instant) -> Reply {
         let deadline = after(now, policy.grace);
         match &mut self.phase {
@@ -121,8 +121,8 @@ impl Stopping {
                 if family.signal_main(policy.signal).is_err() {
                     return Reply::Failed;
                 }
-                // One that is stopped (SIGSTOP) acts on the signal only when it goes on, and a shell only
-                // when its child does.
+                // A stopped process (SIGSTOP) handles the signal only after it continues, and a shell only after its
+                // child continues.
                 family.signal_all(libc::SIGCONT);
             }
         }
@@ -135,7 +135,7 @@ impl Stopping {
         self.begin_killing(family, now);
     }
 
-    /// To be told what [`Family::reap`] and [`Family::kill_round`] return.
+    /// Must be called with what [`Family::reap`] and [`Family::kill_round`] return.
     pub(super) fn main_ended(&mut self, family: &Family, outcome: Option<Outcome>, now: Instant) {
         let Some(outcome) = outcome else { return };
         let exited_well = outcome == Outcome::Exited(0);
@@ -200,8 +200,12 @@ impl Stopping {
             *pause = (*pause * 2).min(LONGEST_PAUSE);
             if complain_at.is_some_and(|at| now >= at) {
                 *complain_at = None;
-                // In the kernel for good, or of another user. They stay supervised: to end now would orphan them.
-                complain(format_args!("still there after SIGKILL: {:?}", family.left()));
+                // They are stuck in the kernel, or belong to another user. They stay supervised: ending now would
+                // orphan them.
+                complain(format_args!(
+                    "these processes still exist after SIGKILL: {:?}",
+                    family.left()
+                ));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which processes there are, and who descends from whom.
+//! Which processes exist, and which descends from which.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) fn snapshot() -> io::Result<Vec<Stat>> {
     Ok(stats.collect())
 }
 
-/// The descendants of `roots` in a snapshot, roots not included.
+/// The descendants of `roots` in a snapshot, without the roots.
 pub(super) fn descendants_in(all: &[Stat], roots: impl IntoIterator<Item = u32>) -> Vec<Stat> {
     let mut children: BTreeMap<u32, Vec<&Stat>> = BTreeMap::new();
     for stat in all {
@@ -32,7 +32,7 @@ pub(super) fn descendants_in(all: &[Stat], roots: impl IntoIterator<Item = u32>)
     let mut found = Vec::new();
     let mut queue: Vec<u32> = roots.into_iter().collect();
     while let Some(parent) = queue.pop() {
-        // Removed, so that a snapshot torn by reused pids cannot make a circle.
+        // Remove it, so that a snapshot with reused pids cannot form a circle.
         for child in children.remove(&parent).unwrap_or_default() {
             found.push(*child);
             queue.push(child.pid);
@@ -41,12 +41,12 @@ pub(super) fn descendants_in(all: &[Stat], roots: impl IntoIterator<Item = u32>)
     found
 }
 
-/// How often a family is listed at most, until two listings agree.
+/// How many times a family is listed at most, until two listings agree.
 const LISTINGS: usize = 5;
 
-/// The descendants of a process, zombies included, itself not. The kernel's lists of children are followed, so
-/// that it costs what the family is large, not what the machine runs: a thousand services that stop at once
-/// would otherwise each read the whole of `/proc`.
+/// The descendants of a process, including zombies, but without the process itself. This follows the kernel's lists
+/// of children, so its cost depends on the size of the family and not on how many processes the machine runs.
+/// Otherwise a thousand services that stop at once would each read all of `/proc`.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -56,7 +56,7 @@ pub(crate) fn family_of(root: u32) -> io::Result<Vec<Stat>> {
         let Some(family) = list_family(root) else {
             return Ok(descendants_in(&snapshot()?, [root]));
         };
-        // A child that ends while the list is read can hide the one behind it, but hardly twice.
+        // If a child ends while the list is read, it can hide the one after it, but hardly twice.
         if before.as_ref() == Some(&family) {
             break;
         }
@@ -65,7 +65,7 @@ pub(crate) fn family_of(root: u32) -> io::Result<Vec<Stat>> {
     Ok(before.unwrap_or_default())
 }
 
-/// `None` from a kernel without lists of children.
+/// `None` if the kernel has no lists of children.
 fn list_family(root: u32) -> Option<Vec<Stat>> {
     let mut found: BTreeMap<u32, Stat> = BTreeMap::new();
     let mut queue = vec![root];
@@ -73,7 +73,7 @@ fn list_family(root: u32) -> Option<Vec<Stat>> {
         let children = match children_of(parent) {
             Ok(children) => children,
             Err(_) if parent == root => return None,
-            // Gone since: its children are now those of another one on the list.
+            // It is gone. Its children now belong to another process on the list.
             Err(_) => continue,
         };
         for child in children {
@@ -87,7 +87,7 @@ fn list_family(root: u32) -> Option<Vec<Stat>> {
     Some(found.into_values().collect())
 }
 
-/// The children that each thread of a process has.
+/// The children of all threads of a process.
 fn children_of(pid: u32) -> io::Result<Vec<u32>> {
     let mut children = Vec::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {

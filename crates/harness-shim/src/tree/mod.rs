@@ -1,19 +1,19 @@
-//! Finding and killing what a dead shim, or a dead daemon's command, left behind.
+//! Finds and kills what a dead shim, or the command of a dead daemon, left behind.
 //!
 //! What proves that a process belongs to a run, and what does not:
 //!
 //! | evidence | proves it |
 //! |---|---|
 //! | it is the main process that the identity names (pid, start time, boot, pid namespace) | yes |
-//! | it sits in the cgroup of the run | yes |
-//! | it descends from one that belongs to the run, now or when it was last looked at | yes |
-//! | its environment carries the run id | yes |
+//! | it is in the cgroup of the run | yes |
+//! | it descends from a process of the run, now or when it was last looked at | yes |
+//! | its environment contains the run id | yes |
 //! | it is in the same session or process group, whoever leads that | no |
-//! | it has a pid that once belonged to the run, or its name or arguments | no |
+//! | its pid once belonged to the run, or it has the same name or arguments | no |
 //!
-//! A session proves nothing because others live in it: a daemon that was started from a shell whose leader is gone
-//! shares its session with the user's own jobs. Every process found is named by its start time too, so a pid that is
-//! reused between finding and killing is left alone.
+//! A session proves nothing because other processes may be in it: a daemon that was started from a shell that is gone
+//! shares its session with the user's own jobs. Every process that is found is also identified by its start time, so
+//! a pid that is reused between finding and killing is left alone.
 
 mod listing;
 mod run_id;
@@ -34,24 +34,24 @@ pub(crate) use listing::{family_of, pids, snapshot};
 pub use run_id::Look;
 use run_id::Wanted;
 
-/// The variable by which processes of a run are found.
+/// The variable by which the processes of a run are found.
 pub const RUN_ID_VARIABLE: &str = "HARNESS_RUN_ID";
-/// How long [`kill_leftovers`] tries.
+/// How long [`kill_leftovers`] keeps trying.
 pub const KILL_DEADLINE: Duration = Duration::from_secs(10);
-/// Stands between a run id and what tells apart those made from it. No cleaned path has it.
+/// Separates a run id from the part that was added to it. A cleaned path never contains it.
 const BELOW: &str = "//";
 
-/// Why leftovers could not be cleared away.
+/// Why leftovers could not be removed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LeftoversError {
-    /// The shim lives: it is to be asked.
+    /// The shim lives, so it should be asked instead.
     ShimAlive,
     /// The run directory cannot be read.
     RunDir(RunDirError),
     /// `/proc` cannot be read.
     Proc(io::Error),
-    /// Some are still there after the deadline (in the kernel, or of another user).
+    /// Some processes still exist after the deadline (stuck in the kernel, or of another user).
     StillThere(Vec<ProcessId>),
 }
 
@@ -79,7 +79,7 @@ impl std::error::Error for LeftoversError {
     }
 }
 
-/// A run id of its own for something that belongs to the holder of another one: it is found by either.
+/// A run id for something that belongs to the owner of another run id. It is found by both.
 pub fn below(run_id: &str, name: &str) -> String {
     format!("{run_id}{BELOW}{name}")
 }
@@ -92,8 +92,8 @@ pub fn descendants(pid: u32) -> io::Result<Vec<ProcessId>> {
     name(family_of(pid)?.into_iter())
 }
 
-/// The living processes with this run id in their environment, the caller not included. Only processes whose
-/// environment may be read are found: for root all, otherwise the user's own.
+/// The living processes with this run id in their environment, without the caller. This finds only processes with a
+/// readable environment: all of them for root, otherwise the user's own.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -120,7 +120,7 @@ fn name(stats: impl Iterator<Item = Stat>) -> io::Result<Vec<ProcessId>> {
         .collect())
 }
 
-/// Every living process of a run whose shim is dead.
+/// Every living process of a run with a dead shim.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -128,12 +128,13 @@ pub fn leftovers(run_id: &str, main: Option<&ProcessId>) -> io::Result<Vec<Proce
     Search::new(Wanted::Run(run_id), main, None).find()
 }
 
-/// A run whose processes are looked for, again and again until none is left.
+/// A search for the processes of a run, repeated until none is left.
 struct Search<'a> {
     wanted: Wanted<'a>,
     main: Option<&'a ProcessId>,
     cgroup: Option<&'a Path>,
-    /// Those found so far, by pid and start time. Whoever proved that they belong to the run may be dead by now.
+    /// The processes found so far, by pid and start time. The process that proved that they belong to the run may be
+    /// dead by now.
     seen: BTreeSet<(u32, u64)>,
 }
 
@@ -141,7 +142,7 @@ impl<'a> Search<'a> {
     fn new(wanted: Wanted<'a>, main: Option<&'a ProcessId>, cgroup: Option<&'a Path>) -> Self {
         Self {
             wanted,
-            // Its zombie will do: what descends from it is not reparented before it is reaped.
+            // A zombie is enough: its descendants keep their parent until it is reaped.
             main: main.filter(|main| main.is_visible()),
             cgroup,
             seen: BTreeSet::new(),
@@ -168,7 +169,7 @@ impl<'a> Search<'a> {
             found.extend(family.iter().map(|stat| stat.pid));
         };
         descend(&mut found);
-        // What a process says of itself comes last, and only where nothing else is known of it.
+        // What a process says of itself comes last, and only if nothing else is known of it.
         let mut look = Look::default();
         let unknown = all
             .iter()
@@ -185,15 +186,15 @@ impl<'a> Search<'a> {
         name(found.into_iter())
     }
 
-    /// All processes but the searcher, who may have been started by the run himself: neither he nor what he starts
-    /// is meant.
+    /// All processes except the searching one. That may have been started by the run itself, but neither it nor what
+    /// it starts is meant.
     fn list(&self) -> io::Result<Vec<Stat>> {
         let before = self.in_cgroup();
         let mut all = snapshot()?;
         let after = self.in_cgroup();
         let me = std::process::id();
-        // A pid that is in the cgroup before and after is that of a process of the run all the time. One that came in
-        // meanwhile is found by the next look.
+        // If a pid is in the cgroup before and after, it belonged to a process of the run all the time. A process
+        // that came in meanwhile is found by the next look.
         all.retain(|stat| stat.pid != me && before.contains(&stat.pid) == after.contains(&stat.pid));
         Ok(all)
     }
@@ -206,8 +207,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Kills every process of a run whose shim is dead, until none is left or [`KILL_DEADLINE`] has passed.
-/// Returns how many there were.
+/// Kills every process of a run with a dead shim, until none is left or [`KILL_DEADLINE`] has passed. Returns how
+/// many there were.
 ///
 /// # Errors
 /// When the processes cannot be found, or some cannot be killed.
@@ -215,7 +216,7 @@ pub fn kill_all(run_id: &str, main: Option<&ProcessId>) -> Result<usize, Leftove
     kill_each(Search::new(Wanted::Run(run_id), main, None)).map(|killed| killed.len())
 }
 
-/// The same for this run id and all that were made from it by [`below`].
+/// The same for this run id and all that were made from it with [`below`].
 ///
 /// # Errors
 /// When the processes cannot be found, or some cannot be killed.
@@ -229,17 +230,17 @@ fn kill_each(mut search: Search<'_>) -> Result<Vec<ProcessId>, LeftoversError> {
     let mut pause = Duration::from_micros(200);
     loop {
         let found = search.find().map_err(LeftoversError::Proc)?;
-        // Whoever was found may have forked since: only a look that finds nobody is the last one.
+        // A process that was found may have forked since. Only a look that finds nobody can be the last one.
         let quiet = found.is_empty();
         for process in found {
-            // What cannot be signalled is still there in the end, and is reported then.
+            // If a process cannot be signalled, it still exists in the end and is reported then.
             let _ = process.signal(libc::SIGKILL);
             if !dying.contains(&process) {
                 dying.push(process);
                 pause = Duration::from_micros(200);
             }
         }
-        // A process on its way out has no environment any more, so it is not found again, but still there.
+        // A process that is just ending has no environment any more. So it is not found again, but it still exists.
         let left = || dying.iter().filter(|process| process.is_alive());
         if quiet && left().next().is_none() {
             return Ok(dying);
@@ -252,17 +253,18 @@ fn kill_each(mut search: Search<'_>) -> Result<Vec<ProcessId>, LeftoversError> {
     }
 }
 
-/// Clears away what a dead shim left behind in a run directory: processes, control socket, cgroup. Returns how
-/// many processes were killed.
+/// Removes what a dead shim left behind in a run directory: processes, control socket, cgroup. Returns how many
+/// processes were killed.
 ///
 /// # Errors
-/// When the shim is alive after all, what to look for cannot be read, or some processes cannot be killed.
+/// When the shim is alive after all, the files that say what to look for cannot be read, or some processes cannot be
+/// killed.
 pub fn kill_leftovers(run_dir: &RunDir) -> Result<usize, LeftoversError> {
     if run_dir.lock_state().map_err(LeftoversError::RunDir)? == LockState::Held {
         return Err(LeftoversError::ShimAlive);
     }
-    // Either tells the run id: one that is damaged, or that a newer version wrote, is no reason to leave processes
-    // alone that the other one leads to.
+    // Both files contain the run id. If one is damaged or was written by a newer version, the other one still leads
+    // to the processes.
     let identity = run_dir.read_identity().ok().flatten();
     let (run_id, cgroup): (String, Option<PathBuf>) = match (run_dir.read_spec(), &identity) {
         (Ok(spec), _) => (spec.run_id, spec.cgroup),
@@ -271,7 +273,7 @@ pub fn kill_leftovers(run_dir: &RunDir) -> Result<usize, LeftoversError> {
     };
     let main = identity.map(|identity: Identity| identity.main);
     let mut killed = BTreeSet::new();
-    // Found before the cgroup is killed: what descends from its processes without being in it shows only now.
+    // Search before the cgroup is killed: descendants of its processes that are outside of it can be found only now.
     let mut search = Search::new(Wanted::Run(&run_id), main.as_ref(), cgroup.as_deref());
     let found = search.find().map_err(LeftoversError::Proc)?;
     killed.extend(found.iter().map(|process| process.pid));
@@ -287,7 +289,7 @@ pub fn kill_leftovers(run_dir: &RunDir) -> Result<usize, LeftoversError> {
     Ok(killed.len())
 }
 
-/// A killed process leaves its cgroup a moment after it is gone for everybody else.
+/// A killed process leaves its cgroup a moment after everybody else sees that it is gone.
 pub(crate) fn remove_when_empty(cgroup: &Path) {
     let deadline = Instant::now() + Duration::from_millis(500);
     while cgroup::remove(cgroup).is_err() && Instant::now() < deadline {

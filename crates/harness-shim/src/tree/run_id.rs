@@ -1,9 +1,9 @@
-//! Reading a mark of a process, such as its run id, from its environment, which its owner controls.
+//! Reads a mark of a process, such as its run id, from its environment. The owner of the process controls that.
 //!
-//! The kernel shows as environment whatever memory a process names as such, gigabytes if it likes. A real one,
-//! as `execve` takes it, is never larger than 6 MiB; so no more than [`LARGEST`] is read of one, piece by piece,
-//! and no more than [`PATIENCE`] is spent on all processes of one user. Whoever pads his environment beyond that,
-//! or removes the run id, is not found here; his cgroup and his descent still tell.
+//! The kernel shows as environment whatever memory a process declares as such, even gigabytes. A real one, as
+//! `execve` accepts it, is never larger than 6 MiB. So at most [`LARGEST`] bytes of it are read, piece by piece, and
+//! at most [`PATIENCE`] is spent on all processes of one user. If somebody makes the environment larger than that, or
+//! removes the run id, the process is not found here. Its cgroup and its parents still lead to it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,19 +15,19 @@ use super::RUN_ID_VARIABLE;
 
 /// The most that is read of one environment, in bytes.
 const LARGEST: u64 = 8 * 1024 * 1024;
-/// The most time that one look spends on reading what belongs to one user.
+/// The most time that one look spends on the processes of one user.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
 /// The longest value that is looked at.
 const LONGEST_VALUE: usize = 8 * 1024;
 
-/// Which run ids are looked for.
+/// The run ids to look for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted<'a> {
-    /// This one.
+    /// Only this one.
     Run(&'a str),
-    /// This one, and those made from it by [`super::below`].
+    /// This one, and those made from it with [`super::below`].
     Below(&'a str),
 }
 
@@ -42,7 +42,7 @@ impl Wanted<'_> {
     }
 }
 
-/// One look at many processes, with a limit on the time that each user can take up.
+/// A look at many processes, with a time limit for each user.
 #[derive(Debug, Default)]
 pub struct Look {
     spent: BTreeMap<u32, Duration>,
@@ -54,8 +54,8 @@ impl Look {
         self.finds_value(pid, RUN_ID_VARIABLE, |run_id| wanted.is_met(run_id))
     }
 
-    /// Whether a process has a variable of this name with such a value, of 8 KiB at most. One that cannot be read has
-    /// not.
+    /// Whether a process has a variable with this name and such a value, of at most 8 KiB. If the environment cannot
+    /// be read, the answer is no.
     pub fn finds_value(&mut self, pid: u32, name: &str, is_met: impl Fn(&[u8]) -> bool) -> bool {
         let Ok(file) = File::open(format!("/proc/{pid}/environ")) else {
             return false;
@@ -74,13 +74,13 @@ impl Look {
     }
 }
 
-/// Whether one of the variables of this name has such a value.
+/// Whether one of the variables with this name has such a value.
 fn has_value(mut environ: impl Read, name: &str, is_met: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let prefix = [name.as_bytes(), b"="].concat();
     let longest = prefix.len() + LONGEST_VALUE;
     let met = |variable: &[u8]| variable.strip_prefix(prefix.as_slice()).is_some_and(&is_met);
     let mut piece = vec![0; PIECE];
-    // The beginning of the variable that the last piece ended in.
+    // The beginning of the variable in which the last piece ended.
     let mut begun: Vec<u8> = Vec::new();
     loop {
         let read = match environ.read(&mut piece) {

@@ -1,4 +1,4 @@
-//! A full disk: output is dropped and counted, the rest goes on. Needs root, to mount a small disk.
+//! A full disk: output is dropped and counted, and everything else goes on. Needs root, to mount a small disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use harness_shim::run_dir::{LaunchSpec, Outcome, Stdin};
 
 use crate::support::{Run, is_root, perl, until};
 
-/// A disk of one megabyte, unmounted when dropped.
+/// A disk of one megabyte. It is unmounted when this is dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -42,7 +42,7 @@ fn what_does_not_fit_is_dropped_and_counted() {
         return;
     };
     let filler = disk.0.join("filler");
-    // 20,000 lines (2 MB) that fill the disk, then a pause, then 1000 that fit.
+    // 20,000 lines (2 MB) that fill the disk, then a pause, then 1000 lines that fit.
     let script = r#"$| = 1; my $x = "x" x 92;
         for (0..19_999) { printf "%07d $x\n", $_ } print "full\n" x 10; <STDIN>;
         for (0..999) { printf "after $x\n" }"#;
@@ -52,7 +52,7 @@ fn what_does_not_fit_is_dropped_and_counted() {
         ..perl(script)
     };
     let mut run = Run::start_in(&disk.0.join("run"), &spec);
-    // It is waiting for input when its last output is dealt with.
+    // It waits for input when its last output has been handled.
     until("it waits", || {
         let wchan = std::fs::read_to_string(format!("/proc/{}/wchan", run.pid())).unwrap_or_default();
         let syscall = std::fs::read_to_string(format!("/proc/{}/syscall", run.pid())).unwrap_or_default();
@@ -91,7 +91,7 @@ fn what_does_not_fit_is_dropped_and_counted() {
     assert!(last.ends_with(b"x\n"));
 }
 
-/// The exit record has its space from the beginning.
+/// The space of the exit record is reserved from the beginning.
 #[test]
 fn the_exit_record_is_written_on_a_full_disk() {
     let home = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The table of `harness_shim::tree`, row by row: what proves that a process belongs to a run, with strangers placed
-//! beside each who have everything but that.
+//! Tests the table of `harness_shim::tree` row by row: what proves that a process belongs to a run. Beside each
+//! process of the run there are strangers that have everything except the proof.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use harness_shim::tree::{self, RUN_ID_VARIABLE};
 
 use crate::support::{run_id, until};
 
-/// A shell and what it started; each line of its output names one that is to be watched.
+/// A shell and what it started. Each line of its output names one process to watch.
 struct Scene {
     shell: Child,
     ours: Vec<ProcessId>,
@@ -18,7 +18,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Runs a script that says `ours PID` or `stranger PID` of so many.
+    /// Runs a script that prints `ours PID` or `stranger PID` this many times.
     fn play(script: &str, run_id: &str, actors: usize) -> Self {
         let mut shell = Command::new("setsid")
             .args(["bash", "-c", script, "bash", run_id])
@@ -66,7 +66,7 @@ fn kill(run_id: &str) -> usize {
     tree::kill_all(run_id, None).unwrap()
 }
 
-/// Waits until the process that this says executes `sleep`.
+/// A shell function that waits until the named process executes `sleep`.
 const SLEEPS: &str = r#"
     say() { until [ "$(cat /proc/$2/comm)" = sleep ]; do :; done; echo "$1 $2"; }
 "#;
@@ -82,7 +82,7 @@ fn the_run_id_proves_and_the_session_of_a_dead_leader_does_not() {
         "#
     );
     let mut scene = Scene::play(&script, &id, 3);
-    // The shell that leads their session is gone, and reaped.
+    // The shell that led their session is gone and reaped.
     scene.shell.wait().unwrap();
     scene.end(kill(&id), 1);
 }
@@ -172,8 +172,8 @@ fn a_main_process_is_known_by_pid_and_start_time_together() {
     scene.end(tree::kill_all(&id, Some(&main)).unwrap(), 2);
 }
 
-/// A stranger whose environment is 40 GB, and one of ours that has its run id behind a large one: the first takes neither
-/// memory nor time, and the other one is found.
+/// A stranger has an environment of 40 GB, and one of our processes has its run id after a large environment. The
+/// stranger must cost neither memory nor time, and ours must be found.
 #[test]
 fn an_environment_of_any_size_is_looked_at_in_little_memory() {
     let id = run_id();
@@ -209,7 +209,7 @@ fn an_environment_of_any_size_is_looked_at_in_little_memory() {
     scene.end(killed, 2);
 }
 
-/// The most memory this process has had, in KiB.
+/// The most memory that this process has ever used, in KiB.
 fn peak_memory_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status

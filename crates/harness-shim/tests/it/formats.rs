@@ -1,5 +1,5 @@
-//! Run directories of every format that there ever was can be read; those of formats to come are refused by name
-//! and left alone.
+//! Run directories of every former format can be read. Future formats are refused with an error that names them, and
+//! are left alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::{Run, lines};
 const SCRIPT: &str = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo \"out $i\"; echo \"err $i\" >&2; sleep 0.01; done; printf end; exit 3";
 const BOOT: &str = "00000000-1111-4222-8333-444444444444";
 
-/// Every layout there ever was, and the file of it that says what to run.
+/// Every layout so far, with the file that says what to run.
 const LAYOUTS: [(&str, &str); 2] = [("run-dir-v1", "spec"), NEWEST];
 const NEWEST: (&str, &str) = ("run-dir-v2", "lock");
 
@@ -24,7 +24,7 @@ fn fixture(layout: &str) -> PathBuf {
         .join(layout)
 }
 
-/// What the fixture was launched by.
+/// The spec that the fixture was launched with.
 fn spec() -> LaunchSpec {
     let mut spec = LaunchSpec::new("/bin/sh", "/", "demo/api/1/fixture");
     spec.args = vec!["-c".into(), SCRIPT.into()];
@@ -46,7 +46,7 @@ fn spec() -> LaunchSpec {
     spec
 }
 
-/// A fixture at a place where it may be changed.
+/// A copy of a fixture in a place where it may be changed.
 fn copy((layout, spec): (&str, &str)) -> (tempfile::TempDir, RunDir) {
     let home = tempfile::tempdir().unwrap();
     let dir = RunDir::create(home.path().join("r")).unwrap();
@@ -65,7 +65,7 @@ fn copy_files(from: &Path, to: &Path, spec: &str) {
     }
 }
 
-/// Each was written by `write_the_fixture` when it was the newest. Later versions must read it for ever.
+/// Each was written by `write_the_fixture` when it was the newest. Later versions must always be able to read it.
 #[test]
 fn every_layout_can_still_be_read() {
     for layout in LAYOUTS {
@@ -182,7 +182,7 @@ fn a_dead_shim_s_tree_is_found_by_its_spec_or_its_identity() {
 fn write_the_fixture() {
     let mut run = Run::start(&spec());
     assert_eq!(run.outcome(), Outcome::Exited(3));
-    // The machine it was written on is nobody's business.
+    // Remove the traces of the machine that it was written on.
     let mut identity = run.dir.read_identity().unwrap().unwrap();
     for process in [&mut identity.shim, &mut identity.main] {
         process.boot_id = BOOT.to_owned();

@@ -1,4 +1,4 @@
-//! Whatever stands in the files, reading them ends, in an answer or an error, never in a panic.
+//! Whatever is in the files, reading them ends with an answer or an error, and never with a panic.
 
 use std::path::Path;
 
@@ -117,7 +117,7 @@ fn damaged_segments_are_passed_over() {
         Reader::open_tail(home.path(), 30).unwrap().next().unwrap();
     }
     assert!(with_gaps > 500, "{with_gaps}");
-    // At the very end damage is an end, until there is a later segment.
+    // Damage at the very end counts as the end, until there is a later segment.
     std::fs::write(&second, &whole).unwrap();
     std::fs::write(home.path().join("000777.seg"), [0; 5000]).unwrap();
     assert_eq!(read_all(home.path()), (60, 0));

@@ -1,4 +1,4 @@
-//! A shim killed with -9: everything it leaves is found, and nothing else is touched.
+//! A shim killed with -9: everything that it leaves is found, and nothing else is touched.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use harness_shim::tree::{self, LeftoversError};
 
 use crate::support::{Run, perl, run_id, sh, until};
 
-/// Main, a plain child, a double-forked one in its own session, and a child without environment.
+/// The main process, a plain child, a double-forked one in its own session, and a child without an environment.
 const SCRIPT: &str = r#"
     $| = 1; $SIG{TERM} = 'IGNORE'; require POSIX;
     if (!fork) { print "up $$\n"; sleep 1000; exit }
@@ -45,7 +45,7 @@ fn the_tree_of_a_dead_shim_is_found_and_killed() {
             tree::kill_leftovers(&run.dir),
             Err(LeftoversError::ShimAlive)
         ));
-        // A bystander with nothing in common.
+        // A bystander that has nothing in common with them.
         let mut bystander = Command::new("sleep")
             .arg("60")
             .stdout(Stdio::null())
@@ -60,7 +60,7 @@ fn the_tree_of_a_dead_shim_is_found_and_killed() {
             until("main is gone", || !main.is_alive());
         }
         assert!(processes.iter().filter(|p| p.is_alive()).count() >= 3);
-        // With main dead nothing leads to the child without environment but the cgroup, which this run has none of.
+        // When main is dead, only a cgroup would lead to the child without an environment, and this run has none.
         let expected = if kill_main_too { 2 } else { 4 };
         assert_eq!(tree::kill_leftovers(&run.dir).unwrap(), expected);
         let left: Vec<_> = processes.iter().filter(|p| p.is_alive()).collect();
@@ -98,7 +98,7 @@ fn the_cgroup_of_a_dead_shim_is_killed_and_removed() {
     assert!(!cgroup.exists());
 }
 
-/// Between the lock and the identity there is nothing to read, and nothing to kill.
+/// Between the lock and the identity there is nothing to read and nothing to kill.
 #[test]
 fn a_directory_without_identity_has_no_leftovers() {
     let home = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn a_directory_without_identity_has_no_leftovers() {
     assert_eq!(tree::kill_leftovers(&dir).unwrap(), 0);
 }
 
-/// The identity names a pid that now belongs to somebody else, with a session of the same number.
+/// The identity names a pid that now belongs to another process, which leads a session of the same number.
 #[test]
 fn a_reused_pid_is_left_alone() {
     let mut run = Run::start(&sh("exit 0"));
@@ -118,7 +118,7 @@ fn a_reused_pid_is_left_alone() {
     let mut identity = run.dir.read_identity().unwrap().unwrap();
     identity.main.pid = stranger.id();
     identity.shim.pid = stranger.id();
-    // Both may have started within one tick of the clock; a pid comes round again much later.
+    // Both may have started within one tick of the clock. In reality a pid is reused much later.
     identity.main.start_time -= 1;
     run.dir.write_identity(&identity).unwrap();
     assert!(!identity.main.is_alive());
@@ -130,7 +130,7 @@ fn a_reused_pid_is_left_alone() {
     stranger.wait().unwrap();
 }
 
-/// Killed at any instant of its start, a shim leaves nothing that its directory does not lead to.
+/// A shim that is killed at any instant of its start leaves nothing that its directory does not lead to.
 #[test]
 fn a_shim_killed_while_starting_leaves_nothing_unfound() {
     for delay in 0..40_u32 {
@@ -149,7 +149,7 @@ fn a_shim_killed_while_starting_leaves_nothing_unfound() {
         std::thread::sleep(std::time::Duration::from_micros(u64::from(delay) * 100));
         shim.kill().unwrap();
         shim.wait().unwrap();
-        // The child holds the lock too until it becomes another program or sees that the shim is gone.
+        // The child holds the lock too, until it becomes another program or notices that the shim is gone.
         until("the lock is free", || {
             dir.lock_state().unwrap() == LockState::Free
         });

@@ -1,4 +1,4 @@
-//! The real shim, run the way a starter runs it.
+//! The real shim, run in the way in which a starter runs it.
 
 #![cfg(test)]
 #![allow(unreachable_pub, reason = "tests")]

@@ -1,25 +1,25 @@
-//! No output lost, none mixed, gaps counted.
+//! No output is lost, none is mixed up, and gaps are counted.
 
 use harness_shim::log::{GapCause, Lines, ReadItem, Reader, Stream, Writer};
 use harness_shim::run_dir::{LaunchSpec, LogLimits, Outcome};
 
 use crate::support::{Run, perl, sh};
 
-/// Follows a log to its end while it is written, checking numbered lines; returns (lines, missed).
+/// Follows a log to its end while it is written, and checks its numbered lines. Returns (lines, missed).
 fn follow(run: &mut Run) -> (u64, u64) {
     let mut reader = Reader::open(run.dir.log_dir()).unwrap();
     let mut cutter = Lines::new();
     let (mut next, mut missed) = (0_u64, 0_u64);
     let mut resync = false;
     loop {
-        // Asked before reading: what was written before the end is then read in this round.
+        // Ask this before reading: then this round reads everything that was written before the end.
         let ended = run.shim.try_wait().unwrap().is_some();
         loop {
             match reader.next().unwrap() {
                 ReadItem::Record(record) => cutter.push(&record, |line| {
                     let text = String::from_utf8(line.bytes).unwrap();
                     if std::mem::take(&mut resync) {
-                        // The first line after a gap may be the rest of one.
+                        // The first line after a gap may be the rest of a line.
                         return;
                     }
                     let number: u64 = text.split(' ').next().unwrap().parse().unwrap();
@@ -97,7 +97,7 @@ fn rotation_leaves_a_counted_gap() {
     assert!(kept > 4_000, "{kept}");
 }
 
-/// A reader that falls behind learns how much it missed and goes on.
+/// A reader that falls behind learns how much it missed, and goes on.
 #[test]
 fn a_slow_reader_is_told_what_it_missed() {
     let dir = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ fn a_tail_begins_late_and_misses_nothing() {
         let first = 3000 - lines.len();
         let expected: Vec<_> = (first..3000).map(|i| format!("line {i}")).collect();
         assert_eq!(lines, expected);
-        // It goes on from there.
+        // It continues from there.
         writer.append(Stream::Stderr, b"more\n", 1);
         assert!(matches!(reader.next().unwrap(), ReadItem::Record(r) if r.data == b"more\n"));
         assert_eq!(reader.next().unwrap(), ReadItem::End);
@@ -197,7 +197,7 @@ fn a_tail_begins_late_and_misses_nothing() {
     );
 }
 
-/// What a tail of so many lines is cut into; how much of each piece there is, and whether it is partial.
+/// Cuts a tail of this many lines into pieces. Returns the text of each piece, and whether it is partial.
 fn tail(dir: &std::path::Path, lines: u64) -> Vec<(String, bool)> {
     let mut reader = Reader::open_tail(dir, lines).unwrap();
     let (mut cutter, mut out) = (Lines::new(), Vec::new());
@@ -217,7 +217,7 @@ fn a_tail_has_what_no_line_end_came_after() {
     for (records, wanted) in [
         (vec!["ready> "], vec![text("ready> ", true)]),
         (vec!["1%\r", "2%\r", "3%"], vec![text("1%\r2%\r3%", true)]),
-        // The first line is whole, also when it was written in pieces.
+        // The first line is complete, even if it was written in pieces.
         (
             vec!["be", "gin\n", "middle\n", "e", "nd"],
             vec![text("begin", false), text("middle", false), text("end", true)],

@@ -1,4 +1,4 @@
-//! Starting, failing to start, ending.
+//! Starting, failing to start, and ending.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -170,7 +170,7 @@ fn the_process_finds_a_clean_world() {
     let first = format!("{}|a=b", run.run_id);
     let expected: Vec<&str> = vec!["0022", &first, "c|/usr/local/bin:/usr/bin:/bin|", "/usr"];
     assert_eq!(lines[..4], expected);
-    // The shell's listing of /proc/self/fd is the shell's own: 0 to 2 and the listing itself.
+    // The descriptors 0 to 2, and the one of the shell's listing of /proc/self/fd.
     let fds: Vec<_> = lines.iter().filter_map(|l| l.strip_prefix("fd ")).collect();
     assert!(
         fds.len() <= 4 && fds.iter().all(|fd| fd.parse::<u32>().unwrap() <= 3),
@@ -219,7 +219,7 @@ fn identity_and_lock_hold_while_it_runs() {
     assert!(!identity.main.is_alive());
 }
 
-/// A shell starts the shim, then hangs up on and kills its whole process group, itself included.
+/// A shell starts the shim, and then hangs up on its whole process group and kills it, including itself.
 #[test]
 fn the_death_of_the_starter_disturbs_nobody() {
     let home = tempfile::tempdir().unwrap();
@@ -254,7 +254,7 @@ fn the_death_of_the_starter_disturbs_nobody() {
     assert_eq!(lines(&dir), [(Stream::Stdout, "got it".to_owned())]);
 }
 
-/// From the exit of a lone process to the exit record and the end of the shim.
+/// Measures the time from the exit of a lone process to the exit record and the end of the shim.
 #[test]
 fn the_end_is_noticed_at_once() {
     let mut fastest = Duration::MAX;
@@ -267,7 +267,7 @@ fn the_end_is_noticed_at_once() {
         fastest = fastest.min(begun.elapsed());
         assert_eq!(run.outcome(), Outcome::Signaled(9));
     }
-    // About a millisecond; the bound is wide because other tests run beside this one.
+    // This takes about a millisecond. The bound is wide because other tests run at the same time.
     assert!(fastest < Duration::from_millis(20), "{fastest:?}");
     eprintln!("from kill to the end of the shim: {fastest:?}");
 }

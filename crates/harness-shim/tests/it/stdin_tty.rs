@@ -36,7 +36,7 @@ fn without_kept_stdin_there_is_none() {
     run.ended();
 }
 
-/// The answer comes when the bytes are in the pipe; others are served meanwhile.
+/// The answer comes when the bytes are in the pipe. Others are served meanwhile.
 #[test]
 fn a_process_that_does_not_read_holds_up_its_feeder_alone() {
     let mut run = Run::start(&keep("exec sleep 1000"));
@@ -58,11 +58,11 @@ fn a_process_that_does_not_read_holds_up_its_feeder_alone() {
     for _ in 0..100 {
         assert_eq!(run.ask(&Request::Ping), Reply::Ok);
     }
-    // More clients than are served at once, all silent, and gone again.
+    // These are more clients than are served at once. All are silent, and then gone.
     let silent: Vec<_> = (0..40).map(|_| control::connect(&run.dir).unwrap()).collect();
     drop(silent);
     assert_eq!(run.ask(&Request::Ping), Reply::Ok);
-    // The feeder goes away, but what it sent is read before the end that comes from another.
+    // The feeder goes away, but what it sent is read before the end of input that another client sends.
     drop(feeder);
     run.stop(quick(100));
     run.ended();
@@ -122,7 +122,7 @@ fn a_terminal_is_one() {
     assert_eq!(run.outcome(), Outcome::Exited(8));
 }
 
-/// Output written just before the exit is in the log, through a terminal too.
+/// Output that is written just before the exit is in the log, even through a terminal.
 #[test]
 fn the_last_words_on_a_terminal_are_logged() {
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! Stop means gone.
+//! A stopped service is completely gone.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use harness_shim::tree;
 
 use crate::support::{Run, perl, quick, run_id, sh, until};
 
-/// A double fork with a session of its own, deaf to signals, its environment cleared.
+/// A double fork with a session of its own. It ignores signals, and its environment is empty.
 const ESCAPEE: &str = r#"
     $| = 1;
     if (!fork) {
@@ -153,7 +153,7 @@ fn kill_does_not_wait() {
     assert!(record.stop_requested && record.killed);
 }
 
-/// The child says when the signal comes; the main process is deaf until the child has said so.
+/// The child reports when the signal comes. The main process ignores it until the child has done so.
 const FAMILY: &str = r#"
     trap 'echo main; exit 0' TERM
     (trap 'echo child; exit 0' TERM; echo ready; while :; do sleep 0.01; done) &
@@ -172,7 +172,7 @@ fn mixed_signals_the_rest_when_the_main_process_is_gone() {
 
 #[test]
 fn group_signals_all_at_once() {
-    // The main process waits for its child, which ends only by the signal.
+    // The main process waits for its child, which ends only because of the signal.
     let script = FAMILY.replace(
         "trap 'echo main; exit 0' TERM\n",
         "trap 'wait; echo main; exit 0' TERM\n",
@@ -218,7 +218,7 @@ fn one_that_is_stopped_still_hears_the_signal() {
         Reply::Ok
     );
     let stat = || std::fs::read_to_string(format!("/proc/{}/stat", run.pid())).unwrap();
-    // In D it waits for its child, stopped between vfork and exec.
+    // In state D it waits for its child, which is stopped between vfork and exec.
     until("it is stopped", || {
         stat().contains(") T ") || stat().contains(") D ")
     });
@@ -289,7 +289,7 @@ fn the_children_of_every_thread_are_descendants() {
         child.wait().unwrap();
     });
     let sleeper = told.recv().unwrap();
-    // Beside whatever the other tests of this process have begun.
+    // There may be other processes that other tests of this process have started.
     let found = tree::descendants(std::process::id()).unwrap();
     let has = |pid| found.iter().any(|process| process.pid == pid);
     assert!(has(sleeper) && has(run.shim.id()) && has(run.pid()), "{found:?}");

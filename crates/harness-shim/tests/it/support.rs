@@ -1,4 +1,4 @@
-//! Starting shims and waiting for what they do.
+//! Starts shims and waits for what they do.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub fn quick(grace_ms: u64) -> StopPolicy {
     }
 }
 
-/// A shim that was started; killed with all its tree when dropped.
+/// A started shim. It is killed with all its descendants when this is dropped.
 pub struct Run {
     pub dir: RunDir,
     pub shim: Child,
@@ -139,7 +139,7 @@ impl Run {
         self.ended().outcome
     }
 
-    /// The lines logged so far, both streams.
+    /// The lines that were logged so far, of both streams.
     pub fn lines(&self) -> Vec<(Stream, String)> {
         lines(&self.dir)
     }
@@ -152,7 +152,7 @@ impl Run {
             .collect()
     }
 
-    /// Waits until a line of its stdout is this.
+    /// Waits until its stdout has this line.
     pub fn says(&self, text: &str) {
         until(&format!("it says {text}"), || {
             self.stdout().iter().any(|line| line == text)

@@ -93,7 +93,7 @@ fn the_trampoline_switches_too() {
     if !is_root() {
         return;
     }
-    // Run from a place that the user may enter.
+    // Run it from a place that the user may enter.
     let home = tempfile::tempdir().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(home.path(), open).unwrap();

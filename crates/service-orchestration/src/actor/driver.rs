@@ -1,4 +1,4 @@
-//! The loop that owns the machines: takes a message or a deadline, steps a machine, has the effects performed.
+//! The loop that owns the machines: it takes a message or a deadline, steps a machine, and has the effects performed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -27,16 +27,16 @@ use crate::machine::{Effect, Event, Machine, OperationId, Time};
 use crate::secrets::{self, Redactors, Secrets};
 use crate::words::chain;
 
-/// Probes in flight at once over all projects.
+/// Probes in flight at once, over all projects together.
 const PROBES_IN_FLIGHT: usize = 64;
 
-/// Launches that work on folders at once: each takes a thread, and a thousand services may start together.
+/// How many launches work on folders at once. Each takes a thread, and a thousand services may start together.
 const FOLDERS_AT_ONCE: usize = 16;
 
-/// How often it is looked whether what has lost its run directory is gone.
+/// How often to check whether a service that lost its run directory is gone.
 const LOSING: Duration = Duration::from_millis(10);
 
-/// What a service is launched by.
+/// What a service is launched with.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) spec: Arc<ServiceSpec>,
@@ -46,43 +46,43 @@ pub(super) struct Prepared {
     pub(super) umask: Option<Umask>,
     pub(super) dependency_addresses: BTreeMap<String, String>,
     pub(super) addresses: ServiceAddresses,
-    /// Secrets of earlier specs, which kept logs may still hold.
+    /// Secrets of earlier specs, which may still be in the logs that are kept.
     pub(super) retired_secrets: Arc<Vec<SecretString>>,
 }
 
-/// A generation that was launched and is not known to be gone.
+/// A generation that was launched and may still exist.
 pub(super) struct Live {
     pub(super) order: Arc<Order>,
-    /// `None` while the launch is unanswered.
+    /// `None` until the launch is answered.
     pub(super) instance: Option<Arc<dyn Instance>>,
-    /// A former daemon launched it, and what has come of that is not known: it may run or not.
+    /// A former daemon launched it, and whether it runs is not known yet.
     pub(super) unsettled: bool,
-    /// A stop was asked for before the launch was answered.
+    /// Somebody asked for a stop before the launch was answered.
     pub(super) stop_when_launched: bool,
-    /// What its image says of its health, where its specification says nothing.
+    /// The health check of its image, for a specification without one.
     pub(super) image_health: Option<Arc<HealthCheck>>,
     pub(super) prober: Option<Arc<Prober>>,
-    /// The probe in flight: dropped, and its command ended, with the generation.
+    /// The probe in flight. It is dropped with the generation, which also ends its command.
     pub(super) probing: Option<Task<()>>,
-    /// Why it is being stopped without anybody having asked: it has lost what it is managed by.
+    /// Why the daemon stops it without having been asked to: it lost its run directory.
     pub(super) lost: Arc<OnceLock<String>>,
 }
 
-/// What the actor keeps of a service beside its machine.
+/// What the actor keeps of a service in addition to its machine.
 pub(super) struct Service {
     pub(super) prepared: Prepared,
     pub(super) live: Option<Live>,
-    /// Of its newest generation, if that has any.
+    /// The hooks of its newest generation, if it has any.
     pub(super) hooks: Option<Hooks>,
     pub(super) last: Last,
 }
 
-/// What is remembered of the latest generation, running or not.
+/// What the actor remembers of the latest generation, whether it runs or not.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Last {
     pub(super) pid: Option<u32>,
     pub(super) started_at: Option<WallTime>,
-    /// The same as the time since the machine's boot, in nanoseconds.
+    /// The same, as nanoseconds since the machine booted.
     pub(super) up_since_ns: Option<u64>,
     pub(super) ended_at: Option<WallTime>,
 }
@@ -94,12 +94,12 @@ pub(super) struct Project {
     pub(super) watchers: BTreeMap<OperationId, Sender<OperationEvent>>,
 }
 
-/// What follows when everything that a former daemon left is known.
+/// What to do once everything that a former daemon left is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterRecovery {
-    /// What was interrupted is continued.
+    /// Continue what was interrupted.
     GoOn,
-    /// All of it is stopped.
+    /// Stop all of it.
     StopAll,
 }
 
@@ -112,11 +112,11 @@ pub(super) struct Driver {
     pub(super) limiter: ProbeLimiter,
     pub(super) folders: Arc<Semaphore>,
     pub(super) projects: BTreeMap<ProjectName, Project>,
-    /// The orders behind the one whose ports are being asked about; `None`: none is.
+    /// The orders behind the one that waits for the answer about its ports; `None` if no order waits for that.
     pub(super) behind: Option<VecDeque<Waiting>>,
-    /// The orders whose images are being asked.
+    /// The orders that wait for answers of their images.
     pub(super) preparing: Vec<Preparing>,
-    /// The stops that it has ordered by itself, until somebody asks for them.
+    /// The stops that it ordered by itself, until somebody asks for them.
     pub(super) begun: Vec<Operation>,
     pub(super) redactors: Redactors,
     clock: Clock,
@@ -184,14 +184,14 @@ impl Driver {
             async_io::Timer::at(wake).await;
             Some(None)
         };
-        // Messages first: a flood of them must not be held up by a deadline, nor hold it up, since each step looks
-        // at the clock.
+        // Take messages first: a deadline must not delay a flood of them. They do not delay a deadline either,
+        // because each step looks at the clock.
         let next = message.or(timer).await;
         self.clock.woke(wake);
         next
     }
 
-    /// The present moment, as the machines count it.
+    /// The current time, as the machines count it.
     pub(super) fn now(&self) -> Time {
         self.clock.now()
     }
@@ -242,16 +242,16 @@ impl Driver {
             }
             Message::Move { order, reply } => {
                 self.move_project(order);
-                // An asker that went away needs no answer.
+                // The asker may have gone away and needs no answer then.
                 let _ = reply.try_send(());
             }
             Message::Forget { project, reply } => self.order_came(Waiting::Forget(project, reply)),
             Message::Ready { reply } => {
-                // An asker that went away needs no answer.
+                // The asker may have gone away and needs no answer then.
                 let _ = reply.try_send(());
             }
             Message::Begun { reply } => {
-                // An asker that went away needs no answer.
+                // The asker may have gone away and needs no answer then.
                 let _ = reply.try_send(std::mem::take(&mut self.begun));
             }
             Message::Place {
@@ -259,7 +259,7 @@ impl Driver {
                 service,
                 reply,
             } => {
-                // An asker that went away needs no answer.
+                // The asker may have gone away and needs no answer then.
                 let _ = reply.try_send(self.place(&project, &service));
             }
             Message::Launched {
@@ -277,7 +277,7 @@ impl Driver {
         }
     }
 
-    /// Answers an order once what it decided is on disk.
+    /// Answers an order once its decisions are on disk.
     pub(super) fn answer(
         &self,
         answer: Result<Operation, OrderError>,
@@ -290,7 +290,7 @@ impl Driver {
             {
                 tracing::error!(error = chain(&error), "an accepted order could not be recorded");
             }
-            // An asker that went away needs no answer.
+            // The asker may have gone away and needs no answer then.
             let _ = reply.send(answer).await;
         });
     }
@@ -363,7 +363,7 @@ impl Driver {
         })
     }
 
-    /// The order for a generation of a service.
+    /// The order to launch a generation of a service with.
     pub(super) fn order(
         &self,
         project: &ProjectName,
@@ -388,7 +388,7 @@ impl Driver {
         }
     }
 
-    /// The files that a project is read from, if a service of it renders any.
+    /// The files that a project is read from, if one of its services renders files.
     fn project_files(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<PathBuf> {
         match self.registry.project(project) {
             Some(known) if !spec.files.is_empty() => known.spec.own_files(),
@@ -396,14 +396,15 @@ impl Driver {
         }
     }
 
-    /// Whether somebody waits for a line of a service's output.
+    /// Whether a health check or a dependent waits for a line of a service's output.
     fn is_output_awaited(&self, project: &ProjectName, service: &ServiceName, spec: &ServiceSpec) -> bool {
         let checks = |check: &HealthCheck| matches!(check.probe, Probe::Log(_));
         let waits = |state: &Project| state.machine.waits_for_output_of(service);
         spec.health_check.as_ref().is_some_and(checks) || self.projects.get(project).is_some_and(waits)
     }
 
-    /// Hides the secrets of a service: those of its project, of its spec, and what it inherits under the name of one.
+    /// Hides the secrets of a service: those of its project, those of its spec, and the inherited values whose
+    /// variable has the name of a secret.
     fn secrets(&self, project: &ProjectName, prepared: &Prepared) -> Secrets {
         let known = self.registry.project(project);
         let listed = known.map(|known| known.spec.secrets.clone()).unwrap_or_default();
@@ -417,12 +418,12 @@ impl Driver {
         self.tasks.spawn(task).detach();
     }
 
-    /// Runs a task whose message goes to the inbox.
+    /// Runs a task and puts its message into the inbox.
     pub(super) fn spawn_message(&self, task: impl Future<Output = Option<Message>> + Send + 'static) {
         self.message_task(task).detach();
     }
 
-    /// The same for a task that may become pointless: dropping it ends it.
+    /// The same for a task that may become pointless: dropping the task ends it.
     pub(super) fn message_task(
         &self,
         task: impl Future<Output = Option<Message>> + Send + 'static,
@@ -431,7 +432,7 @@ impl Driver {
         self.tasks.spawn(async move {
             let message = task.await;
             if let (Some(message), Some(inbox)) = (message, inbox.upgrade()) {
-                // A closed inbox means that the daemon ends; the next one finds out for itself.
+                // The inbox is closed when the daemon ends. The next daemon finds out for itself.
                 let _ = inbox.send(message).await;
             }
         })

@@ -1,4 +1,4 @@
-//! The hooks of one generation: running them, and ending what runs or is left of them.
+//! The hooks of one generation: runs them, and ends what still runs or what they left.
 //!
 //! ```text
 //! RunHook ──▶ task: run ──▶ what it left is held ──▶ HookFinished
@@ -6,8 +6,9 @@
 //! EndHooks ─▶ the tasks end their commands, then what is held is ended ──▶ HooksEnded
 //! ```
 //!
-//! What an `after_stop` hook leaves is ended with it. That it is owed is on the disk from before the launch until then
-//! (see `rebuild`), so that a daemon's death in between does not lose it.
+//! What an `after_stop` hook leaves behind is ended together with the hook. A file on disk says that the hook must
+//! run, from before the launch until the hook has run (see `rebuild`), so that the daemon can die in between without
+//! losing it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,16 +32,16 @@ use crate::words::chain;
 
 /// The hooks of a generation, from its first hook or its launch on.
 pub(super) struct Hooks {
-    /// What the generation was begun by.
+    /// The order that the generation was started by.
     pub(super) order: Arc<Order>,
     generation: u64,
     running: Vec<Running>,
     held: Arc<Held>,
-    /// Closed when an end that was asked for has come.
+    /// Closed once everything has ended, after that was asked for.
     ending: Option<Receiver<()>>,
 }
 
-/// A hook whose task has been begun.
+/// A hook with a task that was started.
 struct Running {
     hook: Hook,
     /// Closing it ends the command.
@@ -61,7 +62,7 @@ struct State {
 }
 
 impl Held {
-    /// Holds it until the generation is over; gives it back if that is so.
+    /// Holds it until the generation is over. If the generation is over already, it gives it back.
     fn take(&self, rest: Rest) -> Option<Rest> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.over {
@@ -79,7 +80,7 @@ impl Held {
 }
 
 impl Hooks {
-    /// Of a generation that was begun by this order.
+    /// The hooks of a generation that was started by this order.
     pub(super) fn new(order: Arc<Order>, generation: u64) -> Self {
         Self {
             order,
@@ -90,7 +91,7 @@ impl Hooks {
         }
     }
 
-    /// Has all of it ended; the future is done when it is gone.
+    /// Ends all of it; the future is done when everything is gone.
     fn end(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let (running, before) = (std::mem::take(&mut self.running), self.ending.take());
         let rests = self.held.give_up();
@@ -101,7 +102,7 @@ impl Hooks {
                 hook.end.close();
             }
             for over in running.iter().map(|hook| &hook.over).chain(&before) {
-                // Nothing is ever sent: it is closed.
+                // Nothing is ever sent; the channel gets closed.
                 let _ = over.recv().await;
             }
             for rest in rests {
@@ -114,7 +115,7 @@ impl Hooks {
 
 async fn end(rest: Rest) {
     if let Err(error) = rest.end().await {
-        tracing::error!(%error, "what a hook has left in the background cannot be ended");
+        tracing::error!(%error, "cannot end what a hook left in the background");
     }
 }
 
@@ -122,11 +123,11 @@ async fn end(rest: Rest) {
 enum Ended {
     Well,
     Failed(String),
-    /// It was made to.
+    /// It was ended from outside.
     Cut,
 }
 
-/// The hook of a specification.
+/// The command of a hook in a specification.
 fn command(spec: &ServiceSpec, hook: Hook) -> Option<&HookCommand> {
     match hook {
         Hook::BeforeStart => spec.hooks.before_start.as_ref(),
@@ -157,7 +158,7 @@ pub(super) fn limits(spec: &ServiceSpec) -> BTreeMap<Hook, Duration> {
         .collect()
 }
 
-/// What counts for a generation of this specification until its end.
+/// The terms that a generation of this specification keeps until its end.
 pub(super) fn terms(spec: &ServiceSpec) -> Terms {
     Terms {
         hooks: limits(spec),
@@ -165,7 +166,7 @@ pub(super) fn terms(spec: &ServiceSpec) -> Terms {
     }
 }
 
-/// A hook that can be run.
+/// A hook that is ready to run.
 struct Run {
     words: Vec<String>,
     place: Result<(Arc<dyn Executor>, Arc<Order>), LaunchError>,
@@ -173,7 +174,7 @@ struct Run {
 }
 
 impl Run {
-    /// Runs it until it ends, its time is over, or `end` is closed.
+    /// Runs it until it ends, its time runs out, or `end` is closed.
     async fn run(self, end: &Receiver<()>) -> (Ended, Rest) {
         let failed = |error: &LaunchError| (Ended::Failed(chain(error)), Rest::none());
         let (executor, order) = match self.place {
@@ -181,7 +182,7 @@ impl Run {
             Err(error) => return failed(&error),
         };
         let cut = async {
-            // Nothing is ever sent: it is closed.
+            // Nothing is ever sent; the channel gets closed.
             let _ = end.recv().await;
         };
         let expiry = Box::pin(pass(self.limit).or(cut));
@@ -221,7 +222,7 @@ impl Driver {
             .filter(|hooks| hooks.generation == generation)
     }
 
-    /// A generation begins by this order, if it has not by the same one with its `before_start` hook.
+    /// Notes that a generation begins with this order, unless its `before_start` hook has already begun it.
     pub(super) fn begin_hooks(&mut self, order: &Arc<Order>) {
         let entry = self.projects.get_mut(&order.project);
         let entry = entry.and_then(|project| project.services.get_mut(&order.service));
@@ -285,7 +286,7 @@ impl Driver {
             let result = match ended {
                 Ended::Well => Ok(()),
                 Ended::Failed(why) => Err(why),
-                Ended::Cut => Err("it was ended with its service".to_owned()),
+                Ended::Cut => Err("it was ended because its service ended".to_owned()),
             };
             Some(Message::Machine {
                 project,
@@ -322,7 +323,7 @@ impl Driver {
         })
     }
 
-    /// Ends one hook that runs; its task tells when it has ended.
+    /// Ends one hook that runs. Its task reports when the hook has ended.
     pub(super) fn end_hook(
         &mut self,
         project: &ProjectName,
@@ -337,7 +338,7 @@ impl Driver {
         }
     }
 
-    /// Ends all hooks of a generation, and what they have left.
+    /// Ends all hooks of a generation, and everything that they left.
     pub(super) fn end_hooks(&mut self, project: &ProjectName, service: ServiceName, generation: u64) {
         let Some(hooks) = self.hooks_of(project, &service, generation) else {
             return;
@@ -358,6 +359,6 @@ fn told(hook: Hook, ended: &Ended, after: Duration) -> String {
     match ended {
         Ended::Well => format!("{hook} hook ended after {after}"),
         Ended::Failed(why) => format!("{hook} hook failed after {after}: {why}"),
-        Ended::Cut => format!("{hook} hook was ended with its service after {after}"),
+        Ended::Cut => format!("{hook} hook was ended with its service, after {after}"),
     }
 }

@@ -1,12 +1,13 @@
-//! What only images know and a plan needs: the port behind `${db.port}` where the file gives `db` none.
+//! A plan needs some facts that only images know: the port behind `${db.port}` if the file gives `db` no port.
 //!
 //! ```text
 //!  Start ──refers to such a port?──▶ ask (fetching or building the image) ──▶ ImagesAsked ──▶ the order's turn
 //!                                     └──its orderer goes away, or Stop──▶ given up: nothing has changed
 //! ```
 //!
-//! Fetching may take long, so nothing else waits for it; such an order takes its turn behind those that came meanwhile.
-//! An image of which nothing is heard for the `startup_timeout` of its service is waited for no longer.
+//! Fetching may take long, so nothing else waits for it. The order takes its turn behind the orders that came
+//! meanwhile. If nothing is heard of an image for the `startup_timeout` of its service, the order stops waiting for
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -26,7 +27,7 @@ use crate::executor::{Executor, LaunchError, LaunchLink, OrderLink};
 use crate::secrets::Secrets;
 use crate::words::chain;
 
-/// The ports that images declare, of the services that were asked about.
+/// The ports that images declare, for the services that were asked about.
 pub(super) type Exposed = BTreeMap<ServiceName, Vec<u16>>;
 
 struct Question {
@@ -36,11 +37,11 @@ struct Question {
     spec: ServiceSpec,
     secrets: Secrets,
     fetch: bool,
-    /// Whether the order fails without the answer. What it does not start is only to stay as it is.
+    /// Whether the order fails without the answer. Services that the order does not start just stay as they are.
     needed: bool,
 }
 
-/// An order whose images are being asked.
+/// An order that waits for its images.
 pub(super) struct Preparing {
     pub(super) project: ProjectName,
     pub(super) services: BTreeSet<ServiceName>,
@@ -48,7 +49,7 @@ pub(super) struct Preparing {
 }
 
 impl Driver {
-    /// Takes an order to start; first its images are asked, if it needs that.
+    /// Takes an order to start. If the order needs that, its images are asked first.
     pub(super) fn start_came(&mut self, order: Box<StartOrder>, reply: Reply) {
         let (known, questions) = self.questions(&order);
         if questions.is_empty() {
@@ -56,7 +57,7 @@ impl Driver {
         }
         self.preparing.push(Preparing {
             project: order.project.name.clone(),
-            // With names that are not there, there are no questions.
+            // If a name does not exist, there is nothing to ask.
             services: closure(&order).unwrap_or_default(),
             link: order.link.clone(),
         });
@@ -70,7 +71,7 @@ impl Driver {
         });
     }
 
-    /// What the images of an order said.
+    /// Takes the answers of an order's images.
     pub(super) fn images_asked(
         &mut self,
         order: Box<StartOrder>,
@@ -79,14 +80,14 @@ impl Driver {
     ) {
         self.preparing.retain(|preparing| !preparing.link.is(&order.link));
         match exposed {
-            // A stop that came meanwhile must not be undone by what was ordered before it.
+            // A stop came meanwhile; the earlier order must not undo it.
             Ok(_) if order.link.is_given_up() => self.answer(Err(OrderError::GivenUp), reply),
             Ok(exposed) => self.order_came(Waiting::Start(order, exposed, reply)),
             Err(error) => self.answer(Err(error), reply),
         }
     }
 
-    /// Gives up those orders to start what is to be stopped whose images are still asked.
+    /// Gives up the start orders that still wait for images and want to start something that is to be stopped.
     pub(super) fn give_up_preparing(&mut self, stop: &StopOrder) {
         let to_stop = |preparing: &&Preparing| {
             let targets = stop.targets.as_ref();
@@ -100,7 +101,7 @@ impl Driver {
 
     fn questions(&self, order: &StartOrder) -> (Exposed, Vec<Question>) {
         let (mut known, mut questions) = (Exposed::new(), Vec::new());
-        // What is wrong with the order is told when it is planned.
+        // The plan reports what is wrong with the order.
         let Ok(closure) = closure(order) else {
             return (known, questions);
         };
@@ -114,7 +115,7 @@ impl Driver {
         let question = |service: ServiceName, needed: bool| {
             let spec = services.get(&service)?;
             let unsaid = matches!(spec.kind, ServiceKind::Docker(_)) && spec.ports.is_empty();
-            // What is refused of it is told with the plan.
+            // The plan reports what the executor refuses.
             let executor = self
                 .executors
                 .of(spec)
@@ -141,7 +142,8 @@ impl Driver {
         (known, questions)
     }
 
-    /// The ports of a container that runs and that the order leaves as it is: its image may have been built anew.
+    /// The ports of a container that runs and that the order leaves as it is. Its image may have been built anew
+    /// since.
     fn exposed_by_what_runs(&self, order: &StartOrder, service: &ServiceName) -> Option<Vec<u16>> {
         let project = &order.project;
         let restarts = order.restart
@@ -166,7 +168,7 @@ impl Driver {
 }
 
 impl Question {
-    /// Asks it; `None`: the order was given up. What is dropped by that ends.
+    /// Asks it; `None` means that the order was given up. What this drops then ends.
     async fn ask(&self, order: &OrderLink) -> Option<Result<Vec<u16>, LaunchError>> {
         let (link, heard) = LaunchLink::new();
         let fetch = self.fetch.then_some(&link);
@@ -194,7 +196,7 @@ impl Question {
     }
 }
 
-/// Adds the answers to what is known.
+/// Adds the answers to what is known already.
 async fn ask(
     mut exposed: Exposed,
     questions: Vec<Question>,
@@ -217,7 +219,7 @@ async fn ask(
             }
             Err(error) if needed => refused.push((service, error)),
             Err(error) => {
-                tracing::debug!(%project, %service, error = chain(&error), "an image cannot be asked for its port");
+                tracing::debug!(%project, %service, error = chain(&error), "cannot ask an image for its port");
             }
         }
     }
@@ -228,7 +230,7 @@ async fn ask(
     }
 }
 
-/// The services whose only port a specification refers to.
+/// The services to which a specification refers by `port` without a name.
 fn ports_referred_to(spec: &ServiceSpec) -> BTreeSet<ServiceName> {
     let mut found = BTreeSet::new();
     let looked: Result<ServiceSpec, Infallible> = spec.resolve(|reference| {

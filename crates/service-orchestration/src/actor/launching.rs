@@ -1,4 +1,4 @@
-//! Launching a service's next generation, and following what was launched until it ends.
+//! Launches a service's next generation, and follows it until it ends.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::layout::remove_discarded;
 use crate::machine::Event;
 use crate::words::chain;
 
-/// Run directories kept of a service, the present one included.
+/// How many run directories of a service are kept, including the current one.
 const GENERATIONS_KEPT: usize = 10;
 
 impl Driver {
@@ -62,7 +62,7 @@ impl Driver {
             .and_then(|p| p.services.get_mut(&service))
         {
             entry.live = Some(live);
-            // What there is to tell of the process before it is its end.
+            // The last thing to tell of the former process is its end.
             entry.last = Last {
                 ended_at: entry.last.ended_at,
                 ..Last::default()
@@ -74,7 +74,7 @@ impl Driver {
         let (layout, project, folders) = (self.layout.clone(), project.clone(), Arc::clone(&self.folders));
         self.spawn_message(async move {
             let (beside, own) = (layout.clone(), (project.clone(), service.clone()));
-            // Before there is anything to be found.
+            // Wait here, before there is anything on disk that could be found.
             let turn = folders.acquire().await;
             let owed = unblock(move || {
                 beside.check_home()?;
@@ -91,10 +91,10 @@ impl Driver {
             drop(turn);
             let (beside, debtor) = (layout.clone(), (project.clone(), service.clone()));
             let (pruned, of) = (project.clone(), service.clone());
-            // Many files may have to go, which the launch does not wait for; its answer does, so that no later
-            // generation is there yet.
+            // There may be many files to remove. The launch does not wait for that, but its answer does, so that no
+            // later generation exists before the removal is done.
             let prune = async {
-                // So few launches have left no more.
+                // After so few launches there is nothing to remove.
                 if generation <= GENERATIONS_KEPT as u64 {
                     return;
                 }
@@ -134,7 +134,7 @@ impl Driver {
             .get_mut(project)
             .and_then(|p| p.services.get_mut(&service));
         let Some(entry) = entry else {
-            // Nobody knows it any more: whatever was launched must not run on.
+            // Nobody knows the generation any more, so what was launched must not run on.
             if let Ok(instance) = result {
                 self.spawn(async move { instance.stop().await });
             }
@@ -183,7 +183,8 @@ impl Driver {
         }
     }
 
-    /// Probes a service as its image says, if its specification says nothing. `was_ready`: see [`Prober::new`].
+    /// Probes a service by the health check of its image, if its specification has none. For `was_ready` see
+    /// [`Prober::new`].
     pub(super) fn take_image_health(
         &mut self,
         project: &ProjectName,
@@ -222,7 +223,8 @@ impl Driver {
         );
     }
 
-    /// Reports the end of an instance when it comes, and until then whether it can be told that it runs.
+    /// Reports the end of an instance when it comes. Until then it reports each time it becomes unknown, or known
+    /// again, whether the instance runs.
     pub(super) fn follow(
         &self,
         project: &ProjectName,
@@ -247,7 +249,7 @@ impl Driver {
                         lost,
                     };
                     let Some(inbox) = inbox.upgrade() else { return };
-                    // A closed inbox means that the daemon ends; the next one finds out for itself.
+                    // The inbox is closed when the daemon ends. The next daemon finds out for itself.
                     let _ = inbox.send(Message::Machine { project, event }).await;
                 }
             };
@@ -273,7 +275,7 @@ impl Driver {
     }
 }
 
-/// Passes on what a launch says.
+/// Passes on the progress that a launch reports.
 async fn tell_progress(
     inbox: WeakSender<Message>,
     said: Receiver<String>,
@@ -287,7 +289,7 @@ async fn tell_progress(
             generation,
             doing,
         };
-        // A closed inbox means that the daemon ends.
+        // The inbox is closed when the daemon ends.
         let _ = inbox.send(Message::Machine { project, event }).await;
     }
 }

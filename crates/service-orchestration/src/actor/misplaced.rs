@@ -1,5 +1,6 @@
-//! Services whose run directory was taken away while they run: their output and their end have nowhere to be written, and
-//! only this daemon could find them. They are stopped, and the restart policy decides.
+//! Services with a run directory that was removed while they run. Their output and their end cannot be written
+//! anywhere, and only this daemon could find them again. They are stopped, and the restart policy decides what
+//! follows.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,14 +17,14 @@ use crate::executor::Instance;
 /// Why such a service ended.
 const REASON: &str = "its run directory was removed, so it was stopped";
 
-/// How long one stays away before it counts: whoever removes more is given the time to get on with it.
+/// How long a run directory must be missing before it counts, so that whoever removes more than that can finish.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a supervisor that kills what is left after the grace may take for that.
+/// How long the supervisor may take to kill what is left after the grace period.
 const MARGIN: Duration = Duration::from_secs(2);
 
 impl Driver {
-    /// Looks where the run directories of all that runs are.
+    /// Checks that the run directory of everything that runs is in its place.
     pub(super) fn look_at_places(&self) {
         let mut running = Vec::new();
         for (project, state) in &self.projects {
@@ -48,11 +49,11 @@ impl Driver {
             }
             pass(PATIENCE).await;
             let running = misplaced(running).await;
-            // With its home gone all of it is stopped anyway.
+            // If the home itself is gone, all of it is stopped anyway.
             let is_home = unblock(move || layout.check_home().is_ok()).await;
             for ((project, service, generation), _) in running.into_iter().filter(|_| is_home) {
                 let Some(inbox) = inbox.upgrade() else { return };
-                // A closed inbox means that the daemon ends.
+                // The inbox is closed when the daemon ends.
                 let _ = inbox
                     .send(Message::Misplaced {
                         project,
@@ -64,7 +65,7 @@ impl Driver {
         });
     }
 
-    /// Whether a generation that has lost its run directory is not gone yet.
+    /// Whether a generation that lost its run directory still exists.
     pub(super) fn is_losing(&self) -> bool {
         let services = self
             .projects
@@ -74,7 +75,7 @@ impl Driver {
         live.any(|live| live.lost.get().is_some())
     }
 
-    /// Stops a generation that has lost its run directory. It ends as lost, whatever its own end says.
+    /// Stops a generation that lost its run directory. It counts as lost, whatever its own end says.
     pub(super) fn lose(&mut self, project: &ProjectName, service: &ServiceName, generation: u64) {
         let entry = self.projects.get(project).and_then(|p| p.services.get(service));
         let live = entry.and_then(|entry| entry.live.as_ref());
@@ -88,7 +89,7 @@ impl Driver {
             return;
         }
         let run_dir = live.order.run_dir.display();
-        tracing::error!(%project, %service, %run_dir, "a service has lost its run directory and is stopped");
+        tracing::error!(%project, %service, %run_dir, "stopping a service that lost its run directory");
         let grace = live.order.spec.shutdown_timeout + MARGIN;
         self.spawn(async move {
             instance.stop().await;
@@ -119,7 +120,7 @@ async fn misplaced(running: Vec<Running>) -> Vec<Running> {
     .await
 }
 
-/// How a generation ended, if it was lost before.
+/// How a generation ended, taking into account whether it was lost before.
 pub(super) fn end_of(lost: &OnceLock<String>, ended: crate::machine::Ended) -> crate::machine::Ended {
     match lost.get() {
         Some(reason) => crate::machine::Ended::Lost(reason.clone()),

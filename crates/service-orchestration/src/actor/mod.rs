@@ -7,9 +7,9 @@
 //!     └──operation events─┴──────────── what happened ◀──┘
 //! ```
 //!
-//! Nothing but the driver touches a machine. Every effect that takes time is a task of its own, which reports
-//! back through the inbox. The driver is a plain future: whoever builds the orchestrator polls it, under any
-//! runtime; it carries its own task set.
+//! Only the driver touches a machine. Every effect that takes time is a task of its own, and the task reports back
+//! through the inbox. The driver is a plain future with its own task set: whoever builds the orchestrator polls it,
+//! under any runtime.
 
 mod clock;
 mod driver;
@@ -57,10 +57,10 @@ pub struct Orchestrator {
     redactors: Redactors,
 }
 
-/// What the actor is told. Orders carry the place for their answer.
+/// What others tell the actor. An order carries the channel for its answer.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly all messages are of the large variant, and none lies about for long"
+    reason = "nearly all messages are of the large variant, and each is taken out of the inbox soon"
 )]
 enum Message {
     Start {
@@ -126,8 +126,8 @@ enum Message {
 type Launch = Result<Arc<dyn Instance>, Box<LaunchError>>;
 
 impl Orchestrator {
-    /// An orchestrator over this registry, and the future that must be polled for it to work. The future first
-    /// takes over what a former daemon left, then serves until every handle is dropped.
+    /// An orchestrator over this registry, and a future that must be polled for the orchestrator to work. The future
+    /// first takes over what a former daemon left, then serves until every handle is dropped.
     pub fn new(
         registry: Registry,
         executors: Executors,
@@ -136,8 +136,8 @@ impl Orchestrator {
         Self::with(registry, executors, layout, AfterRecovery::GoOn)
     }
 
-    /// The same, and what was left is stopped: neither an interrupted start nor a restart policy starts anything first.
-    /// [`Self::begun`] has the operations.
+    /// The same, but it stops what the former daemon left. No interrupted start and no restart policy starts anything
+    /// before that. [`Self::begun`] returns the operations.
     pub fn stopping(
         registry: Registry,
         executors: Executors,
@@ -170,19 +170,19 @@ impl Orchestrator {
         (handle, driver.run(messages, then))
     }
 
-    /// What hides the secrets of each project in the text of others.
+    /// Hides the secrets of each project in text that other programs wrote.
     pub fn redactors(&self) -> &Redactors {
         &self.redactors
     }
 
-    /// Waits until what a former daemon left has been taken over.
+    /// Waits until the orchestrator has taken over what a former daemon left.
     pub async fn ready(&self) {
-        // A stopped actor will never be any readier.
+        // An actor that has stopped never becomes ready.
         let _ = self.ask(|reply| Message::Ready { reply }).await;
     }
 
-    /// Has a look at the run directories of what runs: a service whose own was removed is stopped, since nobody could
-    /// find it again, and its restart policy decides.
+    /// Checks the run directories of everything that runs. A service with a removed run directory is stopped, since
+    /// nobody could find it again, and its restart policy decides what follows.
     pub fn look_at_places(&self) {
         // A stopped actor has no services.
         let _ = self.inbox.try_send(Message::LookAtPlaces);
@@ -191,7 +191,7 @@ impl Orchestrator {
     /// Brings services up.
     ///
     /// # Errors
-    /// When the order cannot be carried out as a whole; nothing has changed then.
+    /// When the order cannot be carried out as a whole. Nothing has changed then.
     pub async fn start(&self, order: StartOrder) -> Result<Operation, OrderError> {
         self.ask(|reply| Message::Start {
             order: Box::new(order),
@@ -203,12 +203,12 @@ impl Orchestrator {
     /// Takes services down.
     ///
     /// # Errors
-    /// When a project or service is not known; nothing has changed then.
+    /// When a project or service is not known. Nothing has changed then.
     pub async fn stop(&self, order: StopOrder) -> Result<Operation, OrderError> {
         self.ask(|reply| Message::Stop { order, reply }).await?
     }
 
-    /// The stops that [`Self::stopping`] began, for the first who asks.
+    /// The stops that [`Self::stopping`] began. Only the first caller gets them.
     pub async fn begun(&self) -> Vec<Operation> {
         // A stopped actor stops nothing.
         self.ask(|reply| Message::Begun { reply })
@@ -216,24 +216,25 @@ impl Orchestrator {
             .unwrap_or_default()
     }
 
-    /// Binds a project to another file. Its services run on as they are: what they were started with is compared with the
-    /// file when it is started again.
+    /// Binds a project to another file. Its services keep running as they are. The next start compares the file with
+    /// what they were started with.
     pub async fn move_project(&self, order: MoveOrder) {
-        // An actor that has stopped leaves it to the next daemon.
+        // If the actor has stopped, the next daemon does it.
         let _ = self.ask(|reply| Message::Move { order, reply }).await;
     }
 
-    /// Forgets a project, its services and their logs. What engines keep for it, named volumes say, stays.
+    /// Forgets a project, its services and their logs. What engines keep for it, such as named volumes, stays.
     ///
     /// # Errors
-    /// When it is not known, something of it runs, or its folder cannot be removed; nothing has changed then.
+    /// When the project is not known, something of it runs, or its folder cannot be removed. Nothing has changed
+    /// then.
     pub async fn forget_project(&self, project: &ProjectName) -> Result<Forgotten, OrderError> {
         let project = project.clone();
         self.ask(|reply| Message::Forget { project, reply }).await?
     }
 
-    /// Removes what the services of these types keep beyond their ends; the names of what was removed. To be asked when
-    /// all of the project is stopped.
+    /// Removes what services of these types keep after they end, and returns the names of what was removed. Call it
+    /// only when all of the project is stopped.
     ///
     /// # Errors
     /// When something of it cannot be removed.
@@ -247,13 +248,13 @@ impl Orchestrator {
         for executor in executors.filter(|executor| executor.types().iter().any(|t| types.contains(t))) {
             removed.extend(executor.remove_volumes(project).await?);
         }
-        // An executor of several types stands for each of them.
+        // An executor of several types is called only once.
         removed.sort();
         removed.dedup();
         Ok(removed)
     }
 
-    /// Tells that nobody waits for an operation any more; what it began goes on.
+    /// Says that nobody waits for an operation any more. What it began goes on.
     pub async fn abandon(&self, project: &ProjectName, operation: OperationId) {
         // A stopped actor has no operations.
         let _ = self
@@ -265,7 +266,7 @@ impl Orchestrator {
             .await;
     }
 
-    /// The place of a service, for running commands in it and for its streams.
+    /// The place of a service: for running commands in it, and for its streams.
     ///
     /// # Errors
     /// When the project or service is not known.

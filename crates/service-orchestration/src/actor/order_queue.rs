@@ -1,5 +1,5 @@
-//! Orders one after the other: a start waits for the kernel's answer who holds its ports, and later orders wait
-//! behind it, while the actor goes on with everything else.
+//! Carries out orders one after the other. A start waits until the kernel has answered who holds its ports, and later
+//! orders wait behind it. Meanwhile the actor goes on with everything else.
 //!
 //! ```text
 //!  Start ──▶ plan ──ports?──▶ ask (thread) ──▶ PortsAsked ──▶ accept ──▶ the orders that came meanwhile
@@ -21,21 +21,21 @@ use super::orders::{Forgotten, Operation, OrderError, PortConflict, StartOrder, 
 use super::start::{PlannedStart, begins};
 use crate::ports;
 
-/// Where the answer to an order goes.
+/// The channel for the answer to an order.
 pub(super) type Reply = Sender<Result<Operation, OrderError>>;
 
-/// An order whose turn has not come.
+/// An order that waits for its turn.
 pub(super) enum Waiting {
     Start(Box<StartOrder>, Exposed, Reply),
     Stop(StopOrder, Reply),
     Forget(ProjectName, Sender<Result<Forgotten, OrderError>>),
 }
 
-/// What the kernel is asked for a plan.
+/// What to ask the kernel about the ports of a plan.
 struct PortQuestion {
     wanted: Vec<WantedPort>,
-    /// What our own services hold now goes away before it is needed again, or is refused by the address plan as
-    /// a duplicate. A stranger on the same port is neither.
+    /// What our own services hold now either goes away before the plan needs it, or the address plan refuses it as a
+    /// duplicate. This is not so for a stranger on the same port.
     roots: Vec<u32>,
 }
 
@@ -48,7 +48,7 @@ struct WantedPort {
 }
 
 impl Driver {
-    /// Takes an order, or lets it wait behind the one whose ports are being asked about.
+    /// Takes an order, or queues it behind the order that waits for the answer about its ports.
     pub(super) fn order_came(&mut self, order: Waiting) {
         match &mut self.behind {
             Some(behind) => behind.push_back(order),
@@ -84,7 +84,7 @@ impl Driver {
         });
     }
 
-    /// The answer about the ports of a plan; then the orders that waited for it.
+    /// Takes the answer about the ports of a plan, then the orders that waited for it.
     pub(super) fn ports_asked(
         &mut self,
         planned: PlannedStart,
@@ -98,7 +98,7 @@ impl Driver {
         }
     }
 
-    /// The ports that a plan needs; `None`: it needs none.
+    /// The ports that a plan needs; `None` if it needs none.
     fn port_question(&self, planned: &PlannedStart) -> Option<PortQuestion> {
         let project = &planned.order.project;
         let mut wanted = Vec::new();
@@ -139,8 +139,8 @@ impl Driver {
 }
 
 impl Driver {
-    /// What the running container of a service publishes. Its engine listens there, which is no process of ours, and
-    /// lets go when the container is replaced.
+    /// The ports that the running container of a service publishes. The engine listens there, which is not one of our
+    /// processes, and it frees them when the container is replaced.
     fn published_already(&self, project: &ProjectName, service: &ServiceName) -> Vec<Endpoint> {
         let entry = self.projects.get(project).and_then(|p| p.services.get(service));
         let live = entry.and_then(|entry| entry.live.as_ref());
@@ -154,8 +154,8 @@ impl Driver {
 }
 
 impl PortQuestion {
-    /// Whether anybody else holds one of the ports. Reads the socket tables and perhaps every process: for a
-    /// thread that may wait.
+    /// Whether anybody else holds one of the ports. It reads the socket tables and perhaps every process, so run it
+    /// on a thread that may block.
     fn ask(self) -> Result<(), OrderError> {
         let asked: Vec<_> = self
             .wanted

@@ -1,4 +1,4 @@
-//! What can be ordered of the orchestrator, and what it answers.
+//! What can be ordered from the orchestrator, and what it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,15 +21,15 @@ use crate::words::chain;
 pub struct StartOrder {
     /// The whole project as its file has it now.
     pub project: ProjectSpec,
-    /// Which services; `None`: all.
+    /// The services to start; `None` for all.
     pub targets: Option<BTreeSet<ServiceName>>,
-    /// Leave alone what they depend on.
+    /// Do not touch what they depend on.
     pub no_deps: bool,
-    /// Stop and start the targets even when nothing changed.
+    /// Stop and start the targets even if nothing changed.
     pub restart: bool,
     /// Stop services that the file no longer has.
     pub prune: bool,
-    /// Only plan.
+    /// Only make the plan.
     pub dry_run: bool,
     /// If it fails, stop what it began.
     pub rollback: bool,
@@ -39,16 +39,16 @@ pub struct StartOrder {
     pub environment: BTreeMap<String, SecretString>,
     /// The caller's umask; `None`: not known.
     pub umask: Option<Umask>,
-    /// Files that the project was read from before, that it is not read from this time, and that are still there.
+    /// Files that the project was read from earlier but not this time, and that still exist.
     pub earlier_files: Vec<ProjectFile>,
     /// The folder of its file.
     pub folder: Option<FolderId>,
-    /// Hears what has to be fetched before it can be planned, and gives that up, and the order with it.
+    /// Receives progress while images that the plan needs are fetched. Giving up on this link gives up the order.
     pub link: OrderLink,
 }
 
 impl StartOrder {
-    /// Everything of a project, waiting for its dependencies, replacing what changed.
+    /// A whole project: waits for dependencies and replaces what changed.
     pub fn whole(project: ProjectSpec) -> Self {
         Self {
             project,
@@ -67,7 +67,8 @@ impl StartOrder {
         }
     }
 
-    /// The services of the project that nobody chose this time: of other profiles, or of a file that was not given.
+    /// The services of the project that nobody chose this time: those of other profiles, or of a file that was not
+    /// given.
     pub(super) fn unchosen(&self) -> BTreeSet<ServiceName> {
         let earlier = self.earlier_files.iter().flat_map(|file| &file.services);
         let all = self.project.unchosen.keys().chain(earlier);
@@ -80,52 +81,52 @@ impl StartOrder {
 /// An order to take services down.
 #[derive(Debug, Clone)]
 pub struct StopOrder {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// Which services; `None`: all.
+    /// The services to stop; `None` for all.
     pub targets: Option<BTreeSet<ServiceName>>,
 }
 
 /// One step of an accepted order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChange {
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
     /// What is done to it.
     pub change: Change,
-    /// For a replacement: what of its specification changed.
+    /// If the service is replaced: what changed in its specification.
     pub differences: Vec<String>,
-    /// Which services it waits for.
+    /// The services that it waits for.
     pub after: Vec<ServiceName>,
 }
 
-/// An accepted order. Its plan is recorded: it is carried on even if the daemon dies now.
+/// An accepted order. Its plan is recorded, so it is carried on even if the daemon dies now.
 #[derive(Debug)]
 pub struct Operation {
     /// Its id; `None` for a dry run.
     pub id: Option<OperationId>,
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// What is done.
+    /// The steps of the plan.
     pub steps: Vec<PlannedChange>,
-    /// Services up that the file no longer has.
+    /// Services that are up but no longer in the file.
     pub not_in_file: Vec<ServiceName>,
-    /// What happens, until it has finished. Dropping it does not stop anything.
+    /// Reports what happens until the order has finished. Dropping it does not stop anything.
     pub events: Receiver<OperationEvent>,
 }
 
-/// An order to bind a project to another file: its own was moved there.
+/// An order to bind a project to another file, because its own file was moved there.
 #[derive(Debug, Clone)]
 pub struct MoveOrder {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// Its file so far; nothing is done if that is another one by now.
+    /// The project's file so far. If the project has another file by now, nothing is done.
     pub from: PathBuf,
     /// Its file from now on.
     pub to: PathBuf,
-    /// The folder that its relative paths mean from now on.
+    /// The folder that relative paths start from, from now on.
     pub base_dir: PathBuf,
-    /// What tells that folder from others.
+    /// Tells that folder from others, even if it is renamed.
     pub folder: Option<FolderId>,
 }
 
@@ -134,46 +135,46 @@ pub struct MoveOrder {
 pub struct Forgotten {
     /// Its services.
     pub services: Vec<ServiceName>,
-    /// The folder of its run directories, which is gone.
+    /// The former folder of its run directories; it has been removed.
     pub folder: PathBuf,
 }
 
 /// What happens in an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationEvent {
-    /// The record of this service changed; the registry has it.
+    /// The record of this service changed. The registry already has the new record.
     Changed(ServiceName),
-    /// It has ended; last.
+    /// The operation has ended. This is the last event.
     Finished(OperationOutcome),
 }
 
 /// The place of a service.
 #[derive(Clone)]
 pub struct Place {
-    /// Its order: the one of the running generation, else the one it would be launched by.
+    /// The order of the running generation; if nothing runs, the order that it would be launched with.
     pub order: Arc<Order>,
     /// Its executor.
     pub executor: Arc<dyn Executor>,
-    /// What runs of it.
+    /// The running instance, if there is one.
     pub instance: Option<Arc<dyn Instance>>,
 }
 
-/// A port of a plan that somebody else holds.
+/// A port that the plan needs and that somebody else holds.
 #[derive(Debug, Clone)]
 pub struct PortConflict {
     /// The service that wants it.
     pub service: ServiceName,
-    /// The port.
+    /// The port number.
     pub port: u16,
     /// Its transport.
     pub protocol: Protocol,
     /// Who holds it.
     pub holder: Holder,
-    /// Where the file asks for it.
+    /// Where the file asks for the port.
     pub origin: Option<Origin>,
 }
 
-/// Why an order is refused. Nothing has changed then.
+/// Why an order was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// The daemon is going down.
@@ -185,15 +186,15 @@ pub enum OrderError {
     /// The service is not in the project.
     #[error("there is no service `{service}` in project `{project}`")]
     NoSuchService {
-        /// The project.
+        /// The name of the project.
         project: ProjectName,
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
     },
     /// The name belongs to a project of another file.
     #[error("project `{name}` was started from {}, not from {}", known.display(), given.display())]
     NameTaken {
-        /// The project.
+        /// The name of the project.
         name: ProjectName,
         /// The file it was started from.
         known: PathBuf,
@@ -203,21 +204,21 @@ pub enum OrderError {
     /// Services that cannot be run.
     #[error("{}", join(.0))]
     Unsupported(Vec<(ServiceName, LaunchError)>),
-    /// An address could not be given or found.
+    /// An address could not be assigned or found.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Services whose images cannot be asked which port they declare.
-    #[error("which port it declares is its image's to say: {}", join(.0))]
+    /// The images of these services could not be asked which port they declare.
+    #[error("cannot find out which port the image declares: {}", join(.0))]
     Images(Vec<(ServiceName, LaunchError)>),
-    /// Nobody wanted it any more before it was planned, or it was stopped.
-    #[error("given up before anything was started")]
+    /// Nobody wanted it any more before it was planned, or a stop came first.
+    #[error("cancelled before anything was started")]
     GivenUp,
-    /// A project that is to be forgotten is not at rest.
+    /// The project is to be forgotten, but some of it is up.
     #[error("project `{project}` is not stopped: {}", up.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", "))]
     StillUp {
-        /// The project.
+        /// The name of the project.
         project: ProjectName,
-        /// What runs of it, or is going to.
+        /// The services that run, or are about to.
         up: Vec<ServiceName>,
     },
     /// The folder of a project cannot be removed.
@@ -225,18 +226,19 @@ pub enum OrderError {
     NotForgotten {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Ports are held by others.
-    #[error("{} held by others", count(.0.len()))]
+    /// Other processes hold ports that the plan needs.
+    #[error("{} already in use", count(.0.len()))]
     PortsTaken(Vec<PortConflict>),
-    /// There is no place for what would be started. Nothing was changed: what is replaced runs on.
+    /// There is no space for what would be started. Nothing was changed; services that would be replaced keep
+    /// running.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
-    /// The holders of ports could not be found out.
-    #[error("cannot tell which ports are free: {0}")]
+    /// It could not be found out who holds the ports.
+    #[error("cannot find out which ports are free: {0}")]
     Ports(#[source] PortError),
 }
 

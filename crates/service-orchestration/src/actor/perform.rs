@@ -1,4 +1,4 @@
-//! Performing the machine's effects: each that takes time becomes a task that reports back.
+//! Performs the machine's effects. Each effect that takes time becomes a task that reports back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Driver {
         }
     }
 
-    /// Keeps the actor's own picture in step with what a machine is about to be told.
+    /// Updates what the actor itself remembers, before the machine is told of the event.
     pub(super) fn note(&mut self, project: &ProjectName, event: &Event) {
         let Event::Exited {
             service, generation, ..
@@ -183,7 +183,7 @@ impl Driver {
             return;
         };
         for watcher in state.watchers.values() {
-            // Unbounded and short-lived: as long as its operation.
+            // The channel is unbounded, but it lives only as long as its operation.
             let _ = watcher.try_send(OperationEvent::Changed(service.clone()));
         }
     }
@@ -193,16 +193,16 @@ impl Driver {
             state.services.remove(service);
         }
         self.registry
-            .remove_service(project, service, "stopped, and not in the file any more");
-        // Many files may have to go, for which nobody waits.
+            .remove_service(project, service, "stopped, and no longer in the file");
+        // There may be many files to remove, and nobody waits for that.
         if let Some(discarded) = self.layout.discard_service(project, service) {
             self.spawn(unblock(move || remove_discarded(&discarded)));
         }
     }
 }
 
-/// Waits until what was decided is on disk: a daemon that dies after the signal is sent must not leave one that
-/// takes the stop for an end by itself. A disk that fails or does not answer holds no stop up.
+/// Waits until the decision to stop is on disk. Otherwise the daemon could die after it sent the signal, and the next
+/// one would think that the service ended by itself. A disk that fails or does not answer does not delay the stop.
 async fn recorded(registry: &Registry) {
     let flush = async {
         let _ = registry.flush().await;

@@ -1,4 +1,4 @@
-//! The probe of one generation, made from its health check.
+//! The probe of one generation, built from its health check.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::executor::{Executors, Order, PlaceCommand};
 use crate::health::{self, CommandAnswer, ProbeConfigError, ProbeLimiter};
 use crate::machine::ProbeOutcome;
 
-/// Asks a generation how it is.
+/// Probes one generation.
 pub(super) struct Prober {
     timeout: Duration,
     ask: Ask,
@@ -24,25 +24,25 @@ pub(super) struct Prober {
 
 enum Ask {
     Network(Box<dyn health::Prober>),
-    /// A line once seen stays seen, also when rotation drops it.
+    /// A line that was seen once counts as seen, even after rotation dropped it.
     Log {
         run_dir: PathBuf,
         pattern: String,
         seen: AtomicBool,
     },
-    /// The health check itself is unusable, and why.
+    /// The health check itself cannot be used; this says why.
     Broken(String),
 }
 
 impl Prober {
-    /// The probe of this order's generation; `None` when its specification has no health check. `was_ready` tells
-    /// that a former daemon had seen it healthy: the line that said so may have been rotated away since.
+    /// The probe for the generation of this order; `None` if its specification has no health check. `was_ready` says
+    /// that a former daemon saw it healthy: the line that said so may have been rotated away since.
     pub(super) fn new(order: &Arc<Order>, executors: &Executors, was_ready: bool) -> Option<Self> {
         let check = order.spec.health_check.as_ref()?;
         Some(Self::of(check, order, executors, was_ready))
     }
 
-    /// The same for a health check from elsewhere.
+    /// The same for a health check that does not come from the specification.
     pub(super) fn of(
         check: &HealthCheck,
         order: &Arc<Order>,
@@ -55,7 +55,7 @@ impl Prober {
         }
     }
 
-    /// Asks once. Probes over the network and commands share the cap; waiting for a line costs nothing.
+    /// Probes once. Probes over the network and commands share the cap. Waiting for a line costs nothing.
     pub(super) async fn probe(&self, limiter: &ProbeLimiter) -> ProbeOutcome {
         match &self.ask {
             Ask::Network(prober) => {
@@ -78,7 +78,7 @@ impl Prober {
                         seen.store(true, Ordering::Relaxed);
                         ProbeOutcome::Healthy
                     }
-                    None => ProbeOutcome::Unhealthy("no such line yet".to_owned()),
+                    None => ProbeOutcome::Unhealthy("no matching line yet".to_owned()),
                 }
             }
             Ask::Broken(why) => ProbeOutcome::Unhealthy(why.clone()),
@@ -107,7 +107,8 @@ fn ask(
             let name = words.first().cloned().unwrap_or_default();
             Ask::Network(Box::new(health::command(
                 name,
-                // The probe keeps the time and drops the command when it is over; this limit only backs it up.
+                // The probe keeps the time limit and drops the command when it is over. This limit is only a safety
+                // net.
                 Box::new(move |timeout| {
                     let (executor, order, words) = (Arc::clone(&executor), Arc::clone(&order), words.clone());
                     async move {
@@ -136,16 +137,16 @@ fn ask(
     })
 }
 
-/// Why a check cannot be made, without the secrets of its address.
+/// Why a check cannot be made. The text does not show the secrets of its address.
 fn unusable(address: &Template, error: &ProbeConfigError) -> String {
     if address.has_secret() {
-        format!("`{address}` is no address for a health check")
+        format!("`{address}` is not a valid health check address")
     } else {
         error.to_string()
     }
 }
 
-/// A URL or address as it is reached from here: `localhost` of a container is the container.
+/// A URL or address as this machine reaches it: `localhost` of a container means the container.
 fn in_place(target: String, own: &ServiceAddresses) -> String {
     if !matches!(own.place, Place::Container { .. }) {
         return target;

@@ -1,4 +1,4 @@
-//! Projects as a whole: bound to another file, and forgotten.
+//! What is done to whole projects: bind them to another file, and forget them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::layout::remove_discarded;
 use crate::words::chain;
 
 impl Driver {
-    /// Binds a project to the file that it was moved to. Its services run on as they are: what they were started with is
-    /// compared with the file when it is started again.
+    /// Binds a project to the file's new place. Its services keep running as they are. The next start compares the
+    /// file with what they were started with.
     pub(super) fn move_project(&self, order: MoveOrder) {
         let Some(known) = self.registry.project(&order.project) else {
             return;
@@ -37,8 +37,8 @@ impl Driver {
         self.registry.upsert_project(record, message);
     }
 
-    /// Forgets a project of which nothing runs, and removes the folder of its run directories. Answers once both are
-    /// done.
+    /// Forgets a project with no running services, and removes the folder of its run directories. It answers once
+    /// both are done.
     pub(super) fn forget_project(
         &mut self,
         project: &ProjectName,
@@ -47,7 +47,7 @@ impl Driver {
         let forgotten = match self.take_out(project) {
             Ok(forgotten) => forgotten,
             Err(error) => {
-                // An asker that went away needs no answer.
+                // The asker may have gone away and needs no answer then.
                 let _ = reply.try_send(Err(error));
                 return;
             }
@@ -60,16 +60,17 @@ impl Driver {
             if let Err(error) = registry.flush().await {
                 tracing::error!(
                     error = chain(&error),
-                    "a forgotten project could not be taken out of the store"
+                    "cannot remove a forgotten project from the store"
                 );
             }
-            // An asker that went away needs no answer.
+            // The asker may have gone away and needs no answer then.
             let _ = reply.send(Ok(answer)).await;
         });
     }
 
-    /// Takes a project out of everything that is known; where its folder is now, if it had one. The folder goes first: a
-    /// daemon that dies in between finds a project without one, which can be forgotten again.
+    /// Removes a project from everything that is known, and returns where its folder is now, if it had one. The
+    /// folder goes first: if the daemon dies in between, the next one finds a project without a folder, which can be
+    /// forgotten again.
     fn take_out(&mut self, project: &ProjectName) -> Result<(Forgotten, Option<PathBuf>), OrderError> {
         let known = self.registry.project(project);
         if known.is_none() {
@@ -101,7 +102,7 @@ impl Driver {
         Ok((Forgotten { services, folder }, discarded))
     }
 
-    /// What runs of a project, or is going to.
+    /// The services of a project that run, or are about to.
     fn up(&self, project: &ProjectName) -> Vec<ServiceName> {
         let preparing = self.preparing.iter().filter(|order| order.project == *project);
         let mut up: Vec<ServiceName> = preparing
@@ -121,7 +122,7 @@ impl Driver {
     }
 }
 
-/// A file that was in a folder that was moved, or below it, has moved with it.
+/// If the file was in or below the folder that was moved, it moved with the folder.
 fn follow(file: &mut ProjectFile, from: &Path, to: &Path) {
     if let Ok(inner) = file.path.strip_prefix(from) {
         file.path = to.join(inner);

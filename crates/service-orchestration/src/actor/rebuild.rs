@@ -1,15 +1,15 @@
-//! What lies beside the run directories, so that services are known again when the store that knew them is lost.
+//! Files beside the run directories. They let a daemon know the services again when the store that knew them is lost.
 //!
 //! ```text
 //! projects/<project>/project.json             the project, written when it changes
 //! projects/<project>/<service>/record.json    the service as it was last launched
-//! projects/<project>/<service>/after_stop.json  the same, while its `after_stop` hook has yet to run to its end
+//! projects/<project>/<service>/after_stop.json  the same, until its `after_stop` hook has run
 //! ```
 //!
-//! The store is the truth; these are read only for what it does not know: it was damaged and set aside, or
-//! removed, or the daemon was killed before its first write. What runs then is adopted. What does not run is
-//! not started by itself, since nobody knows any more whether it was wanted. The last one is read in any case: that
-//! a hook is owed stands nowhere else.
+//! The store is the truth. These files are read only for what the store does not know: because the store was damaged
+//! and set aside, or removed, or the daemon was killed before its first write. What runs then is adopted. What does
+//! not run is not started, since nobody knows any more whether it was wanted. `after_stop.json` is read in any case:
+//! nothing else says that a hook must still run.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -25,10 +25,10 @@ use service_registry::record::{ProjectRecord, ServiceRecord};
 use crate::executor::LaunchError;
 use crate::layout::{Layout, make_folder};
 
-/// The only format there is.
+/// The only format so far.
 const FORMAT: u32 = 1;
 
-/// Templates stand in a record, of 4 MiB at most each.
+/// A record contains templates of up to 4 MiB each.
 const MAX_SIZE: u64 = 1 << 30;
 
 /// Neither is a possible name of a service or a generation.
@@ -42,18 +42,17 @@ struct Kept<T> {
     record: T,
 }
 
-/// What can be read of a file of any format.
+/// The part that can be read from a file of any format.
 #[derive(Deserialize)]
 struct Format {
     format: u32,
 }
 
-/// What would tell of services that the store does not know was written by a newer version. Nothing has been
-/// touched.
+/// A file that knows services which the store does not know was written by a newer version. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} was written by a newer harness (format {found}; this one knows up to {FORMAT}): use that version, or move \
-     the file away to do without its services",
+     the file away to start without its services",
     path.display()
 )]
 pub struct NewerRecord {
@@ -63,13 +62,13 @@ pub struct NewerRecord {
     pub found: u32,
 }
 
-/// Keeps a project beside its services. A failure is told and costs only what a lost store would need.
+/// Keeps a copy of a project beside its services. If that fails, it is logged, and matters only if the store is lost.
 pub(super) fn keep_project(layout: &Layout, record: &ProjectRecord) {
     let project = layout.project(&record.name);
     keep(&[layout.projects(), &project], PROJECT_FILE, record);
 }
 
-/// Keeps a service beside its run directories; see [`keep_project`].
+/// Keeps a copy of a service beside its run directories; see [`keep_project`].
 pub(super) fn keep_service(layout: &Layout, record: &ServiceRecord) {
     let (project, service) = (
         layout.project(&record.project),
@@ -78,10 +77,11 @@ pub(super) fn keep_service(layout: &Layout, record: &ServiceRecord) {
     keep(&[layout.projects(), &project, &service], SERVICE_FILE, record);
 }
 
-/// Notes that the `after_stop` hook of a generation is owed, by the record that it is launched by.
+/// Notes that the `after_stop` hook of a generation must run, together with the record that the generation is
+/// launched with.
 ///
 /// # Errors
-/// When it cannot be written: such a generation must not be launched.
+/// When it cannot be written. The generation must not be launched then.
 pub(super) fn owe(layout: &Layout, record: &ServiceRecord) -> Result<(), LaunchError> {
     let (project, service) = (
         layout.project(&record.project),
@@ -89,30 +89,30 @@ pub(super) fn owe(layout: &Layout, record: &ServiceRecord) -> Result<(), LaunchE
     );
     let folders = [layout.projects(), &project, &service];
     make_and_write(&folders, OWED_FILE, record).map_err(|source| LaunchError::Path {
-        what: "note that its after_stop hook is owed:",
+        what: "cannot record that its after_stop hook must run, in",
         path: service.join(OWED_FILE),
         source,
     })
 }
 
-/// The record that a generation was launched by whose `after_stop` hook is owed.
+/// The record that a generation was launched with, if its `after_stop` hook must still run.
 pub(super) fn owed(layout: &Layout, project: &ProjectName, service: &ServiceName) -> Option<ServiceRecord> {
     let owed = read::<ServiceRecord>(&layout.service(project, service).join(OWED_FILE))?;
     (owed.project == *project && owed.name == *service).then_some(owed)
 }
 
-/// The hook has run. If that cannot be noted, it will run once more.
+/// Notes that the hook has run. If that fails, the hook will run once more.
 pub(super) fn pay(layout: &Layout, project: &ProjectName, service: &ServiceName) {
     let path = layout.service(project, service).join(OWED_FILE);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "cannot note that an after_stop hook has run");
+            tracing::warn!(path = %path.display(), %error, "cannot record that an after_stop hook has run");
         }
         _ => {}
     }
 }
 
-/// The record that a generation was launched by, where what is recorded since is another specification.
+/// The record that a generation was launched with, if a different specification was recorded since.
 pub(super) fn launched_by(layout: &Layout, record: &ServiceRecord, generation: u64) -> Option<ServiceRecord> {
     let digest = record.launched_digest.as_ref()?;
     if record.generation != generation || *digest == record.digest {
@@ -126,24 +126,24 @@ fn keep(folders: &[&Path], name: &str, record: &impl Serialize) {
     if let Err(error) = make_and_write(folders, name, record) {
         let folder = folders.last().copied().unwrap_or(Path::new("/"));
         let path = folder.join(name);
-        tracing::warn!(path = %path.display(), %error, "cannot keep a copy for the case that the store is lost");
+        tracing::warn!(path = %path.display(), %error, "cannot write the copy that is needed if the store is lost");
     }
 }
 
-/// In the last of these folders, each of which is made in the one before.
+/// Writes into the last of these folders. Each folder is made inside the one before.
 fn make_and_write(folders: &[&Path], name: &str, record: &impl Serialize) -> io::Result<()> {
     folders.iter().try_for_each(|folder| make_folder(folder))?;
     write(folders.last().copied().unwrap_or(Path::new("/")), name, record)
 }
 
-/// All or nothing, for the owner alone: it holds the secrets of its service.
+/// Writes all or nothing, readable only by the owner: it contains the secrets of its service.
 fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> {
     let new = folder.join(format!("{name}.new"));
     let json = serde_json::to_vec(&Kept {
         format: FORMAT,
         record,
     })?;
-    // One that a killed daemon left half written.
+    // A killed daemon may have left one half written.
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -163,34 +163,34 @@ fn write<T: Serialize>(folder: &Path, name: &str, record: &T) -> io::Result<()> 
     written
 }
 
-/// What cannot be read is told and passed over.
+/// Reads a file. If it cannot be read, that is logged and the file is ignored.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let bytes = match harness_files::read(path, MAX_SIZE).map_err(io::Error::from) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "cannot read what was kept of a service");
+            tracing::warn!(path = %path.display(), %error, "cannot read the copy of a service's record");
             return None;
         }
     };
     let damaged = |error: serde_json::Error| {
-        // Where, and not what stands there: that may be a secret.
+        // Log the place, but not the text there: it may be a secret.
         let (line, column) = (error.line(), error.column());
-        tracing::warn!(path = %path.display(), line, column, "what was kept of a service is damaged");
+        tracing::warn!(path = %path.display(), line, column, "the copy of a service's record is damaged");
     };
     let format = serde_json::from_slice::<Format>(&bytes)
         .map_err(damaged)
         .ok()?
         .format;
     if format != FORMAT {
-        tracing::warn!(path = %path.display(), format, "what was kept of a service has an unknown format");
+        tracing::warn!(path = %path.display(), format, "the copy of a service's record has an unknown format");
         return None;
     }
     let kept = serde_json::from_slice::<Kept<T>>(&bytes).map_err(damaged).ok()?;
     Some(kept.record)
 }
 
-/// Refuses to go on without services that the store has lost and that only a newer version can tell of: this one
+/// Refuses to go on if the store has lost services that only a newer version can read from these files: this version
 /// would start them a second time. Blocks on the disk.
 ///
 /// # Errors
@@ -220,8 +220,8 @@ fn refuse_newer(path: PathBuf) -> Result<(), NewerRecord> {
     }
 }
 
-/// Tells the registry the projects that it does not know and that lie on the disk, and returns the services that
-/// it does not know, as they were last launched.
+/// Adds to the registry the projects that are on the disk and that it does not know. Returns the services that it
+/// does not know, as they were last launched.
 pub(super) fn lost(layout: &Layout, registry: &Registry) -> Vec<ServiceRecord> {
     let mut services = Vec::new();
     for folder in folders(layout.projects()) {
@@ -282,8 +282,8 @@ mod tests {
 
     use super::*;
 
-    /// A copy of what was checked in when format 1 was the newest, by the daemon itself. Later versions must read it
-    /// for ever.
+    /// A copy of files that the daemon itself wrote when format 1 was the newest. Later versions must always be able
+    /// to read them.
     fn fixture() -> (tempfile::TempDir, Layout) {
         let home = tempfile::tempdir().unwrap();
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records-v1");
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(project.spec.services.len(), 2);
         for service in &services {
             assert!(service.in_file && service.generation == 1, "{service:?}");
-            // A service whose digest came out otherwise would be replaced for nothing.
+            // If the digest came out differently, the service would be replaced for no reason.
             assert_eq!(service.spec.digest(), service.digest, "{}", service.name);
         }
         let db = &services[1];
@@ -328,7 +328,7 @@ mod tests {
                 .dependency_addresses
                 .contains_key("HARNESS_DB_PORT_MAIN")
         );
-        // What is known already is not asked for again.
+        // What is already known is not returned again.
         registry.upsert_service(db.clone(), service_registry::ChangeKind::Registered, "found");
         assert_eq!(lost(&layout, &registry).len(), 1);
     }
@@ -347,7 +347,7 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), newer);
             fs::write(&path, whole).unwrap();
         }
-        // Damage is passed over, as before, and so is a newer copy of what the store knows.
+        // Damaged files are ignored, as before. So is a newer copy of something that the store knows.
         for service in lost(&layout, &registry) {
             registry.upsert_service(service, service_registry::ChangeKind::Registered, "found");
         }

@@ -1,4 +1,4 @@
-//! From a machine's snapshot to the record that the registry keeps and publishes.
+//! Turns a machine's snapshot into the record that the registry keeps and publishes.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Taking over what a former daemon left: every recorded service is looked for where it ran, those included
-//! that only the disk remembers (see `rebuild`).
+//! Takes over what a former daemon left. Every recorded service is looked for where it ran, including those that only
+//! the disk remembers (see `rebuild`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,11 +50,11 @@ impl Driver {
         for (record, was_lost) in records {
             let record = self.masked(record);
             let owed = super::rebuild::owed(&self.layout, &record.project, &record.name);
-            // A launch is on disk before its record is: the newest folder counts.
+            // A launch reaches the disk before its record does, so the newest folder counts.
             let on_disk = self.layout.generations(&record.project, &record.name);
             let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
             let owed = owed.filter(|owed| owed.spec.hooks.after_stop.is_some());
-            // It may have been launched by another specification than what is desired since.
+            // It may have been launched with another specification than the one that is recorded now.
             let launched_by = match &owed {
                 Some(owed) if owed.generation == generation => Some(prepared(owed)),
                 _ => {
@@ -82,7 +82,7 @@ impl Driver {
                     }),
                     false => Some(record),
                 };
-                // The receiver is held until every sender is gone.
+                // The receiver lives until every sender is gone.
                 let _ = sender.send((record, prepared, order, found, owed)).await;
             });
         }
@@ -126,15 +126,15 @@ impl Driver {
         Arc::new(masked)
     }
 
-    /// Ends what belongs to nothing that is known. Orders wait until that is gone, and what has lost its run directory:
-    /// they might start the same again, or take it for what is to stay.
+    /// Ends what belongs to nothing that is known. Orders wait until that is gone, and until everything that lost its
+    /// run directory is gone: an order could start the same again, or take it for something that is to stay.
     async fn end_strays(&mut self, any_homeless: bool) {
         let mut ending = Vec::new();
         for executor in self.executors.all() {
             for stray in executor.strays().await {
                 tracing::warn!(
                     what = stray.what,
-                    "stopping what was left of a home or run directory that is gone"
+                    "stopping what still runs although its home or run directory is gone"
                 );
                 ending.push(self.tasks.spawn(stray.ended));
             }
@@ -151,20 +151,20 @@ impl Driver {
         });
     }
 
-    /// Has all of it stopped. The machines have decided nothing yet, so nothing is started before.
+    /// Stops everything that was recovered. The machines have decided nothing yet, so nothing is started before that.
     pub(super) fn stop_recovered(&mut self) {
         for project in self.projects.keys().cloned().collect::<Vec<_>>() {
             let order = StopOrder {
                 project,
                 targets: None,
             };
-            // Every project here is known.
+            // Every project here is known, so this cannot fail.
             let begun = self.stop(order).ok();
             self.begun.extend(begun);
         }
     }
 
-    /// `owed`: what was launched, whose `after_stop` hook is owed unless it runs.
+    /// `owed` is what was launched with an `after_stop` hook that must still run, unless the service runs.
     fn recovered(
         &mut self,
         record: &ServiceRecord,
@@ -180,7 +180,7 @@ impl Driver {
             up_since_ns: None,
             ended_at: record.ended_at,
         };
-        // A generation that is newer than its record was launched by what was recorded last.
+        // If a generation is newer than its record, it was launched with what was recorded last.
         let digest = record
             .launched_digest
             .clone()
@@ -250,7 +250,7 @@ impl Driver {
                     restarts: record.restarts,
                 }
             }
-            // How it ended cannot be told any more; what was recorded then can.
+            // How it ended is not known any more, except for what was recorded then.
             Found::Ended {
                 ended: Ended::SupervisorDied | Ended::Lost(_),
                 ..
@@ -286,7 +286,7 @@ impl Driver {
             Found::Rebooted if record.state.is_live() || record.wanted => Recovered::Rebooted { generation },
             Found::Rebooted | Found::NeverStarted => recorded_end(record, generation, digest),
         };
-        // What runs owes it when it has ended.
+        // If it runs, its hook runs when it has ended.
         let owed = owed.filter(|_| live.is_none());
         let limit = owed
             .as_ref()
@@ -330,7 +330,8 @@ impl Driver {
     }
 }
 
-/// When it started, in nanoseconds since the machine's boot: as it says itself, as it was recorded, else by the clock.
+/// When it started, in nanoseconds since the machine booted: as the instance says, else as recorded, else by the
+/// clock.
 fn up_since(instance: &dyn Instance, recorded: Option<u64>) -> u64 {
     let now = since_boot();
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -342,8 +343,8 @@ fn up_since(instance: &dyn Instance, recorded: Option<u64>) -> u64 {
     }
 }
 
-/// The record of a service that the store had lost, by what was found of it; `None` for one that has ended and
-/// is not in its file: it may have been forgotten on purpose.
+/// The record of a service that the store had lost, from what was found of it. `None` if it has ended and is not in
+/// its file: it may have been forgotten on purpose.
 fn found_again(lost: &ServiceRecord, generation: u64, found: &Found, owes: bool) -> Option<ServiceRecord> {
     let mut record = lost.clone();
     match found {
@@ -377,8 +378,7 @@ fn succeeded(ended: &Ended) -> bool {
     matches!(ended, Ended::Exit(exit) | Ended::Unsupervised(exit) | Ended::Background { exit, .. } if exit.success())
 }
 
-/// Whether the former daemon was on the way to the next start of a generation that it had stopped itself, or
-/// that had long ended.
+/// Whether the former daemon was about to start the service again, after this generation was stopped or had ended.
 fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
     let asked = record.failure.is_none() && !record.ended_well;
     let on_the_way = match record.state {
@@ -389,8 +389,8 @@ fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
     record.generation == generation && on_the_way
 }
 
-/// Why this generation was being stopped, or had ended, if that was a failure of which the restart policy has yet to
-/// decide.
+/// Why this generation was being stopped, or had ended, if it failed and the restart policy has not decided about
+/// that yet.
 fn had_to_go(record: &ServiceRecord, generation: u64) -> Option<(FailureCause, String)> {
     let going = record.generation == generation && record.state == ServiceState::Stopping;
     let cause = record.failure.as_ref().filter(|_| going)?;
@@ -398,21 +398,21 @@ fn had_to_go(record: &ServiceRecord, generation: u64) -> Option<(FailureCause, S
     Some((cause, record.error.clone().unwrap_or_else(|| "failed".to_owned())))
 }
 
-/// Whether the former daemon was taking this generation down to start it again. One that was to end because it
-/// had failed is left to its end, of which the restart policy then decides.
+/// Whether the former daemon was stopping this generation in order to start it again. A generation that was stopped
+/// because it failed is not included: when it ends, the restart policy decides.
 fn is_going(record: &ServiceRecord, generation: u64) -> bool {
     let stopping = record.generation == generation && record.state == ServiceState::Stopping;
     record.wanted && stopping && record.failure.is_none()
 }
 
-/// Why the former daemon had given this generation up, if it had.
+/// Why the former daemon gave this generation up, if it did.
 fn had_failed(record: &ServiceRecord, generation: u64) -> Option<FailureCause> {
     let failed = record.generation == generation && record.state == ServiceState::Failed;
     let cause = record.failure.as_ref().filter(|_| failed)?;
     serde_json::from_value(cause.clone()).ok()
 }
 
-/// Whether the former daemon had dealt with the end of this generation for good.
+/// Whether the former daemon had finished with the end of this generation.
 fn has_settled(record: &ServiceRecord, generation: u64) -> bool {
     let settled = matches!(
         record.state,
@@ -421,7 +421,7 @@ fn has_settled(record: &ServiceRecord, generation: u64) -> bool {
     record.generation == generation && settled
 }
 
-/// What the record alone says of a service of which nothing is on disk.
+/// What the record alone says of a service with nothing on disk.
 fn recorded_end(
     record: &ServiceRecord,
     generation: u64,
@@ -456,7 +456,7 @@ fn recorded_end(
 fn describe(found: &Recovered) -> String {
     match found {
         Recovered::Running { .. } => "found running, managed again".to_owned(),
-        Recovered::Launching { .. } => "its supervisor has not said yet what runs".to_owned(),
+        Recovered::Launching { .. } => "its supervisor has not yet said what runs".to_owned(),
         Recovered::Ended {
             ended: Ended::Exit(exit),
             fresh: true,

@@ -1,4 +1,4 @@
-//! Taking in an order to start: everything that can be refused is refused here, before anything changes.
+//! Takes an order to start. Everything that can be refused is refused here, before anything changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,10 +25,10 @@ const EAGER: std::time::Duration = std::time::Duration::from_millis(10);
 /// The same for probes that run a command.
 const EAGER_COMMAND: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Retired secrets remembered of a service: more than its kept generations can hold in practice.
+/// How many former secrets of a service are remembered: more than its kept generations hold in practice.
 const RETIRED_SECRETS: usize = 64;
 
-/// An order that can be carried out, unless somebody holds its ports.
+/// An order that can be carried out, unless somebody else holds its ports.
 pub(super) struct PlannedStart {
     pub(super) order: StartOrder,
     request: OperationRequest,
@@ -37,7 +37,7 @@ pub(super) struct PlannedStart {
 }
 
 impl Driver {
-    /// What an order comes to, before anything changes.
+    /// Plans an order, before anything changes.
     pub(super) fn plan_start(
         &self,
         order: StartOrder,
@@ -67,7 +67,7 @@ impl Driver {
         };
         let launches = steps.iter().filter(|step| begins(step.change)).count();
         if launches > 0 && !order.dry_run {
-            // Known before anything is stopped to be replaced.
+            // Check this before anything is stopped in order to be replaced.
             self.layout.check_room(launches)?;
         }
         Ok(PlannedStart {
@@ -78,7 +78,7 @@ impl Driver {
         })
     }
 
-    /// Begins what was planned; nothing refuses it any more.
+    /// Begins what was planned. Nothing can refuse it any more.
     pub(super) fn accept_start(&mut self, planned: PlannedStart) -> Operation {
         let PlannedStart {
             order,
@@ -114,7 +114,7 @@ impl Driver {
         }
     }
 
-    /// Steps the machine and takes over what it accepted before the effects are performed by it.
+    /// Steps the machine, and stores what the machine accepted before its effects are performed.
     fn submit(
         &mut self,
         project: &ProjectName,
@@ -151,7 +151,7 @@ impl Driver {
             }
         }
         self.perform_all(project, effects);
-        // What is a secret of a service that runs on may be another thing now.
+        // A service that keeps running may have other secrets now.
         for (service, spec) in accepted_specs {
             let record = self.registry.service(project, &service);
             if record.is_some_and(|record| record.spec != spec) {
@@ -160,7 +160,7 @@ impl Driver {
         }
     }
 
-    /// Keeps what the project is now; a start by the same file says nothing new.
+    /// Records the project as it is now, unless the same file was recorded already.
     fn record_project(&self, order: &StartOrder) {
         let spec = &order.project;
         let known = self.registry.project(&spec.name);
@@ -239,7 +239,7 @@ impl Driver {
         for (name, spec) in &project.services {
             let spec = match spec.resolve(|reference| address::lookup(reference, &addresses, name)) {
                 Ok(spec) => spec,
-                // What is not started need not be startable.
+                // A service that is not started may be wrong.
                 Err(_) if !closure.contains(name) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -270,8 +270,8 @@ impl Driver {
         Ok(out)
     }
 
-    /// The digest of a service. Where only what is taken for a secret has changed, as it does between versions, that is
-    /// the one which it runs by.
+    /// The digest of a service. If the only change is what counts as a secret, as may happen between versions, it
+    /// returns the digest that the service runs with.
     fn digest(
         &self,
         project: &ProjectName,
@@ -292,7 +292,7 @@ impl Driver {
         }
     }
 
-    /// The secrets that a service had and no longer has, the newest last.
+    /// The secrets that a service had and no longer has, newest last.
     fn retired_secrets(
         &self,
         project: &ProjectName,
@@ -327,7 +327,7 @@ impl Driver {
         gone.map(|record| record.name.clone()).collect()
     }
 
-    /// The steps with what changed in those that are replaced.
+    /// The steps of the plan, with what changed in the services that are replaced.
     pub(super) fn planned(
         &self,
         project: &ProjectName,
@@ -358,7 +358,7 @@ impl Driver {
             .collect()
     }
 
-    /// A new operation of a project, and where its events arrive.
+    /// A new operation of a project, and the receiver for its events.
     pub(super) fn watch_operation(
         &mut self,
         project: &ProjectName,
@@ -377,7 +377,8 @@ pub(super) fn begins(change: Change) -> bool {
     matches!(change, Change::Start | Change::Replace | Change::Restart)
 }
 
-/// An empty project. The seed of its jitter is its name: two projects that fail together do not retry together.
+/// An empty project. The seed of its jitter is its name, so that two projects that fail together do not retry
+/// together.
 pub(super) fn new_project(name: &ProjectName) -> Project {
     let seed = name
         .as_str()
@@ -392,7 +393,7 @@ pub(super) fn new_project(name: &ProjectName) -> Project {
     }
 }
 
-/// The targets and what they depend on.
+/// The targets and everything that they depend on.
 pub(super) fn closure(order: &StartOrder) -> Result<BTreeSet<ServiceName>, OrderError> {
     let services = &order.project.services;
     let Some(targets) = &order.targets else {
@@ -402,7 +403,7 @@ pub(super) fn closure(order: &StartOrder) -> Result<BTreeSet<ServiceName>, Order
     let mut closure = BTreeSet::new();
     while let Some(name) = open.pop() {
         let Some(spec) = services.get(name) else {
-            // A missing dependency is found when the file is read; a missing target only here.
+            // A missing dependency is found when the file is read. A missing target is found only here.
             if targets.contains(name) {
                 let project = order.project.name.clone();
                 return Err(OrderError::NoSuchService {
@@ -459,7 +460,7 @@ pub(super) fn health_policy(check: &HealthCheck) -> HealthPolicy {
     }
 }
 
-/// A container keeps its addresses for its life: with others it is another container.
+/// A container keeps its addresses for its whole life. If they change, it is another container.
 fn placed(digest: SpecDigest, own: &ServiceAddresses) -> SpecDigest {
     let at: Vec<String> = own
         .networks()
@@ -471,7 +472,7 @@ fn placed(digest: SpecDigest, own: &ServiceAddresses) -> SpecDigest {
     SpecDigest::from_text(format!("{digest}@{}", at.join(",")))
 }
 
-/// The networks of a container that have other addresses now, for people.
+/// The networks of a container that have other addresses now, as text for people.
 fn moved(before: &ServiceAddresses, now: &ServiceAddresses) -> Vec<String> {
     let other = |at: Attached| {
         let then = before.networks().find(|then| then.network == at.network)?;

@@ -1,8 +1,8 @@
-//! Waiting for a line in the output of a generation.
+//! Waits for a line in the output of a generation.
 //!
-//! A prompt is a line, too, although it does not end. But what a program has written half must not be taken for a line,
-//! or `ready$` would find `not ready` before ` yet`: it counts when nothing follows for a moment, or when it goes on and
-//! on without an end.
+//! A prompt counts as a line too, although it does not end. But half a line must not be taken for a whole line, or
+//! `ready$` would match `not ready` before ` yet` follows. So an unfinished line counts when nothing follows it for a
+//! moment, or when it goes on for long without an end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::health::LogMatcher;
 /// How much is read at a time, in bytes.
 const BATCH: usize = 64 << 10;
 
-/// How long nothing may follow for an unfinished line to count.
+/// An unfinished line counts when nothing follows for this long.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long it may go on.
+/// An unfinished line counts after this long, even if it still grows.
 const ENDLESS: Duration = Duration::from_millis(500);
 
 /// Waits until a line of the generation's output matches; `false` when that cannot happen any more.
@@ -68,15 +68,15 @@ async fn any(lines: Vec<Vec<u8>>, matcher: &LogMatcher) -> bool {
     false
 }
 
-/// Output of which a line is waited for.
+/// Output in which a line is waited for.
 #[derive(Default)]
 struct Watched {
     lines: Lines,
-    /// The unfinished that has not been looked at, of stdout and stderr.
+    /// The unfinished lines that have not been looked at, of stdout and stderr.
     pending: [Option<Unfinished>; 2],
 }
 
-/// When something unfinished began, and when it last grew.
+/// When an unfinished line began, and when it last grew.
 #[derive(Clone, Copy)]
 struct Unfinished {
     since: WallTime,
@@ -84,7 +84,7 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    /// How long it has to wait before it counts.
+    /// How long to wait until it counts.
     fn left(self, now: WallTime) -> Duration {
         let left = |time: WallTime, limit: Duration| limit.saturating_sub(now.since(time));
         left(self.last, QUIET).min(left(self.since, ENDLESS))
@@ -92,7 +92,7 @@ impl Unfinished {
 }
 
 impl Watched {
-    /// The lines that this ends.
+    /// The lines that this item finishes.
     fn ended(&mut self, item: &ReadItem, now: WallTime) -> Vec<Vec<u8>> {
         let mut ended = Vec::new();
         let mut take = |line: Line| ended.push(line.bytes);
@@ -112,7 +112,7 @@ impl Watched {
 
     fn note(&mut self, record: &Record, now: WallTime) {
         let noted = &mut self.pending[index(record.stream)];
-        // What lies ahead was written before the clock was set back.
+        // A time in the future was written before the clock was set back.
         let last = WallTime(record.time_ns).min(now);
         let before = noted.filter(|_| !record.data.contains(&b'\n'));
         let since = before.map_or(last, |before| before.since);
@@ -120,7 +120,7 @@ impl Watched {
         *noted = is_open.then_some(Unfinished { since, last });
     }
 
-    /// Waits until something unfinished counts, without end if there is nothing.
+    /// Waits until an unfinished line counts; forever if there is none.
     async fn waits(&self, now: WallTime) {
         match self.pending.iter().flatten().map(|noted| noted.left(now)).min() {
             Some(left) => pass(left).await,
@@ -128,7 +128,7 @@ impl Watched {
         }
     }
 
-    /// The unfinished lines that count by now, as far as they go; each is given once.
+    /// The unfinished lines that count by now, as far as they go. Each is returned once.
     fn unfinished(&mut self, now: WallTime) -> Vec<Vec<u8>> {
         [Stream::Stdout, Stream::Stderr]
             .into_iter()
@@ -140,7 +140,7 @@ impl Watched {
             .collect()
     }
 
-    /// What will not be finished.
+    /// The lines that nothing will finish.
     fn rest(&mut self) -> Vec<Vec<u8>> {
         let mut rest = Vec::new();
         self.lines.flush(|line| rest.push(line.bytes));
@@ -175,7 +175,8 @@ mod tests {
         lines.iter().any(|line| matcher.matches(line))
     }
 
-    /// Pieces of output with their times; whether they match while they come, and at the last time as far as they go.
+    /// Feeds pieces of output with their times. Returns whether a line matched as they came, and whether an
+    /// unfinished line matches at the last time.
     fn watched(pieces: &[(u64, &str)], at: u64) -> (bool, bool) {
         let (mut output, matcher) = (Watched::default(), ready());
         let mut completed = false;
@@ -207,7 +208,7 @@ mod tests {
         let half = [(1000, "not ready"), (1050, " yet"), (1080, "\n")];
         assert_eq!(watched(&half[..2], 1100), (false, false));
         assert_eq!(watched(&half, 5000), (false, false));
-        // A program that goes on and on with other lines does not make half of one count.
+        // A program that keeps writing other lines does not make half a line count.
         let lines: Vec<(u64, &str)> = (0..100).map(|n| (1000 + n * 50, "x\nready")).collect();
         assert_eq!(watched(&lines, 1000 + 99 * 50 + 99), (false, false));
     }
@@ -217,7 +218,7 @@ mod tests {
         let (mut output, matcher) = (Watched::default(), ready());
         let mut found_at = None;
         for ms in (1000..3000).step_by(50) {
-            // The other stream's lines do not matter to it.
+            // The other stream's lines do not matter here.
             let text = if ms == 1200 { "ready> " } else { "" };
             for (stream, text) in [
                 (Stream::Stdout, format!(".{text}")),

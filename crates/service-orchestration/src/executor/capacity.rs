@@ -1,4 +1,4 @@
-//! How many services the open files of this process allow, and how many are launched at once.
+//! How many services fit into the limit of open files of this process, and how many are launched at once.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use rustix::process::{Resource, getrlimit};
 
 use super::LaunchError;
 
-/// Descriptors that a service takes: one watches its supervisor, one its main process.
+/// Descriptors that each service takes: one watches its supervisor, one its main process.
 const PER_SERVICE: u64 = 2;
 
-/// Descriptors for everything else: clients, probes, commands, launches, logs being read. Never more than half.
+/// Descriptors for everything else: clients, probes, commands, launches, logs being read. At most half of all.
 const RESERVE: u64 = 512;
 
-/// Launches under way at once. More would not be faster, and each holds descriptors and a thread.
+/// How many launches go on at once. More would not be faster, and each holds descriptors and a thread.
 const LAUNCHING: usize = 32;
 
-/// Stands for no limit.
+/// Used if there is no limit.
 const UNLIMITED: u64 = 1 << 20;
 
-/// Places for services: each that runs holds descriptors. Without counting them a daemon that is full could not
+/// Places for services. Each running service holds descriptors; if they were not counted, a full daemon could not
 /// even accept the client that asks it to stop something.
 #[derive(Debug)]
 pub(super) struct Capacity {
@@ -36,7 +36,7 @@ pub(super) struct Place {
 }
 
 impl Capacity {
-    /// That of this process, by its present limit.
+    /// The capacity of this process, by its current limit.
     pub(super) fn of_this_process() -> Self {
         Self::new(getrlimit(Resource::Nofile).current.unwrap_or(UNLIMITED))
     }
@@ -52,7 +52,7 @@ impl Capacity {
         }
     }
 
-    /// A place for a service that is to be launched.
+    /// Takes a place for a service that is to be launched.
     pub(super) fn take(&self) -> Result<Place, LaunchError> {
         let permit = self.places.try_acquire_arc().ok_or(LaunchError::NoRoom {
             limit: self.limit,
@@ -63,14 +63,14 @@ impl Capacity {
         })
     }
 
-    /// The place of a service that runs already: there is one for it whatever the limit was before.
+    /// Takes the place of a service that already runs. It always gets one, whatever the limit was before.
     pub(super) fn take_over(&self) -> Place {
         Place {
             _permit: self.places.try_acquire_arc(),
         }
     }
 
-    /// Waits until a launch may begin; it is under way until the guard is dropped.
+    /// Waits until a launch may begin. The launch counts as going on until the guard is dropped.
     pub(super) async fn launching(&self) -> async_lock::SemaphoreGuard<'_> {
         self.launching.acquire().await
     }

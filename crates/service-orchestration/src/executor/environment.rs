@@ -12,7 +12,7 @@ pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 /// The whole environment of a service; later sources win.
 ///
 /// # Errors
-/// When a value still has a reference in it.
+/// When a value still contains a reference.
 pub fn compose(
     spec: &ServiceSpec,
     inherited: &BTreeMap<String, SecretString>,

@@ -1,6 +1,6 @@
-//! Rendering the `files` of a service before it starts.
+//! Renders the `files` of a service before it starts.
 //!
-//! | who it is for | by whom it is written |
+//! | who the file is for | who writes it |
 //! |---|---|
 //! | the daemon's user | the daemon, which follows no link that others could have made |
 //! | another user (`user:`) | the shim: as root where nobody else may change anything on the way, else as that user |
@@ -20,9 +20,9 @@ use super::{LaunchError, Order};
 struct Rendered {
     target: PathBuf,
     content: String,
-    /// A file with a secret in it is readable by its owner alone.
+    /// A file that contains a secret is readable only by its owner.
     mode: u32,
-    /// How its target is written, for people.
+    /// The target as the project file says it, for messages.
     written: Template,
 }
 
@@ -31,7 +31,7 @@ impl Rendered {
         LaunchError::Path {
             what: "file target",
             path: shown(&self.written, self.target.clone()),
-            // What goes wrong on the way names the way.
+            // The error may name the path, so it must not show a secret.
             source: match self.written.has_secret() {
                 true => source.kind().into(),
                 false => source,
@@ -40,7 +40,7 @@ impl Rendered {
     }
 }
 
-/// Has files written for other users.
+/// Writes files for other users.
 pub(super) struct Writer<'a> {
     /// Runs commands under supervision.
     pub(super) commands: &'a command_executor::Executor,
@@ -49,11 +49,11 @@ pub(super) struct Writer<'a> {
     pub(super) run_id: String,
 }
 
-/// Writes each rendered file beside its target and renames it over, so that no reader sees half a file. Targets are relative
-/// to `base`.
+/// Writes each rendered file beside its target and renames it over the target, so that no reader sees half a file.
+/// Targets are relative to `base`.
 ///
 /// # Errors
-/// When a target cannot be written, is no regular file, or is a file of the project itself.
+/// When a target cannot be written, is not a regular file, or is a file of the project itself.
 pub(super) async fn render(
     writer: Writer<'_>,
     order: &Order,

@@ -1,22 +1,22 @@
-//! The line between what takes long and whoever ordered it.
+//! Connects work that takes long with whoever ordered it.
 
 use async_channel::{Receiver, Sender};
 use harness_model::ServiceName;
 
-/// What something says of itself while it goes on, and whether it is still wanted. By default nobody listens and it is
-/// wanted to its end.
+/// Carries progress messages to whoever ordered the work, and tells the work whether it is still wanted. By default
+/// nobody listens, and the work is wanted to its end.
 #[derive(Debug, Clone)]
 pub struct Link<T> {
     said: Option<Sender<T>>,
-    // Closed when it is not wanted any more; nothing is ever sent.
+    // Closed when it is not wanted any more. Nothing is ever sent.
     given_up: (Sender<()>, Receiver<()>),
 }
 
-/// The line of a launch. What it is at is told in one line for people: `pulling image nginx: 3 of 12 MB`. For each, the
-/// time that the service has to start begins anew.
+/// The link of a launch. Each message says in one line for people what the launch is doing: `pulling image nginx: 3
+/// of 12 MB`. With each message, the service's time to start begins anew.
 pub type LaunchLink = Link<String>;
 
-/// The line of an order to start, before it is planned: which service is waited for, and what it is at.
+/// The link of an order to start, before it is planned: the service that is waited for, and what it is doing.
 pub type OrderLink = Link<(ServiceName, String)>;
 
 impl<T> Default for Link<T> {
@@ -29,7 +29,7 @@ impl<T> Default for Link<T> {
 }
 
 impl<T> Link<T> {
-    /// A line, and what is said on it.
+    /// A link, and the receiver of its messages.
     pub fn new() -> (Self, Receiver<T>) {
         let (said, heard) = async_channel::unbounded();
         let link = Self {
@@ -39,7 +39,7 @@ impl<T> Link<T> {
         (link, heard)
     }
 
-    /// Tells what it is at.
+    /// Says what the work is doing.
     pub fn say(&self, doing: T) {
         if let Some(said) = &self.said {
             // Whoever listened may be gone.
@@ -47,7 +47,7 @@ impl<T> Link<T> {
         }
     }
 
-    /// Tells that it is not wanted any more. A launch need not do anything about it.
+    /// Says that the work is not wanted any more. A launch may ignore this.
     pub fn give_up(&self) {
         self.given_up.1.close();
     }

@@ -15,7 +15,7 @@ use super::{Instance, Order, RunTrace, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;
 
-/// The pause between two looks at a service of which it is not known whether it is gone.
+/// How long to wait before looking again at a service that may or may not be gone.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A process that a shim supervises.
@@ -66,10 +66,11 @@ impl Instance for LocalInstance {
         loop {
             match self.supervised.wait().await {
                 Ok(end) => return ended(end),
-                // Not known to be gone is not gone: who believed it would start a second one beside it.
+                // If it is not known whether the service is gone, it counts as running: otherwise a second one would
+                // be started beside it.
                 Err(error) if !std::mem::replace(&mut told, true) => {
                     let run_dir = self.supervised.run_dir().display();
-                    tracing::error!(%run_dir, error = chain(&error), "cannot tell that a service is gone");
+                    tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service is gone");
                 }
                 Err(_) => {}
             }
@@ -79,9 +80,9 @@ impl Instance for LocalInstance {
 
     async fn stop(&self) {
         if let Err(error) = self.supervised.stop(self.stop).await {
-            // A shim that cannot be talked to is dead or as good as dead: what it left is killed.
+            // A shim that does not answer is dead, or might as well be. Kill what it left.
             let run_dir = self.supervised.run_dir().display();
-            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop, killing instead");
+            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop its service, killing it instead");
             self.kill().await;
         }
     }
@@ -130,7 +131,7 @@ impl Instance for LocalInstance {
     }
 }
 
-/// What is remembered of a run, as the registry keeps it.
+/// What the registry keeps of a run.
 fn link(trace: &supervised::Trace) -> RunTrace {
     let process = |id: &supervised::ProcessId| ProcessTrace {
         pid: id.pid,
@@ -148,7 +149,7 @@ fn link(trace: &supervised::Trace) -> RunTrace {
     }
 }
 
-/// The same the other way round.
+/// The same in the other direction.
 pub(super) fn link_back(trace: &RunTrace) -> supervised::Trace {
     let process = |id: &ProcessTrace| supervised::ProcessId {
         pid: id.pid,

@@ -1,6 +1,6 @@
-//! How services of a type are run: one executor per `type`, registered by name.
+//! How services of a type are run: one executor for each `type`, registered by name.
 //!
-//! The actor knows only these traits. A new kind of place is a new executor here, not a change in the core.
+//! The actor knows only these traits. To support a new kind of place, add an executor here; the core does not change.
 
 mod capacity;
 mod environment;
@@ -40,40 +40,41 @@ use crate::machine::{Ended, Hook, Lost};
 use crate::secrets::Secrets;
 use crate::words::chain;
 
-/// Everything needed to launch one generation of a service, or to run a command in its place.
+/// Everything needed to launch one generation of a service, or to run a command in the service's place.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
-    /// Which start of it.
+    /// The number of the start, counted from 1.
     pub generation: u64,
-    /// Its specification, without references.
+    /// Its specification, with all references resolved.
     pub spec: Arc<ServiceSpec>,
-    /// What it inherits from whoever started it.
+    /// The environment that it inherits from whoever started it.
     pub inherited: Arc<BTreeMap<String, SecretString>>,
     /// Its umask: its own, else that of whoever started it; `None`: not known.
     pub umask: Option<Umask>,
     /// The addresses of its dependencies, `HARNESS_<SERVICE>_IP` and so on.
     pub addresses: BTreeMap<String, String>,
-    /// Where it is reached itself.
+    /// The addresses under which others reach this service.
     pub own: ServiceAddresses,
-    /// The folder of this generation's logs and records.
+    /// The folder for the logs and records of this generation.
     pub run_dir: PathBuf,
-    /// The files that the project is read from, which nothing that is rendered may replace. Empty if it renders nothing.
+    /// The files that the project is read from. A rendered file must not replace one of them. Empty if the service
+    /// renders no files.
     pub project_files: Vec<PathBuf>,
-    /// Hides its secrets in what its commands and its engine say.
+    /// Hides its secrets in the output of its commands and its engine.
     pub secrets: Secrets,
-    /// What its launch says, and whether it is still wanted.
+    /// Carries the progress of its launch, and tells whether the launch is still wanted.
     pub link: LaunchLink,
-    /// Whether a line of its output is waited for: by its health check, or by a dependent.
+    /// Whether a health check or a dependent waits for a line of its output.
     pub output_is_awaited: bool,
 }
 
 impl Order {
-    /// An error in words. What the file says with a secret in it stands there as the file may be shown: programs, folders,
-    /// files, images.
+    /// An error in words. Programs, folders, files and images that contain a secret appear in redacted form, as the
+    /// file may be shown.
     pub fn words(&self, error: &(dyn std::error::Error + 'static)) -> String {
         let mut words = chain(error);
         for template in self.spec.places() {
@@ -87,8 +88,8 @@ impl Order {
         words
     }
 
-    /// The same for commands on this machine. What every program needs (PATH, HOME, …) is this machine's there, whatever
-    /// the service has.
+    /// The same for commands on this machine. Variables that every program needs (PATH, HOME and so on) are this
+    /// machine's own there, whatever the service has.
     fn on_host(&self, folder: &Path) -> Self {
         let mut spec = ServiceSpec::clone(&self.spec);
         spec.env.retain(|name, _| !InheritEnv::Minimal.takes(name));
@@ -115,10 +116,10 @@ pub enum LaunchError {
         /// The type.
         type_name: &'static str,
     },
-    /// Nothing is launched in a home that is gone, or that another daemon may have.
+    /// The home is gone or may belong to another daemon, so nothing is launched.
     #[error(transparent)]
     HomeGone(#[from] crate::layout::HomeGone),
-    /// Its program is in none of the folders of its PATH.
+    /// None of the folders in its PATH contains its program.
     #[error("{}", not_in_path(program, path))]
     NotInPath {
         /// The program.
@@ -126,22 +127,22 @@ pub enum LaunchError {
         /// The PATH searched.
         path: String,
     },
-    /// Its program, a folder or a file of it is not there or not usable.
+    /// Its program, or one of its folders or files, is missing or cannot be used.
     #[error("{what} {}: {source}", path.display())]
     Path {
-        /// What was wanted of the path: `binary`, `working_dir`, …
+        /// What the path is for: `binary`, `working_dir`, …
         what: &'static str,
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Its program is a script for a program that is not there.
-    #[error("binary {} is a script for {interpreter}, which is not there", script.display())]
+    /// Its program is a script for an interpreter that does not exist.
+    #[error("binary {} is a script for {interpreter}, which does not exist", script.display())]
     NoInterpreter {
         /// The script.
         script: PathBuf,
-        /// What stands after `#!`.
+        /// The text after `#!`.
         interpreter: String,
     },
     /// Its program is a script with the line ends of another system, which belong to the name of its interpreter here.
@@ -156,7 +157,8 @@ pub enum LaunchError {
         /// What, and why not.
         why: String,
     },
-    /// It asks for something that services of its type do not have. It is refused rather than passed over.
+    /// It asks for something that services of its type do not have. The daemon refuses that, and does not just ignore
+    /// it.
     #[error("`{key}` {why}")]
     NotForType {
         /// The key of the file.
@@ -164,56 +166,56 @@ pub enum LaunchError {
         /// Why not, and what to do.
         why: String,
     },
-    /// What an executor of another crate says.
+    /// An error of an executor in another crate.
     #[error(transparent)]
     Place(Box<dyn std::error::Error + Send + Sync>),
-    /// A reference was left in the specification; it should have been resolved before.
+    /// The specification still contains a reference; it should have been resolved before.
     #[error("`{text}` is not resolved")]
     Unresolved {
         /// The template, redacted.
         text: String,
     },
-    /// What it runs in did not get here.
-    #[error("its image was not here within {}s{}", within.as_secs_f32(), doing.as_ref().map(|doing| format!(": {doing}")).unwrap_or_default())]
+    /// The image that it runs in did not arrive.
+    #[error("its image did not arrive within {}s{}", within.as_secs_f32(), doing.as_ref().map(|doing| format!(": {doing}")).unwrap_or_default())]
     NotHere {
-        /// The time that passed since anything was heard of it.
+        /// How long nothing was heard of it.
         within: Duration,
-        /// What that was.
+        /// What was last heard of it.
         doing: Option<String>,
     },
-    /// As many services run as the open files of this process allow.
+    /// The open files of this process allow no more services.
     #[error(
-        "the daemon may have {limit} files open (RLIMIT_NOFILE), which is enough for {services} services: raise it \
+        "the daemon may have {limit} files open (RLIMIT_NOFILE), enough for {services} services: raise the limit \
          (ulimit -n, or LimitNOFILE in its unit), then `harness daemon restart`"
     )]
     NoRoom {
         /// The limit.
         limit: u64,
-        /// How many services that is enough for.
+        /// How many services the limit is enough for.
         services: usize,
     },
-    /// The supervisor could not be started, or said why it could not start the program.
+    /// The supervisor could not be started, or it reported why it could not start the program.
     #[error(transparent)]
     Supervisor(#[from] command_executor::supervised::LaunchError),
-    /// A command in the service's place could not be run.
+    /// A command in the service's place could not be started.
     #[error("cannot run `{program}`: {source}")]
     Command {
         /// Its program.
         program: String,
-        /// Why.
+        /// The cause.
         source: command_executor::process::SpawnError,
     },
-    /// A command in the service's place could not be followed to its end.
-    #[error("lost `{program}`: {source}")]
+    /// The connection to a command in the service's place was lost before it ended.
+    #[error("lost track of `{program}`: {source}")]
     Run {
         /// Its program.
         program: String,
-        /// Why.
+        /// The cause.
         source: Box<command_executor::executor::RunError>,
     },
 }
 
-/// The PATH names each folder once here: that of a shell often has one several times.
+/// Lists each folder of the PATH once: a shell's PATH often names one several times.
 fn not_in_path(program: &str, path: &str) -> String {
     let mut folders: Vec<&str> = Vec::new();
     for folder in path.split(':').filter(|folder| !folder.is_empty()) {
@@ -237,20 +239,20 @@ fn not_in_path(program: &str, path: &str) -> String {
 pub struct PlaceCommand {
     /// Program and arguments.
     pub words: Vec<String>,
-    /// Environment on top of the service's.
+    /// Environment variables on top of the service's own.
     pub env: BTreeMap<String, SecretString>,
-    /// Another user than the service's.
+    /// The user to run it as, if not the service's.
     pub user: Option<String>,
-    /// Another folder than the service's.
+    /// The folder to run it in, if not the service's.
     pub working_dir: Option<String>,
-    /// A terminal of so many columns and rows instead of pipes.
+    /// Run it on a terminal with this many columns and rows, instead of pipes.
     pub terminal: Option<(u16, u16)>,
-    /// Whether stdin will come; otherwise it reads end of file.
+    /// Whether it gets stdin; otherwise it reads end of file at once.
     pub stdin: bool,
 }
 
 impl PlaceCommand {
-    /// These words, without stdin or terminal.
+    /// Runs these words, without stdin or terminal.
     pub fn new(words: Vec<String>) -> Self {
         Self {
             words,
@@ -263,45 +265,45 @@ impl PlaceCommand {
     }
 }
 
-/// The answer of a command that was run to its end.
+/// The result of a command that was run to its end.
 #[derive(Debug)]
 pub struct CommandAnswer {
-    /// How it ended; `None` when it was killed because its time was over.
+    /// How it ended; `None` if it was killed because it ran out of time.
     pub exit: Option<ExitStatus>,
     /// The end of its output, both streams.
     pub tail: String,
-    /// What it left in the background.
+    /// Processes that it left in the background.
     pub rest: Rest,
 }
 
-/// How long a command may run: its timeout, or whatever else ends it.
+/// Limits how long a command may run: done when the timeout has passed, or when something else ends it.
 pub type Expiry<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// What a session with a command says.
+/// An event of a session with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// Bytes from its stdout, or from its terminal.
+    /// Bytes from its stdout or its terminal.
     Stdout(Vec<u8>),
     /// Bytes from its stderr.
     Stderr(Vec<u8>),
-    /// It has ended; last.
+    /// It has ended. This is the last event.
     Exited(ExitStatus),
 }
 
-/// Why a session could not be written to or told something.
+/// Why a session could not be written to or controlled.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {source}")]
 pub struct SessionError {
-    /// What was tried.
+    /// The operation.
     pub operation: &'static str,
-    /// What the system said.
+    /// The error of the system.
     pub source: std::io::Error,
 }
 
-/// A command running in the place of a service, with its streams. Dropping it kills the command.
+/// A command that runs in the place of a service, with its streams. Dropping it kills the command.
 #[async_trait]
 pub trait Session: Send {
-    /// Its stdin, to be written beside reading the events; `None` if it has none or it was taken.
+    /// Its stdin, to be written while the events are read; `None` if it has none or if it was taken already.
     fn take_stdin(&mut self) -> Option<Box<dyn SessionStdin>>;
     /// The next event; `None` after the exit. Cancelling the future loses nothing.
     async fn next(&mut self) -> Option<SessionEvent>;
@@ -317,10 +319,10 @@ pub trait Session: Send {
     fn signal(&self, signal: i32) -> Result<(), SessionError>;
 }
 
-/// The stdin of a [`Session`]. Dropping it ends it.
+/// The stdin of a [`Session`]. Dropping it closes the stdin.
 #[async_trait]
 pub trait SessionStdin: Send {
-    /// Writes; waits while the command does not read.
+    /// Writes the bytes, and waits while the command does not read.
     ///
     /// # Errors
     /// When nobody reads any more.
@@ -330,45 +332,45 @@ pub trait SessionStdin: Send {
 /// One running generation of a service.
 #[async_trait]
 pub trait Instance: Send + Sync {
-    /// Its main process, where it has one on this machine.
+    /// The pid of its main process, if it has one on this machine.
     fn pid(&self) -> Option<u32>;
-    /// The process that everything of it descends from, where there is one on this machine.
+    /// The process that all its other processes descend from, if there is one on this machine.
     fn root_pid(&self) -> Option<u32>;
     /// When it started.
     fn started_at(&self) -> WallTime;
-    /// The same as the time since the machine's boot, where that is known.
+    /// The same, as the time since the machine booted, if that is known.
     fn started_after_boot(&self) -> Option<Duration> {
         None
     }
-    /// By what it is found where its run directory does not lead to it any more.
+    /// The trace by which it is found if its run directory does not lead to it any more.
     fn trace(&self) -> Option<RunTrace> {
         None
     }
-    /// Whether its run directory is where it was. Blocks on the disk.
+    /// Whether its run directory is in its place. Blocks on the disk.
     fn is_in_place(&self) -> bool {
         true
     }
-    /// How what it runs in (its image) says to tell whether it is healthy; counts where its specification says nothing.
+    /// The health check of what it runs in (its image). It counts only if its specification has none.
     fn image_health(&self) -> Option<HealthCheck> {
         None
     }
-    /// Waits for the next change of whether it can be counted on: why it cannot any more, or `None` when it can again.
-    /// Never comes where that is always known. Cancelling it loses nothing.
+    /// Waits until it becomes unknown, or known again, whether the service still runs: returns the reason, or `None`
+    /// when it is known again. Never returns if that is always known. Cancelling the future loses nothing.
     async fn contact(&self) -> Option<Lost> {
         futures_lite::future::pending().await
     }
     /// Waits until everything of it is gone.
     async fn wait(&self) -> Ended;
-    /// Asks it to end: signal, grace, SIGKILL. Returns when that is under way; `wait` tells the end.
+    /// Asks it to end: signal, grace period, SIGKILL. Returns when that has begun; `wait` reports the end.
     async fn stop(&self);
-    /// Kills everything of it by every means.
+    /// Kills everything of it, by every means.
     async fn kill(&self);
-    /// Writes to its stdin; waits while it does not read.
+    /// Writes to its stdin, and waits while it does not read.
     ///
     /// # Errors
     /// When it has no open stdin.
     async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError>;
-    /// Ends its stdin.
+    /// Closes its stdin.
     async fn close_stdin(&self);
     /// Changes the size of its terminal.
     async fn resize(&self, columns: u16, rows: u16);
@@ -379,33 +381,33 @@ pub trait Instance: Send + Sync {
     async fn signal(&self, signal: i32) -> Result<(), SessionError>;
 }
 
-/// What a new daemon finds in the place of a generation.
+/// What a new daemon finds of a generation.
 pub enum Found {
     /// It runs and is managed again.
     Running(Arc<dyn Instance>),
-    /// It runs, but its run directory is gone, and with it its output and its record: it has to be stopped.
+    /// It runs, but its run directory is gone, together with its output and its record. It has to be stopped.
     Homeless(Arc<dyn Instance>),
-    /// A former daemon launched it and did not see the answer, and there is none yet. What it has come to is told
-    /// when that is known, which may take long: whatever it waits for may be stuck.
+    /// A former daemon launched it and did not see the answer, and there is still no answer. The future completes
+    /// when the outcome is known. This may take long, because what it waits for may be stuck.
     Launching(Pin<Box<dyn Future<Output = Arc<dyn Instance>> + Send>>),
     /// It has ended.
     Ended {
-        /// How.
+        /// How it ended.
         ended: Ended,
-        /// When, if known.
+        /// When it ended, if known.
         at: Option<WallTime>,
     },
-    /// The machine was rebooted since.
+    /// The machine was rebooted since then.
     Rebooted,
-    /// It never came to run.
+    /// It never started.
     NeverStarted,
 }
 
-/// Something that runs for this home and belongs to no service that is known. It is being ended.
+/// Something that runs for this home but belongs to no known service. It is being ended.
 pub struct Stray {
-    /// What it is, for people: `shop/db (pid 812)`.
+    /// Describes it for people: `shop/db (pid 812)`.
     pub what: String,
-    /// Comes when nothing of it is left.
+    /// Completes when nothing of it is left.
     pub ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -414,38 +416,38 @@ pub struct Stray {
 pub enum HookPlace {
     /// In the place of its service, as probes and `exec` do.
     Service,
-    /// On this machine, in the folder of the project's file: the service's own place is not there then.
+    /// On this machine, in the folder of the project's file: the service's own place does not exist then.
     Host,
 }
 
-/// Runs services of some types.
+/// Runs services of one or more types.
 #[async_trait]
 pub trait Executor: Send + Sync {
     /// The types it runs, as written after `type:`.
     fn types(&self) -> &'static [&'static str];
-    /// Refuses what it cannot do of a service, before anything is changed.
+    /// Refuses what it cannot do for a service, before anything is changed.
     ///
     /// # Errors
-    /// The first such key.
+    /// When it cannot do something; the error names the first such key.
     fn check(&self, _spec: &ServiceSpec) -> Result<(), LaunchError> {
         Ok(())
     }
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
-    /// adopted or launched: a hook must not run twice at a time.
+    /// adopted or launched: the same hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
     /// Looks for everything that former daemons of this home left running. Called once, before anything is adopted.
     async fn survey(&self) {}
-    /// What was found by that and belongs to nothing that was adopted since. Called once, when everything was, and before
-    /// anything is launched.
+    /// Returns what the survey found and nothing has adopted since. Called once, when everything has been adopted and
+    /// before anything is launched.
     async fn strays(&self) -> Vec<Stray> {
         Vec::new()
     }
-    /// The ports that what a service runs in (its image) declares, each once. With a line for it, an image that is not
-    /// there is fetched or built, which tells so there and ends when this is dropped. What others say of it is told without
-    /// these secrets.
+    /// The ports that the service's image declares, each once. With a link, an image that is missing is fetched or
+    /// built. The progress of that goes to the link, and dropping the future ends it. `secrets` are hidden in what
+    /// other programs say.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When the ports cannot be found out.
     async fn exposed_ports(
         &self,
         _project: &ProjectName,
@@ -456,21 +458,21 @@ pub trait Executor: Send + Sync {
     ) -> Result<Vec<u16>, LaunchError> {
         Ok(Vec::new())
     }
-    /// Launches a generation. What takes long (an image is pulled, say) tells so on the order's link, and ends with an
-    /// error soon after that was given up.
+    /// Launches a generation. If it takes long, for example to pull an image, the launch reports progress on the
+    /// order's link. If the launch is given up there, it soon ends with an error.
     ///
     /// # Errors
     /// When nothing of it runs.
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError>;
-    /// Removes what the services of a project keep beyond their ends: the named volumes of containers. The names of what
-    /// was removed. Nothing of the project runs meanwhile.
+    /// Removes what the services of a project keep after they end: the named volumes of containers. Returns the names
+    /// of what was removed. Nothing of the project may run meanwhile.
     ///
     /// # Errors
     /// When something of it cannot be removed.
     async fn remove_volumes(&self, _project: &ProjectName) -> Result<Vec<String>, LaunchError> {
         Ok(Vec::new())
     }
-    /// Finds what a former daemon left of a generation. `trace` is what it remembered of it.
+    /// Finds what a former daemon left of a generation. `trace` is what that daemon remembered of it.
     async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Found;
     /// Where a hook of its services runs.
     fn hook_place(&self, _hook: Hook) -> HookPlace {
@@ -481,8 +483,9 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// When it could not be started.
     async fn exec(&self, order: &Order, command: &PlaceCommand) -> Result<Box<dyn Session>, LaunchError>;
-    /// Runs a command in the service's place to its end, at most until `expiry`: then everything of it on this machine is
-    /// gone when this returns. Dropping the future has it killed, too, without waiting.
+    /// Runs a command in the service's place until it ends, or at most until `expiry` completes. After an expiry,
+    /// everything of the command on this machine is gone when this returns. Dropping the future also kills it, but
+    /// does not wait.
     ///
     /// # Errors
     /// When it could not be started.
@@ -505,7 +508,7 @@ impl std::fmt::Debug for Executors {
 }
 
 impl Executors {
-    /// With this executor for each of its types.
+    /// Adds this executor for each of its types.
     #[must_use]
     pub fn with(mut self, executor: Arc<dyn Executor>) -> Self {
         for type_name in executor.types() {
@@ -519,15 +522,15 @@ impl Executors {
         self.0.values()
     }
 
-    /// Whether a service can be run.
+    /// Checks that a service can be run.
     ///
     /// # Errors
-    /// When there is no executor for its type, or that one refuses it.
+    /// When no executor is registered for its type, or when that executor refuses it.
     pub fn check(&self, spec: &ServiceSpec) -> Result<(), LaunchError> {
         self.of(spec)?.check(spec)
     }
 
-    /// Where a hook is run, and the order to run it by. `folder` is that of the project's file.
+    /// The executor that runs a hook, and the order to run it with. `folder` is the folder of the project's file.
     ///
     /// # Errors
     /// When there is no executor for that place.

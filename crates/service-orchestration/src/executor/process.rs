@@ -37,38 +37,38 @@ use crate::words::chain;
 /// Lines of a command's output that are kept for its answer.
 const TAIL_LINES: usize = 20;
 
-/// Where a `harness` looks for its daemon.
+/// The variable that tells a `harness` where its daemon is.
 const HOME_VARIABLE: &str = "HARNESS_HOME";
 
-/// How long the taking over of everything waits for one shim that has not said who it is.
+/// How long recovery waits for one shim that has not said who it is, before it goes on with the others.
 const PROMPT: Duration = Duration::from_millis(250);
 
-/// How long a supervisor that kills what is left after the grace may take for that.
+/// How long a supervisor may take to kill what is left after the grace period.
 const GRACE_MARGIN: Duration = Duration::from_secs(1);
 
 /// Runs `type: process`.
 pub struct ProcessExecutor {
     supervisor: Supervisor,
     commands: command_executor::Executor,
-    /// The home as its daemon was told.
+    /// The home as it was given to the daemon.
     told_home: PathBuf,
     /// Marks the commands of this home's daemons, so that the next daemon finds what a killed one left.
     mark: Arc<str>,
-    /// Where services get a cgroup of their own, if that is possible here.
+    /// The cgroup below which services get cgroups of their own, if that works here.
     cgroups: Option<PathBuf>,
     home: Home,
-    /// What former daemons left running and nobody has adopted yet.
+    /// What former daemons left running and nobody has adopted so far.
     found: Arc<Mutex<Vec<strays::Found>>>,
     capacity: Capacity,
-    /// Given to services and commands in place of this process's own.
+    /// Limits for services and commands, instead of this process's own.
     soft_limits: Vec<(supervised::Resource, u64)>,
 }
 
 impl ProcessExecutor {
-    /// Under this supervisor, for the daemon of this home.
+    /// Uses this supervisor, for the daemon of this home.
     pub fn new(supervisor: Supervisor, home: &Path) -> Self {
         let commands = command_executor::Executor::local().with_shim(supervisor.shim().clone());
-        // Cleaned, so that nothing of it looks like what separates the id of a command.
+        // Clean the path, so that no part of it can be mistaken for the separator before the id of a command.
         let home: PathBuf = home.components().collect();
         let by_all_names = Home::at(&home);
         Self {
@@ -84,8 +84,8 @@ impl ProcessExecutor {
         }
     }
 
-    /// Gives services and commands this soft limit of open files, which this process had before it raised its
-    /// own.
+    /// Gives services and commands this soft limit of open files. It is the limit that this process had before it
+    /// raised its own.
     #[must_use]
     pub fn with_open_files(mut self, soft: u64) -> Self {
         self.soft_limits = vec![(supervised::Resource::OpenFiles, soft)];
@@ -93,8 +93,8 @@ impl ProcessExecutor {
         self
     }
 
-    /// One of its own: another daemon may have this one's pid, in another pid namespace or after it, and a project
-    /// of the same name.
+    /// A cgroup of its own for each launch. Its name is unique because another daemon may have the same pid (in
+    /// another pid namespace, or later) and a project of the same name.
     fn cgroup(&self, order: &Order) -> Option<PathBuf> {
         let name = format!("{}.{}.{}", order.project, order.service, order.generation);
         let prefix = self.cgroup_prefix();
@@ -105,7 +105,7 @@ impl ProcessExecutor {
         )
     }
 
-    /// How the names of this home's cgroups begin.
+    /// The prefix of the names of this home's cgroups.
     fn cgroup_prefix(&self) -> String {
         format!("harness-{}-", tag(self.home.real()))
     }
@@ -114,7 +114,8 @@ impl ProcessExecutor {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was found that may be of this generation: its own supervisor, and those of the service that are lost.
+    /// What the survey found that may belong to this generation: its own supervisor, and the service's lost
+    /// supervisors.
     fn evidence(&self, order: &Order, trace: Option<&RunTrace>) -> Evidence {
         let of_service = self.of_service(order);
         let may_be_its_own = |found: &&strays::Found| found.is_lost || found.generation == order.generation;
@@ -134,7 +135,7 @@ impl ProcessExecutor {
         self.found().iter().filter(is_of).cloned().collect()
     }
 
-    /// Whatever supervises in this run directory, or is this very process, is accounted for.
+    /// Removes from the findings whatever supervises in this run directory, or is this very process.
     fn account_for(&self, order: &Order, shim: Option<&ProcessId>) {
         let folder = FileId::of(&order.run_dir).ok();
         self.found().retain(|found| {
@@ -142,7 +143,7 @@ impl ProcessExecutor {
         });
     }
 
-    /// A supervisor of the service that lives, although its own run directory does not tell of it.
+    /// A supervisor of the service that lives, although its own run directory does not lead to it.
     fn lost_instance(&self, order: &Order) -> Option<Found> {
         let lost = self
             .of_service(order)
@@ -155,7 +156,7 @@ impl ProcessExecutor {
         Some(Found::Homeless(Arc::new(instance)))
     }
 
-    /// What has become of a generation, by its run directory and what is known beside.
+    /// What has become of a generation, according to its run directory and to everything else that is known.
     async fn adopted(&self, order: &Order, trace: Option<&RunTrace>) -> Found {
         let evidence = self.evidence(order, trace);
         match Supervisor::adopt_by(&order.run_dir, evidence, PROMPT).await {
@@ -182,7 +183,7 @@ impl ProcessExecutor {
             },
             Ok(Adopted::Rebooted) => Found::Rebooted,
             Ok(Adopted::NeverStarted) => Found::NeverStarted,
-            // Something of it runs, or may: a second one must not be started beside it.
+            // Something of it runs, or may run, so a second one must not be started beside it.
             Err(
                 error @ (AdoptError::OtherNamespace { .. }
                 | AdoptError::Unreadable(_)
@@ -190,7 +191,7 @@ impl ProcessExecutor {
                 | AdoptError::Watch(_)
                 | AdoptError::Wait(_)),
             ) => Found::Running(Arc::new(UnreachedInstance::new(order, &error))),
-            // Launched by a former daemon a moment ago, or stuck: everything else need not wait for it.
+            // A former daemon launched it a moment ago, or it is stuck. Everything else need not wait for it.
             Err(AdoptError::NoIdentity { .. }) => {
                 let (order, place) = (order.clone(), self.capacity.take_over());
                 Found::Launching(Box::pin(async move { settled(&order, place).await }))
@@ -202,7 +203,7 @@ impl ProcessExecutor {
         }
     }
 
-    /// Removes cgroups that were left behind, and kills what is still in them: no living supervisor has them.
+    /// Removes cgroups that no living supervisor uses, and kills what is still in them.
     async fn sweep_cgroups(&self) {
         let Some(base) = self.cgroups.clone() else { return };
         let prefix = self.cgroup_prefix();
@@ -211,15 +212,15 @@ impl ProcessExecutor {
             if left.is_empty() {
                 return;
             }
-            // Without a look at the processes none is known to be unused.
+            // If the processes cannot be listed, no cgroup is known to be unused.
             let Ok(shims) = LivingShim::all() else { return };
             let used: BTreeSet<PathBuf> = shims.iter().filter_map(|shim| shim.spec()?.cgroup).collect();
             let unused = left.into_iter().filter(|path| !used.contains(path));
-            // The supervisor of another version may not be known for one, nor its spec be readable.
+            // A supervisor of another version may not be recognized, or its spec may not be readable.
             for path in unused.filter(|path| !supervised::is_supervised(path)) {
                 let killed = supervised::clear_cgroup(&path);
                 let cgroup = path.display();
-                tracing::info!(%cgroup, killed, "removed a cgroup that was left behind");
+                tracing::info!(%cgroup, killed, "removed a leftover cgroup");
             }
         })
         .await;
@@ -232,7 +233,7 @@ impl ProcessExecutor {
     }
 }
 
-/// Looks at the disk: for a thread that may wait.
+/// Looks at the disk, so run it on a thread that may block.
 fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchSpec, LaunchError> {
     let spec = &order.spec;
     let process = process(spec)?;
@@ -279,7 +280,7 @@ fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchS
     Ok(launch)
 }
 
-/// The command as it runs in the service's place. Looks at the disk: for a thread that may wait.
+/// The command as it runs in the service's place. Looks at the disk, so run it on a thread that may block.
 fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Result<Command, LaunchError> {
     let process = process(&order.spec)?;
     let mut env = environment(order)?;
@@ -290,7 +291,7 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Re
             .map(|(name, value)| (name.clone(), value.clone())),
     );
     let user = command.user.as_ref().or(process.user.as_ref());
-    // `harness` in it means this daemon. Nobody else may look into its home.
+    // `harness` inside it means this daemon. Other users may not look into this daemon's home.
     if let (None, Some(home)) = (user, home.to_str()) {
         env.entry(HOME_VARIABLE.to_owned())
             .or_insert_with(|| SecretString::new(home));
@@ -342,10 +343,7 @@ impl Executor for ProcessExecutor {
             match unblock(move || supervised::end_former(&bin)).await {
                 Ok(former) => {
                     for zygote in former {
-                        tracing::warn!(
-                            pid = zygote.pid,
-                            "ended the zygote of a former daemon, which was held"
-                        );
+                        tracing::warn!(pid = zygote.pid, "ended a stopped zygote of a former daemon");
                     }
                 }
                 Err(error) => {
@@ -381,7 +379,7 @@ impl Executor for ProcessExecutor {
         let supervised = self.supervisor.launch(&order.run_dir, &launch).await;
         if self.supervisor.shim().take_put_back() {
             let shim = self.supervisor.shim().path().display();
-            tracing::warn!(%shim, "the supervisor's program was removed, and is put back");
+            tracing::warn!(%shim, "somebody removed the supervisor's program; it was put back");
         }
         let supervised = supervised.map_err(|error| refusal::explained(error, &launch))?;
         Ok(Arc::new(LocalInstance::new(supervised, order, place)))
@@ -392,7 +390,7 @@ impl Executor for ProcessExecutor {
         match unblock(move || home.survey()).await {
             Ok(found) => *self.found() = found,
             Err(error) => {
-                tracing::error!(%error, "cannot look for supervisors that have lost their run directories")
+                tracing::error!(%error, "cannot search for supervisors that lost their run directories")
             }
         }
     }
@@ -450,7 +448,7 @@ impl Executor for ProcessExecutor {
                 let tail = format!("{}{}", whole_lines(&ran.stdout), whole_lines(&ran.stderr));
                 Ok(CommandAnswer {
                     exit: ran.status.map(exit_status),
-                    // Whoever shows it shortens it, and half a secret is not recognized any more.
+                    // Whoever shows the text shortens it, and half a secret would not be recognized any more.
                     tail: order.secrets.hide(&last_lines(&tail)),
                     rest: Rest::of(ran.rest),
                 })
@@ -464,7 +462,7 @@ impl Executor for ProcessExecutor {
     }
 }
 
-/// Stops what a supervisor runs by the rules that it was launched with, and kills what does not heed them.
+/// Stops what a supervisor runs by the rules that it was launched with, and kills what does not stop.
 async fn end(shim: LivingShim) {
     let (of, looked) = (shim.clone(), shim);
     let (spec, taken) = unblock(move || (of.spec(), looked.take_over())).await;
@@ -474,7 +472,7 @@ async fn end(shim: LivingShim) {
         Err(error) => {
             return tracing::error!(
                 error = chain(&error),
-                "cannot stop what has lost its run directory"
+                "cannot stop a service that lost its run directory"
             );
         }
     };
@@ -482,7 +480,7 @@ async fn end(shim: LivingShim) {
     if let Err(error) = supervised.stop(policy).await {
         tracing::warn!(
             error = chain(&error),
-            "cannot stop what has lost its run directory, killing instead"
+            "cannot stop a service that lost its run directory, killing it instead"
         );
     } else {
         let in_time = async { supervised.wait().await.is_ok() };
@@ -497,11 +495,14 @@ async fn end(shim: LivingShim) {
     if let Err(error) = supervised.kill().await {
         tracing::error!(
             error = chain(&error),
-            "cannot kill what has lost its run directory"
+            "cannot kill a service that lost its run directory"
         );
     }
     while let Err(error) = supervised.wait().await {
-        tracing::error!(error = chain(&error), "cannot tell that a lost service is gone");
+        tracing::error!(
+            error = chain(&error),
+            "cannot find out whether a service that lost its run directory is gone"
+        );
         pass(super::local::LOOK_AGAIN).await;
     }
 }
@@ -537,7 +538,8 @@ fn check_working_dir(process: &ProcessSpec, cwd: &Path) -> Result<(), LaunchErro
     })
 }
 
-/// Root follows no link to the folder that others could have made. The shim sees to that; here it is put into words.
+/// As root, nobody follows a link to the folder that others could have made. The shim makes sure of that; this check
+/// only gives a clear message.
 fn check_links(process: &ProcessSpec, cwd: &Path) -> Result<(), LaunchError> {
     let checked = harness_files::open_folder_guarded(cwd).map(drop);
     checked.map_err(|error| {
@@ -576,7 +578,7 @@ fn limits(limits: &Limits) -> Vec<(supervised::Resource, u64)> {
         .collect()
 }
 
-/// What was said, from the first line on that was kept whole.
+/// The output, from the first line that was kept whole.
 fn whole_lines(output: &TailBytes) -> Cow<'_, str> {
     let whole = if output.dropped == 0 {
         &output.bytes[..]
@@ -592,7 +594,7 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// Something no other launch has: neither the run id nor the cgroup may be those of another daemon's launch.
+/// A text that no other launch has: the run id and the cgroup must differ from those of any other daemon's launch.
 fn unique() -> String {
     static LAUNCHES: AtomicU64 = AtomicU64::new(0);
     let (time, number) = (WallTime::now().0, LAUNCHES.fetch_add(1, Ordering::Relaxed));

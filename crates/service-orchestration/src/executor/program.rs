@@ -1,4 +1,4 @@
-//! Finding the program of a service and the folder it runs in.
+//! Finds the program of a service and the folder it runs in.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,8 @@ pub(super) fn text(template: &Template) -> Result<String, LaunchError> {
     })
 }
 
-/// How a path that came of a template stands in an error: with secrets in it, as the template shows itself.
+/// How a path that came from a template appears in an error. If the template has secrets, it appears as the template
+/// shows itself.
 pub(super) fn shown(template: &Template, path: PathBuf) -> PathBuf {
     if template.has_secret() {
         PathBuf::from(template.to_string())
@@ -24,7 +25,7 @@ pub(super) fn shown(template: &Template, path: PathBuf) -> PathBuf {
     }
 }
 
-/// An error about a path that came of a template, without the secrets of it.
+/// Hides the secrets in an error about a path that came from a template.
 pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
     match error {
         LaunchError::Path { what, path, source } => LaunchError::Path {
@@ -47,10 +48,11 @@ pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
     }
 }
 
-/// The path of a program: with a slash as it is (relative to `base`), without looked up in `path`.
+/// The path of a program. A name with a slash is taken as it is, relative to `base`; a name without one is looked up
+/// in `path`.
 ///
 /// # Errors
-/// When it is nowhere, or is not an executable file.
+/// When there is no such program, or it is not an executable file.
 pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, LaunchError> {
     if program.contains('/') {
         let file = base.join(program);
@@ -93,10 +95,11 @@ pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, La
     Ok(found)
 }
 
-/// Checks that what a script names after `#!` is there: the system reports it as if the script were missing.
+/// Checks that the interpreter that a script names after `#!` exists. The system would report it as if the script
+/// were missing.
 ///
 /// # Errors
-/// When it is not.
+/// When it does not exist.
 fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
     let Some((interpreter, has_windows_end)) = interpreter(program) else {
         return Ok(());
@@ -128,10 +131,10 @@ fn interpreter(program: &Path) -> Option<(String, bool)> {
         .then(|| (word.to_owned(), line.ends_with(b"\r")))
 }
 
-/// Checks that a folder is there.
+/// Checks that a folder exists.
 ///
 /// # Errors
-/// When it is not, or is no folder.
+/// When it does not exist, or is not a folder.
 pub(super) fn check_folder(path: &Path) -> Result<(), LaunchError> {
     let error = |source| LaunchError::Path {
         what: "working_dir",
@@ -187,7 +190,7 @@ mod tests {
         let error = find("./script", "", script("#! /no/such -x\n").parent().unwrap()).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.ends_with("script is a script for /no/such, which is not there"),
+            text.ends_with("script is a script for /no/such, which does not exist"),
             "{text}"
         );
         for ends in [

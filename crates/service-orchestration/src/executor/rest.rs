@@ -2,26 +2,26 @@
 
 use command_executor::Running;
 
-/// Processes that a command left in the background, if it did. They end with this: [`Rest::end`] waits for it,
-/// dropping does not.
+/// Processes that a command left in the background, if it left any. [`Rest::end`] kills them and waits for that;
+/// dropping this kills them without waiting.
 #[derive(Debug, Default)]
 pub struct Rest(Option<Running>);
 
 impl Rest {
-    /// Of a command whose place ends what it leaves, as a container does.
+    /// For a command in a place that ends what the command leaves, as a container does.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Of a command on this machine that has ended.
+    /// For a command on this machine that has ended.
     pub fn of(running: Option<Running>) -> Self {
         Self(running)
     }
 
-    /// Kills it, and returns when all of it is gone.
+    /// Kills the processes, and returns when all of them are gone.
     ///
     /// # Errors
-    /// When something of it is still there after ten seconds.
+    /// When some of them still exist after ten seconds.
     pub async fn end(self) -> std::io::Result<()> {
         match self.0 {
             Some(running) => running.end().await,

@@ -8,7 +8,7 @@ use harness_model::ExitStatus;
 
 use super::{Session, SessionError, SessionEvent, SessionStdin};
 
-/// A command of the daemon with its streams.
+/// A command of the daemon, with its streams.
 pub struct CommandSession {
     /// Taken only by `drop`.
     running: Option<Running>,
@@ -16,8 +16,8 @@ pub struct CommandSession {
 }
 
 impl CommandSession {
-    /// A session with this command. Dropping it kills everything of the command; but what one that has ended left in the
-    /// background, as a shell does, stays until the daemon ends.
+    /// A session with this command. Dropping it kills everything of the command. But if the command has ended and
+    /// left something in the background, as a shell may do, that stays until the daemon ends.
     pub fn new(running: Running) -> Self {
         Self {
             running: Some(running),
@@ -64,7 +64,7 @@ impl Session for CommandSession {
                 }
                 Ok(None) => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "lost a command");
+                    tracing::warn!(%error, "lost track of a command");
                     return None;
                 }
             });
@@ -93,13 +93,13 @@ impl SessionStdin for CommandStdin {
     }
 }
 
-/// The standard library's status in our words.
+/// Converts the standard library's status into ours.
 pub(super) fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => ExitStatus::Code(code),
         (None, Some(signal)) => ExitStatus::Signal(signal),
-        // Neither: stopped or continued, which waiting for an end never reports.
+        // Neither means stopped or continued, which waiting for an end never reports.
         (None, None) => ExitStatus::Code(-1),
     }
 }

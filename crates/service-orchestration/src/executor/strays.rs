@@ -1,11 +1,11 @@
-//! What former daemons of a home left running, found by the living supervisors themselves.
+//! What former daemons of a home left running. It is found by looking at the living supervisors.
 //!
-//! | a supervisor of our user | is |
+//! | a supervisor of our user with a run directory that | counts as |
 //! |---|---|
-//! | whose run directory lies in this home, where the layout has it | adopted with its service, if that is known |
-//! | whose run directory was removed, and was of this home (by folder, or by path) | lost |
-//! | whose run directory was renamed within this home, or moved out of it | lost, unless the daemon of another home has taken it over |
-//! | of any other home | a stranger, and left alone |
+//! | lies in this home, where the layout has it | one to adopt with its service, if that is known |
+//! | was removed, and was of this home (by folder, or by path) | lost |
+//! | was renamed within this home, or moved out of it | lost, unless the daemon of another home has taken it over |
+//! | belongs to any other home | a stranger, which is left alone |
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use harness_model::{ProjectName, ServiceName};
 
 use crate::layout::{Layout, home_of_lock};
 
-/// From a run directory up to its home: generation, service, project, `projects`.
+/// Levels from a run directory up to its home: generation, service, project, `projects`.
 const LEVELS: usize = 4;
 
 /// A supervisor of this home.
@@ -23,12 +23,12 @@ pub(super) struct Found {
     pub(super) project: ProjectName,
     pub(super) service: ServiceName,
     pub(super) generation: u64,
-    /// Its run directory does not lead to it.
+    /// Whether its run directory does not lead to it any more.
     pub(super) is_lost: bool,
     pub(super) shim: LivingShim,
 }
 
-/// A home, by all of its names.
+/// A home, with all of its names.
 #[derive(Debug, Clone)]
 pub(super) struct Home {
     given: PathBuf,
@@ -47,7 +47,7 @@ impl Home {
         }
     }
 
-    /// The home by its real path: the same whatever way leads there.
+    /// The real path of the home, which is the same whatever path leads there.
     pub(super) fn real(&self) -> &Path {
         &self.real
     }
@@ -61,7 +61,7 @@ impl Home {
     }
 
     fn recognize(&self, shim: LivingShim) -> Option<Found> {
-        // One that has not entered its run directory does so, or ends.
+        // If it has not entered its run directory yet, it will do so or end.
         if !shim.has_entered() {
             return None;
         }
@@ -104,7 +104,7 @@ fn is_absent(path: &Path) -> bool {
     looked.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whose run directory a path names.
+/// The project, service and generation that the path of a run directory names.
 fn place(run_dir: &Path) -> Option<(ProjectName, ServiceName, u64)> {
     let mut names = run_dir.components().rev().map(|name| name.as_os_str().to_str());
     let generation = names.next()??.parse().ok()?;

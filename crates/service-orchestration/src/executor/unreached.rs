@@ -1,6 +1,6 @@
-//! A service that runs, or may, but cannot be managed: its supervisor does not say who it is, or runs in another
-//! pid namespace. It counts as running, so that no second one is started beside it, until the run directory says
-//! that it is gone or lets itself be managed after all.
+//! A service that runs, or may run, but cannot be managed: its supervisor does not say who it is, or runs in another
+//! pid namespace. It counts as running, so that no second one is started beside it, until the run directory says that
+//! it is gone or the supervisor can be managed after all.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::{Instance, Order, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;
 
-/// Stands for what holds the lock of a run directory.
+/// Stands for the unknown holder of a run directory's lock.
 pub(super) struct UnreachedInstance {
     run_dir: PathBuf,
     stop: supervised::StopPolicy,
@@ -25,11 +25,11 @@ pub(super) struct UnreachedInstance {
 
 impl UnreachedInstance {
     pub(super) fn new(order: &Order, why: &AdoptError) -> Self {
-        tracing::error!(run_dir = %order.run_dir.display(), error = chain(why), "a service cannot be managed");
+        tracing::error!(run_dir = %order.run_dir.display(), error = chain(why), "cannot manage a service");
         Self::gone(order)
     }
 
-    /// Stands for what is known to be gone: waiting for it tells how it ended.
+    /// Stands for something that is known to be gone: waiting for it returns how it ended.
     pub(super) fn gone(order: &Order) -> Self {
         Self {
             run_dir: order.run_dir.clone(),
@@ -51,11 +51,11 @@ impl UnreachedInstance {
     }
 
     fn refused(&self, operation: &str, error: &(dyn std::error::Error + 'static)) {
-        tracing::error!(run_dir = %self.run_dir.display(), operation, error = chain(error), "a service cannot be managed");
+        tracing::error!(run_dir = %self.run_dir.display(), operation, error = chain(error), "cannot manage a service");
     }
 }
 
-/// What a former daemon's launch has come to, once that can be told.
+/// What has become of a former daemon's launch, once that is known.
 pub(super) async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
     let mut told = false;
     loop {
@@ -63,12 +63,12 @@ pub(super) async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
             Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => {
                 return Arc::new(LocalInstance::new(supervised, order, place));
             }
-            // It tells how it ended when it is waited for.
+            // Waiting for it returns how it ended.
             Ok(_) => return Arc::new(UnreachedInstance::gone(order)),
             Err(error @ AdoptError::NoIdentity { .. }) => {
                 if !std::mem::replace(&mut told, true) {
                     let run_dir = order.run_dir.display();
-                    tracing::error!(%run_dir, error = chain(&error), "cannot tell whether a service runs");
+                    tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service runs");
                 }
             }
             Err(error) => return Arc::new(UnreachedInstance::new(order, &error)),
@@ -103,9 +103,9 @@ impl Instance for UnreachedInstance {
                     return ended(supervised::Ended::SupervisorDied { killed, main });
                 }
                 Ok(Adopted::Rebooted) => return Ended::Lost("the machine was rebooted".to_owned()),
-                Ok(Adopted::NeverStarted) => return Ended::Lost("it never came to run".to_owned()),
+                Ok(Adopted::NeverStarted) => return Ended::Lost("it never started".to_owned()),
                 Err(error @ AdoptError::RunDir(_)) => return Ended::Lost(chain(&error)),
-                // Told when it was found.
+                // This was logged when the service was found.
                 Err(_) => {}
             }
             async_io::Timer::after(LOOK_AGAIN).await;

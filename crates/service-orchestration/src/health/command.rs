@@ -1,4 +1,4 @@
-//! The command check: a command at the service's place exits with 0.
+//! The command check: a command in the service's place must exit with 0.
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +12,7 @@ use super::Prober;
 use super::connect::within;
 use crate::machine::ProbeOutcome;
 
-/// How a command ended and what it said last.
+/// How a command ended and what it wrote last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandAnswer {
     /// How it ended.
@@ -21,20 +21,20 @@ pub struct CommandAnswer {
     pub tail: String,
 }
 
-/// Runs the command once, at the place of its service. It is given the time it has; at the end of that time its
-/// future is dropped, which must end the command. The error is why it could not be run at all, in one line.
+/// Runs the command once, in the place of its service. It gets the time that it may take; when that is over, its
+/// future is dropped, which must end the command. The error says in one line why the command could not be run at all.
 pub type CommandRunner = Box<
     dyn Fn(Duration) -> Pin<Box<dyn Future<Output = Result<CommandAnswer, String>> + Send>> + Send + Sync,
 >;
 
-/// Asks by running a command; made by [`command`].
+/// A probe that runs a command; made by [`command`].
 pub struct CommandProbe {
     description: String,
     run: CommandRunner,
 }
 
-/// A probe that runs a command. `description` is what people see of it (`pg_isready`), so it is redacted by the
-/// caller; how it is run is the caller's business, because only the executor knows the place of its service.
+/// A probe that runs a command. `description` is what people see of it (`pg_isready`), so the caller must redact it.
+/// The caller decides how to run it, because only the executor knows the place of its service.
 pub fn command(description: impl Into<String>, run: CommandRunner) -> CommandProbe {
     CommandProbe {
         description: description.into(),
@@ -66,7 +66,7 @@ impl Prober for CommandProbe {
     }
 }
 
-/// `exited 2: connection to server failed`.
+/// Formats a bad exit: `exited 2: connection to server failed`.
 fn bad_exit(answer: &CommandAnswer) -> String {
     let how = answer.exit.to_string();
     match answer

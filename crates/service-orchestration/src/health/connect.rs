@@ -1,4 +1,4 @@
-//! Reaching `host:port`: names, both address families of localhost, the timeout, and errors in one line.
+//! Connects to `host:port`: handles names, both address families of localhost, the timeout, and errors in one line.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::names;
 use crate::machine::ProbeOutcome;
 
-/// How long an address may stay silent before the next one is tried beside it (RFC 8305, section 5).
+/// How long an address may stay silent before the next one is tried in parallel (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// Where to connect to.
@@ -28,20 +28,20 @@ pub(super) struct HostPort {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
-    /// Both families: where a server that was told "localhost" listens is up to its library.
+    /// Both families: when a server is told to listen on "localhost", its library decides which family it uses.
     Localhost,
     Address(IpAddr),
     Name(String),
 }
 
 impl HostPort {
-    /// `localhost:80`, `10.0.0.1:80`, `[::1]:80`; port 0 is nowhere.
+    /// Parses `localhost:80`, `10.0.0.1:80`, `[::1]:80`. Port 0 is refused.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         Self::new(host, parse_port(port)?)
     }
 
-    /// As in a URL: an IPv6 address stands in brackets.
+    /// The host as in a URL: an IPv6 address is in brackets.
     pub(super) fn new(host: &str, port: u16) -> Option<Self> {
         if port == 0 {
             return None;
@@ -76,7 +76,7 @@ impl HostPort {
     }
 }
 
-/// Digits alone: the standard library would take a sign as well.
+/// Accepts only digits: the standard library would accept a sign as well.
 pub(super) fn parse_port(text: &str) -> Option<u16> {
     text.bytes()
         .all(|b| b.is_ascii_digit())
@@ -113,7 +113,7 @@ impl ConnectError {
     }
 }
 
-/// What an I/O error says about the service: nothing, if this machine has run out of something.
+/// What an I/O error says about the service. It says nothing if this machine has run out of something.
 pub(super) fn io_outcome(error: &io::Error) -> ProbeOutcome {
     let line = io_line(error);
     match Errno::from_io_error(error) {
@@ -122,7 +122,7 @@ pub(super) fn io_outcome(error: &io::Error) -> ProbeOutcome {
     }
 }
 
-/// `connection refused`: the system's words, without its number.
+/// `connection refused`: the system's text, without the error number.
 fn io_line(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
@@ -133,7 +133,8 @@ fn io_line(error: &io::Error) -> String {
     }
 }
 
-/// `work`, or `no answer within 5s`; `work` is dropped then, and its connections with it.
+/// Runs `work`, or returns `no answer within 5s` when the time is over. Then `work` is dropped, together with its
+/// connections.
 pub(super) async fn within(timeout: Duration, work: impl Future<Output = ProbeOutcome>) -> ProbeOutcome {
     let late = async {
         pass(timeout).await;
@@ -193,7 +194,7 @@ pub(super) async fn connect(to: &HostPort) -> Result<Async<TcpStream>, ConnectEr
     }
 }
 
-/// Whichever attempt ends first.
+/// Waits for the attempt that ends first.
 async fn any(trying: &mut [Connecting]) -> Progress {
     future::poll_fn(|context| {
         for (index, attempt) in trying.iter_mut().enumerate() {
@@ -224,8 +225,8 @@ async fn connect_one(address: SocketAddr) -> io::Result<Async<TcpStream>> {
     Ok(stream)
 }
 
-/// Connecting to a free port of this machine can, by chance, be given that very port as its own end, and TCP
-/// then connects the socket to itself. Nobody listens there. Without a linger the port is free again at once.
+/// A connection to a free port of this machine can by chance get that very port as its own end. TCP then connects the
+/// socket to itself, although nobody listens there. Without a linger the port is free again at once.
 fn is_own_reflection(stream: &TcpStream) -> io::Result<bool> {
     if stream.local_addr()? != stream.peer_addr()? {
         return Ok(false);
@@ -250,7 +251,7 @@ mod tests {
         assert!(is_own_reflection(&own).unwrap());
         drop(own);
 
-        // The port is free again at once, also for a service that does not set SO_REUSEADDR.
+        // The port is free again at once, even for a service that does not set SO_REUSEADDR.
         let service = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         bind(&service, &address).unwrap();
         rustix::net::listen(&service, 1).unwrap();

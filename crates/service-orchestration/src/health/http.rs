@@ -1,4 +1,4 @@
-//! The http check: GET of a URL answers 2xx or 3xx.
+//! The http check: a GET of a URL must answer 2xx or 3xx.
 
 use std::fmt;
 use std::future::Future;
@@ -23,27 +23,27 @@ use super::connect::{HostPort, connect, io_outcome, parse_port, within};
 use super::{ProbeConfigError, Prober};
 use crate::machine::ProbeOutcome;
 
-/// The longest answer head that is read, in bytes.
+/// The longest response head that is read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How much of the body is read, in bytes, and for how long: closing a connection on unread bytes resets it,
-/// which many servers log as an error.
+/// How much of the body is read, in bytes, and for how long. Closing a connection with unread bytes would reset it,
+/// and many servers log that as an error.
 const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_millis(100);
 
-/// Asks by an HTTP request; made by [`http`].
+/// A probe that makes an HTTP request; made by [`http`].
 #[derive(Clone)]
 pub struct HttpProbe {
     address: HostPort,
-    /// What the server is told it is called.
+    /// The host name that is sent to the server.
     host: HeaderValue,
     /// Path and query.
     target: Uri,
 }
 
-/// A probe that GETs `url` and takes 2xx and 3xx for good; a redirect is not followed. `localhost` tries v4 and
-/// v6. Each probe opens a connection and closes it from its own side, so that the server is never left with a
-/// port in TIME_WAIT that it could not bind again.
+/// A probe that GETs `url`. 2xx and 3xx count as good; redirects are not followed. `localhost` tries v4 and v6. Each
+/// probe opens a connection and closes it from its own side, so that the server never has a port in TIME_WAIT that it
+/// could not bind again.
 ///
 /// # Errors
 /// When it is not a plain `http://` URL.
@@ -85,7 +85,7 @@ pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
     })
 }
 
-/// A URL as it may be shown: without its query, and without what stands before an `@`.
+/// A URL as it may be shown: without its query, and without what is before an `@`.
 fn without_secrets(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or(url);
     let (scheme, rest) = url
@@ -107,7 +107,7 @@ impl fmt::Debug for HttpProbe {
 #[async_trait]
 impl Prober for HttpProbe {
     async fn probe(&self, timeout: Duration) -> ProbeOutcome {
-        // What the head said stands, also when the time is up while the body is read.
+        // The verdict of the head counts, even if time runs out while the body is read.
         let judged = OnceLock::new();
         let attempt = async {
             match connect(&self.address).await {
@@ -163,7 +163,7 @@ impl HttpProbe {
     }
 }
 
-/// Runs the connection beneath the exchange until the exchange has its outcome.
+/// Drives the connection while the exchange runs, until the exchange has its outcome.
 async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
     let mut connection = pin!(connection);
     let mut exchange = pin!(exchange);
@@ -172,7 +172,7 @@ async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) ->
         if let Poll::Ready(outcome) = exchange.as_mut().poll(context) {
             return Poll::Ready(outcome);
         }
-        // An error of the connection is handed to the exchange, too, which puts it into words.
+        // The exchange gets an error of the connection too, and puts it into words.
         if open && connection.as_mut().poll(context).is_ready() {
             open = false;
         }
@@ -181,7 +181,7 @@ async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) ->
     .await
 }
 
-/// Reads an ordinary body to its end and gives up on any other.
+/// Reads an ordinary body to its end, and gives up on any other.
 async fn finish(response: Response<Incoming>) {
     let mut body = response.into_body();
     let mut read = 0;

@@ -8,20 +8,20 @@ use async_lock::{Mutex, Semaphore, SemaphoreGuardArc};
 use super::Prober;
 use crate::machine::ProbeOutcome;
 
-/// A cap on probes in flight, shared by every project of a daemon, so that a thousand services starting at once
-/// do not take every file descriptor. Clones share the cap. First come, first served.
+/// Limits the probes in flight. All projects of a daemon share the limit, so that a thousand services that start at
+/// once do not use up the file descriptors. Clones share it too. First come, first served.
 #[derive(Debug, Clone)]
 pub struct ProbeLimiter {
     permits: Arc<Semaphore>,
-    /// A semaphore lets a newcomer pass those who wait; whoever holds this is the only one at it.
+    /// A semaphore lets a newcomer overtake those who wait. Only the holder of this lock may ask for a permit.
     turn: Arc<Mutex<()>>,
 }
 
 impl ProbeLimiter {
-    /// The cap of a daemon.
+    /// The default limit of a daemon.
     pub const DEFAULT: usize = 64;
 
-    /// At most `cap` probes in flight, and at least one.
+    /// Allows at most `cap` probes in flight, and at least one.
     pub fn new(cap: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(cap.max(1))),
@@ -29,7 +29,7 @@ impl ProbeLimiter {
         }
     }
 
-    /// Waits for a place; it is held until the permit is dropped.
+    /// Waits for a place. The place is held until the permit is dropped.
     pub async fn acquire(&self) -> ProbePermit {
         let _turn = self.turn.lock().await;
         ProbePermit {

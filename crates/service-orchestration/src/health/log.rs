@@ -1,7 +1,7 @@
-//! The log check: a line of the output matches a regular expression.
+//! The log check: a line of the output must match a regular expression.
 //!
-//! Patterns come from files and requests. So they have limits ([`Pattern`]), and what takes its time with them is not
-//! done where everybody waits: compiling never, matching only for short lines and light patterns.
+//! Patterns come from files and requests, so they have limits ([`Pattern`]). What may take long does not run where
+//! everybody waits: compiling never does, and matching does only for short lines and light patterns.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,7 +9,8 @@ use async_lock::{Semaphore, SemaphoreGuardArc};
 use blocking::unblock;
 use harness_model::pattern::{Pattern, PatternError};
 
-/// Patterns compiled, or batches of lines matched, at once: the other threads that may block are for others.
+/// How many patterns are compiled, or batches of lines matched, at once. The other blocking threads are for other
+/// work.
 const AT_ONCE: usize = 2;
 
 static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
@@ -21,16 +22,16 @@ pub struct LogMatcher {
 }
 
 impl LogMatcher {
-    /// Compiles a pattern on a thread of its own, when it is its turn.
+    /// Compiles a pattern on a separate thread, when it is its turn.
     ///
     /// # Errors
-    /// When it is no regular expression, or not within the limits.
+    /// When it is not a valid regular expression, or exceeds the limits.
     pub async fn compile(pattern: &str) -> Result<Self, PatternError> {
-        // Known before it is copied.
+        // Check this before the pattern is copied.
         Pattern::check_length(pattern)?;
         let (pattern, turn) = (pattern.to_owned(), Self::turn().await);
         unblock(move || {
-            // Held by the thread: whoever gives up does not give it back.
+            // The thread holds the permit: whoever stops waiting does not free it.
             let _turn = turn;
             Pattern::new(&pattern).map(|pattern| Self { pattern })
         })
@@ -45,15 +46,15 @@ impl LogMatcher {
         Pattern::new(pattern).map(|pattern| Self { pattern })
     }
 
-    /// Whether the pattern is found in `line`, one line as it was written; its line end does not count, so that
-    /// `ready$` finds `ready\r\n`. Bytes that are no UTF-8 match no `.`, and do no harm.
+    /// Whether the pattern is found in `line`, one line as it was written. The line end does not count, so that
+    /// `ready$` finds `ready\r\n`. Bytes that are not UTF-8 do not match `.` but do no harm.
     pub fn matches(&self, line: &[u8]) -> bool {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.pattern.is_match(line)
     }
 
-    /// The same where everybody waits: what takes its time is done on a thread of its own.
+    /// The same for code that must not block: slow matching runs on a separate thread.
     pub async fn finds(&self, line: Vec<u8>) -> bool {
         if self.is_quick(line.len()) {
             return self.matches(&line);
@@ -66,12 +67,12 @@ impl LogMatcher {
         .await
     }
 
-    /// Whether so many bytes are matched in no time.
+    /// Whether matching so many bytes takes no noticeable time.
     pub(crate) fn is_quick(&self, bytes: usize) -> bool {
         self.pattern.is_quick(bytes)
     }
 
-    /// Waits for one of the threads for what is not quick.
+    /// Waits for one of the threads for slow work.
     pub(crate) async fn turn() -> SemaphoreGuardArc {
         TURNS.acquire_arc().await
     }

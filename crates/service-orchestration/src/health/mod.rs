@@ -1,8 +1,8 @@
 //! Probes: one question to a service and its answer, asked from the service's own place.
 //!
-//! A [`Prober`] asks once, within a timeout, and says what it heard in one line. It keeps nothing between two
-//! probes: no connection, no task, no counter. When to probe and what an answer means for a service is decided
-//! by [`crate::machine`].
+//! A [`Prober`] asks once, within a timeout, and returns the answer in one line. It keeps nothing between two probes:
+//! no connection, no task, no counter. [`crate::machine`] decides when to probe and what an answer means for a
+//! service.
 //!
 //! ```text
 //!                 permit             connect, ask                  the answer
@@ -12,8 +12,8 @@
 //!                             +-- no fd, no memory, …              Unknown("too many open files")
 //! ```
 //!
-//! What may enter: [`http`], [`tcp`], [`command`] and [`LogMatcher`], each in its own file. A new kind of probe is a new
-//! [`Prober`]. The futures run on any executor; dropping one closes its connection.
+//! The kinds of probes are [`http`], [`tcp`], [`command`] and [`LogMatcher`], each in its own file. A new kind is a
+//! new [`Prober`]. The futures run on any executor, and dropping one closes its connection.
 
 mod command;
 mod connect;
@@ -38,38 +38,38 @@ pub use tcp::{TcpProbe, tcp};
 /// Asks a service how it is.
 #[async_trait]
 pub trait Prober: Send + Sync {
-    /// Asks once and answers after `timeout` at the latest. Dropping the future ends the probe.
+    /// Asks once, and answers after `timeout` at the latest. Dropping the future ends the probe.
     async fn probe(&self, timeout: Duration) -> ProbeOutcome;
 
     /// What is tried, in a few words without secrets: `http localhost:8080/health`.
     fn describe(&self) -> String;
 }
 
-/// A probe that cannot be made from what is written.
+/// Why a probe cannot be made from what the file says.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ProbeConfigError {
-    /// The URL has no `http://` in front.
+    /// The URL does not begin with `http://`.
     #[error("the health check URL `{url}` has no scheme; write `http://{url}`")]
     MissingScheme {
         /// As written, without its query and without credentials.
         url: String,
     },
-    /// Only plain HTTP is spoken: whose certificate to trust is a question that a command can answer better.
+    /// Only plain HTTP is supported. Which certificates to trust is a question that a command can answer better.
     #[error("https health checks are not supported (`{url}`); use `http`, or a `command` such as curl")]
     HttpsUnsupported {
         /// As written, without its query and without credentials.
         url: String,
     },
-    /// Another scheme than http.
+    /// The URL has another scheme than http.
     #[error("the health check URL `{url}` must begin with `http://`")]
     UnknownScheme {
         /// As written, without its query and without credentials.
         url: String,
     },
-    /// A user or password stands in the URL; it would show in every failure report.
+    /// The URL contains a user or password, which would show in every failure report.
     #[error("a health check URL must not contain a user or password; use a `command` instead")]
     Credentials,
-    /// It is no URL.
+    /// It is not a valid URL.
     #[error("the health check URL `{url}` is not valid: {reason}")]
     InvalidUrl {
         /// As written, without its query and without credentials.
@@ -77,10 +77,10 @@ pub enum ProbeConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It is no `host:port`.
+    /// It is not `host:port`.
     #[error("the health check address `{address}` is not `host:port`")]
     InvalidAddress {
-        /// As written.
+        /// The address as written.
         address: String,
     },
 }

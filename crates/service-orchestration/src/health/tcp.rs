@@ -1,4 +1,4 @@
-//! The tcp check: `host:port` accepts a connection.
+//! The tcp check: `host:port` must accept a connection.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::connect::{HostPort, connect, within};
 use super::{ProbeConfigError, Prober};
 use crate::machine::ProbeOutcome;
 
-/// Asks by connecting; made by [`tcp`].
+/// A probe that connects; made by [`tcp`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpProbe {
     address: HostPort,
 }
 
-/// A probe that connects to `host:port` (`[::1]:80` for IPv6; `localhost` tries v4 and v6) and closes again.
+/// A probe that connects to `host:port` (`[::1]:80` for IPv6; `localhost` tries v4 and v6) and closes the connection.
 ///
 /// # Errors
 /// When the address is not `host:port`.

@@ -1,4 +1,4 @@
-//! From the records of one generation to the lines that are wanted.
+//! Turns the records of one generation into the lines that are wanted.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use harness_model::{RedactingStream, Redactor, ServiceName, WallTime};
 use super::{LogItem, ServiceLine, Shared};
 use crate::health::LogMatcher;
 
-/// Redacts, cuts and filters: in this order, since a secret may stand where a long line is cut.
+/// Redacts, cuts and filters, in this order, because a long line may be cut inside a secret.
 pub(super) struct Cutter {
     filter: Filter,
     lines: RedactedLines,
-    /// Whether something was written after the logs were asked for.
+    /// Whether a record was written after the logs were asked for.
     pub(super) past_opened: bool,
-    /// Whether nothing that comes is wanted any more.
+    /// Whether nothing that comes later is wanted.
     pub(super) past_until: bool,
 }
 
@@ -39,7 +39,7 @@ impl Cutter {
         }
     }
 
-    /// The wanted lines that these records complete.
+    /// The wanted lines that these records finish.
     pub(super) fn cut(&mut self, items: Vec<ReadItem>) -> Vec<LogItem> {
         let mut out = Vec::new();
         let mut cut = Vec::new();
@@ -52,7 +52,8 @@ impl Cutter {
                     let shared = &self.filter.shared;
                     let query = &shared.query;
                     self.past_opened |= time >= shared.opened;
-                    // Without following, a service that writes faster than this reads would never be done.
+                    // Without `follow`, stop here: a service that writes faster than this reads would keep it going
+                    // forever.
                     self.past_until =
                         query.until.is_some_and(|until| time >= until) || (self.past_opened && !query.follow);
                     if self.past_until {
@@ -72,7 +73,7 @@ impl Cutter {
         out
     }
 
-    /// The unfinished lines: nothing will finish them.
+    /// The unfinished lines that nothing will finish.
     pub(super) fn flush(&mut self) -> Vec<LogItem> {
         let mut rest = Vec::new();
         self.lines.flush(|line| rest.push(line));
@@ -81,12 +82,12 @@ impl Cutter {
             .collect()
     }
 
-    /// Whether there is something unfinished that was not shown.
+    /// Whether there is an unfinished line that was not shown.
     pub(super) fn has_unfinished(&self) -> bool {
         self.lines.has_unfinished()
     }
 
-    /// The unfinished lines as far as they go; what comes later continues them.
+    /// The unfinished lines as far as they go. What comes later continues them.
     pub(super) fn unfinished(&mut self) -> Vec<LogItem> {
         let (mut out, filter) = (Vec::new(), &self.filter);
         self.lines.unfinished(|line| {
@@ -108,7 +109,7 @@ impl Filter {
         }
         let is_begun = line.taken > 0;
         let fits = |pattern: &LogMatcher| pattern.matches(&line.bytes);
-        // What was shown in part is shown to its end.
+        // A line that was shown in part is shown to its end.
         if !is_begun && !query.grep.as_ref().is_none_or(fits) {
             return None;
         }
@@ -128,7 +129,7 @@ impl Filter {
     }
 }
 
-/// Lines of two streams, from which secrets were taken before they were cut.
+/// Lines of two streams. Secrets are removed from them before they are cut.
 pub(super) struct RedactedLines {
     lines: Lines,
     stdout: Redacted,
@@ -137,7 +138,7 @@ pub(super) struct RedactedLines {
 
 struct Redacted {
     stream: RedactingStream,
-    /// Of the last record.
+    /// The time of the last record.
     time_ns: u64,
 }
 
@@ -154,7 +155,7 @@ impl RedactedLines {
         }
     }
 
-    /// Takes a record and gives `sink` the lines that it completes.
+    /// Takes a record, and passes the lines that it finishes to `sink`.
     pub(super) fn push(&mut self, mut record: Record, sink: impl FnMut(Line)) {
         let redacted = match record.stream {
             Stream::Stdout => &mut self.stdout,
@@ -165,18 +166,18 @@ impl RedactedLines {
         self.lines.push(&record, sink);
     }
 
-    /// Gives `sink` what is unfinished: at the end of a log, or before a gap.
+    /// Passes what is unfinished to `sink`: at the end of a log, or before a gap.
     pub(super) fn flush(&mut self, mut sink: impl FnMut(Line)) {
         self.release(RedactingStream::finish, &mut sink);
         self.lines.flush(sink);
     }
 
-    /// Whether there is something unfinished that has not been offered.
+    /// Whether there is an unfinished line that has not been offered.
     fn has_unfinished(&self) -> bool {
         self.lines.has_offer() || self.stdout.stream.is_waiting() || self.stderr.stream.is_waiting()
     }
 
-    /// Offers `sink` what is unfinished and may be shown although it is, as [`Lines::offer`] does.
+    /// Offers to `sink` the unfinished lines that may be shown, as [`Lines::offer`] does.
     fn unfinished(&mut self, mut sink: impl FnMut(Line) -> bool) {
         self.release(RedactingStream::pause, &mut |line| {
             sink(line);
@@ -184,7 +185,7 @@ impl RedactedLines {
         self.lines.offer(sink);
     }
 
-    /// Cuts what is held back because it may be a secret.
+    /// Cuts the text that was held back because it may be a secret.
     fn release(&mut self, how: fn(&mut RedactingStream) -> Vec<u8>, sink: &mut impl FnMut(Line)) {
         for (redacted, stream) in [
             (&mut self.stdout, Stream::Stdout),

@@ -11,11 +11,11 @@ use super::cut::RedactedLines;
 /// Bytes read at a time.
 const BATCH: usize = 64 << 10;
 
-/// What a generation said last.
+/// The last lines of a generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastLines {
-    /// Without line ends and without secrets, oldest first, the unfinished ones included. Of a very long one its
-    /// beginning and its end.
+    /// The lines without line ends and secrets, oldest first, including unfinished ones. Of a very long line, only
+    /// its beginning and its end.
     pub lines: Vec<Vec<u8>>,
     /// Whether output before, between or after them is missing.
     pub is_incomplete: bool,
@@ -30,7 +30,7 @@ pub async fn last_lines(run_dir: &Path, count: u64, redactor: &Redactor) -> Resu
         wanted: usize::try_from(count).unwrap_or(usize::MAX),
         ..Last::default()
     };
-    // It begins somewhat earlier, so that no secret is cut by the beginning of the first line.
+    // Starts somewhat earlier, so that the start of the first line does not cut a secret.
     let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(count));
     let mut lines = RedactedLines::new(redactor);
     let mut is_incomplete = false;
@@ -58,9 +58,9 @@ pub async fn last_lines(run_dir: &Path, count: u64, redactor: &Redactor) -> Resu
 struct Last {
     wanted: usize,
     lines: VecDeque<Clipped>,
-    /// The number of the first of them.
+    /// The number of the first line.
     first: usize,
-    /// The numbers of those that go on, of stdout and stderr.
+    /// The numbers of the lines that go on, of stdout and stderr.
     open: [Option<usize>; 2],
 }
 

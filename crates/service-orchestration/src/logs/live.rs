@@ -1,4 +1,5 @@
-//! The output of one generation as it is written, uncut but without secrets: prompts without a newline come at once.
+//! The output of one generation as it is written, uncut but without secrets. A prompt without a newline comes at
+//! once.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -12,7 +13,7 @@ use harness_model::{RedactingStream, Redactor};
 /// How much is read at a time, in bytes.
 const BATCH: usize = 64 << 10;
 
-/// How long a beginning that a secret may have is held back when nothing follows.
+/// How long text that may be the beginning of a secret is held back when nothing follows.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a running service writes.
@@ -24,7 +25,7 @@ pub enum Output {
     Stderr(Vec<u8>),
     /// Output is missing here: the reader was too slow, or the disk full.
     Gap {
-        /// How many lines; 0 when only a part of one is.
+        /// How many lines are missing; 0 if only a part of one is.
         lines: u64,
     },
 }
@@ -39,10 +40,10 @@ pub struct LiveOutput {
 }
 
 impl LiveOutput {
-    /// Begins with what is written after this returns.
+    /// Begins with output that is written after this returns.
     ///
     /// # Errors
-    /// When the run directory cannot be watched or its log not be read.
+    /// When the run directory cannot be watched, or its log cannot be read.
     pub async fn open(run_dir: &Path, redactor: &Redactor) -> Result<Self, FollowError> {
         let mut live = Self {
             records: RecordFollower::new(run_dir, LogFrom::End)?,
@@ -50,15 +51,15 @@ impl LiveOutput {
             stderr: RedactingStream::new(redactor.clone()),
             pending: VecDeque::new(),
         };
-        // The first read finds the present end.
+        // The first read finds the current end.
         if let Read::Items(items) = live.records.read(BATCH).await? {
             live.take(items);
         }
         Ok(live)
     }
 
-    /// The next bytes; `None` when the generation has ended and everything was told. Cancelling the future
-    /// loses nothing.
+    /// The next bytes; `None` when the generation has ended and everything was returned. Cancelling the future loses
+    /// nothing.
     ///
     /// # Errors
     /// When the log or the state of the run cannot be read.
@@ -80,7 +81,7 @@ impl LiveOutput {
         }
     }
 
-    /// Waits for more; shows after a while what waits for it.
+    /// Waits for more. After a while it shows text that was held back.
     async fn changed(&mut self) {
         if !self.stdout.is_waiting() && !self.stderr.is_waiting() {
             return self.records.changed().await;

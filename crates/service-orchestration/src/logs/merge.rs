@@ -1,7 +1,7 @@
-//! Several sources as one, in the order of time.
+//! Merges several sources into one, in the order of time.
 //!
-//! A line may go out when every source that is still reading has shown its next one. A source that has caught
-//! up is not waited for: what it tells later, comes later.
+//! A line may go out when every source that is still reading has shown its next line. A source that has caught up is
+//! not waited for: what it sends later also comes later.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,23 +17,23 @@ use harness_model::{ServiceName, WallTime};
 use super::source::Batch;
 use super::{LogItem, LogsError};
 
-/// How long what comes after a silence is collected, so that services that write at the same moment are put in
+/// After a silence, output is collected for this long, so that services that write at the same moment are put in
 /// order.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// How much a tail may hold in any case; a larger one may hold so much for each of its lines.
+/// How many bytes a tail may hold in any case. A larger tail may hold [`TAIL_LINE`] bytes for each of its lines.
 const TAIL: usize = 16 << 20;
 const TAIL_LINE: u64 = 64 << 10;
 
 pub(super) struct Merge {
     inputs: Vec<Input>,
-    /// More inputs may come, whatever became of those there are.
+    /// More inputs may come, even when all current ones have ended.
     endless: bool,
-    /// What was merged and not taken yet.
+    /// Merged items that nobody has taken yet.
     out: VecDeque<LogItem>,
-    /// So many of the last lines are wanted, and the present end has not been reached yet.
+    /// How many of the last lines are wanted; set until the current end has been reached.
     tail: Option<u64>,
-    /// Lines in `out`, and their bytes, while there is a tail. Pieces of a line that go on with another are not counted.
+    /// The lines in `out` and their bytes, while there is a tail. A piece that continues another line is not counted.
     kept: u64,
     kept_bytes: usize,
 }
@@ -43,7 +43,7 @@ struct Input {
     receiver: Pin<Box<Receiver<Batch>>>,
     pending: VecDeque<LogItem>,
     state: State,
-    /// It has caught up once: a tail is complete when all have.
+    /// Whether it has caught up once. A tail is complete when all inputs have.
     present: bool,
 }
 
@@ -54,13 +54,13 @@ enum State {
     Ended,
 }
 
-/// How the inputs stand.
+/// The state of all inputs together.
 enum Standing {
     /// The next item can be chosen.
     Ready,
-    /// Everything there is was told, and more may come.
+    /// Everything there is was returned, and more may come.
     Quiet,
-    /// All have ended, and no more will come.
+    /// All have ended, and nothing more will come.
     Ended,
 }
 
@@ -76,7 +76,7 @@ impl Merge {
         }
     }
 
-    /// A new input for a service, unless it has one.
+    /// A new input for a service; `None` if it has one already.
     pub(super) fn input(&mut self, service: &ServiceName) -> Option<Sender<Batch>> {
         if self.inputs.iter().any(|input| input.service == *service) {
             return None;
@@ -92,7 +92,7 @@ impl Merge {
         Some(sender)
     }
 
-    /// What comes next, up to about `max_bytes`; `None` when all have ended.
+    /// The next items, up to about `max_bytes`; `None` when all inputs have ended.
     pub(super) async fn next(&mut self, max_bytes: usize) -> Result<Option<Vec<LogItem>>, LogsError> {
         let mut bytes = 0;
         loop {
@@ -138,7 +138,7 @@ impl Merge {
         self.out.drain(..count).collect()
     }
 
-    /// Waits until the inputs stand somehow.
+    /// Waits until the state of the inputs is clear.
     async fn standing(&mut self) -> Result<Standing, LogsError> {
         poll_fn(|context| {
             for input in &mut self.inputs {
@@ -162,7 +162,7 @@ impl Merge {
         .await
     }
 
-    /// Waits until an input that has caught up tells something.
+    /// Waits until an input that has caught up sends something.
     async fn news(&mut self) -> Result<(), LogsError> {
         poll_fn(|context| {
             let mut news = false;
@@ -176,8 +176,8 @@ impl Merge {
         .await
     }
 
-    /// Moves items to `out` in the order of time until an input has no more or there are enough, and tells how
-    /// many bytes they have.
+    /// Moves items to `out` in the order of time, until an input has no more or there are enough. Returns how many
+    /// bytes they have.
     fn merge(&mut self, max_bytes: usize) -> usize {
         let mut bytes = 0;
         while bytes < max_bytes {
@@ -187,7 +187,7 @@ impl Merge {
             let Some(input) = self.inputs.get_mut(first) else {
                 return bytes;
             };
-            // The others wait until this one has passed the earliest of them.
+            // The other inputs wait until this one has passed the earliest of their items.
             while bytes < max_bytes
                 && input.pending.front().is_some_and(|item| time(item) <= limit)
                 && let Some(item) = input.pending.pop_front()
@@ -210,7 +210,7 @@ impl Merge {
         bytes
     }
 
-    /// Forgets what is before the last lines.
+    /// Drops everything before the last lines.
     fn keep_last(&mut self, lines: u64) {
         let most = TAIL.max(usize::try_from(lines.saturating_mul(TAIL_LINE)).unwrap_or(usize::MAX));
         while self.kept > lines || self.kept_bytes > most {
@@ -220,7 +220,7 @@ impl Merge {
         }
     }
 
-    /// The input with the earliest item, and how far it may go.
+    /// The input with the earliest item, and the time up to which it may go.
     fn first(&self) -> Option<(usize, WallTime)> {
         let (mut first, mut limit) = (None, WallTime(u64::MAX));
         for (index, input) in self.inputs.iter().enumerate() {
@@ -240,7 +240,7 @@ impl Merge {
 }
 
 impl Input {
-    /// Takes what the source has sent, unless something of it is still to be merged.
+    /// Takes what the source has sent, unless some of its earlier items are still to be merged.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), LogsError> {
         while self.pending.is_empty() && self.state != State::Ended {
             match self.receiver.as_mut().poll_next(context) {
@@ -261,7 +261,7 @@ impl Input {
     }
 }
 
-/// When; gaps go with what comes before them.
+/// The time of an item. A gap has the time of what comes before it.
 fn time(item: &LogItem) -> WallTime {
     match item {
         LogItem::Line(line) => line.time,
@@ -269,7 +269,7 @@ fn time(item: &LogItem) -> WallTime {
     }
 }
 
-/// How many lines begin with it.
+/// How many lines begin with this item.
 fn begun(item: &LogItem) -> u64 {
     u64::from(matches!(item, LogItem::Line(line) if !line.continues))
 }

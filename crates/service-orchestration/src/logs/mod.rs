@@ -1,4 +1,4 @@
-//! Reading what services wrote, over all their generations.
+//! Reads what services wrote, over all their generations.
 //!
 //! ```text
 //! source (one a service): generations in order ─▶ lines ─▶ redacted, filtered ─┐
@@ -6,8 +6,8 @@
 //! source …                                                                    ─┘
 //! ```
 //!
-//! A source holds a few batches and then waits, so a slow reader costs bounded memory and no service waits for
-//! it: what is rotated away meanwhile is counted as a gap.
+//! A source holds a few batches and then waits. So a slow reader costs limited memory, and no service waits for it.
+//! What is rotated away meanwhile is counted as a gap.
 
 mod cut;
 mod last;
@@ -34,15 +34,15 @@ use source::Source;
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct LogQuery {
-    /// Also those to come, over restarts.
+    /// Also lines that are still to come, over restarts.
     pub follow: bool,
-    /// Only the last so many of those that are there, of all services together.
+    /// Only this many of the last lines that exist now, of all services together.
     pub tail: Option<u64>,
-    /// Only those at or after this.
+    /// Only lines at or after this time.
     pub since: Option<WallTime>,
-    /// Only those before this.
+    /// Only lines before this time.
     pub until: Option<WallTime>,
-    /// Only those in which this is found, secrets being hidden already.
+    /// Only lines that match this. Secrets are hidden before matching.
     pub grep: Option<LogMatcher>,
 }
 
@@ -51,15 +51,15 @@ pub struct LogQuery {
 pub struct ServiceLine {
     /// When its first byte was read from the service.
     pub time: WallTime,
-    /// Who wrote it.
+    /// The service that wrote it.
     pub service: ServiceName,
-    /// Which of its starts.
+    /// The number of the service's start, counted from 1.
     pub generation: u64,
     /// Whether it came from stderr.
     pub stderr: bool,
-    /// Whether the line does not end here.
+    /// Whether the line continues in a later item.
     pub partial: bool,
-    /// Whether it goes on with the one before it of the same stream and start.
+    /// Whether it continues the line before it of the same stream and start.
     pub continues: bool,
     /// The bytes without the line end.
     pub text: Vec<u8>,
@@ -68,31 +68,31 @@ pub struct ServiceLine {
 /// What a [`LogStream`] yields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogItem {
-    /// A line.
+    /// A line of a service.
     Line(ServiceLine),
     /// Output is missing here: rotated away, dropped on a full disk, or damaged.
     Gap {
-        /// Whose.
+        /// The service with the missing output.
         service: ServiceName,
-        /// How many lines; 0 when only a part of one is.
+        /// How many lines are missing; 0 if only a part of one is.
         lines: u64,
     },
 }
 
-/// Output that cannot be read.
+/// The output of a service cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the output of {service}, generation {generation}")]
 pub struct LogsError {
-    /// Whose.
+    /// The service.
     pub service: ServiceName,
-    /// Of which start.
+    /// The number of the service's start.
     pub generation: u64,
-    /// Why.
+    /// The cause.
     #[source]
     pub source: FollowError,
 }
 
-/// Hides the secrets of a project as they are at the moment of the call.
+/// Hides the secrets that a project has at the moment of the call.
 pub type Redactors = Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>;
 
 /// What the sources of one stream share.
@@ -102,7 +102,7 @@ struct Shared {
     project: ProjectName,
     query: LogQuery,
     redactors: Redactors,
-    /// When it was asked for: what is written before is there, what is written later is to come.
+    /// When the logs were asked for. Anything written before counts as existing, anything after as to come.
     opened: WallTime,
     /// Bytes that a source reads at a time.
     batch: usize,
@@ -116,12 +116,12 @@ pub struct LogStream {
     shared: Arc<Shared>,
     tasks: Arc<Tasks<'static>>,
     merge: Merge,
-    /// Services that are registered later belong to it too.
+    /// Notifies of services that are registered later, which belong to the stream too.
     newcomers: Option<Subscription>,
 }
 
-/// The output of these services as the query wants it, and the future that reads it: to be polled as long as the
-/// stream is read. With `newcomers`, services of the project that are registered later come in too.
+/// The output of these services as the query wants it, and the future that reads it. Poll the future as long as the
+/// stream is read. With `newcomers`, services of the project that are registered later are included.
 pub fn open(
     layout: Layout,
     changes: &Changes,
@@ -157,8 +157,8 @@ pub fn open(
 }
 
 impl LogStream {
-    /// What comes next, up to about `max_bytes` of text; waits only when there is nothing yet. `None` when
-    /// everything was told. Cancelling the future loses nothing.
+    /// The next items, up to about `max_bytes` of text. Waits only if there is nothing yet. `None` when everything
+    /// was returned. Cancelling the future loses nothing.
     ///
     /// # Errors
     /// When the output of a service cannot be read.
@@ -187,7 +187,7 @@ enum Next {
     Newcomer(ServiceName),
 }
 
-/// The next service of the project that is registered; never, without a subscription.
+/// The next service of the project that is registered. Never completes without a subscription.
 async fn newcomer(changes: Option<&mut Subscription>, project: &ProjectName) -> ServiceName {
     let Some(changes) = changes else {
         return future::pending().await;

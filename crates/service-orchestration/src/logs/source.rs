@@ -1,7 +1,7 @@
-//! One service's output: its generations one after the other, and those to come.
+//! The output of one service: its generations one after the other, including later ones.
 //!
-//! A generation is read to its end before the next. The next one shows by a change in the registry, of which
-//! there is one once it runs; only when it is on disk is the former known to be over, and is read once more.
+//! A generation is read to its end before the next one. The registry announces the next generation once it runs. Only
+//! when that one is on disk is the former one known to be over, and then it is read once more.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use super::cut::Cutter;
 use super::{LogItem, LogsError, Shared};
 use crate::health::LogMatcher;
 
-/// Batches smaller than this are cut where they are: another thread costs more.
+/// Smaller batches are cut on this thread: moving them to another thread costs more.
 const SMALL: usize = 16 << 10;
 
-/// How long a line may take to end before it is shown as far as it goes.
+/// How long to wait for the end of a line before it is shown as far as it goes.
 const UNFINISHED: Duration = Duration::from_millis(200);
 
-/// What a source tells the merge.
+/// What a source sends to the merge.
 pub(super) enum Batch {
     /// Lines and gaps in order.
     Items(Vec<LogItem>),
-    /// It has told everything that there is so far.
+    /// It has sent everything that exists so far.
     CaughtUp,
     /// It cannot go on.
     Failed(LogsError),
@@ -37,12 +37,12 @@ pub(super) enum Batch {
 
 /// Why a source stops.
 enum Stop {
-    /// There is nothing more to tell, or nobody to tell it to.
+    /// There is nothing more to send, or nobody to send it to.
     Done,
     Failed(LogsError),
 }
 
-/// What a source has waited for.
+/// What a source was waiting for.
 enum Next {
     Changed,
     Unfinished,
@@ -54,11 +54,11 @@ pub(super) struct Source {
     service: ServiceName,
     changes: Subscription,
     out: Sender<Batch>,
-    /// The generation being read or read last; 0 before the first.
+    /// The generation that is being read or was read last; 0 before the first.
     generation: u64,
-    /// Where to begin with the first one.
+    /// Where to begin in the first generation.
     from: LogFrom,
-    /// It has told that it reached what was the present when the logs were asked for.
+    /// It has sent everything up to the moment when the logs were asked for, and has said so.
     present: bool,
 }
 
@@ -80,7 +80,7 @@ impl Source {
 
     pub(super) async fn run(mut self) {
         if let Err(Stop::Failed(error)) = self.tell_all().await {
-            // A stream that is not read any more needs no telling.
+            // If nobody reads the stream any more, nobody needs to know.
             let _ = self.out.send(Batch::Failed(error)).await;
         }
     }
@@ -105,7 +105,7 @@ impl Source {
         }
     }
 
-    /// For the last lines of all, begins where the service's own last ones do.
+    /// For the last lines of all services, begins where the last lines of this service begin.
     async fn skip_to_tail(&mut self) -> Result<(), Stop> {
         let query = &self.shared.query;
         let Some(wanted) = query.tail else { return Ok(()) };
@@ -130,12 +130,12 @@ impl Source {
         Ok(())
     }
 
-    /// Tells one generation until it is over for good.
+    /// Sends one generation until it is over for good.
     async fn tell_generation(&mut self) -> Result<(), Stop> {
         let mut records = loop {
             match self.open() {
                 Ok(records) => break records,
-                // Being made just now, or pruned.
+                // It is just being made, or it was pruned.
                 Err(error) if error.is_not_found() => {
                     if !self.shared.query.follow || self.newer().is_some() {
                         return Ok(());
@@ -148,7 +148,7 @@ impl Source {
         };
         let mut cutter = Cutter::new(Arc::clone(&self.shared), self.service.clone(), self.generation);
         let mut last_look = !self.shared.query.follow;
-        // Since when something unfinished waits for its end.
+        // Since when an unfinished line has been waiting for its end.
         let mut waits_since = None;
         loop {
             match records.read(self.shared.batch).await {
@@ -200,8 +200,8 @@ impl Source {
         }
     }
 
-    /// Waits for more records, for the moment at which what is unfinished `since` then is shown, or for the end of what
-    /// is wanted.
+    /// Waits for more records, for the moment when the line that is unfinished since `since` has to be shown, or for
+    /// the end of what is wanted.
     async fn next(&self, records: &mut RecordFollower, since: Option<Instant>) -> Next {
         let passed = async {
             self.until().await;
@@ -268,13 +268,13 @@ impl Source {
     }
 
     async fn caught_up(&mut self) -> Result<(), Stop> {
-        // Generations to come are wanted from their start.
+        // Later generations are wanted from their start.
         self.from = LogFrom::Start;
         self.present = true;
         self.out.send(Batch::CaughtUp).await.map_err(|_| Stop::Done)
     }
 
-    /// Waits for a change of the service, unless nothing that comes is wanted any more.
+    /// Waits for a change of the service, unless nothing that comes later is wanted.
     async fn changed(&mut self) -> Result<(), Stop> {
         let until = self.until();
         let passed = async {
@@ -290,7 +290,7 @@ impl Source {
                             && change.service.as_ref() == Some(&self.service) =>
                     {
                         if change.kind == ChangeKind::Removed {
-                            // Its folder is gone: whatever comes under this name is new.
+                            // Its folder is gone, so whatever comes under this name is new.
                             self.generation = 0;
                         }
                         return Ok(());
@@ -302,14 +302,14 @@ impl Source {
         changed.or(passed).await
     }
 
-    /// Waits for the end of what is wanted; without end if it has none.
+    /// Waits for the end of what is wanted; forever if it has no end.
     fn until(&self) -> impl Future<Output = ()> + use<> {
         let until = self.shared.query.until;
         async move {
             match until {
                 Some(until) => {
                     let left = until.since(WallTime::now());
-                    // What was written just before it is still on its way.
+                    // What was written just before the end may still arrive.
                     Timer::after(left + Duration::from_millis(20)).await;
                 }
                 None => futures_lite::future::pending().await,
@@ -345,7 +345,7 @@ impl Source {
     }
 }
 
-/// How many lines the end of a log has, at least as many as wanted if it has those.
+/// Counts the lines at the end of a log: at least `wanted`, if the log has that many.
 async fn count_lines(run_dir: PathBuf, wanted: u64, shared: &Shared) -> Result<u64, FollowError> {
     let mut records = RecordFollower::existing(run_dir, LogFrom::Tail(wanted));
     let (mut lines, mut found) = (Lines::new(), 0);

@@ -1,4 +1,5 @@
-//! Bringing services up: each takes every step that is open to it, and those it concerns are asked again.
+//! Brings services up: each takes every step that it can take, and then the services that this affects are asked
+//! again.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use super::types::{Effect, FailureCause, Hook, LogPattern, Time};
 use super::words;
 
 impl Machine {
-    /// Lets every service concerned take every step open to it, until none is left.
+    /// Lets every affected service take every step that it can take, until no step is left.
     pub(super) fn settle(&mut self) {
         while let Some(name) = self.dirty.pop_first() {
             while self.advance(&name) {}
@@ -60,7 +61,7 @@ impl Machine {
         }
     }
 
-    /// Spreads the word where what others build on has changed, and sets the timer anew.
+    /// Notifies the others if something has changed that they depend on, and sets the timer again.
     fn note_facts(&mut self, name: ServiceName) {
         self.touched.insert(name.clone());
         let Some(service) = self.services.get(&name) else {
@@ -79,7 +80,7 @@ impl Machine {
             self.dirty
                 .extend(self.dependents.get(&name).into_iter().flatten().cloned());
             if facts.going != service.facts.going || facts.state != service.facts.state {
-                // They may be waiting for this one to be gone.
+                // They may be waiting until this service is gone.
                 let going = service.definition.dependencies.iter().map(|d| &d.service);
                 let going = going.filter(|d| self.services.get(*d).is_some_and(Service::is_going));
                 self.dirty.extend(going.cloned());
@@ -91,7 +92,7 @@ impl Machine {
         }
     }
 
-    /// Begins a new generation. Nothing of a former one runs: only a pending service gets here.
+    /// Begins a new generation. Nothing of a former one runs, because only a pending service gets here.
     fn begin(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -122,7 +123,7 @@ impl Machine {
         });
     }
 
-    /// Launches what is prepared.
+    /// Launches a generation that is prepared.
     pub(super) fn launch(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -233,7 +234,7 @@ impl Machine {
         self.halt(name, Halt::Failed(failure), &reason);
     }
 
-    /// A running service: readiness, stability, patterns, probes.
+    /// Advances a running service: readiness, stability, patterns, probes.
     fn advance_up(&mut self, name: &ServiceName) -> bool {
         let now = self.now;
         let patterns = self.patterns_of(name);
@@ -302,7 +303,6 @@ impl Machine {
         }
     }
 
-    /// The patterns that dependents wait for in the output of a service.
     /// Whether a dependent waits for a line of this service's output.
     pub fn waits_for_output_of(&self, name: &ServiceName) -> bool {
         self.patterns
@@ -331,7 +331,7 @@ impl Machine {
     }
 }
 
-/// Keeps the marks of being ready; `true` when it is so for the first time.
+/// Updates the marks of being ready. Returns `true` when the service is ready for the first time.
 fn follow_readiness(service: &mut Service, now: Time) -> bool {
     let ready = service.is_ready();
     let streak_over = service
@@ -379,7 +379,7 @@ pub(super) fn unhealthy(service: &Service) -> Failure {
 }
 
 impl Service {
-    /// Nothing runs any more and nothing is wanted.
+    /// Puts a service to rest: nothing of it runs any more, and it is not wanted.
     pub(super) fn rest(&mut self, rest: Rest) {
         self.phase = Phase::Idle(rest);
         self.series = Default::default();

@@ -1,4 +1,4 @@
-//! What happens to an attempt: prepared, launched, not launched, ended.
+//! Handles what happens to an attempt: prepared, launched, not launched, ended.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Machine {
         }
     }
 
-    /// What a generation runs in says how to follow its health.
+    /// Takes the health check that the image of a generation has.
     pub(super) fn health_found(
         &mut self,
         name: &ServiceName,
@@ -50,7 +50,7 @@ impl Machine {
         if let (Some(policy), Some(up)) = (policy, service.up_mut())
             && up.probing.is_none()
         {
-            // It was running when it was found.
+            // It was already running when it was found.
             up.probing = Some(Probing::adopted(policy, now, up.was_ready));
             up.stable_since = None;
         }
@@ -64,7 +64,7 @@ impl Machine {
         }
     }
 
-    /// A generation cannot be counted on any more, or can again.
+    /// It has become unknown, or known again, whether a generation still runs.
     pub(super) fn contact(&mut self, name: &ServiceName, generation: u64, lost: Option<Lost>) {
         let now = self.now;
         let Some(service) = self.current(name, generation) else {
@@ -73,8 +73,8 @@ impl Machine {
         let Some(up) = service.up_mut() else { return };
         let note = match (&lost, &up.lost) {
             (Some(lost), _) => lost.why().to_owned(),
-            (None, Some(Lost::Paused(_))) => "it goes on".to_owned(),
-            (None, _) => "it can be told again that it runs".to_owned(),
+            (None, Some(Lost::Paused(_))) => "it was resumed".to_owned(),
+            (None, _) => "its state is known again".to_owned(),
         };
         if lost.is_none()
             && let Some(probing) = &mut up.probing
@@ -85,7 +85,8 @@ impl Machine {
         service.note(note);
     }
 
-    /// A launch says what it is at. As long as it does, it has time; if it fails after all, it has had none.
+    /// A launch reports progress. While it does, the time to start begins anew; if the launch fails in the end, that
+    /// extra time is taken back.
     pub(super) fn progressed(&mut self, name: &ServiceName, generation: u64, said: String) {
         let now = self.now;
         let Some(service) = self.current(name, generation) else {
@@ -193,7 +194,7 @@ impl Machine {
         self.over(name, Some(Failure { cause, reason }), true);
     }
 
-    /// The `before_start` hook of the present attempt has ended.
+    /// The `before_start` hook of the current attempt has ended.
     pub(super) fn prepared(&mut self, name: &ServiceName, generation: u64, result: Result<(), String>) {
         let Some(service) = self.current(name, generation) else {
             return;
@@ -212,7 +213,7 @@ impl Machine {
         }
         match result {
             Err(why) => self.preparing_failed(name, why),
-            // What held before the hook may not hold any more.
+            // The conditions that held before the hook may not hold any more.
             Ok(()) => match self.services.get(name).map(|service| self.may_start(service)) {
                 Some(true) => self.launch(name),
                 _ => self.wait_again(name),

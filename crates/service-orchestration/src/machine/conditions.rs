@@ -1,4 +1,4 @@
-//! Whether dependencies hold, whether they still can, and what ails a service by way of them.
+//! Whether dependencies hold, whether they still can, and which dependencies cause trouble for a service.
 
 use harness_model::spec::{Condition, Dependency, RestartMode};
 use harness_model::{Health, ServiceName};
@@ -8,12 +8,12 @@ use super::service::{Facts, Phase, Rest, Service, Trouble};
 use super::types::{LogPattern, Lost};
 
 impl Machine {
-    /// Whether everything holds that a service waits for.
+    /// Whether all dependencies of a service hold.
     pub(super) fn may_start(&self, service: &Service) -> bool {
         service.definition.dependencies.iter().all(|d| self.satisfied(d))
     }
 
-    /// Whether a dependency holds, or may be passed over.
+    /// Whether a dependency holds, or may be ignored.
     pub(super) fn satisfied(&self, dependency: &Dependency) -> bool {
         if dependency.condition == Condition::None {
             return true;
@@ -37,7 +37,7 @@ impl Machine {
                 .any(|d| !self.satisfied(d) && self.services.get(&d.service).is_none_or(|s| hopeless(d, s)))
     }
 
-    /// What ails a service by way of its required dependencies.
+    /// What is wrong with a service because of its required dependencies.
     fn trouble(&self, name: &ServiceName, service: &Service) -> Option<Trouble> {
         if matches!(service.phase, Phase::Idle(_)) {
             return None;
@@ -54,7 +54,7 @@ impl Machine {
                     return Some(Trouble {
                         root: via.clone(),
                         via,
-                        what: "is not known",
+                        what: "does not exist",
                     });
                 };
                 if is_up && matches!(d.condition, Condition::Completed) && !is_failed(dependency) {
@@ -92,7 +92,8 @@ impl Machine {
     }
 }
 
-/// Whether a condition holds. What is being stopped holds nothing, and unknown is not good.
+/// Whether a condition holds. A service that is being stopped satisfies no condition, and neither does an unknown
+/// state.
 pub(super) fn holds(condition: &Condition, service: &Service) -> bool {
     match condition {
         Condition::None => true,
@@ -111,7 +112,7 @@ pub(super) fn holds(condition: &Condition, service: &Service) -> bool {
     }
 }
 
-/// Up, not about to be stopped, not paused, and known to be.
+/// Whether it is up, is not about to be stopped, is not paused, and its state is known.
 fn is_up(service: &Service) -> bool {
     service.staying_up().is_some_and(|up| up.lost.is_none())
 }
@@ -121,13 +122,13 @@ fn hopeless(dependency: &Dependency, service: &Service) -> bool {
     given_up(service) || unhealthy_for_good(service) || never_healthy(dependency, service)
 }
 
-/// Whether it is awaited to be healthy, and runs without a probe.
+/// Whether a dependent waits for it to be healthy although it runs without a probe.
 pub(super) fn never_healthy(dependency: &Dependency, service: &Service) -> bool {
     dependency.condition == Condition::Healthy && service.staying_up().is_some_and(|up| up.probing.is_none())
 }
 
-/// Whether nothing more can be expected of a service without a new operation (or, for one that crashes again
-/// and again, before long).
+/// Whether nothing more can be expected of a service without a new operation. For a service that crashes again and
+/// again this means: not before long.
 pub(super) fn given_up(service: &Service) -> bool {
     match &service.phase {
         Phase::Idle(_) | Phase::Adrift(_) => true,
@@ -138,7 +139,7 @@ pub(super) fn given_up(service: &Service) -> bool {
     }
 }
 
-/// Unhealthy, and its policy leaves it so.
+/// Whether it is unhealthy and its policy does not restart it.
 pub(super) fn unhealthy_for_good(service: &Service) -> bool {
     service.definition.restart.mode == RestartMode::No
         && service.staying_up().is_some()
@@ -149,7 +150,7 @@ fn is_failed(service: &Service) -> bool {
     matches!(service.phase, Phase::Idle(Rest::Failed(_)))
 }
 
-/// What is wrong with a service itself, as its dependents put it.
+/// What is wrong with a service itself, in the words that its dependents use.
 fn ailment(service: &Service, dependent_is_up: bool) -> Option<&'static str> {
     match &service.phase {
         Phase::Idle(Rest::Failed(_)) => Some("failed"),
@@ -159,7 +160,7 @@ fn ailment(service: &Service, dependent_is_up: bool) -> Option<&'static str> {
         Phase::Adrift(_) => Some("could not be stopped"),
         Phase::Active(_) if service.lost().is_some() => Some(match service.lost() {
             Some(Lost::Paused(_)) => "is paused",
-            _ => "cannot be told to run",
+            _ => "is in an unknown state",
         }),
         Phase::Active(_) if service.health() == Health::Unhealthy => Some("is unhealthy"),
         _ if !dependent_is_up => None,

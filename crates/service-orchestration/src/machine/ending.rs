@@ -1,4 +1,5 @@
-//! The end of a generation: its process is gone, then its hooks, then `after_stop` has run, and what follows.
+//! The end of a generation: first its process ends, then its hooks, then `after_stop` runs, and then what follows is
+//! decided.
 //!
 //! ```text
 //! stopped ----------------+
@@ -13,8 +14,8 @@ use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Service, 
 use super::types::Hook;
 
 impl Machine {
-    /// A generation that nobody asked to stop is over: its process ended by itself (`failure` says why, `None` that
-    /// it ended well), or it never `ran`.
+    /// A generation that nobody asked to stop is over. Either its process ended by itself (`failure` says why, `None`
+    /// that it ended well), or it never `ran`.
     pub(super) fn over(&mut self, name: &ServiceName, failure: Option<Failure>, ran: bool) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -24,7 +25,7 @@ impl Machine {
             return;
         };
         let launched_at = service.up().map(|up| up.launched_at);
-        // A one-shot is ready when it has completed.
+        // A one-shot becomes ready when it has completed.
         let completed = failure.is_none() && service.definition.oneshot && ran;
         let after_healthy = completed && terms.has(Hook::AfterHealthy);
         if terms.may_leave_something() || ran && terms.has(Hook::AfterStop) {
@@ -43,7 +44,7 @@ impl Machine {
         self.end_hooks(name, ran);
     }
 
-    /// The `before_start` hook has run, and what held before does not hold any more.
+    /// The `before_start` hook has run, but a condition that held before it does not hold any more.
     pub(super) fn wait_again(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -62,7 +63,7 @@ impl Machine {
         self.end_hooks(name, false);
     }
 
-    /// The process of a generation that was to be stopped is gone, or there is none: it never `ran`.
+    /// The process of a generation that was to be stopped is gone. If it never `ran`, there was no process.
     pub(super) fn gone(&mut self, name: &ServiceName, ran: bool) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -90,7 +91,7 @@ impl Machine {
         self.end_hooks(name, ran);
     }
 
-    /// Ends what runs or is left of the hooks of a generation whose process is gone.
+    /// Ends the hooks of a generation, with everything that they left. The generation's process is gone.
     pub(super) fn end_hooks(&mut self, name: &ServiceName, ran: bool) {
         let Some(service) = self.services.get_mut(name) else {
             return;
@@ -104,7 +105,7 @@ impl Machine {
         self.run_after_stop(name, ran);
     }
 
-    /// Nothing of the hooks of a generation is left.
+    /// Nothing of a generation's hooks is left.
     pub(super) fn hooks_ended(&mut self, name: &ServiceName, generation: u64) {
         let Some(service) = self.current(name, generation) else {
             return;
@@ -139,7 +140,7 @@ impl Machine {
         }
     }
 
-    /// All of a generation is gone and its hooks have run: what next?
+    /// All of a generation is gone and its hooks have run. Decides what follows.
     pub(super) fn follow_end(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else {
             return;

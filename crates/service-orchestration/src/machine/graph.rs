@@ -1,7 +1,8 @@
-//! Who depends on whom: the reverse index, the patterns waited for, and an order that survives cycles.
+//! Who depends on whom: the reverse index, the patterns that are waited for, and an order that works even with
+//! cycles.
 //!
-//! A file has no cycles, but services that still go by an older file may close one together with newer ones.
-//! The edges that close a cycle are *loose*: a stop does not wait along them, so that it cannot wait for itself.
+//! A file has no cycles. But services that still use an older file may form one together with newer services. The
+//! edges that close a cycle are *loose*: a stop does not wait along them, so that it cannot wait for itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ impl Machine {
         self.dependents.get(name).into_iter().flatten()
     }
 
-    /// Makes `definition` the desired one of a service, known or new.
+    /// Makes `definition` the desired one of a service, whether the service is known or new.
     pub(super) fn define(&mut self, name: &ServiceName, definition: Definition) {
         if let Some(service) = self.services.get_mut(name) {
             if service.definition == definition {
@@ -52,12 +53,12 @@ impl Machine {
             .extend(self.dependents.get(name).into_iter().flatten().cloned());
     }
 
-    /// Takes a service with this definition out of the indexes.
+    /// Removes a service with this definition from the indexes.
     pub(super) fn unlink(&mut self, name: &ServiceName, definition: &Definition) {
         self.graph_stale = true;
         for dependency in &definition.dependencies {
             let on = &dependency.service;
-            // It may have been waiting for this dependent to be gone.
+            // The dependency may have been waiting until this dependent is gone.
             self.dirty.insert(on.clone());
             if let Some(dependents) = self.dependents.get_mut(on) {
                 dependents.remove(name);
@@ -90,7 +91,7 @@ impl Machine {
         }
     }
 
-    /// Finds the loose edges anew if a definition has changed.
+    /// Finds the loose edges again if a definition has changed.
     pub(super) fn refresh_graph(&mut self) {
         if std::mem::take(&mut self.graph_stale) {
             let definitions = self
@@ -102,7 +103,7 @@ impl Machine {
     }
 }
 
-/// Dependencies before dependents, and the edges that had to be ignored for that.
+/// The services with dependencies before dependents, and the edges that had to be ignored to get that order.
 pub(super) fn order(definitions: BTreeMap<&ServiceName, &Definition>) -> (Vec<ServiceName>, BTreeSet<Edge>) {
     let mut sorted = Vec::with_capacity(definitions.len());
     let mut loose = BTreeSet::new();

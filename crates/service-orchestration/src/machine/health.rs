@@ -1,4 +1,4 @@
-//! Following the health of one generation.
+//! Follows the health of one generation.
 //!
 //! ```text
 //!             good                     `retries` bad in a row
@@ -6,8 +6,8 @@
 //!     \                  |                   good                |
 //!      \---- unknown <---+------ the prober failed --------------+
 //! ```
-//! Until the first good answer bad ones do not count (only `startup_timeout` does). From `unknown` only a good
-//! answer or `retries` bad ones lead out: what is not known is never shown as good.
+//! Bad answers do not count before the first good one (only `startup_timeout` does). From `unknown`, only a good
+//! answer or `retries` bad ones lead out: an unknown state is never shown as good.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use harness_model::Health;
 use super::service::MARGIN;
 use super::types::{HealthPolicy, ProbeOutcome, Time};
 
-/// How long after the launch pauses stay eager.
+/// How long after the launch probes come at short intervals.
 const EAGER_FOR: Duration = Duration::from_secs(1);
-/// A pause is this part of the time since the launch, and after [`EAGER_FOR`] of the time since then: what is found
-/// late is late in proportion to what it took.
+/// A pause lasts this part of the time since the launch. After [`EAGER_FOR`], it is this part of the time since then.
+/// So a change is noticed late only in proportion to the time that it took.
 const GROWTH: u32 = 8;
-/// The first pause is this part of the longest eager one.
+/// The first pause is this part of the longest short one.
 const FIRST: u32 = 8;
-/// Keeps a zero interval from probing without end at one instant.
+/// Keeps a zero interval from probing again and again at the same instant.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Probing {
     launched_at: Time,
     next: Next,
     health: Health,
-    /// Bad answers in a row since the first good one.
+    /// Bad answers in a row since the last good one.
     failures: u32,
     was_healthy: bool,
     last: Option<String>,
@@ -41,11 +41,12 @@ pub(super) struct Probing {
 #[derive(Debug, Clone, Copy)]
 enum Next {
     At(Time),
-    /// Asked; the answer is overdue at this time.
+    /// The probe was sent. The answer is overdue at this time.
     InFlight {
         overdue: Time,
     },
-    /// Asked, and the prober has not kept its own timeout. Not asked again: never two in flight.
+    /// The probe was sent, and the prober has not kept its own timeout. It is not sent again, so that two are never
+    /// in flight.
     Lost,
 }
 
@@ -57,7 +58,7 @@ pub(super) enum Due {
 }
 
 impl Probing {
-    /// For a process that has just been launched.
+    /// For a process that was just launched.
     pub(super) fn new(policy: HealthPolicy, launched_at: Time) -> Self {
         Self {
             policy,
@@ -94,7 +95,7 @@ impl Probing {
         }
     }
 
-    /// What is due at `now`, taken.
+    /// Returns what is due at `now`, and marks it as taken.
     pub(super) fn due(&mut self, now: Time) -> Option<Due> {
         match self.next {
             Next::At(time) if time <= now => {
@@ -112,7 +113,7 @@ impl Probing {
         }
     }
 
-    /// Takes an answer in; `false` if none was asked for.
+    /// Takes an answer; `false` if no probe was in flight.
     pub(super) fn answered(&mut self, outcome: ProbeOutcome, now: Time) -> bool {
         if matches!(self.next, Next::At(_)) {
             return false;
@@ -144,7 +145,7 @@ impl Probing {
         true
     }
 
-    /// It is not known any more how it is: the next answer tells, and is asked for at once.
+    /// Its health is unknown now. Probes again at once; the next answer decides.
     pub(super) fn ask_again(&mut self, now: Time) {
         self.health = Health::Unknown;
         self.failures = 0;

@@ -1,6 +1,6 @@
 //! The pure state machine of one project: `(state, event, now) -> effects`.
 //!
-//! It decides; it does nothing. It performs no I/O, reads no clock and starts no task, so ordering, restarts,
+//! It decides but does nothing itself. It performs no I/O, reads no clock and starts no task. So ordering, restarts,
 //! backoff, timeouts and shutdown are tested by simulation in virtual time.
 //!
 //! # The life of a service
@@ -23,35 +23,36 @@
 //!
 //! # Rules
 //!
-//! - **Never doubled.** A generation is begun from Pending only, and Pending is reached only when everything of
-//!   the former generation is gone. What cannot be stopped is adrift and is never launched beside; asking for
-//!   it again (start or stop) kills it once more.
-//! - **Order.** A service starts the moment its own dependencies hold. One that is to be stopped holds no
-//!   condition any more, and stops when no dependent that is being stopped as well is left. `condition: none`
-//!   orders nothing.
-//! - **Optional dependencies** are started along; they are passed over when nothing more can be expected of them:
-//!   absent, stopped, failed, unhealthy for good, or past their `startup_timeout`. Their failure alone does not
-//!   fail an operation.
-//! - **`no_deps`** leaves dependencies alone, it does not waive them: what they do not hold fails the operation.
-//! - **Windows.** `startup_timeout` runs from the first launch of a row of attempts until it is ready, anew
-//!   whenever a launch tells of its progress. The `before_start` hook has a time of its own.
-//! - **Completed.** A one-shot that exits 0 has completed, whatever its policy; so has a service whose policy
-//!   does not restart it. A one-shot's probe gives it health, only its exit makes it ready.
-//! - **Hooks** belong to their generation. `before_start`, `after_healthy` and `before_stop`, and what they leave
-//!   in the background, end with it, at the latest when its process is gone. Then `after_stop` runs, however a
-//!   generation that was launched has ended, by what it was launched with; only then is the service at rest, or
-//!   begun again. A former daemon's `after_stop` that has not been seen to end runs before anything else.
-//!   `before_start` failing fails the attempt. `after_healthy` runs once per generation (a one-shot's when it has
-//!   exited 0, before it has completed); a stop ends it first. Its failure is shown and changes nothing, as with
-//!   `before_stop` (which runs only when a generation is stopped) and `after_stop`.
-//! - **Restart with a dependency** (`restart: true`): when a dependency is launched again, whoever asked for it.
-//! - **Definitions.** A start makes the file's definitions desired for the services it concerns and for those
-//!   at rest; what runs otherwise goes on, restarts included, by its own.
-//! - **A stop preempts starts** it shares a service with; they end as superseded. A start takes services back
+//! - **Never doubled.** A generation begins only from Pending, and a service becomes Pending only when everything of
+//!   its former generation is gone. A service that cannot be stopped is adrift, and no second one is launched beside
+//!   it. Asking for it again (start or stop) kills it once more.
+//! - **Order.** A service starts the moment its own dependencies hold. A service that is to be stopped satisfies no
+//!   condition any more. It stops when none of its dependents that are being stopped as well is left.
+//!   `condition: none` does not order anything.
+//! - **Optional dependencies** are started too. They are ignored when nothing more can be expected of them: they are
+//!   absent, stopped, failed, unhealthy for good, or past their `startup_timeout`. Their failure alone does not fail
+//!   an operation.
+//! - **`no_deps`** does not touch dependencies, but still requires them: if one does not hold, the operation fails.
+//! - **Windows.** `startup_timeout` runs from the first launch in a row of attempts until the service is ready. It
+//!   begins anew whenever a launch reports progress. The `before_start` hook has a time limit of its own.
+//! - **Completed.** A one-shot that exits 0 has completed, whatever its policy. So has a service that exits 0 and
+//!   that its policy does not restart. The probe of a one-shot gives it health, but only its exit makes it ready.
+//! - **Hooks** belong to their generation. `before_start`, `after_healthy` and `before_stop`, and what they leave in
+//!   the background, end with it, at the latest when its process is gone. Then `after_stop` runs, by the terms that
+//!   the generation was launched with. It runs for every generation that was launched, however it ended. Only then is
+//!   the service at rest, or begun again. If a former daemon's `after_stop` was not seen to end, it runs before
+//!   anything else. If `before_start` fails, the attempt fails. `after_healthy` runs once per generation (for a
+//!   one-shot when it has exited 0, before it has completed); a stop ends it first. Its failure is shown and changes
+//!   nothing. The same is true of `before_stop` (which runs only when a generation is stopped) and of `after_stop`.
+//! - **Restart with a dependency** (`restart: true`) happens when a dependency is launched again, whoever asked for
+//!   that.
+//! - **Definitions.** A start makes the definitions of the file the desired ones for the services that it concerns
+//!   and for those at rest. Everything else that runs keeps its own definition, also when it restarts.
+//! - **A stop preempts starts** that share a service with it; they end as superseded. A start takes services back
 //!   from a stop, which then ends as superseded.
 //! - **Abandoned** operations give no `Finished` and roll nothing back.
-//! - **Effects** of a step come in this order: `Planned`, `Forgotten`, `Changed`, what is to be done, `Finished`.
-//!   Recorded first, then done, then answered.
+//! - **Effects** of a step come in this order: `Planned`, `Forgotten`, `Changed`, then what is to be done, then
+//!   `Finished`. So a step is first recorded, then performed, then answered.
 
 mod advance;
 mod attempt;
@@ -97,9 +98,9 @@ pub struct Machine {
     now: Time,
     services: BTreeMap<ServiceName, Service>,
     operations: BTreeMap<OperationId, Operation>,
-    /// The last generations of services that are not known any more: none is ever used again.
+    /// The last generations of services that are no longer known. Their numbers are never used again.
     retired: BTreeMap<ServiceName, u64>,
-    /// Recoveries are coming in, and nothing is decided before the last.
+    /// Recoveries are coming in. Nothing is decided before the last one.
     recovering: bool,
 
     dependents: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
@@ -112,9 +113,9 @@ pub struct Machine {
 
     /// Services that may be able to take a step.
     dirty: BTreeSet<ServiceName>,
-    /// Services that operations have yet to look at.
+    /// Services that operations have not looked at yet.
     heard: BTreeSet<ServiceName>,
-    /// Services that may look different from outside.
+    /// Services that may look different from outside now.
     touched: BTreeSet<ServiceName>,
 
     planned: Vec<Effect>,
@@ -149,17 +150,17 @@ impl Machine {
         }
     }
 
-    /// The services of which something runs, is going to, or may.
+    /// The services that run, may run, or are going to run.
     pub fn not_at_rest(&self) -> impl Iterator<Item = &ServiceName> {
         let moving = self.services.iter().filter(|(_, service)| !service.is_at_rest());
         moving.map(|(name, _)| name)
     }
 
-    /// Takes one event in and says what to do, in this order: `Planned`, `Forgotten` and `Changed` (record),
-    /// then launches, stops, probes and hooks (act), then `Finished` (answer).
+    /// Takes one event and returns what to do, in this order: `Planned`, `Forgotten` and `Changed` (record), then
+    /// launches, stops, probes and hooks (act), then `Finished` (answer).
     ///
-    /// Events about unknown services or former generations change nothing. Time never runs backwards: an
-    /// earlier `now` counts as the latest one given.
+    /// Events about unknown services or former generations change nothing. Time never runs backwards: an earlier
+    /// `now` counts as the latest one so far.
     pub fn step(&mut self, event: Event, now: Time) -> Vec<Effect> {
         self.now = self.now.max(now);
         match event {
@@ -287,7 +288,7 @@ impl Machine {
         self.services.keys()
     }
 
-    /// The desired definition of a service: the one its next launch goes by.
+    /// The desired definition of a service, which its next launch uses.
     pub fn definition(&self, service: &ServiceName) -> Option<&Definition> {
         self.services.get(service).map(|found| &found.definition)
     }
@@ -297,7 +298,7 @@ impl Machine {
         self.operations.is_empty() && self.services.values().all(Service::is_at_rest)
     }
 
-    /// The service, if the event is about its present generation.
+    /// The service, if the event is about its current generation.
     fn current(&mut self, name: &ServiceName, generation: u64) -> Option<&mut Service> {
         let service = self.services.get_mut(name)?;
         if service.generation != generation {
@@ -315,7 +316,7 @@ impl Machine {
         let before = service.health();
         let Some(up) = service.up_mut() else { return };
         let outcome = match (&up.lost, outcome) {
-            // What the answer was about is not known either.
+            // It is unknown what the answer was about, too.
             (Some(lost), ProbeOutcome::Unhealthy(_) | ProbeOutcome::Unknown(_)) => {
                 ProbeOutcome::Unknown(lost.why().to_owned())
             }
@@ -332,7 +333,7 @@ impl Machine {
                 service.note(reason);
             }
             (Health::Unhealthy | Health::Unknown, Health::Healthy) => service.note("healthy again"),
-            (_, Health::Unknown) => service.note("its health cannot be told"),
+            (_, Health::Unknown) => service.note("its health is unknown"),
             _ => {}
         }
     }

@@ -1,10 +1,10 @@
-//! Operations: taking a request in, and following each of its services until the verdict is certain.
+//! Operations: takes a request, and follows each of its services until the verdict is certain.
 //!
-//! A start ends when nothing more can change its verdict: every service of it is up, has failed for good, or
-//! waits in vain for one that has. For a service that crashes again and again, or a condition that never comes
-//! to hold, "for good" means: not within its `startup_timeout` from the first launch the operation saw. The same
-//! goes for one that runs and is unhealthy: from the moment the operation first saw it so. What was up and goes down
-//! again has that time once more.
+//! A start ends when nothing more can change its verdict: each of its services is up, has failed for good, or waits
+//! in vain for one that has failed. A service that crashes again and again, or a condition that never holds, counts
+//! as failed "for good" when its `startup_timeout` has passed since the first launch that the operation saw. For a
+//! service that runs but is unhealthy, the time counts from the moment when the operation first saw it unhealthy. A
+//! service that was up and goes down again gets that time once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,38 +33,38 @@ pub(super) enum OperationStage {
         no_deps: bool,
     },
     Stopping,
-    /// A start has failed and takes down what it began.
+    /// The start has failed and stops what it began.
     RollingBack(Vec<RootFailure>),
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) change: Change,
-    /// Whether its failure fails the operation.
+    /// Whether the operation fails if this service fails.
     pub(super) needed: bool,
     pub(super) launched: Option<Time>,
     pub(super) done: Option<Time>,
-    /// When patience with it ends.
+    /// Until when the operation waits for it.
     pub(super) deadline: Option<Time>,
-    /// When it would have ended had the launch that goes on not said what it is at.
+    /// The same, without the extra time that the running launch got by reporting progress.
     pub(super) deadline_before: Option<Time>,
-    /// That patience ended once without it being up.
+    /// Whether the operation has stopped waiting for it once, because it was not up in time.
     pub(super) late: bool,
-    /// That it was up once and no longer is, for which it was given more time.
+    /// Whether it was up once and went down again, and got more time for that.
     pub(super) relapsed: bool,
     pub(super) status: Status,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// Something is happening to it that ends by itself.
+    /// Something is happening to it that will end by itself.
     Moving,
-    /// Waits for its dependencies.
+    /// It waits for its dependencies.
     Waiting,
-    /// Where the operation wants it.
+    /// It is where the operation wants it.
     Reached,
     Failed,
-    /// Another operation wants it otherwise.
+    /// Another operation wants something else for it.
     Superseded,
 }
 
@@ -188,7 +188,7 @@ impl Machine {
         }
     }
 
-    /// Nobody waits for it any more. What it began goes on, so nothing is rolled back.
+    /// Nobody waits for the operation any more. What it began goes on, so nothing is rolled back.
     pub(super) fn abandon(&mut self, operation: OperationId) {
         if let Some(gone) = self.operations.remove(&operation) {
             self.drop_timers(operation, &gone);
@@ -203,8 +203,8 @@ impl Machine {
         self.heard.extend(plan.changes.keys().cloned());
     }
 
-    /// What the file says is desired of the services concerned at once, of the others as soon as nothing is
-    /// wanted of them.
+    /// Makes the definitions of the file the desired ones: at once for the services that the start concerns, and for
+    /// the others as soon as they are at rest.
     fn take_definitions(
         &mut self,
         definitions: BTreeMap<ServiceName, Definition>,
@@ -257,7 +257,7 @@ impl Machine {
             (Phase::Adrift(_), _) => self.kill_again(name),
             (Phase::Active(active), Change::Unchanged) => {
                 if active.halt.take().is_some() {
-                    service.note("its stop was called off");
+                    service.note("its stop was cancelled");
                 }
             }
             (Phase::Active(_), Change::Replace) => {
@@ -267,8 +267,8 @@ impl Machine {
         }
     }
 
-    /// A new definition of a service that an earlier start waits for may bring dependencies which that start knew
-    /// nothing of. It follows them from now on, so that its patience covers them too.
+    /// A service that an earlier start waits for may get a new definition, with dependencies that the start does not
+    /// know. The start follows these from now on, so that it waits for them too.
     fn follow_new_dependencies(&mut self) {
         for operation in self.operations.values_mut() {
             let OperationStage::Starting { no_deps: false, .. } = operation.stage else {
@@ -299,7 +299,7 @@ impl Machine {
         }
     }
 
-    /// A start wants services up that stops (or prunes, or rollbacks) were taking down.
+    /// A start wants services up that stops (or prunes, or rollbacks) were stopping.
     fn start_takes_over(&mut self, plan: &Plan) {
         let now = self.now;
         for operation in self.operations.values_mut() {
@@ -362,7 +362,7 @@ impl Machine {
         }
     }
 
-    /// Lets every operation hear of what changed; `true` if one of them changed something in turn.
+    /// Tells every operation what changed. Returns `true` if one of them changed something in turn.
     pub(super) fn follow_operations(&mut self) -> bool {
         let heard = std::mem::take(&mut self.heard);
         let mut verdicts = Vec::new();
@@ -380,7 +380,7 @@ impl Machine {
             }
             self.operations.insert(id, operation);
         }
-        // What one takes down again is not up for another.
+        // A service that one operation stops again does not count as up for another operation.
         let failed = verdicts.iter().filter_map(|(id, verdict)| match verdict {
             Outcome::Failed(roots) => Some((*id, roots.clone())),
             Outcome::Done | Outcome::Superseded => None,
@@ -428,7 +428,7 @@ impl Machine {
         let Some(entry) = operation.entries.get(name) else {
             return;
         };
-        // What was gone once is done with, whoever starts it anew.
+        // A service that was gone once counts as done, whoever starts it again.
         let gone = operation.takes_down(entry) && entry.status == Status::Reached;
         if gone || entry.status == Status::Superseded {
             return;

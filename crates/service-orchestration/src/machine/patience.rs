@@ -1,4 +1,4 @@
-//! How long operations wait for a service: until its window ends, and longer while its launch says what it is at.
+//! How long operations wait for a service: until its start window ends, and longer while its launch reports progress.
 
 use harness_model::ServiceName;
 
@@ -19,7 +19,7 @@ impl Machine {
         self.heard.insert(name.clone());
     }
 
-    /// The same as long as its launch goes on.
+    /// The same, but only while its launch goes on.
     pub(super) fn be_patient_while_launching(&mut self, name: &ServiceName) {
         for operation in self.operations.values_mut() {
             if let Some(entry) = operation.entries.get_mut(name) {
@@ -29,7 +29,7 @@ impl Machine {
         self.be_patient(name);
     }
 
-    /// Its launch has failed: what was waited for it counts.
+    /// Its launch has failed, so the extra time is taken back.
     pub(super) fn be_as_patient_as_before(&mut self, name: &ServiceName) {
         let now = self.now;
         for (id, operation) in &mut self.operations {
@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// Its launch has succeeded: what was waited for it does not count.
+    /// Its launch has succeeded, so it keeps the extra time.
     pub(super) fn launch_was_worth_it(&mut self, name: &ServiceName) {
         for operation in self.operations.values_mut() {
             if let Some(entry) = operation.entries.get_mut(name) {
@@ -56,8 +56,8 @@ impl Machine {
         }
     }
 
-    /// What was up and no longer is (unhealthy, restarting) has its time once more, counted from now. Only once, so
-    /// that an operation ends even if its services take turns in being down.
+    /// A service that was up and is not any more (unhealthy, restarting) gets its time once more, counted from now.
+    /// This happens only once, so that an operation ends even if its services go down one after the other.
     pub(super) fn bear_a_relapse(&mut self, id: OperationId, operation: &mut Operation, name: &ServiceName) {
         let Some(service) = self.services.get(name).filter(|service| !service.is_reached()) else {
             return;
@@ -79,12 +79,12 @@ impl Machine {
         self.operation_timers.insert((deadline, id, name.clone()));
     }
 
-    /// When an operation loses patience with a service; `None` before anything of it has begun.
+    /// Until when an operation waits for a service; `None` before anything of the service has begun.
     pub(super) fn patience(&self, operation: &Operation, name: &ServiceName) -> Option<Time> {
         let service = self.services.get(name)?;
         let from_now = self.now.after(service.startup_timeout());
         match (&service.phase, &operation.stage) {
-            // Its hook has a time of its own.
+            // Its hook has a time limit of its own.
             (
                 Phase::Active(Active {
                     stage: Stage::Preparing { .. },

@@ -1,4 +1,4 @@
-//! What a request would do. Pure: the same plan answers a dry run and is carried out by a submit.
+//! What a request would do. It is pure: the same plan answers a dry run and is carried out by a real request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +10,21 @@ use super::graph::order;
 use super::service::{Active, Next, Phase, Rest, Service, Stopping};
 use super::types::{Change, Definition, OperationRequest, PlannedStep};
 
-/// What is to be done, before any of it is.
+/// A plan: what to do, before any of it is done.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// Whether it is the plan of a stop.
+    /// Whether this is the plan of a stop.
     pub(super) stop: bool,
     pub(super) changes: BTreeMap<ServiceName, Change>,
-    /// Those whose failure fails the request: targets, and what they require.
+    /// If one of these services fails, the request fails: the targets, and what they require.
     pub(super) needed: BTreeSet<ServiceName>,
-    /// Those that go by the new definitions from now on.
+    /// Services that use the new definitions from now on.
     pub(super) redefined: BTreeSet<ServiceName>,
     pub(super) steps: Vec<PlannedStep>,
 }
 
 impl Plan {
-    /// Whether a service with this change is to be down in the end.
+    /// Whether a service with this change will be down in the end.
     pub(super) fn takes_down(&self, change: Change) -> bool {
         self.stop || change == Change::Stop
     }
@@ -42,7 +42,7 @@ pub(super) struct StartRequest<'a> {
 }
 
 impl Machine {
-    /// What a request would do, without doing it.
+    /// What a request would do. Does nothing.
     pub fn plan(&self, request: &OperationRequest) -> Vec<PlannedStep> {
         match request {
             OperationRequest::Start {
@@ -148,7 +148,7 @@ impl Machine {
         plan
     }
 
-    /// Adds the running services that restart with what is replaced, restarted or started again.
+    /// Adds the running services that restart together with something that is replaced, restarted or started again.
     fn restart_dependents(&self, plan: &mut Plan, definitions: &BTreeMap<ServiceName, Definition>) {
         let mut with: BTreeMap<&ServiceName, Vec<&ServiceName>> = BTreeMap::new();
         for (name, service) in self.services.iter().filter(|(_, service)| service.is_staying()) {
@@ -241,7 +241,7 @@ fn change_of(service: &Service, definition: &Definition, forced: bool) -> Change
         Phase::Backoff { .. } => Change::Start,
         Phase::Active(_) if !same => Change::Replace,
         Phase::Active(_) if forced => Change::Restart,
-        // Somebody has asked for a restart by the same spec, and that is still to come.
+        // Somebody asked for a restart by the same spec, and it has not happened yet.
         Phase::Active(Active { halt: Some(_), .. })
             if service.wanted && service.digest.as_ref() == Some(&service.definition.digest) =>
         {

@@ -1,18 +1,18 @@
-//! What a new daemon makes of what a former one left.
+//! What a new daemon does with what a former one left.
 //!
 //! | found | wanted | not wanted |
 //! |---|---|---|
-//! | running | adopted; replaced if that or a restart was on its way | its stop is continued |
-//! | launching | the answer is waited for, then as running | stopped once it is answered |
+//! | running | adopted; then replaced or restarted if that had begun | its stop is continued |
+//! | launching | wait for the answer, then as for running | stopped once it is answered |
 //! | ended, nobody has dealt with it | its restart policy decides | stopped |
 //! | ended or failed before | completed or failed, as it was | stopped |
 //! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
 //! | idle | its start is continued | stopped |
 //!
-//! What does not run, and whose `after_stop` hook is still owed, first has that run.
+//! If a service does not run and its `after_stop` hook must still run, that hook runs first.
 //!
-//! Recoveries come one by one, so nothing is done (and nothing published) before the first other event: only
-//! then is it known which dependencies there are. Until then a deadline is due at once.
+//! Recoveries come one by one, so nothing is done (and nothing published) before the first other event. Only then is
+//! it known which dependencies exist. Until then a deadline is due at once.
 
 use std::time::Duration;
 
@@ -72,7 +72,8 @@ impl Machine {
                 );
                 up.settled = for_ >= SETTLE;
                 up.was_ready = was_ready && !service.definition.oneshot;
-                // What has no probe was ready all the time; since when a probe is content, its next answer tells.
+                // A service without a probe was ready all the time. With a probe, the next answer tells since when it
+                // is healthy.
                 up.stable_since = (up.probing.is_none() && up.was_ready).then_some(launched_at);
                 service.series.streak = if was_ready && for_ >= STABLE { 0 } else { restarts };
                 service.series.window = Some(now.after(service.definition.startup_timeout));
@@ -107,7 +108,7 @@ impl Machine {
                     halt,
                     terms,
                 });
-                service.note("its supervisor has not said yet what runs");
+                service.note("its supervisor has not yet said what runs");
             }
             Recovered::Ended {
                 generation,
@@ -204,7 +205,7 @@ impl Machine {
 }
 
 impl Service {
-    /// Its `after_stop` hook is to run before anything else.
+    /// Runs its `after_stop` hook before anything else.
     fn owe(&mut self, next: Next, limit: Duration, now: Time) {
         self.phase = Phase::Stopping(Stopping {
             stage: StopStage::Owed,
@@ -218,7 +219,7 @@ impl Service {
         });
     }
 
-    /// Nothing runs and nothing is going to.
+    /// Whether nothing runs and nothing is going to run.
     pub(super) fn is_at_rest(&self) -> bool {
         matches!(self.phase, Phase::Idle(_))
     }

@@ -1,8 +1,8 @@
-//! What follows when an attempt has ended: completed, failed, or again after a pause.
+//! What follows when an attempt has ended: it completed, it failed, or it is tried again after a pause.
 //!
-//! The first restart is immediate; then 100 ms, doubling to 30 s, each up to a fifth longer or shorter. The
-//! jitter comes from the seed, the name and the generation, so that a schedule can be replayed. Ten seconds of
-//! being ready without interruption end the row.
+//! The first restart is immediate. The next comes after 100 ms, and the pause doubles up to 30 s. Each pause is up to
+//! a fifth longer or shorter. The jitter comes from the seed, the name and the generation, so that a schedule can be
+//! replayed. When a service has been ready for ten seconds without interruption, the row ends.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use super::service::{Failure, Phase, Rest, Service};
 use super::types::FailureCause;
 use super::words;
 
-/// Being ready this long ends a row of restarts.
+/// Being ready for this long ends a row of restarts.
 pub(super) const STABLE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Machine {
-    /// The generation is gone by itself: `failure` says why, `None` that it ended well.
+    /// The generation has ended by itself: `failure` says why, `None` that it ended well.
     pub(super) fn attempt_over(&mut self, name: &ServiceName, failure: Option<Failure>) {
         let (now, seed) = (self.now, self.seed);
         let Some(service) = self.services.get_mut(name) else {
@@ -84,7 +84,7 @@ impl Machine {
     }
 }
 
-/// `exited 3 after 0.2s (attempt 3 of 3)`.
+/// Adds the number of the attempt: `exited 3 after 0.2s (attempt 3 of 3)`.
 fn numbered(service: &Service, failure: Failure) -> Failure {
     if !service.retries() {
         return failure;

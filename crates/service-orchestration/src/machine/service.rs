@@ -1,4 +1,4 @@
-//! A service and the phase it is in. What only a phase knows lives in the variant of that phase.
+//! A service and the phase it is in. Data that belongs to one phase is in the variant of that phase.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use super::terms::Terms;
 use super::types::{Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost, Time};
 use super::words;
 
-/// How long a service without a probe is watched before an operation counts it as up.
+/// How long a service without a probe must run before an operation counts it as up.
 pub(super) const SETTLE: Duration = Duration::from_millis(300);
-/// How much longer than its executor the machine waits for an answer.
+/// How much longer than the executor the machine waits for an answer.
 pub(super) const MARGIN: Duration = Duration::from_secs(5);
-/// How long it waits until nothing of the hooks of a generation is left.
+/// How long it waits until nothing of a generation's hooks is left.
 pub(super) const HOOKS_GONE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) definition: Definition,
-    /// Whether the newest file has it.
+    /// Whether the newest file contains it.
     pub(super) defined: bool,
     pub(super) wanted: bool,
-    /// The last one used; 0 if there was none.
+    /// The last generation that was used; 0 if there was none.
     pub(super) generation: u64,
-    /// What that generation was launched by.
+    /// The spec that this generation was launched with.
     pub(super) digest: Option<SpecDigest>,
     pub(super) phase: Phase,
-    /// How its health is followed where its definition says nothing, by what this generation runs in.
+    /// The health check of this generation's image, used if the definition has none.
     pub(super) found_health: Option<HealthPolicy>,
     /// How its last process ended.
     pub(super) ended: Option<Ended>,
-    /// Restarts by policy since it was last asked to start.
+    /// Restarts by policy since somebody last asked to start it.
     pub(super) restarts: u32,
     pub(super) series: Series,
-    /// Patterns seen in the output of this generation; outlives its process.
+    /// Patterns seen in the output of this generation. They are kept when its process ends.
     pub(super) matched: BTreeSet<LogPattern>,
-    /// A hook that failed without failing the service.
+    /// The failure of a hook that did not fail the service.
     pub(super) hook_note: Option<String>,
     pub(super) facts: Facts,
     pub(super) timer: Option<Time>,
@@ -49,20 +49,20 @@ pub(super) struct Service {
     pub(super) notes: Vec<String>,
 }
 
-/// Attempts in a row to bring a service up.
+/// A row of attempts to bring a service up.
 #[derive(Debug, Default)]
 pub(super) struct Series {
-    /// Restarts in a row.
+    /// Restarts in the row.
     pub(super) streak: u32,
-    /// When it must be ready; from its first launch.
+    /// When it must be ready, counted from the first launch of the row.
     pub(super) window: Option<Time>,
-    /// How long that may take where what it runs in needs longer than its definition says.
+    /// How long a start may take, if its image needs longer than the definition says.
     pub(super) startup_timeout: Option<Duration>,
-    /// That it has once missed its window and goes on by policy.
+    /// Whether it has missed its window once and goes on because of its policy.
     pub(super) overdue: bool,
     /// Why the last attempt failed.
     pub(super) failure: Option<Failure>,
-    /// The generation that it was.
+    /// The generation that failed.
     pub(super) failed: u64,
 }
 
@@ -74,17 +74,17 @@ pub(super) struct Failure {
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Nothing runs and nothing is going to happen by itself.
+    /// Nothing runs, and nothing is going to happen by itself.
     Idle(Rest),
-    /// Wanted; waits for its dependencies.
+    /// It is wanted and waits for its dependencies.
     Pending,
-    /// Wanted; waits for its next attempt.
+    /// It is wanted and waits for its next attempt.
     Backoff { until: Time },
-    /// A generation is being brought up, or is up.
+    /// A generation is starting or is up.
     Active(Active),
-    /// A generation is being taken down.
+    /// A generation is being stopped.
     Stopping(Stopping),
-    /// It could not be stopped by any means; something of it may still run.
+    /// It could not be stopped by any means. Something of it may still run.
     Adrift(Adrift),
 }
 
@@ -99,21 +99,21 @@ pub(super) enum Rest {
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) stage: Stage,
-    /// That it is to be stopped as soon as its dependents allow.
+    /// If set, it is stopped as soon as its dependents allow.
     pub(super) halt: Option<Halt>,
     pub(super) terms: Terms,
 }
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// The `before_start` hook runs; nothing of the service does.
+    /// The `before_start` hook runs; nothing of the service runs yet.
     Preparing { until: Time },
-    /// The launch is not answered yet.
+    /// The launch has not been answered yet.
     Launching {
         since: Time,
-        /// What it says that it is at.
+        /// What the launch says it is doing.
         doing: Option<String>,
-        /// The window that it had before it said anything.
+        /// The window before the launch reported any progress.
         before: Option<Time>,
     },
     /// Its process runs.
@@ -127,32 +127,32 @@ pub(super) struct Up {
     pub(super) was_ready: bool,
     /// Since when it has been ready without interruption.
     pub(super) stable_since: Option<Time>,
-    /// Whether it has survived [`SETTLE`].
+    /// Whether it has run for [`SETTLE`].
     pub(super) settled: bool,
     pub(super) probing: Option<Probing>,
-    /// Why it cannot be counted on, while that is so.
+    /// Why its state is unknown or it is paused, while that is so.
     pub(super) lost: Option<Lost>,
-    /// Patterns already asked for.
+    /// Patterns that are already being watched for.
     pub(super) watched: BTreeSet<LogPattern>,
-    /// Whether its `after_healthy` hook runs.
+    /// Whether its `after_healthy` hook is running.
     pub(super) hook_runs: bool,
 }
 
-/// Why a generation is stopped, which decides what follows.
+/// Why a generation is stopped. This decides what follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Halt {
-    /// By request; what follows depends on whether it is wanted when it is gone.
+    /// By request. If the service is wanted when the generation is gone, it starts again.
     Asked,
-    /// It failed without ending; the restart policy decides when it is gone.
+    /// It failed but did not end. The restart policy decides when it is gone.
     Failed(Failure),
 }
 
-/// What becomes of a service when all of a generation is gone, its hooks included.
+/// What follows when all of a generation is gone, including its hooks.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// It was stopped by request: launched again if it is wanted by then.
+    /// It was stopped by request. It is launched again if it is wanted by then.
     Asked,
-    /// It ended by itself, or was stopped because it failed: the restart policy decides. `None`: it ended well.
+    /// It ended by itself, or was stopped because it failed. The restart policy decides. `None`: it ended well.
     Over(Option<Failure>),
     /// It was never launched, and waits for its dependencies again.
     Wait,
@@ -163,7 +163,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub(super) stage: StopStage,
-    /// When patience with this stage ends.
+    /// How long to wait for this stage.
     pub(super) until: Time,
     pub(super) next: Next,
     pub(super) launched_at: Option<Time>,
@@ -176,27 +176,27 @@ pub(super) enum StopStage {
     Interrupting,
     /// The `before_stop` hook runs.
     BeforeStop,
-    /// The stop has been asked for.
+    /// The stop was ordered.
     Signalled,
-    /// The kill has been asked for.
+    /// The kill was ordered.
     Killed,
-    /// It is a one-shot and has completed; the `after_healthy` hook runs.
+    /// It is a one-shot that has completed, and the `after_healthy` hook runs.
     AfterHealthy,
-    /// Its process is gone, or there was none; what runs or is left of its hooks is being ended.
+    /// Its process is gone, or there was none. What runs or is left of its hooks is being ended.
     EndingHooks { ran: bool },
-    /// A former daemon saw it begin, and its `after_stop` hook has yet to run.
+    /// A former daemon saw it begin, and its `after_stop` hook has not run yet.
     Owed,
-    /// All else is gone; the `after_stop` hook runs.
+    /// Everything else is gone, and the `after_stop` hook runs.
     AfterStop,
-    /// The `after_stop` hook has not ended in its time, and is being ended.
+    /// The `after_stop` hook did not end in its time, and is being ended.
     EndingAfterStop,
 }
 
-/// A generation that could not be taken down.
+/// A generation that could not be stopped.
 #[derive(Debug)]
 pub(super) struct Adrift {
     pub(super) failure: Failure,
-    /// How far it had come.
+    /// How far the stop had come.
     pub(super) held: Stopping,
 }
 
@@ -211,13 +211,13 @@ pub(super) struct Facts {
     pub(super) going: bool,
     pub(super) overdue: bool,
     pub(super) matched: usize,
-    /// Pending, and no event of its own project will change that.
+    /// It is pending, and no event of its own project will change that.
     pub(super) stuck: bool,
-    /// What ails it by way of its dependencies.
+    /// What is wrong with it because of its dependencies.
     pub(super) trouble: Option<Trouble>,
 }
 
-/// The root of a trouble and what is wrong with it: `is unhealthy`.
+/// The service that causes the trouble, and what is wrong with it: `is unhealthy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) via: ServiceName,
@@ -251,7 +251,7 @@ impl Service {
         self.notes.push(text.into());
     }
 
-    /// That a hook failed, where that changes nothing else.
+    /// Notes that a hook failed, if that changes nothing else.
     pub(super) fn hook_failed(&mut self, hook: Hook, why: &str) {
         let note = format!("{} hook failed: {why}", words::hook(hook));
         self.note(note.clone());
@@ -261,7 +261,7 @@ impl Service {
         });
     }
 
-    /// Waits to be launched, with a clean slate.
+    /// Makes it wait to be launched, and starts a new row of attempts.
     pub(super) fn begin_series(&mut self) {
         self.phase = Phase::Pending;
         self.restarts = 0;
@@ -290,12 +290,12 @@ impl Service {
         }
     }
 
-    /// Why what was launched cannot be counted on.
+    /// Why the state of what was launched is unknown, or that it is paused.
     pub(super) fn lost(&self) -> Option<&Lost> {
         self.up()?.lost.as_ref()
     }
 
-    /// Up, and not about to be stopped.
+    /// The running process, if it is up and not about to be stopped.
     pub(super) fn staying_up(&self) -> Option<&Up> {
         match &self.phase {
             Phase::Active(Active {
@@ -307,7 +307,7 @@ impl Service {
         }
     }
 
-    /// Something of it runs or may run.
+    /// Whether something of it runs or may run.
     pub(super) fn is_live(&self) -> bool {
         matches!(
             self.phase,
@@ -315,7 +315,7 @@ impl Service {
         )
     }
 
-    /// On its way down, and its dependencies have to wait for that.
+    /// Whether it is being stopped, so that its dependencies have to wait.
     pub(super) fn is_going(&self) -> bool {
         match &self.phase {
             Phase::Active(active) => active.halt.is_some(),
@@ -324,7 +324,7 @@ impl Service {
         }
     }
 
-    /// Runs (or is about to) and nobody has asked it to stop.
+    /// Whether it runs (or is about to) and nobody has asked it to stop.
     pub(super) fn is_staying(&self) -> bool {
         matches!(&self.phase, Phase::Active(active) if active.halt.is_none())
     }
@@ -338,7 +338,7 @@ impl Service {
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
             }) => match &up.probing {
-                // What runs on without a probe would look as ever.
+                // Without a probe it would look the same as before.
                 _ if matches!(up.lost, Some(Lost::Paused(_))) => Health::Unknown,
                 None => Health::None,
                 Some(_) if up.lost.is_some() => Health::Unknown,
@@ -350,19 +350,19 @@ impl Service {
         }
     }
 
-    /// How the health of the present generation is followed.
+    /// How the health of the current generation is followed.
     pub(super) fn health_policy(&self) -> Option<&HealthPolicy> {
         self.definition.health.as_ref().or(self.found_health.as_ref())
     }
 
-    /// How long it may take until it is ready.
+    /// How long it may take to become ready.
     pub(super) fn startup_timeout(&self) -> Duration {
         self.series
             .startup_timeout
             .unwrap_or(self.definition.startup_timeout)
     }
 
-    /// What it is at: what its launch says, or which hook runs.
+    /// What it is doing: what its launch says, or which hook runs.
     pub(super) fn doing(&self) -> Option<&str> {
         match &self.phase {
             Phase::Active(Active {
@@ -378,7 +378,7 @@ impl Service {
         }
     }
 
-    /// Up in the sense of a snapshot: healthy, completed, or running without a probe.
+    /// Whether it is up as a snapshot counts it: healthy, completed, or running without a probe.
     pub(super) fn is_ready(&self) -> bool {
         self.completed() || self.staying_up().is_some_and(|up| self.up_is_ready(up))
     }
@@ -389,7 +389,7 @@ impl Service {
             && up.probing.as_ref().is_none_or(|p| p.health() == Health::Healthy)
     }
 
-    /// Up in the sense of an operation: also past [`SETTLE`] where there is no probe.
+    /// Whether it is up as an operation counts it: without a probe it must also have run for [`SETTLE`].
     pub(super) fn is_reached(&self) -> bool {
         self.is_ready()
             && self
@@ -397,7 +397,7 @@ impl Service {
                 .is_none_or(|up| up.settled || up.probing.is_some())
     }
 
-    /// When something is due without any event.
+    /// When something is due even if no event comes.
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.phase {
             Phase::Idle(_) | Phase::Pending | Phase::Adrift(_) => None,
@@ -426,7 +426,7 @@ impl Service {
 }
 
 impl StopStage {
-    /// Whether a process of the generation may still run.
+    /// Whether a process of the generation may still run in this stage.
     pub(super) fn may_be_live(self) -> bool {
         matches!(
             self,
@@ -434,7 +434,8 @@ impl StopStage {
         )
     }
 
-    /// How long it may take: whoever carries it out keeps its own time, and the machine waits a little longer.
+    /// How long this stage may take. Whoever carries it out keeps its own time limit; the machine waits a little
+    /// longer.
     pub(super) fn patience(self, terms: &Terms) -> Duration {
         match self {
             Self::Owed => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! How a service looks from outside, and telling when that has changed.
+//! How a service looks from outside, and the notification when that has changed.
 
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::{Condition, Dependency};
@@ -9,81 +9,81 @@ use super::health::Probing;
 use super::service::{Active, Adrift, Next, Phase, Rest, Service, Stage, StopStage, Stopping};
 use super::types::{Effect, Ended, FailureCause, Lost, Time};
 
-/// How a service is, as the rest of the program sees it.
+/// The state of a service as the rest of the program sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// What it is doing.
+    /// The state.
     pub state: ServiceState,
-    /// What its probe says.
+    /// The result of its probes.
     pub health: Health,
-    /// Whether it is wanted up.
+    /// Whether it should be up.
     pub wanted: bool,
-    /// Its last or present start; 0 if there was none.
+    /// The number of its last or current start; 0 if there was none.
     pub generation: u64,
     /// The spec of that start.
     pub digest: Option<SpecDigest>,
-    /// Restarts by policy since it was last asked to start.
+    /// Restarts by policy since somebody last asked to start it.
     pub restarts: u32,
     /// When the next restart is due.
     pub retry_at: Option<Time>,
     /// When `startup_timeout` passes, while it starts.
     pub startup_deadline: Option<Time>,
-    /// What it is at: what its launch says, or which hook runs.
+    /// What it is doing: what its launch says, or which hook runs.
     pub doing: Option<String>,
-    /// When its present process was launched.
+    /// When its current process was launched.
     pub launched_at: Option<Time>,
     /// How its last process ended.
     pub ended: Option<Ended>,
-    /// What the last probe answered, if that was bad.
+    /// The answer of the last probe, if it was bad.
     pub last_probe: Option<String>,
     /// Why it failed.
     pub failure: Option<FailureCause>,
-    /// That its process ended well by itself, and what follows waits for its hooks.
+    /// Whether its process ended well by itself and the rest only waits for its hooks.
     pub ended_well: bool,
-    /// What is wrong, in one line; also that a dependency is unhealthy.
+    /// What is wrong, in one line. This includes an unhealthy dependency.
     pub error: Option<String>,
     /// What it waits for.
     pub waiting: Vec<WaitReason>,
-    /// Whether the last file has it.
+    /// Whether the newest file contains it.
     pub defined: bool,
-    /// Whether it is up in the sense of an operation: healthy, completed, or running without a probe.
+    /// Whether it is up as an operation counts it: healthy, completed, or running without a probe.
     pub ready: bool,
-    /// The step it is at.
+    /// The step that it is in.
     pub step: Step,
 }
 
 /// A dependency that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitReason {
-    /// The dependency.
+    /// The name of the dependency.
     pub service: ServiceName,
-    /// What of it must hold: `be healthy`.
+    /// The condition that must hold: `be healthy`.
     pub condition: String,
 }
 
-/// The step of a service, finer than its state; for tests and for `why`.
+/// The step of a service, finer than its state. Used by tests and by `why`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Nothing runs and nothing is planned.
     Idle,
-    /// Waits for dependencies (or, when stopping, for dependents).
+    /// It waits for dependencies (or, when it is stopping, for dependents).
     Waiting,
     /// A hook runs before the launch.
     Preparing,
-    /// The launch is under way.
+    /// The launch has begun.
     Launching,
-    /// Its process runs and is not ready.
+    /// Its process runs but is not ready.
     Starting,
     /// It is up.
     Running,
-    /// Waits to be restarted.
+    /// It waits to be restarted.
     Backoff,
-    /// Is being stopped.
+    /// It is being stopped.
     Stopping,
 }
 
 impl Machine {
-    /// How a service is; `None` if it is not known.
+    /// The state of a service; `None` if it is not known.
     pub fn snapshot(&self, service: &ServiceName, _now: Time) -> Option<Snapshot> {
         self.services.get(service).map(|found| self.view(found))
     }
@@ -157,7 +157,7 @@ impl Machine {
         }
     }
 
-    /// What is waited for of a dependency, as it is now known.
+    /// What a dependency is waited for, as far as that is known now.
     fn awaited(&self, dependency: &Dependency) -> String {
         let probed = self
             .services
@@ -169,7 +169,7 @@ impl Machine {
         }
     }
 
-    /// Publishes every service that looks different from when it was last published.
+    /// Publishes every service that looks different since it was last published.
     pub(super) fn publish(&mut self, out: &mut Vec<Effect>) {
         for name in std::mem::take(&mut self.touched) {
             let Some(view) = self.services.get(&name).map(|service| self.view(service)) else {
@@ -196,7 +196,7 @@ impl Machine {
     }
 }
 
-/// What to say of a change that nobody has put into words: something around the service has changed.
+/// The message for a change that has no message of its own, because something around the service has changed.
 fn plain_message(before: Option<&Snapshot>, now: &Snapshot) -> String {
     if let Some(wait) = now.waiting.first() {
         return format!("waiting for {} to {}", wait.service, wait.condition);
@@ -206,7 +206,7 @@ fn plain_message(before: Option<&Snapshot>, now: &Snapshot) -> String {
     }
     match before {
         Some(before) if before.error.is_some() => format!("{}, all well again", now.state),
-        Some(before) if before.defined && !now.defined => "not in the file any more".into(),
+        Some(before) if before.defined && !now.defined => "no longer in the file".into(),
         Some(before) if before.last_probe != now.last_probe => match &now.last_probe {
             Some(answer) => format!("probe: {answer}"),
             None => format!("probe: {}", now.health),
@@ -272,7 +272,7 @@ fn step(service: &Service) -> Step {
 }
 
 impl Service {
-    /// What it is doing, in the words that everybody shares.
+    /// The state, in the terms that every part of the program uses.
     pub(super) fn state(&self) -> ServiceState {
         match &self.phase {
             Phase::Idle(Rest::Stopped | Rest::Rebooted) => ServiceState::Stopped,

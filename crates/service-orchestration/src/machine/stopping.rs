@@ -1,7 +1,7 @@
-//! Taking services down: dependents first, then hook, signal, grace, kill. What follows is in `ending`.
+//! Stops services: dependents first, then hook, signal, grace period, kill. What follows is in `ending`.
 //!
-//! A generation that is to be stopped keeps its phase until nobody who is stopped as well depends on it. One
-//! that failed without ending (not ready in time, unhealthy) does not wait: its dependents stay.
+//! A generation that is to be stopped stays in its phase until no service that is stopped as well depends on it. A
+//! generation that failed without ending (not ready in time, unhealthy) does not wait: its dependents stay.
 
 use harness_model::ServiceName;
 use harness_model::spec::Condition;
@@ -11,7 +11,7 @@ use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Stage, St
 use super::types::{Effect, FailureCause, Hook};
 
 impl Machine {
-    /// Marks a generation to be stopped as soon as that is its turn. Nothing to do where nothing runs.
+    /// Marks a generation, so that it is stopped as soon as it is its turn. Does nothing if nothing runs.
     pub(super) fn halt(&mut self, name: &ServiceName, halt: Halt, why: &str) {
         if let Some(service) = self.services.get_mut(name)
             && let Phase::Active(active) = &mut service.phase
@@ -23,7 +23,7 @@ impl Machine {
         }
     }
 
-    /// The service is not wanted any more.
+    /// The service is no longer wanted.
     pub(super) fn release(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else {
             return;
@@ -48,7 +48,7 @@ impl Machine {
         }
     }
 
-    /// Tries once more what would not stop.
+    /// Tries once more to kill what would not stop.
     pub(super) fn kill_again(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else {
             return;
@@ -68,7 +68,7 @@ impl Machine {
         }
     }
 
-    /// Whether a dependent of it is on its way down and not gone.
+    /// Whether a dependent of it is being stopped and is not gone yet.
     pub(super) fn has_going_dependents(&self, name: &ServiceName) -> bool {
         self.dependents_of(name).any(|dependent| {
             self.services.get(dependent).is_some_and(|service| {
@@ -83,7 +83,7 @@ impl Machine {
         })
     }
 
-    /// Its turn has come.
+    /// Stops a generation when its turn has come.
     pub(super) fn begin_stop(&mut self, name: &ServiceName) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -114,7 +114,7 @@ impl Machine {
         self.enter(name, stage);
     }
 
-    /// Goes on with a generation that is being taken down: at this stage, by what belongs to it.
+    /// Goes on with a generation that is being stopped: performs what this stage requires.
     pub(super) fn enter(&mut self, name: &ServiceName, stage: StopStage) {
         let now = self.now;
         let Some(service) = self.services.get_mut(name) else {
@@ -150,7 +150,7 @@ impl Machine {
         });
     }
 
-    /// The patience of a stage is over.
+    /// The time of a stage is over.
     pub(super) fn stop_stage_overdue(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else {
             return;
@@ -165,15 +165,15 @@ impl Machine {
                 service.note("did not stop in time, killing it");
                 self.enter(name, StopStage::Killed);
             }
-            StopStage::Killed => self.set_adrift(name, "it did not end when stopped, nor when killed"),
+            StopStage::Killed => self.set_adrift(name, "it did not end when it was stopped or killed"),
             StopStage::AfterHealthy => self.end_hooks(name, true),
             StopStage::Owed => {
-                service.note("running its after_stop hook, which a former daemon has left");
+                service.note("running its after_stop hook, left over from a former daemon");
                 self.enter(name, StopStage::AfterStop);
             }
             StopStage::AfterStop => self.enter(name, StopStage::EndingAfterStop),
             StopStage::EndingHooks { .. } | StopStage::EndingAfterStop => {
-                self.set_adrift(name, "its hooks did not end, nor when killed");
+                self.set_adrift(name, "its hooks did not end when they were killed");
             }
         }
     }
@@ -195,7 +195,7 @@ impl Machine {
         }
     }
 
-    /// The `after_healthy` hook that still ran when the stop began does not run any more.
+    /// The `after_healthy` hook that still ran when the stop began is over.
     fn hook_interrupted(&mut self, name: &ServiceName) {
         let before_stop = self.services.get(name).is_some_and(|service| {
             matches!(&service.phase, Phase::Stopping(stopping) if stopping.terms.has(Hook::BeforeStop))
@@ -210,7 +210,7 @@ impl Machine {
         );
     }
 
-    /// A hook ended while its service was being taken down.
+    /// A hook ended while its service was being stopped.
     pub(super) fn hook_of_stop_finished(
         &mut self,
         name: &ServiceName,
@@ -224,7 +224,7 @@ impl Machine {
             return;
         };
         match (stage, hook) {
-            // How it ended says nothing: it was made to.
+            // Its result says nothing: it was ended from outside.
             (StopStage::Interrupting, Hook::AfterHealthy) => return self.hook_interrupted(name),
             (StopStage::BeforeStop, Hook::BeforeStop)
             | (StopStage::AfterHealthy, Hook::AfterHealthy)

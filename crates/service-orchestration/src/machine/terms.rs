@@ -1,21 +1,22 @@
-//! What a generation was begun with.
+//! The terms that a generation was begun with.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::types::{Definition, Hook};
 
-/// What a generation was begun with that counts until all of it is gone, whatever is desired by then.
+/// The terms that a generation was begun with. They apply until all of it is gone, even if the desired definition
+/// changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Which hooks it has, and how long each may take; whoever runs them keeps that.
+    /// Which hooks it has, and how long each may take. Whoever runs a hook enforces its limit.
     pub hooks: BTreeMap<Hook, Duration>,
-    /// From the stop signal until SIGKILL.
+    /// The time from the stop signal until SIGKILL.
     pub shutdown_timeout: Duration,
 }
 
 impl Terms {
-    /// Those of a generation that is begun by this definition.
+    /// The terms of a generation that is begun with this definition.
     pub fn of(definition: &Definition) -> Self {
         Self {
             hooks: definition.hooks.clone(),
@@ -32,7 +33,7 @@ impl Terms {
         self.hooks.get(&hook).copied().unwrap_or_default()
     }
 
-    /// Whether hooks of it may run, or have left something, when its process is gone.
+    /// Whether its hooks may still run, or have left something, when its process is gone.
     pub(super) fn may_leave_something(&self) -> bool {
         self.hooks.keys().any(|hook| *hook != Hook::AfterStop)
     }

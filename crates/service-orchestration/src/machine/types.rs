@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out of it.
+//! The machine's input and output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,51 +10,52 @@ use serde::{Deserialize, Serialize};
 
 use super::terms::Terms;
 
-/// A monotonic instant: the time since some fixed origin. The machine only compares and adds.
+/// A monotonic instant: the time since some fixed origin. The machine only compares and adds instants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub Duration);
 
 impl Time {
-    /// This much later.
+    /// The instant that is this much later.
     pub fn after(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(delay))
     }
 
-    /// How long it has been since `earlier`; zero if that lies ahead.
+    /// The time since `earlier`; zero if that is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// What the machine must know of a service; everything else about it is opaque.
+/// What the machine must know of a service. It does not look at anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
-    /// Tells whether the resolved spec changed.
+    /// Changes when the resolved spec changes.
     pub digest: SpecDigest,
     /// What must hold before it starts.
     pub dependencies: Vec<Dependency>,
-    /// When it is started again.
+    /// When it is started again after its end.
     pub restart: RestartPolicy,
-    /// Done when it exits 0.
+    /// Whether it is done when it exits 0.
     pub oneshot: bool,
-    /// How its health is followed; `None`: as its image says; if that says nothing: no probe, no "healthy".
+    /// How its health is followed. `None`: as its image says. If the image says nothing, there is no probe and it
+    /// never counts as healthy.
     pub health: Option<HealthPolicy>,
-    /// From its first launch until it must be ready, restarts included.
+    /// How long it may take from its first launch until it is ready, including restarts.
     pub startup_timeout: Duration,
-    /// From the stop signal until SIGKILL; the executor keeps it, the machine waits a little longer.
+    /// The time from the stop signal until SIGKILL. The executor enforces it; the machine waits a little longer.
     pub shutdown_timeout: Duration,
-    /// Which hooks it has, and how long each may take; whoever runs them keeps that.
+    /// Which hooks it has, and how long each may take. Whoever runs a hook enforces its limit.
     pub hooks: BTreeMap<Hook, Duration>,
 }
 
 /// How the health of a service is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthPolicy {
-    /// Between two probes once it has been healthy.
+    /// The time between two probes once it has been healthy.
     pub interval: Duration,
-    /// How long a probe may take; the prober keeps it.
+    /// How long a probe may take. The prober enforces it.
     pub timeout: Duration,
-    /// Failures in a row that make it unhealthy.
+    /// How many failures in a row make it unhealthy.
     pub retries: u32,
     /// The longest pause between two probes in the first second of a start: 10 ms, for commands 100 ms.
     pub eager: Duration,
@@ -64,61 +65,61 @@ pub struct HealthPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
-    /// Before its process is launched; a failure fails the attempt.
+    /// Before its process is launched. If it fails, the attempt fails.
     BeforeStart,
     /// After it became ready.
     AfterHealthy,
     /// Before its stop signal.
     BeforeStop,
-    /// After it is gone, however it ended, and before it is begun again.
+    /// After it is gone, however it ended, and before it starts again.
     AfterStop,
 }
 
-/// A request in flight, chosen by whoever submits it.
+/// The id of a request in flight, chosen by whoever submits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(pub u64);
 
-/// What is asked of the machine.
+/// What a client can ask of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationRequest {
-    /// Bring `targets` up (with what they depend on, unless `no_deps`). `definitions` become the desired ones
-    /// of every service in them.
+    /// Bring `targets` up (with what they depend on, unless `no_deps`). `definitions` become the desired ones of
+    /// every service in them.
     Start {
         /// The whole file as it is now.
         definitions: BTreeMap<ServiceName, Definition>,
-        /// What to bring up; `None`: all of `definitions`.
+        /// The services to bring up; `None` for all of `definitions`.
         targets: Option<BTreeSet<ServiceName>>,
-        /// Leave alone what they depend on.
+        /// Do not touch what they depend on.
         no_deps: bool,
-        /// Stop and start the targets even when nothing changed.
+        /// Stop and start the targets even if nothing changed.
         restart: bool,
-        /// Services that are not in `definitions` and yet of the project: nobody chose them this time, and what is known
-        /// of them stays.
+        /// Services that belong to the project but are not in `definitions`, because nobody chose them this time.
+        /// What is known of them stays.
         unchosen: BTreeSet<ServiceName>,
-        /// Stop services that are in neither.
+        /// Stop services that are in neither `definitions` nor `unchosen`.
         prune: bool,
         /// If it fails, stop what it began.
         rollback: bool,
     },
-    /// Take services down, dependents first; `None`: all. A stop of all also forgets completed one-shots, so
-    /// that they run again.
+    /// Stop services, dependents first; `None` for all. Stopping all also forgets completed one-shots, so that they
+    /// run again.
     Stop {
-        /// Which.
+        /// The services to stop.
         targets: Option<BTreeSet<ServiceName>>,
     },
 }
 
-/// Why a generation that was launched cannot be counted on at present. Its end would be told.
+/// Why the state of a generation that was launched is not reliable at present. If it ends, the end is still reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
-    /// It cannot be told whether it runs: why, in one line.
+    /// It is unknown whether it runs. The text says why, in one line.
     Contact(String),
-    /// It is there and does nothing, because somebody has paused it: what to say of that, in one line.
+    /// It exists but does nothing, because somebody has paused it. The text says so, in one line.
     Paused(String),
 }
 
 impl Lost {
-    /// Why, in one line.
+    /// The reason, in one line.
     pub fn why(&self) -> &str {
         match self {
             Self::Contact(why) | Self::Paused(why) => why,
@@ -133,126 +134,127 @@ impl Lost {
     reason = "events are moved once, and a box would burden every recovery's writer"
 )]
 pub enum Event {
-    /// A client asks.
+    /// A client asks for something.
     Submit {
-        /// Its operation.
+        /// The id of its operation.
         operation: OperationId,
-        /// What it asks.
+        /// The request.
         request: OperationRequest,
     },
-    /// The client of an operation no longer waits. What it began goes on.
+    /// The client of an operation no longer waits. What the operation began goes on.
     Abandon {
-        /// Its operation.
+        /// The id of its operation.
         operation: OperationId,
     },
     /// The process of a generation runs.
     Launched {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
     },
-    /// The launch of a generation goes on; it may come any number of times before its answer.
+    /// The launch of a generation goes on. This may come any number of times before the launch is answered.
     Progressed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// What it is at, in one line: `pulling image nginx: 3 of 12 MB`.
+        /// What it is doing, in one line: `pulling image nginx: 3 of 12 MB`.
         doing: String,
     },
-    /// The process of a generation could not be launched; nothing of it runs.
+    /// The process of a generation could not be launched. Nothing of it runs.
     LaunchFailed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
         /// Why, in one line.
         reason: String,
     },
-    /// What a generation runs in (its image) says how to follow its health; counts where its definition says nothing.
-    /// Given before its `Launched`, or right after the `Recover` that found it running.
+    /// The image of a generation has a health check. It counts if the definition has none. Given before its
+    /// `Launched`, or right after the `Recover` that found it running.
     HealthFound {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// How.
+        /// How to follow its health.
         policy: HealthPolicy,
-        /// How long a start may take at least by what that says; `None`: its definition alone decides.
+        /// How long a start takes at least with this health check; `None` if the definition alone decides.
         needs: Option<Duration>,
     },
-    /// A generation that was launched cannot be counted on any more (its engine is away, it is paused), or can again.
+    /// The state of a generation that was launched has become unknown (its engine is away, or it is paused), or known
+    /// again.
     Contact {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// Why it cannot; `None`: it can.
+        /// Why it is unknown; `None` if it is known again.
         lost: Option<Lost>,
     },
     /// Everything of a generation is gone.
     Exited {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// How.
+        /// How it ended.
         ended: Ended,
     },
     /// A probe has answered.
     Probed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
         /// What it said.
         outcome: ProbeOutcome,
     },
-    /// A watched pattern stood in the output of a generation.
+    /// A watched pattern was found in the output of a generation.
     LogMatched {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// Which pattern.
+        /// The pattern.
         pattern: LogPattern,
     },
-    /// A hook has ended. What it left in the background may go on; of `AfterStop`, that is gone too.
+    /// A hook has ended. What it left in the background may go on, except for `AfterStop`, where that is gone too.
     HookFinished {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The hook.
         generation: u64,
-        /// Which hook.
+        /// The hook.
         hook: Hook,
         /// Why it failed, if it did.
         result: Result<(), String>,
     },
-    /// Nothing of the hooks of a generation is left.
+    /// Nothing of a generation's hooks is left.
     HooksEnded {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
     },
-    /// A new daemon found what a former one left. Given once per service, before any operation.
+    /// A new daemon found what a former one left. Given once for each service, before any operation.
     Recover {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// Its definition as recorded.
         definition: Definition,
-        /// Whether it was wanted up.
+        /// Whether it should be up.
         wanted: bool,
-        /// Whether the newest file had it.
+        /// Whether the newest file contained it.
         defined: bool,
         /// What was found.
         found: Recovered,
-        /// That the `after_stop` hook of its last generation has yet to run, and how long it may take. Does not count
-        /// where that generation runs.
+        /// Set if the `after_stop` hook of its last generation has not run yet; the time that the hook may take.
+        /// Ignored if that generation runs.
         owed: Option<Duration>,
     },
-    /// Time has passed; given at the latest when `next_deadline` is reached.
+    /// Time has passed. Given at the latest when `next_deadline` is reached.
     Tick,
 }
 
@@ -261,54 +263,54 @@ pub enum Event {
 pub enum Recovered {
     /// Its process runs and is managed again.
     Running {
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
         /// The spec it was started with.
         digest: SpecDigest,
-        /// What else it was started with.
+        /// The other terms it was started with.
         terms: Terms,
         /// How long it has been running.
         for_: Duration,
         /// Whether it had become ready before.
         was_ready: bool,
-        /// Whether it was being stopped, to be started again.
+        /// Whether it was being stopped in order to start again.
         going: bool,
         /// Restarts so far.
         restarts: u32,
     },
-    /// It was launched, and what has come of that is not known yet; the answer follows.
+    /// It was launched, and the result is not known yet. The answer follows.
     Launching {
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
         /// The spec it was started with.
         digest: SpecDigest,
-        /// What else it was started with.
+        /// The other terms it was started with.
         terms: Terms,
-        /// Whether it was being stopped, to be started again.
+        /// Whether it was being stopped in order to start again.
         going: bool,
         /// Restarts so far.
         restarts: u32,
     },
-    /// It has ended, while no daemon ran or before; `fresh` if nobody has dealt with that yet.
+    /// It has ended, while no daemon ran or before. `fresh` says that nobody has dealt with that yet.
     Ended {
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
         /// The spec it was started with.
         digest: SpecDigest,
-        /// How.
+        /// How it ended.
         ended: Ended,
-        /// Why it was being stopped, or had ended, if that was a failure: the cause, and the same in one line.
+        /// If it was stopped or ended because of a failure: the cause, and the same in one line.
         failed: Option<(FailureCause, String)>,
-        /// Whether the restart policy has yet to decide.
+        /// Whether the restart policy still has to decide.
         fresh: bool,
-        /// Whether it had become ready before; an end before that is a failure, however well it ended.
+        /// Whether it had become ready before. An end before that is a failure, however well it ended.
         was_ready: bool,
         /// Restarts so far.
         restarts: u32,
     },
-    /// It had failed for good before (its policy had decided); shown as it failed.
+    /// It had failed for good before (its policy had decided). It is shown as failed.
     Failed {
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
         /// The spec it was started with.
         digest: SpecDigest,
@@ -321,14 +323,14 @@ pub enum Recovered {
         /// Restarts so far.
         restarts: u32,
     },
-    /// The machine was rebooted under it.
+    /// The machine was rebooted while it ran.
     Rebooted {
-        /// Which start of it was the last.
+        /// The number of the last start.
         generation: u64,
     },
     /// It never ran, or had been stopped.
     Idle {
-        /// Which start of it was the last; 0 if there was none.
+        /// The number of the last start; 0 if there was none.
         generation: u64,
     },
 }
@@ -339,7 +341,7 @@ pub enum Recovered {
 pub enum Ended {
     /// Its main process ended.
     Exit(ExitStatus),
-    /// It was killed because it used more memory than it may; how its main process ended.
+    /// It was killed because it used more memory than its limit. The status says how its main process ended.
     OutOfMemory(ExitStatus),
     /// Its main process exited and left others in sessions of their own, as a program does that makes itself a daemon.
     /// They were stopped.
@@ -349,123 +351,123 @@ pub enum Ended {
         /// The name of what it left.
         program: String,
     },
-    /// Its supervisor died; the tree was found and killed.
+    /// Its supervisor died. Its processes were found and killed.
     SupervisorDied,
-    /// Its main process ended by itself, and its supervisor died before it could say so; the rest was killed.
+    /// Its main process ended by itself, but its supervisor died before it could report that. The rest was killed.
     Unsupervised(ExitStatus),
-    /// It is gone and nobody can say how.
+    /// It is gone, and it is unknown how it ended.
     Lost(String),
 }
 
-/// What a probe said.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeOutcome {
     /// Good.
     Healthy,
-    /// Bad, and the answer in one line: `connection refused`.
+    /// Bad. The text is the answer in one line: `connection refused`.
     Unhealthy(String),
-    /// It could not be asked (the prober itself failed); neither good nor bad.
+    /// It could not be asked, because the prober itself failed. This is neither good nor bad.
     Unknown(String),
 }
 
-/// A regular expression watched for in the output.
+/// A regular expression that is watched for in the output.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogPattern(pub String);
 
 /// What the machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Launch a new process by the desired definition. Answered by `Launched` or `LaunchFailed`, then
-    /// `Exited` once.
+    /// Launch a new process with the desired definition. Answered by `Launched` or `LaunchFailed`, then `Exited`
+    /// once.
     Launch {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it; never used before.
+        /// The number of the start, counted from 1. It was never used before.
         generation: u64,
-        /// The definition it is launched by.
+        /// The definition to launch it with.
         digest: SpecDigest,
     },
-    /// Stop a generation: signal, grace, SIGKILL to all that is left. Answered by `Exited`. May be asked while
-    /// the launch is still unanswered.
+    /// Stop a generation: signal, grace period, SIGKILL to all that is left. Answered by `Exited`. It may be asked
+    /// for while the launch is still unanswered.
     Stop {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
     },
-    /// The stop has not worked in its time: kill everything of the generation by every means.
+    /// The stop has not worked in its time. Kill everything of the generation by every means.
     Kill {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
     },
-    /// Probe once. Answered by `Probed`; never two in flight for a generation.
+    /// Probe once. Answered by `Probed`. For each generation, at most one probe is in flight.
     Probe {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
     },
     /// Watch the output for a pattern, from the start of the generation. Answered by `LogMatched`, or never.
     WatchLog {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// What to watch for.
+        /// The pattern to watch for.
         pattern: LogPattern,
     },
-    /// Run a hook, at most as long as it may take. Answered by `HookFinished`.
+    /// Run a hook, at most for its time limit. Answered by `HookFinished`.
     RunHook {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// Which hook.
+        /// The hook.
         hook: Hook,
     },
     /// End a hook that runs. Answered by its `HookFinished`.
     EndHook {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
-        /// Which hook.
+        /// The hook.
         hook: Hook,
     },
-    /// End all hooks of a generation that run, and whatever its hooks have left in the background. Answered by
+    /// End all hooks of a generation that run, and everything that its hooks have left in the background. Answered by
     /// `HooksEnded`.
     EndHooks {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
-        /// Which start of it.
+        /// The number of the start, counted from 1.
         generation: u64,
     },
-    /// The snapshot of a service changed: record and publish it.
+    /// The snapshot of a service changed. Record and publish it.
     Changed {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
         /// What happened, in one line for people: `exited 3 after 0.2s, restarting in 0.1s (attempt 2 of 3)`.
         message: String,
     },
-    /// A service is no longer known (it is stopped and not in the file any more).
+    /// A service is no longer known: it is stopped and no longer in the file.
     Forgotten {
-        /// The service.
+        /// The name of the service.
         service: ServiceName,
     },
-    /// An operation was accepted: what it is going to do. First effect of each submit.
+    /// An operation was accepted; these are its steps. This is the first effect of each submit.
     Planned {
-        /// The operation.
+        /// The id of the operation.
         operation: OperationId,
         /// The steps, dependencies first (for a stop: dependents first).
         steps: Vec<PlannedStep>,
     },
     /// An operation has ended.
     Finished {
-        /// The operation.
+        /// The id of the operation.
         operation: OperationId,
-        /// How.
+        /// How it ended.
         outcome: OperationOutcome,
     },
 }
@@ -473,11 +475,11 @@ pub enum Effect {
 /// What an operation does to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedStep {
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
     /// What is done to it.
     pub change: Change,
-    /// Which services it waits for.
+    /// The services that it waits for.
     pub after: Vec<ServiceName>,
 }
 
@@ -486,11 +488,11 @@ pub struct PlannedStep {
 pub enum Change {
     /// It is not running and is started.
     Start,
-    /// It runs (or has completed) by the same spec.
+    /// It runs (or has completed) with the same spec.
     Unchanged,
-    /// It runs by another spec and is stopped and started.
+    /// It runs with another spec, so it is stopped and started.
     Replace,
-    /// It is stopped and started because that was asked for, or because it restarts with a dependency.
+    /// It is stopped and started because somebody asked for that, or because it restarts with a dependency.
     Restart,
     /// It is stopped.
     Stop,
@@ -499,9 +501,9 @@ pub enum Change {
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationOutcome {
-    /// Whether all of it was reached, or why not.
+    /// Whether it reached its goal, or why not.
     pub outcome: Outcome,
-    /// Each service it was about.
+    /// The timing of each service in it.
     pub timings: BTreeMap<ServiceName, Timing>,
 }
 
@@ -510,22 +512,22 @@ pub struct OperationOutcome {
 pub enum Outcome {
     /// Everything is ready (or stopped).
     Done,
-    /// Services failed: the roots, without those merely blocked by them.
+    /// Services failed. Lists only the causes, without services that are merely blocked by them.
     Failed(Vec<RootFailure>),
     /// Another operation took over some of its services.
     Superseded,
 }
 
-/// A service that failed for its own reasons.
+/// A service that failed for reasons of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootFailure {
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
-    /// Why.
+    /// Why it failed.
     pub cause: FailureCause,
-    /// In one line for people: `exited 3 after 0.2s (attempt 3 of 3)`.
+    /// The reason in one line for people: `exited 3 after 0.2s (attempt 3 of 3)`.
     pub reason: String,
-    /// Which of its starts failed; `None` if it was none.
+    /// The number of the start that failed; `None` if it did not fail in a start.
     pub generation: Option<u64>,
     /// Services of the operation that wait for it in vain.
     pub blocked: Vec<ServiceName>,
@@ -541,11 +543,11 @@ pub enum FailureCause {
     Ended(Ended),
     /// It was not ready within its `startup_timeout`.
     StartupTimeout,
-    /// It became unhealthy and its policy does not restart it.
+    /// It became unhealthy, and its policy does not restart it.
     Unhealthy,
     /// A hook failed.
     Hook(Hook, String),
-    /// It did not end when stopped, by any means.
+    /// It did not end, however it was stopped.
     WouldNotStop,
     /// A dependency is not known at all.
     MissingDependency(ServiceName),
@@ -558,6 +560,6 @@ pub struct Timing {
     pub change: Change,
     /// When its dependencies held and it was launched; `None` if that did not happen in this operation.
     pub launched: Option<Time>,
-    /// When it was ready (or gone); `None` if it did not get there.
+    /// When it was ready (or gone); `None` if it did not get that far.
     pub done: Option<Time>,
 }

@@ -1,4 +1,4 @@
-//! How each service of an operation stands, and what follows for the whole.
+//! The status of each service in an operation, and the verdict on the operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::types::{FailureCause, Lost, Outcome, RootFailure};
 use super::words;
 
 impl Machine {
-    /// How a service stands, and whether patience with it has ended.
+    /// The status of a service, and whether the operation has stopped waiting for it.
     pub(super) fn status(&self, operation: &Operation, entry: &Entry, name: &ServiceName) -> (Status, bool) {
         let service = self.services.get(name);
         if operation.takes_down(entry) {
@@ -97,7 +97,8 @@ impl Machine {
         })
     }
 
-    /// Whether one of those waiting can still be launched: all it waits for may yet come to hold.
+    /// Whether one of the waiting services can still be launched: everything that it waits for may still come to
+    /// hold.
     fn may_still_start(&self, operation: &Operation, waiting: &BTreeSet<&ServiceName>) -> bool {
         let hopeful = |service: &Service| {
             service
@@ -114,13 +115,13 @@ impl Machine {
         })
     }
 
-    /// Whether an unsatisfied dependency, itself not waiting in this operation, may yet hold.
+    /// Whether an unsatisfied dependency that does not wait in this operation itself may still come to hold.
     fn may_come(&self, operation: &Operation, dependency: &Dependency) -> bool {
         let Some(service) = self.services.get(&dependency.service) else {
             return false;
         };
         match operation.entries.get(&dependency.service) {
-            // What is unhealthy may recover for as long as its dependent is waited for.
+            // An unhealthy service may recover for as long as its dependent is waited for.
             None => !given_up(service) && !never_healthy(dependency, service),
             Some(_) if never_healthy(dependency, service) => false,
             Some(entry) => {
@@ -130,7 +131,7 @@ impl Machine {
         }
     }
 
-    /// Those waiting that wait for `root`, directly or through each other.
+    /// The waiting services that wait for `root`, directly or through each other.
     fn blocked_by(&self, root: &ServiceName, waiting: &BTreeSet<&ServiceName>) -> Vec<ServiceName> {
         let mut blocked: BTreeSet<&ServiceName> = BTreeSet::new();
         let mut open = vec![root];
@@ -150,7 +151,7 @@ impl Machine {
         blocked.into_iter().cloned().collect()
     }
 
-    /// The root of what keeps `name` from starting, where no failed service of the operation explains it.
+    /// The root cause that keeps `name` from starting, if no failed service of the operation explains it.
     fn why_blocked(
         &self,
         operation: &Operation,
@@ -158,7 +159,7 @@ impl Machine {
         name: &ServiceName,
     ) -> Option<RootFailure> {
         let first = self.unsatisfied(name).next();
-        // What waits as well is explained by what it waits for itself.
+        // If a dependency waits as well, look at what it waits for itself.
         let (mut open, mut seen) = (vec![name], BTreeSet::new());
         let mut end = None;
         while let Some(asked) = open.pop() {
@@ -176,11 +177,15 @@ impl Machine {
             return Some(missing(name, name, "is not started"));
         };
         let Some((name, dependency)) = end else {
-            return Some(missing(name, &dependency.service, "waits for it in turn"));
+            return Some(missing(
+                name,
+                &dependency.service,
+                "itself waits for this service",
+            ));
         };
         let on = &dependency.service;
         let Some(found) = self.services.get(on) else {
-            return Some(missing(name, on, "is not known"));
+            return Some(missing(name, on, "does not exist"));
         };
         match &found.phase {
             Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
@@ -193,9 +198,11 @@ impl Machine {
             )),
             Phase::Idle(_) => Some(missing(name, on, "is not running")),
             Phase::Pending => Some(missing(name, on, "is not running")),
-            _ if never_healthy(dependency, found) => {
-                Some(missing(name, on, "has no health check, nor has its image"))
-            }
+            _ if never_healthy(dependency, found) => Some(missing(
+                name,
+                on,
+                "has no health check, and neither has its image",
+            )),
             _ if operation
                 .entries
                 .get(on)
@@ -224,7 +231,7 @@ impl Machine {
     fn failure_of(&self, operation: &Operation, name: &ServiceName) -> RootFailure {
         let Some(service) = self.services.get(name) else {
             let cause = FailureCause::MissingDependency(name.clone());
-            let reason = "it is not known".into();
+            let reason = "it does not exist".into();
             return root(name, Failure { cause, reason }, None);
         };
         let present = Some(service.generation);
@@ -244,7 +251,7 @@ impl Machine {
                     .and_then(|up| up.probing.as_ref())
                     .and_then(Probing::last);
                 let cause = FailureCause::StartupTimeout;
-                // Another attempt may be under way: it is not the one that the reason is of.
+                // Another attempt may be going on; the reason belongs to the attempt that failed.
                 let failed = Some(service.series.failed);
                 let (reason, generation) = match (&service.series.failure, probe) {
                     _ if taking_down => ("it does not end".into(), present),

@@ -1,4 +1,4 @@
-//! Words for people.
+//! Text for people.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use harness_model::spec::Condition;
 
 use super::types::{Ended, Hook};
 
-/// `4ms`, `0.2s`, `4.1s`, `75s`, `12m`.
+/// A duration in short form: `4ms`, `0.2s`, `4.1s`, `75s`, `12m`.
 pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -20,7 +20,7 @@ pub(crate) fn brief(duration: Duration) -> String {
     }
 }
 
-/// `exited 3`, `its supervisor died`.
+/// How it ended: `exited 3`, `its supervisor died`.
 pub(super) fn ended(ended: &Ended) -> String {
     match ended {
         Ended::Exit(status) => status.to_string(),
@@ -77,7 +77,7 @@ const FOREGROUND: &[(&str, &str)] = &[
     ("chronyd", "`chronyd -d`"),
 ];
 
-/// `did not become healthy`, `did not log /ready/`.
+/// What did not happen: `did not become healthy`, `did not log /ready/`.
 pub(super) fn unmet(condition: &Condition) -> String {
     match condition {
         Condition::None => "is not there".into(),
@@ -89,8 +89,8 @@ pub(super) fn unmet(condition: &Condition) -> String {
     }
 }
 
-/// Whether an end is the good one. A service may exit 0 because its supervisor's death closed its streams; that of a
-/// one-shot says that its work is done.
+/// Whether an end counts as success. A service may exit 0 only because its supervisor died and its streams were
+/// closed. For a one-shot, exit 0 says that its work is done.
 pub(super) fn succeeded(ended: &Ended, oneshot: bool) -> bool {
     match ended {
         Ended::Exit(status) => status.success(),

@@ -1,26 +1,26 @@
-//! When two bound addresses exclude each other on the same port.
+//! Whether two bound addresses exclude each other on the same port.
 
 use std::net::IpAddr;
 
-/// Whether a bound address is in the way of a wanted one.
+/// Whether a bound address prevents the binding of a wanted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conflict {
     /// Both can be bound.
     No,
     /// Only one can be bound.
     Yes,
-    /// `::` takes IPv4, too, unless its owner said otherwise (IPV6_V6ONLY), which the tables do not show.
+    /// `::` takes IPv4 too, unless its owner set IPV6_V6ONLY, which the tables do not show.
     UnlessV6Only,
 }
 
-/// Whether `bound` keeps `wanted` from being bound; IPv4 addresses mapped into IPv6 are the IPv4 ones.
+/// Whether `bound` prevents the binding of `wanted`. IPv4 addresses mapped into IPv6 count as IPv4.
 pub(super) fn between(wanted: IpAddr, bound: IpAddr) -> Conflict {
     let (wanted, bound) = (wanted.to_canonical(), bound.to_canonical());
     let conflict = |yes| if yes { Conflict::Yes } else { Conflict::No };
     match (wanted, bound) {
         (IpAddr::V4(_), IpAddr::V6(bound)) if bound.is_unspecified() => Conflict::UnlessV6Only,
         (IpAddr::V4(_), IpAddr::V6(_)) => Conflict::No,
-        // Who wants `::` has not said v6 only.
+        // A program that wants `::` has not set v6 only.
         (IpAddr::V6(wanted), IpAddr::V4(_)) => conflict(wanted.is_unspecified()),
         (wanted, bound) => conflict(wanted == bound || wanted.is_unspecified() || bound.is_unspecified()),
     }

@@ -1,7 +1,7 @@
-//! Who holds a port: the question before a plan is started, so that "address in use" has a name.
+//! Finds out who holds a port, before a plan is started, so that "address in use" can name a program.
 //!
-//! [`holders`] reads the kernel's socket tables once for any number of ports, and looks into the processes only
-//! when one of them is taken. Everything here is synchronous and short; call it through `blocking::unblock`.
+//! [`holders`] reads the kernel's socket tables once for any number of ports. It looks into the processes only when
+//! one of the ports is taken. Everything here is synchronous and short; call it through `blocking::unblock`.
 //!
 //! ```text
 //! wanted ports --> tables (/proc/net) --> conflicts? --no--> nothing
@@ -26,44 +26,42 @@ use conflict::Conflict;
 use owner::Owners;
 use table::Entry;
 
-/// Someone who holds a wanted port.
+/// A program that holds a wanted port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The address that was asked about.
     pub address: IpAddr,
     /// The address it is bound to, which may be a wildcard.
     pub bound: IpAddr,
-    /// The port.
+    /// The port number.
     pub port: u16,
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// The process; `None`: it is another user's, in another pid namespace, or lets nobody look into it, as the
-    /// daemon does.
+    /// The process. `None`: it belongs to another user, is in another pid namespace, or lets nobody look into it, as
+    /// the daemon does.
     pub pid: Option<u32>,
     /// The name of its program.
     pub program: Option<String>,
-    /// The user it belongs to: the name, or the number when it has none.
+    /// The user that it runs as: the name, or the number if it has no name.
     pub user: Option<String>,
 }
 
 impl Holder {
-    /// Whether it is the process `ancestor` or descends from it, so that a service which is about to be replaced is
-    /// not a stranger on its own port: everything of a service descends from its shim. Unknown processes do not.
+    /// Whether it is the process `ancestor` or descends from it. Everything of a service descends from its shim, so a
+    /// service that is about to be replaced is recognized on its own port. Unknown processes never match.
     pub fn descends_from(&self, ancestor: u32) -> bool {
         self.pid.is_some_and(|pid| owner::descends_from(pid, ancestor))
     }
 }
 
 impl fmt::Display for Holder {
-    /// `postgres (pid 812, user postgres, not harness)`.
+    /// Formats as `postgres (pid 812, user postgres, not harness)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.program, self.pid) {
             (Some(program), _) => write!(f, "{program} (")?,
             (None, Some(_)) => f.write_str("a process (")?,
             (None, None) => {
-                f.write_str(
-                    "a process that cannot be looked into, such as another user's or another daemon",
-                )?;
+                f.write_str("a process that cannot be inspected, such as another user's or another daemon")?;
                 return match &self.user {
                     Some(user) => write!(f, " (user {user})"),
                     None => Ok(()),
@@ -80,7 +78,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A port that could not be asked about.
+/// Why it is unknown whether a port is free.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// A socket table of the kernel cannot be read.
@@ -88,26 +86,26 @@ pub enum PortError {
     Table {
         /// The table.
         path: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Whether the port is free cannot be tried: the address is not of this machine, or the port is privileged.
+    /// The port cannot be bound to try it: the address is not of this machine, or the port is privileged.
     #[error("cannot bind {address} {}", .protocol.as_str())]
     Bind {
         /// The address and port.
         address: SocketAddr,
-        /// The transport.
+        /// The transport protocol.
         protocol: Protocol,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// Who holds any of the wanted ports, in the order they are wanted; one entry for each bound address in the way.
-/// Port 0 (any free one) is never held. Where the kernel's tables are not to be had, each port is tried by
-/// binding it, and whoever holds it stays unnamed.
+/// Who holds any of the wanted ports, in the order in which they are wanted; one entry for each bound address in the
+/// way. Port 0 (any free port) is never held. If the kernel's tables cannot be read, each port is tried by binding
+/// it, and its holder stays unknown.
 ///
 /// # Errors
 /// When neither works.
@@ -123,7 +121,7 @@ pub fn holders(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortEr
     let entries = match table::read(&ports) {
         Ok(entries) => entries,
         Err(error) => {
-            tracing::debug!(%error, "the socket tables are not readable, binding instead");
+            tracing::debug!(%error, "cannot read the socket tables, trying to bind instead");
             return holders_by_binding(wanted);
         }
     };
@@ -155,7 +153,7 @@ pub fn holders(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortEr
         .collect())
 }
 
-/// Whether an entry of the tables keeps a port from being bound.
+/// Whether an entry of the tables prevents the binding of a port.
 fn in_the_way(wanted: IpAddr, entry: &Entry) -> bool {
     match conflict::between(wanted, entry.address) {
         Conflict::No => false,
@@ -182,8 +180,8 @@ fn holders_by_binding(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>,
     Ok(held)
 }
 
-/// Whether a port can be bound right now, found out by binding it for a moment. It is never listened on, so
-/// nobody can connect to it by mistake; ports in TIME_WAIT count as free.
+/// Whether a port can be bound right now. It is bound for a moment to find out, but never listened on, so nobody can
+/// connect to it by mistake. Ports in TIME_WAIT count as free.
 ///
 /// # Errors
 /// When the answer is neither yes nor "in use".

@@ -1,4 +1,4 @@
-//! Which process a socket belongs to: `/proc/<pid>/fd` has links like `socket:[24871]`, proc(5).
+//! Finds the process that a socket belongs to: `/proc/<pid>/fd` has links like `socket:[24871]`, see proc(5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,14 +12,14 @@ pub(super) struct Owner {
     pub(super) uid: Option<u32>,
 }
 
-/// The processes behind sockets, as far as they can be seen.
+/// The processes that hold sockets, as far as they can be seen.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     by_inode: BTreeMap<u64, Owner>,
 }
 
 impl Owners {
-    /// Looks into every process that lets itself be looked into. Processes that end meanwhile are passed over.
+    /// Looks into every process that it may look into. Processes that end meanwhile are skipped.
     pub(super) fn find(inodes: BTreeSet<u64>) -> Self {
         let mut found: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
         if inodes.is_empty() {
@@ -70,7 +70,7 @@ fn sockets(pid: u32) -> impl Iterator<Item = u64> {
         })
 }
 
-/// Workers inherit the socket of their parent; the parent is the one to name.
+/// Workers inherit the socket of their parent, so the parent is named.
 fn first_of_family(pids: &BTreeSet<u32>) -> Option<u32> {
     let is_child = |pid: u32| status_field(pid, "PPid:").is_some_and(|parent| pids.contains(&parent));
     pids.iter()
@@ -94,14 +94,14 @@ fn describe(pid: u32) -> Owner {
     }
 }
 
-/// The first number behind a key of `/proc/<pid>/status`.
+/// The first number after a key of `/proc/<pid>/status`.
 fn status_field(pid: u32, key: &str) -> Option<u32> {
     let status = fs::read_to_string(process(pid, "status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The command name, with what the kernel cuts off at 15 bytes where the executable tells it.
+/// The command name. The kernel cuts it off at 15 bytes; the rest comes from the executable, if that shows it.
 fn program(pid: u32) -> Option<String> {
     const CUT: usize = 15;
     let name = fs::read(process(pid, "comm")).ok()?;
@@ -116,7 +116,7 @@ fn program(pid: u32) -> Option<String> {
     Some(name)
 }
 
-/// The name of a user, or the number if the machine's own list has no name for it.
+/// The name of a user, or the number if this machine's own list has no name for it.
 pub(super) fn user_name(uid: u32) -> String {
     let number = uid.to_string();
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The kernel's socket tables: `/proc/net/{tcp,tcp6,udp,udp6}`, proc(5).
+//! The kernel's socket tables: `/proc/net/{tcp,tcp6,udp,udp6}`, see proc(5).
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -29,7 +29,7 @@ const TABLES: [(&str, Protocol); 4] = [
 /// TCP_LISTEN, in hexadecimal.
 const LISTEN: &str = "0A";
 
-/// The sockets on any of `ports`: listening ones of TCP, all of UDP.
+/// The sockets on any of `ports`: the listening ones of TCP, all of UDP.
 pub(super) fn read(ports: &BTreeSet<(Protocol, u16)>) -> Result<Vec<Entry>, PortError> {
     let mut entries = Vec::new();
     for (path, protocol) in TABLES {
@@ -37,7 +37,7 @@ pub(super) fn read(ports: &BTreeSet<(Protocol, u16)>) -> Result<Vec<Entry>, Port
             continue;
         }
         match read_table(path, protocol, ports, &mut entries) {
-            // A kernel without IPv6 has no table of it.
+            // A kernel without IPv6 does not have this table.
             Err(error) if path.ends_with('6') && error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(PortError::Table { path, source }),
             Ok(()) => {}
@@ -65,7 +65,7 @@ fn read_table(
     Ok(())
 }
 
-/// One line; `None` for the heading and for sockets that hold no port.
+/// Parses one line; `None` for the heading and for sockets that hold no port.
 ///
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
 fn parse(line: &str, protocol: Protocol) -> Option<Entry> {
@@ -84,7 +84,7 @@ fn parse(line: &str, protocol: Protocol) -> Option<Entry> {
     })
 }
 
-/// An address as its 32-bit words in hexadecimal, each in the byte order of this machine.
+/// Parses an address: its 32-bit words in hexadecimal, each in the byte order of this machine.
 fn parse_address(hex: &str) -> Option<IpAddr> {
     let mut octets = [0_u8; 16];
     if !hex.is_ascii() || !(hex.len() == 8 || hex.len() == 32) {

@@ -22,7 +22,7 @@ use service_registry::Registry;
 use service_registry::record::ServiceRecord;
 use tempfile::TempDir;
 
-/// Far longer than anything here takes, and still an end.
+/// Far longer than anything here takes, but still a limit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,7 +49,7 @@ pub(crate) fn name(name: &str) -> ServiceName {
     ServiceName::new(name).unwrap()
 }
 
-/// A daemon's heart, without the daemon.
+/// The core of a daemon, without the daemon.
 pub(crate) struct Heart {
     pub(crate) orchestrator: Orchestrator,
     pub(crate) registry: Registry,
@@ -58,7 +58,7 @@ pub(crate) struct Heart {
 }
 
 impl Heart {
-    /// Over this home, after it has taken over what is there.
+    /// A core over this home, after it has taken over what is there.
     pub(crate) async fn new(home: &Path, spawn: &Spawn) -> Self {
         let registry = Registry::open(home.join("state")).await.unwrap().registry;
         let executors =
@@ -82,7 +82,7 @@ impl Heart {
         }
     }
 
-    /// Ends in good order: every handle is dropped and everything is written.
+    /// Ends in good order: drops every handle and waits until everything is written.
     pub(crate) async fn end(self) {
         drop(self.orchestrator);
         in_time("the end of the driver", self.ended.recv())
@@ -91,7 +91,7 @@ impl Heart {
         self.registry.flush().await.unwrap();
     }
 
-    /// Stops dead: nothing that was under way is finished.
+    /// Stops at once: nothing that has begun is finished.
     pub(crate) async fn cut(self) {
         self.cut.close();
         in_time("the end of the driver", self.ended.recv())
@@ -111,7 +111,7 @@ impl Heart {
             .unwrap_or_else(|| panic!("{service} is {}", record.state))
     }
 
-    /// Waits until the record of a service is like this.
+    /// Waits until the record of a service satisfies this.
     pub(crate) async fn until(
         &self,
         service: &str,
@@ -134,7 +134,7 @@ impl Heart {
         self.until(service, "runs", runs).await.pid.unwrap()
     }
 
-    /// Brings everything up; what was done with each service.
+    /// Brings everything up, and returns what was done with each service.
     pub(crate) async fn start(&self, project: &ProjectSpec) -> BTreeMap<String, Change> {
         let order = StartOrder::whole(project.clone());
         let operation = in_time("start", self.orchestrator.start(order)).await.unwrap();

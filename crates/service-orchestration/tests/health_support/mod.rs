@@ -1,4 +1,5 @@
-//! Servers that behave badly in known ways, each connection in a thread of its own, and every runtime we promise.
+//! Servers that misbehave in known ways, with a thread for each connection, and every runtime that we promise to
+//! support.
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -18,20 +19,20 @@ pub(crate) struct Server {
 /// What the connections of a server have seen.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Connections accepted.
+    /// The number of connections accepted.
     pub(crate) accepted: AtomicUsize,
-    /// Connections open now, and the most there ever were at once.
+    /// The number of connections open now, and the most that were ever open at once.
     pub(crate) open: AtomicUsize,
     pub(crate) most_open: AtomicUsize,
-    /// Connections that the client closed in good order (end of file, no reset).
+    /// The number of connections that the client closed in good order (end of file, no reset).
     pub(crate) closed_well: AtomicUsize,
-    /// Bytes written.
+    /// The number of bytes written.
     pub(crate) written: AtomicUsize,
     ending: AtomicBool,
 }
 
 impl Server {
-    /// Serves every connection by `serve`.
+    /// Handles every connection with `serve`.
     pub(crate) fn start(listen: &str, serve: impl Fn(TcpStream, &State) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(listen).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -69,7 +70,7 @@ impl Server {
         })
     }
 
-    /// Accepts, and says nothing until the client closes.
+    /// Accepts connections, and sends nothing until the client closes.
     pub(crate) fn silent(listen: &str) -> Self {
         Self::start(listen, |mut stream, state| wait_for_close(&mut stream, state))
     }
@@ -99,7 +100,7 @@ pub(crate) fn read_request(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-/// Reads until the client closes, and notes whether it did so in good order.
+/// Reads until the client closes, and records whether it closed in good order.
 pub(crate) fn wait_for_close(stream: &mut TcpStream, state: &State) {
     let mut buffer = [0; 1024];
     loop {

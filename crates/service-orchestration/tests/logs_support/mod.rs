@@ -1,4 +1,4 @@
-//! Services with real logs: some under a real shim, some written record by record with chosen times.
+//! Services with real logs: some run under a real shim, others are written record by record with chosen times.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use service_orchestration::layout::Layout;
 use service_orchestration::logs::{self, LogItem, LogQuery, LogStream, ServiceLine};
 use service_registry::{ChangeKind, Changes};
 
-/// Far longer than anything here takes, and still an end.
+/// Far longer than anything here takes, but still a limit.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The secret of the project.
@@ -24,7 +24,7 @@ pub(crate) fn redactor() -> Redactor {
     Redactor::new(&[SecretString::new(SECRET)])
 }
 
-/// What a script writes may fill a few of these.
+/// The output of a script may fill a few segments of this size.
 pub(crate) const ROOMY: LogLimits = LogLimits {
     max_size: 64 << 20,
     max_files: 5,
@@ -38,7 +38,7 @@ pub(crate) struct Lab {
     launched: Mutex<Vec<Supervised>>,
 }
 
-/// A test that fails leaves nothing running either.
+/// A test that fails must not leave anything running either.
 impl Drop for Lab {
     fn drop(&mut self) {
         for service in self.launched.lock().unwrap().drain(..) {
@@ -75,13 +75,13 @@ impl Lab {
         self.layout.generation(&self.project, &name(service), generation)
     }
 
-    /// What the actor publishes when something about a service has changed.
+    /// Publishes what the actor publishes when something about a service has changed.
     pub(crate) fn publish(&self, service: &str, kind: ChangeKind) {
         self.changes
             .publish(self.project.clone(), Some(name(service)), kind, "changed", None);
     }
 
-    /// Launches a script as the actor does: told before and after.
+    /// Launches a script as the actor does, with a notification before and after.
     pub(crate) async fn launch(
         &self,
         service: &str,
@@ -112,7 +112,7 @@ impl Lab {
         self.publish(service, ChangeKind::State);
     }
 
-    /// A generation that wrote these records: time, stream, bytes.
+    /// Writes a generation with these records: time, stream, bytes.
     pub(crate) fn write(&self, service: &str, generation: u64, records: &[(u64, Stream, &str)]) {
         let run_dir = RunDir::create(self.run_dir(service, generation)).unwrap();
         let lock = run_dir.take_lock().unwrap();
@@ -123,7 +123,7 @@ impl Lab {
         drop(lock);
     }
 
-    /// The same with lines of stdout.
+    /// The same, with lines of stdout.
     pub(crate) fn write_lines(&self, service: &str, generation: u64, lines: &[(u64, &str)]) {
         let lines: Vec<_> = lines
             .iter()
@@ -157,7 +157,7 @@ impl Lab {
         }
     }
 
-    /// Everything that a query without `follow` finds, as `service text`.
+    /// Everything that a query without `follow` finds, each line as `service text`.
     pub(crate) fn read(&self, services: &[&str], query: LogQuery) -> Vec<String> {
         let mut reading = self.open(services, query);
         block_on(reading.rest());
@@ -165,7 +165,7 @@ impl Lab {
     }
 }
 
-/// A stream being read, and what was read of it.
+/// A stream that is being read, and what was read from it.
 pub(crate) struct Reading {
     stream: LogStream,
     _driver: smol::Task<()>,
@@ -186,14 +186,14 @@ impl Reading {
         while self.more().await {}
     }
 
-    /// Reads until so many lines are there.
+    /// Reads until there are this many lines.
     pub(crate) async fn until_lines(&mut self, count: usize) {
         while self.lines().count() < count {
             assert!(self.more().await, "ended after {} lines", self.lines().count());
         }
     }
 
-    /// Gives the stream the time to look, and to tell what it should not.
+    /// Gives the stream time to return something that it should not.
     pub(crate) async fn nothing_comes(&mut self) {
         let quiet = async {
             smol::Timer::after(Duration::from_millis(30)).await;

@@ -1,4 +1,4 @@
-//! A machine whose every answer is given by hand, in virtual time.
+//! A machine in virtual time, with every answer given by hand.
 #![allow(dead_code, reason = "each test program uses its part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,13 +58,13 @@ pub fn restarting(mut definition: Definition, mode: RestartMode, max_restarts: O
     definition
 }
 
-/// With these hooks, each of which may take two seconds.
+/// Adds these hooks, each of which may take two seconds.
 pub fn hooked(mut definition: Definition, hooks: &[Hook]) -> Definition {
     definition.hooks = hooks.iter().map(|hook| (*hook, Duration::from_secs(2))).collect();
     definition
 }
 
-/// A machine, its clock, and what it has asked for since that was last looked at.
+/// A machine, its clock, and what the machine has asked for since somebody last looked.
 pub struct Bench {
     pub machine: Machine,
     pub now: Time,
@@ -195,7 +195,7 @@ impl Bench {
         });
     }
 
-    /// The launches, stops, kills and hooks asked for, in order: `+db -api !x db:before_start db:end`.
+    /// The launches, stops, kills and hooks that were asked for, in order: `+db -api !x db:before_start db:end`.
     pub fn deeds(&mut self) -> String {
         let deed = |effect: &Effect| match effect {
             Effect::Launch { service, .. } => Some(format!("+{service}")),

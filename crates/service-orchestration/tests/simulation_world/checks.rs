@@ -1,4 +1,4 @@
-//! The promises, checked from what went in and came out; knows nothing of the machine's inside.
+//! The promises, checked from what went in and came out. The checks know nothing of the machine's inside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use service_orchestration::machine::{
 
 use super::hooks_check::HooksCheck;
 
-/// What has been asked and told about the present generation of a service.
+/// What the current generation of a service was asked, and what was told about it.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     pub generation: u64,
@@ -46,7 +46,7 @@ impl View {
         self.up() && self.was_healthy && !self.unknown && self.bad_in_a_row < retries.max(1)
     }
 
-    /// It ended well, and not before it was healthy.
+    /// Whether it ended well, and not before it was healthy.
     fn ended_ready(&self, definition: Option<&Definition>) -> bool {
         let awaited = definition.is_some_and(|d| d.health.is_some() && !d.oneshot);
         self.exited_well && (self.was_healthy || !awaited)
@@ -56,7 +56,7 @@ impl View {
 #[derive(Default)]
 pub struct Checker {
     pub views: BTreeMap<ServiceName, View>,
-    /// Operations in flight, and what their starts aimed at.
+    /// Operations in flight, with the targets of the starts.
     pub open: BTreeMap<OperationId, BTreeSet<ServiceName>>,
     pub finished: BTreeMap<OperationId, Outcome>,
     pub published: BTreeMap<ServiceName, Snapshot>,
@@ -91,7 +91,7 @@ impl Checker {
             } => {
                 if let Some(view) = self.of(service, *generation) {
                     view.over = true;
-                    // Of the second kind are only one-shots that are done.
+                    // Only one-shots that are done end in the second way.
                     let well = matches!(
                         ended,
                         Ended::Exit(ExitStatus::Code(0)) | Ended::Unsupervised(ExitStatus::Code(0))
@@ -137,7 +137,7 @@ impl Checker {
         }
     }
 
-    /// Whatever is launched next is not launched by a restart policy alone.
+    /// The next launch is not by a restart policy alone.
     pub fn forgive(&mut self) {
         self.views.values_mut().for_each(|view| view.forgiven = true);
     }
@@ -311,7 +311,8 @@ impl Checker {
             Condition::Ready | Condition::Healthy => definition
                 .and_then(|d| d.health.as_ref())
                 .is_some_and(|h| view.healthy(h.retries)),
-            // A rollback that follows from the launch, in the same step, may have forgotten what is not in the file.
+            // A rollback that follows from the launch in the same step may have forgotten a service that is not in
+            // the file.
             Condition::Completed => {
                 view.exited_well && definition.is_none_or(|d| view.digest.as_ref() == Some(&d.digest))
             }
@@ -330,7 +331,7 @@ impl Checker {
         Ok(())
     }
 
-    /// The first of hook and signal: dependents that are to go as well must be gone.
+    /// The first of hook and signal. Dependents that are to stop as well must be gone by then.
     fn begin_stop(&mut self, machine: &Machine, service: &ServiceName) -> Verdict {
         let view = self.views.get_mut(service).unwrap();
         if std::mem::replace(&mut view.stop_begun, true) {
@@ -342,7 +343,7 @@ impl Checker {
                 .is_some_and(|snapshot| !snapshot.wanted)
         };
         if unwanted(service) {
-            // A rollback may follow from a stop within one step; what it adds comes too late to be waited for.
+            // A rollback may follow from a stop within one step. What it adds comes too late to be waited for.
             let before =
                 |name: &ServiceName| self.published.get(name).is_some_and(|snapshot| !snapshot.wanted);
             let submitting = self.submitting;
@@ -400,7 +401,8 @@ impl Checker {
                 format!("{service} lives and is shown as {}", snapshot.state)
             })?;
             self.hooks.shown(service, snapshot.state)?;
-            // Stopped on behalf of somebody, even if it then ends by itself: its next launch is no restart by policy.
+            // If it was stopped for somebody, its next launch is no restart by policy, even if it then ends by
+            // itself.
             if let Some(view) = self
                 .views
                 .get_mut(service)

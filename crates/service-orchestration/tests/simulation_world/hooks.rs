@@ -1,4 +1,5 @@
-//! The hooks of the world: how long they take, how they fail, and what they owe over a daemon's death.
+//! The hooks of the world: how long they take, how they fail, and which of them must still run after a daemon's
+//! death.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use super::World;
 #[derive(Default)]
 pub struct Hooks {
     running: BTreeMap<ServiceName, Vec<(u64, Hook)>>,
-    /// On the disk: those whose `after_stop` has yet to run, with its limit.
+    /// What is on disk: the services with an `after_stop` hook that must still run, and its limit.
     pub owed: BTreeMap<ServiceName, Duration>,
 }
 
 impl Hooks {
-    /// Whether a hook that was to end now still runs; it does not any more.
+    /// Whether a hook that is to end now still runs. It does not any more after this.
     pub fn finished(&mut self, service: &ServiceName, generation: u64, hook: Hook) -> bool {
         let Some(running) = self.running.get_mut(service) else {
             return false;
@@ -29,7 +30,7 @@ impl Hooks {
         running.len() < before
     }
 
-    /// All of a generation have been ended.
+    /// All hooks of a generation have been ended.
     pub fn ended(&mut self, service: &ServiceName, generation: u64) {
         let running = self.running.remove(service).unwrap_or_default();
         if running.contains(&(generation, Hook::AfterStop)) {
@@ -55,13 +56,13 @@ impl World {
             .entry(service.clone())
             .or_default()
             .push((generation, hook));
-        // What takes too long is killed in its time, here by the longest that there is.
+        // A hook that takes too long is killed in time; here the longest limit is used.
         let (longest, result) = match self.rng.below(100) {
             0..70 => (300, Ok(())),
             70..80 => (300, Err("exited 1".into())),
             80..90 => (3000, Ok(())),
             90..98 => (3000, Err("did not end in time".into())),
-            // The end of it is never told.
+            // Its end is never reported.
             _ => return,
         };
         let delay = self.rng.millis(0, longest);

@@ -1,5 +1,5 @@
-//! The promises about hooks: one at a time, none beside another generation's, none left behind, `after_stop` after
-//! each generation and never before its end.
+//! The promises about hooks: they run one at a time, never beside those of another generation, and none is left
+//! behind. `after_stop` runs after each generation and never before it has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ pub struct HooksCheck {
 
 #[derive(Default, Debug)]
 struct OfService {
-    /// The process that was launched and is not gone.
+    /// The process that was launched and has not ended.
     process: Option<u64>,
     terms: BTreeMap<u64, Terms>,
     running: BTreeSet<(u64, Hook)>,
     /// Each hook that has ended leaves something behind.
     left: BTreeSet<(u64, Hook)>,
-    /// The generation whose `after_stop` has yet to run.
+    /// The generation with an `after_stop` hook that must still run.
     owed: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl HooksCheck {
         }
     }
 
-    /// With it end all hooks; what is owed is owed.
+    /// All hooks end with the daemon. Hooks that must still run stay recorded.
     pub fn daemon_died(&mut self) {
         for of in self.of.values_mut() {
             of.running.clear();
@@ -85,7 +85,7 @@ impl HooksCheck {
         }
     }
 
-    /// `terms`: of the definition that is desired.
+    /// `terms` are those of the desired definition.
     pub fn effect(&mut self, effect: &Effect, terms: Option<Terms>) -> Verdict {
         match effect {
             Effect::Launch {

@@ -1,5 +1,5 @@
-//! A world around the machine in virtual time: processes that start late, crash, hang and will not die, probes
-//! that fail and flap, clients that ask at random moments, and a daemon that is killed.
+//! A world around the machine in virtual time: processes that start late, crash, hang and will not die, probes that
+//! fail and flap, clients that make requests at random moments, and a daemon that is killed.
 
 pub mod checks;
 mod hooks;
@@ -19,20 +19,20 @@ use service_orchestration::machine::{
 use checks::Checker;
 use rng::Rng;
 
-/// Something deliberately wrong with the world, to show that the checks would see it.
+/// A deliberate fault in the world, to show that the checks would find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// None.
+    /// No fault.
     Sound,
-    /// A probe that failed is reported to the machine as good.
+    /// A failed probe is reported to the machine as good.
     LyingProbe,
-    /// The machine is told of an exit although the process lives on.
+    /// The machine is told of an exit although the process still lives.
     FalseExit,
     /// The verdict on an operation gets lost.
     LostVerdict,
     /// The machine is told that nothing of the hooks is left although something is.
     HookLeft,
-    /// A new daemon does not know which `after_stop` hooks are owed.
+    /// A new daemon does not know which `after_stop` hooks must still run.
     ForgottenDebt,
 }
 
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Plays one whole schedule: random requests and faults, then quiet, then a stop of everything.
+    /// Plays one whole schedule: random requests and faults, then a quiet time, then a stop of everything.
     pub fn play(&mut self) -> Result<(), String> {
         let mut project = project::Project::random(&mut self.rng);
         let requests = 1 + self.rng.below(4);
@@ -124,7 +124,7 @@ impl World {
         self.checker.open.is_empty() && !self.queue.values().any(|due| !matches!(due, Due::Event(_)))
     }
 
-    /// After the last stop nothing lives (but what cannot be killed), and nothing happens any more.
+    /// After the last stop nothing lives (except what cannot be killed), and nothing happens any more.
     fn quiet(&mut self) -> Result<(), String> {
         let immortal = self
             .processes
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    /// Whether something that was scheduled can still happen, and marks that it has.
+    /// Whether something that was scheduled can still happen; marks it as happened.
     fn is_true(&mut self, event: &Event) -> bool {
         let now = self.now;
         match event {
@@ -286,7 +286,7 @@ impl World {
         Ok(effects)
     }
 
-    /// What the machine is told instead of the truth, which the checks have heard.
+    /// What the machine is told instead of the truth. The checks were told the truth.
     fn distorted(&self, event: Event) -> Event {
         match (self.flaw, event) {
             (
@@ -472,7 +472,7 @@ impl World {
             _ if oneshot => Some((self.rng.millis(0, 2000), ended(0))),
             _ => None,
         };
-        // Sometimes the exit overtakes the answer to the launch.
+        // Sometimes the exit arrives before the answer to the launch.
         if !(exit.is_some() && self.rng.percent(5)) {
             self.later(
                 delay,
@@ -520,13 +520,13 @@ impl World {
         );
     }
 
-    /// The daemon is killed; the next one finds what is there.
+    /// The daemon is killed. The next one finds what is there.
     fn daemon_dies(&mut self, reboot: bool) -> Result<(), String> {
         self.checker.open.clear();
         self.checker.forgive();
         let seed = self.rng.next();
         let before = std::mem::replace(&mut self.machine, Machine::new(seed));
-        // What was told to nobody is lost; processes go on ending.
+        // Events that nobody heard are lost; processes go on ending.
         self.queue.retain(|_, due| match due {
             Due::Event(event) => matches!(event, Event::Exited { .. }),
             _ => true,
@@ -535,7 +535,7 @@ impl World {
         self.hooks.daemon_died();
         self.checker.hooks.daemon_died();
         let recorded = std::mem::take(&mut self.recorded);
-        // Of a forgotten service nothing is left that a generation could collide with.
+        // Nothing of a forgotten service is left that a generation could collide with.
         self.checker
             .views
             .retain(|service, _| recorded.contains_key(service));

@@ -39,7 +39,7 @@ impl Project {
             revision: 0,
         };
         for index in 0..1 + rng.below(8) {
-            // Names that do not sort like the dependencies.
+            // Names that sort differently from the dependencies.
             let name = ServiceName::new(format!("{}{index}", rng.pick(&["a", "m", "z"]))).unwrap();
             let definition = project.definition(rng);
             project.definitions.insert(name, definition);
@@ -107,7 +107,7 @@ impl Project {
         }
     }
 
-    /// The next thing a client asks; some change the file first.
+    /// The next request of a client. Some requests change the file first.
     pub fn request(&mut self, rng: &mut Rng) -> OperationRequest {
         let names: Vec<ServiceName> = self.definitions.keys().cloned().collect();
         let some = |rng: &mut Rng| -> Option<BTreeSet<ServiceName>> {
@@ -135,13 +135,13 @@ impl Project {
         let mut definitions = self.definitions.clone();
         let mut unchosen = BTreeSet::new();
         if rng.percent(15) && definitions.len() > 1 {
-            // Taken out of the file together with everything that names it.
+            // It is removed from the file, together with everything that names it.
             let out = rng.pick(&names);
             definitions.remove(&out);
             for definition in definitions.values_mut() {
                 definition.dependencies.retain(|d| d.service != out);
             }
-            // Or of a profile that is not chosen this time.
+            // Or it belongs to a profile that is not chosen this time.
             unchosen.extend(rng.percent(50).then_some(out));
         }
         let targets = some(rng).map(|targets| {

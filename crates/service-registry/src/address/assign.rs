@@ -1,4 +1,4 @@
-//! Addresses and ports of a whole plan, before anything starts.
+//! Gives a whole plan its addresses and ports, before anything starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,23 +11,23 @@ use super::containers::Containers;
 use super::{AddressError, Endpoint, Place, PortAssignment, ServiceAddresses, Taken};
 use crate::network::Cidr;
 
-/// What every service without an address of its own listens on.
+/// The address of every service without an address of its own.
 const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// How many ports in a row may turn out to be promised to somebody before the search is given up.
+/// How many ports in a row may be promised to others before the search ends.
 const MAX_REFUSED: u32 = 1000;
 
 /// Gives every local process and every container of `project` its addresses. Services of other types are left out.
 ///
-/// A container gets an address of its own on its network; what it publishes is on 127.0.0.1 unless an address is
-/// written. A local process is reached at 127.0.0.1; if its network has a loopback subnet narrower than 127.0.0.0/8, at
-/// an address of its own out of that. Port 0 becomes a free port from `free_port`. What was chosen for a
-/// service before (`previous`) is kept, so that a replaced service stays where it was; leave a service out of
-/// `previous` to have its choices made anew. Written ports stay as written.
+/// A container gets an address of its own on its network. The ports that it publishes are on 127.0.0.1, unless the
+/// file names another address. A local process is reached at 127.0.0.1. If its network has a loopback subnet narrower
+/// than 127.0.0.0/8, it gets an address of its own from that subnet. Port 0 becomes a free port from `free_port`.
+/// Earlier choices for a service (`previous`) are kept, so that a replaced service stays where it was. To choose
+/// again for a service, leave it out of `previous`. Ports that the file names stay as they are.
 ///
 /// # Errors
-/// Two services on one port, a port in use by another project, an address pool with nothing left, and the
-/// rest of [`AddressError`].
+/// When two services have the same port, another project uses a port, an address pool is used up, and in the other
+/// cases of [`AddressError`].
 pub fn assign(
     project: &ProjectSpec,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
@@ -41,7 +41,7 @@ pub fn assign(
         used: Vec::new(),
     };
     let mut out = BTreeMap::new();
-    // Written ports first, then kept ones: what is chosen anew must keep away from all of them.
+    // First the ports that the file names, then the kept ones: new choices must avoid all of them.
     for (name, spec) in local_processes(project) {
         let ip = ips.get(name).copied().unwrap_or(SHARED);
         out.insert(name.clone(), plan.written(name, spec, ip)?);
@@ -75,11 +75,11 @@ fn local_processes(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName,
         .filter(|(_, spec)| matches!(spec.kind, ServiceKind::Process(_)))
 }
 
-/// How the processes of a network are told apart.
+/// How the processes of a network get their addresses.
 enum Addressing {
-    /// All listen on one address.
+    /// All listen on the same address.
     Shared(IpAddr),
-    /// Each has its own.
+    /// Each has an address of its own.
     Pool(Cidr),
 }
 
@@ -97,7 +97,7 @@ fn addressing(name: &NetworkName, network: &NetworkSpec) -> Result<Addressing, A
     if cidr.is_single() {
         return Ok(Addressing::Shared(cidr.address()));
     }
-    // The whole of 127.0.0.0/8 says "this machine" rather than "a pool".
+    // All of 127.0.0.0/8 means "this machine" and not "a pool".
     Ok(if cidr.prefix() > 8 {
         Addressing::Pool(cidr)
     } else {
@@ -105,7 +105,7 @@ fn addressing(name: &NetworkName, network: &NetworkSpec) -> Result<Addressing, A
     })
 }
 
-/// The address of every service: those that keep theirs first, so that nobody new takes it from them.
+/// The address of every service. Services that keep theirs come first, so that no new service takes it.
 fn own_addresses(
     project: &ProjectSpec,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
@@ -154,7 +154,7 @@ fn own_addresses(
     Ok(ips)
 }
 
-/// 127.0.0.1 belongs to everybody, so it is nobody's own even if the pool contains it.
+/// 127.0.0.1 belongs to everybody, so no service gets it for itself, even if the pool contains it.
 fn is_choice(pool: &Cidr, ip: IpAddr) -> bool {
     pool.contains(ip) && ip != SHARED
 }
@@ -165,7 +165,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The service with its written ports; chosen ones are still 0.
+    /// The service with the ports that the file names. Ports that still have to be chosen are 0.
     fn written(
         &mut self,
         name: &ServiceName,
@@ -195,7 +195,7 @@ impl Plan<'_> {
             }
             ports.push(assignment);
         }
-        // A service whose first port is bound to one address is not reached anywhere else.
+        // If the first port of a service is bound to one address, the service is reached only there.
         let bound = ports.first().map(|p| p.host_ip).filter(|ip| !ip.is_unspecified());
         let ip = bound.unwrap_or(ip);
         Ok(ServiceAddresses {
@@ -237,7 +237,7 @@ impl Plan<'_> {
         !self.taken.remembers(endpoint) && !self.used.iter().any(|(used, _)| used.overlaps(endpoint))
     }
 
-    /// Puts the numbers of earlier choices back where they still fit.
+    /// Uses the ports of earlier choices again, where they still fit.
     fn keep(&mut self, name: &ServiceName, addresses: &mut ServiceAddresses, previous: &ServiceAddresses) {
         let mut earlier: Vec<&PortAssignment> = previous.ports.iter().filter(|p| p.dynamic).collect();
         for port in addresses.ports.iter_mut().filter(|p| p.dynamic) {
@@ -255,7 +255,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Finds a port for each that has none yet.
+    /// Finds a number for every port that has none yet.
     fn choose(
         &mut self,
         name: &ServiceName,

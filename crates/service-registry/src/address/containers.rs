@@ -1,4 +1,4 @@
-//! Addresses of containers: a subnet for each network that has any, and an address in it for each.
+//! Addresses of containers: each network with containers gets a subnet, and each container an address in it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,26 +9,27 @@ use harness_model::{NetworkName, ProjectSpec, ServiceName};
 use super::{AddressError, Attached, Place, ServiceAddresses, Taken};
 use crate::network::Cidr;
 
-/// Where subnets are chosen: the last sixteenth of 10.0.0.0/8, which engines do not choose from and few others use.
+/// The range for chosen subnets: the last sixteenth of 10.0.0.0/8. Engines do not choose from it, and few others use
+/// it.
 const CHOICES: Cidr = Cidr::v4(Ipv4Addr::new(10, 240, 0, 0), 12);
 
-/// How many subnets of 256 addresses that is.
+/// The number of subnets with 256 addresses in that range.
 const CHOICE_COUNT: u32 = 1 << 12;
 
-/// The smallest subnet: this machine, and a few containers.
+/// The smallest subnet: it has room for this machine and a few containers.
 const LONGEST_PREFIX: u8 = 29;
 
 /// The containers of a plan.
 pub(super) struct Containers(BTreeMap<ServiceName, Container>);
 
-/// One of them.
+/// A container of the plan.
 pub(super) struct Container {
     pub(super) place: Place,
     pub(super) ip: IpAddr,
 }
 
 impl Containers {
-    /// Chooses for every container what it had before, if that is possible, else anew.
+    /// Chooses for every container what it had before, if that is possible, or else something new.
     pub(super) fn plan(
         project: &ProjectSpec,
         previous: &BTreeMap<ServiceName, ServiceAddresses>,
@@ -48,7 +49,7 @@ impl Containers {
             taken,
             used: BTreeMap::new(),
         };
-        // Written addresses first, then kept ones: what is chosen anew must keep away from all of them.
+        // First the addresses that the file names, then the kept ones: new choices must avoid all of them.
         for (name, spec) in containers(project) {
             for wish in wishes(spec) {
                 if let Some(ip) = wish.ip {
@@ -87,7 +88,7 @@ impl Containers {
         Ok(Self(out))
     }
 
-    /// Every container with what was chosen for it.
+    /// Every container, with its choices.
     pub(super) fn iter<'a>(
         &'a self,
         project: &'a ProjectSpec,
@@ -101,13 +102,13 @@ fn containers(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &Ser
     project.services.iter().filter(is_container)
 }
 
-/// A network of the project that a container is to be on.
+/// A network of the project that a container should be on.
 struct Wish {
     network: NetworkName,
     ip: Option<Ipv4Addr>,
 }
 
-/// The networks of a container whose addresses are given here, the first one first.
+/// The networks of a container on which it gets its address here, the first one first.
 fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
     let attachments = match &spec.kind {
         ServiceKind::Docker(docker) => docker.networks.as_slice(),
@@ -122,7 +123,7 @@ fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
             ip: attachment.ipv4_address,
         })
         .collect();
-    // Whoever is only on networks of others is known by an address on the project's own.
+    // A container that is only on external networks still gets an address on the project's own network.
     if out.is_empty() {
         out.push(Wish {
             network: spec.network.clone(),
@@ -132,12 +133,12 @@ fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
     out
 }
 
-/// This machine, as containers of a subnet see it.
+/// The address of this machine in a subnet of containers.
 fn gateway(subnet: Cidr) -> IpAddr {
     subnet.hosts().next().unwrap_or(subnet.address())
 }
 
-/// Who has which address on which network.
+/// Which container has which address on which network.
 struct Pool<'a> {
     taken: &'a Taken,
     used: BTreeMap<(NetworkName, IpAddr), ServiceName>,
@@ -166,7 +167,7 @@ impl Pool<'_> {
             return Err(bad("it is not in the subnet".to_owned()));
         }
         if ip == gateway(subnet) {
-            return Err(bad("it is this machine's there".to_owned()));
+            return Err(bad("it is this machine's address there".to_owned()));
         }
         if let Some(other) = self.used.get(&(network.clone(), ip)) {
             return Err(bad(format!("{other} has it")));
@@ -175,7 +176,7 @@ impl Pool<'_> {
         Ok(())
     }
 
-    /// Gives a container the address that it had, if that is free.
+    /// Gives a container its former address, if that is free.
     fn keep(
         &mut self,
         service: &ServiceName,
@@ -192,7 +193,7 @@ impl Pool<'_> {
         }
     }
 
-    /// The address that a container has by now, else a free one.
+    /// The address that a container already has, or else a free one.
     fn address(
         &mut self,
         service: &ServiceName,
@@ -206,7 +207,7 @@ impl Pool<'_> {
         if let Some(((_, ip), _)) = has {
             return Ok(*ip);
         }
-        // The first address is this machine's.
+        // The first address belongs to this machine.
         let free = subnet.hosts().skip(1).find(|ip| self.is_free(network, *ip));
         let ip = free.ok_or_else(|| AddressError::PoolExhausted {
             service: service.clone(),
@@ -218,7 +219,7 @@ impl Pool<'_> {
     }
 }
 
-/// The subnet of a container's network: as written, as it was, or a free one.
+/// The subnet of a container's network: the one that the file names, or the former one, or a free one.
 fn subnet(
     project: &ProjectSpec,
     service: &ServiceName,
@@ -250,7 +251,7 @@ fn subnet(
         .map(|before| before.subnet);
     let free =
         |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
-    // Another project of the same name, under another home, chooses another one.
+    // A project of the same name in another home chooses another subnet.
     let key = format!("{} {} {}", project.source.display(), project.name, name);
     let mut candidates = (0..CHOICE_COUNT).filter_map(|n| choice(hash(&key).wrapping_add(n)));
     before
@@ -263,7 +264,7 @@ fn subnet(
         })
 }
 
-/// As the file says; a loopback subnet is for processes.
+/// The subnet that the file names. A loopback subnet is only for processes.
 fn written(name: &NetworkName, network: &NetworkSpec) -> Result<Option<Cidr>, AddressError> {
     let Some(text) = &network.subnet else {
         return Ok(None);
@@ -283,7 +284,7 @@ fn choice(number: u32) -> Option<Cidr> {
     Cidr::new(Ipv4Addr::from_bits(base).into(), 24)
 }
 
-/// FNV-1a: the same choice on every machine and by every version.
+/// FNV-1a: the same choice on every machine and in every version.
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

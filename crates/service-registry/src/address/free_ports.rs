@@ -1,4 +1,4 @@
-//! Free ports, none of them given twice.
+//! Finds free ports, and never gives out one of them twice.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -6,30 +6,30 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use harness_model::spec::Protocol;
 
-/// Attempts before giving up: the system hands out ports at random, so this many repeats mean that nearly
-/// everything has been given away.
+/// How many attempts to make. The system hands out ports at random, so this many repeats mean that nearly every port
+/// has been given out.
 const ATTEMPTS: usize = 256;
 
-/// How many ports are remembered. They only bridge the time until the plan they were chosen for is recorded;
-/// what is recorded is [`Taken`](super::Taken).
+/// How many ports are remembered. This only covers the time until the plan that uses them is recorded; recorded ports
+/// are in [`Taken`](super::Taken).
 const REMEMBERED: usize = 4096;
 
-/// Finds free ports by asking the system for one, and remembers what it gave: between the question and the
-/// moment the service listens, nobody else is given the same port.
+/// Finds free ports by asking the system for one, and remembers what it gave out. So nobody else gets the same port
+/// before the service listens on it.
 #[derive(Debug, Default)]
 pub struct FreePorts {
     given: BTreeSet<(u16, Protocol)>,
-    /// The same, oldest first.
+    /// The same ports, oldest first.
     order: VecDeque<(u16, Protocol)>,
 }
 
 impl FreePorts {
-    /// A port that nobody listens on at `ip` and that has not been given before.
+    /// A port on which nobody listens at `ip` and that was not given out before.
     ///
     /// # Errors
-    /// When the system refuses to bind there, or has only ports that were given already.
+    /// When the system refuses to bind there, or offers only ports that were already given out.
     pub fn take(&mut self, ip: IpAddr, protocol: Protocol) -> io::Result<u16> {
-        // Sockets are kept open until a new port turns up, so that the system does not offer one twice.
+        // Keep the sockets open until a new port comes, so that the system does not offer the same one twice.
         let mut refused = Vec::new();
         for _ in 0..ATTEMPTS {
             let socket = Probe::bind(ip, 0, protocol)?;
@@ -42,7 +42,7 @@ impl FreePorts {
         }
         Err(io::Error::new(
             io::ErrorKind::AddrNotAvailable,
-            "every port the system offers has been given away",
+            "every port that the system offers was already given out",
         ))
     }
 

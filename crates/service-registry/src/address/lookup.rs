@@ -1,4 +1,4 @@
-//! Answers to `${service.ip}`, `.host`, `.port`, and the variables that say the same.
+//! Resolves `${service.ip}`, `.host` and `.port`, and makes the variables with the same values.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,11 +7,10 @@ use harness_model::{AddressField, PortName, Reference, ServiceName};
 
 use super::{AddressError, Place, ServiceAddresses};
 
-/// What a reference that stands in the service `from` is replaced by.
+/// The text that replaces a reference in the service `from`.
 ///
 /// # Errors
-/// When one of the two services is not among `addresses`, the port asked for does not exist, or there is no
-/// way between their places.
+/// When one of the two services is not in `addresses`, there is no such port, or one place cannot reach the other.
 pub fn lookup(
     reference: &Reference,
     addresses: &BTreeMap<ServiceName, ServiceAddresses>,
@@ -35,12 +34,12 @@ pub fn lookup(
     }
 }
 
-/// A service as it is reached from a place; `None`: no way is known.
+/// The addresses of a service as they look from a place; `None` if no way to it is known.
 ///
 /// | from | to a process here | to a container |
 /// |---|---|---|
-/// | a process here | its own address | where it is published; its own address if it publishes nothing |
-/// | a container | this machine, as its network sees it | its own address and ports, on a network of both |
+/// | a process here | its own address | the address where it is published, or its own if it publishes nothing |
+/// | a container | this machine, as the container's network sees it | its own address and ports, on a network that both share |
 pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddresses> {
     let mut seen = target.clone();
     match (from, &target.place) {
@@ -103,9 +102,10 @@ fn port(
         })
 }
 
-/// The addresses as variables for a service at a place: `HARNESS_<SERVICE>_IP`, `HARNESS_<SERVICE>_PORT`
-/// (the first port, else the only one that its image is known to declare), `HARNESS_<SERVICE>_PORT_<NAME>`. Names are in capitals, with `_` for everything that may
-/// not stand in a variable's name. What cannot be reached from there is left out.
+/// The addresses as variables for a service in a place: `HARNESS_<SERVICE>_IP`, `HARNESS_<SERVICE>_PORT` (the first
+/// port, or else the only one that its image is known to declare), and `HARNESS_<SERVICE>_PORT_<NAME>`. Names are in
+/// capitals, with `_` for every character that a variable's name cannot contain. Services that cannot be reached from
+/// there are left out.
 pub fn environment(
     from: &Place,
     addresses: &BTreeMap<ServiceName, ServiceAddresses>,

@@ -1,7 +1,7 @@
-//! Where each service is reached, and how one service names the address of another.
+//! Where each service is reached, and how one service can refer to the address of another.
 //!
-//! [`assign`] gives a whole plan its addresses before anything starts; [`lookup`] answers `${service.ip}` as
-//! the referring service can reach it; [`environment`] puts the same figures into variables.
+//! [`assign`] gives a whole plan its addresses before anything starts. [`lookup`] resolves `${service.ip}` as the
+//! referring service can reach it. [`environment`] puts the same values into variables.
 
 mod assign;
 mod containers;
@@ -20,7 +20,7 @@ pub use lookup::{environment, lookup, seen_from};
 
 use crate::network::{Cidr, Interface, Topology};
 
-/// Where a service runs, as far as reaching it is concerned.
+/// The place where a service runs, as far as it matters for reaching it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -29,13 +29,13 @@ pub enum Place {
     Local,
     /// In a container.
     Container {
-        /// The network it is attached to; the first, if it is on several.
+        /// The network that it is attached to. If there are several, the first.
         network: NetworkName,
-        /// The addresses of that network.
+        /// The subnet of that network.
         subnet: Cidr,
-        /// This machine, as containers on it see it.
+        /// The address of this machine on that network.
         gateway: IpAddr,
-        /// The other networks it is attached to.
+        /// The other networks that it is attached to.
         #[serde(default)]
         also: Vec<Attached>,
     },
@@ -46,14 +46,14 @@ pub enum Place {
     },
 }
 
-/// A network that a container is attached to besides its first one.
+/// A further network that a container is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Attached {
-    /// The network.
+    /// The name of the network.
     pub network: NetworkName,
-    /// The addresses of that network.
+    /// The subnet of that network.
     pub subnet: Cidr,
-    /// This machine, as containers on it see it.
+    /// The address of this machine on that network.
     pub gateway: IpAddr,
     /// The container's address there.
     pub ip: IpAddr,
@@ -65,20 +65,20 @@ pub struct ServiceAddresses {
     /// Where it runs.
     #[serde(default)]
     pub place: Place,
-    /// Its address, as its own place sees it.
+    /// Its address, as seen in its own place.
     pub ip: IpAddr,
     /// The name or address of the host it runs on.
     pub host: String,
     /// Its ports, in the order of its specification.
     pub ports: Vec<PortAssignment>,
-    /// The ports that its image declares, where that was asked because it has none itself: they are those of its own
-    /// address.
+    /// The ports that its image declares. The image is asked only if the service lists no ports. They are ports at
+    /// the service's own address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<u16>,
 }
 
 impl ServiceAddresses {
-    /// The networks of a container, each with its address there, the first one first.
+    /// The networks of a container, each with the container's address on it, the first one first.
     pub fn networks(&self) -> impl Iterator<Item = Attached> + '_ {
         let (first, also) = match &self.place {
             Place::Container {
@@ -106,21 +106,21 @@ impl ServiceAddresses {
 pub struct PortAssignment {
     /// Its name.
     pub name: Option<PortName>,
-    /// The address it listens (or is published) on.
+    /// The address on which it listens, or is published.
     pub host_ip: IpAddr,
     /// The port on the host, never 0.
     pub port: u16,
-    /// The port inside the container, if another one.
+    /// The port inside the container, if it is different.
     pub target: Option<u16>,
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// Whether the number was chosen (`0` is written) rather than written.
+    /// Whether the number was chosen (because the file says `0`).
     #[serde(default)]
     pub dynamic: bool,
 }
 
 impl PortAssignment {
-    /// What it occupies.
+    /// The address and port that it occupies.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint {
             ip: self.host_ip,
@@ -130,23 +130,23 @@ impl PortAssignment {
     }
 }
 
-/// Something only one program at a time can listen on.
+/// An address and port on which only one program at a time can listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
-    /// The address; unspecified (`0.0.0.0`, `::`): every address.
+    /// The address. If it is unspecified (`0.0.0.0`, `::`), it means every address.
     pub ip: IpAddr,
-    /// The port.
+    /// The port number.
     pub port: u16,
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 
 impl Endpoint {
-    /// Whether listening on one keeps others from listening on the other.
+    /// Whether listening on one prevents others from listening on the other.
     pub fn overlaps(&self, other: &Self) -> bool {
         let covers = |a: IpAddr, b: IpAddr| match a {
             IpAddr::V4(v4) => v4.is_unspecified() && b.is_ipv4(),
-            // Sockets on `::` take IPv4 too unless told otherwise.
+            // Sockets on `::` take IPv4 too, unless they are set not to.
             IpAddr::V6(v6) => v6.is_unspecified(),
         };
         self.port == other.port
@@ -169,9 +169,9 @@ impl std::fmt::Display for Endpoint {
 /// A service of some project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
-    /// The project.
+    /// The name of the project.
     pub project: ProjectName,
-    /// The service.
+    /// The name of the service.
     pub service: ServiceName,
 }
 
@@ -181,7 +181,7 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// What the services of other projects, and strangers, occupy on this machine.
+/// What other projects' services and foreign programs occupy on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     entries: Vec<TakenBy>,
@@ -196,8 +196,8 @@ struct TakenBy {
 }
 
 impl Taken {
-    /// Adds a service. While it is `live` its ports are in use; otherwise they are merely remembered for it,
-    /// and only chosen addresses and ports keep away from them.
+    /// Adds a service. While it is `live`, its ports are in use. Otherwise they are only remembered for it, and only
+    /// new choices avoid them.
     pub fn add(&mut self, holder: Holder, live: bool, addresses: ServiceAddresses) {
         if matches!(addresses.place, Place::Local | Place::Container { .. }) {
             self.entries.push(TakenBy {
@@ -208,8 +208,8 @@ impl Taken {
         }
     }
 
-    /// Adds what this machine reaches already: networks of other engines and of other homes, tunnels, its LAN. A subnet
-    /// that is chosen anew keeps away from them; one that was chosen before may be among them, as it is itself reached.
+    /// Adds what this machine already reaches: networks of other engines and of other homes, tunnels, its LAN. A new
+    /// subnet avoids them. A subnet that was chosen before may be among them, because it is itself reached.
     pub fn add_reached(&mut self, topology: &Topology) {
         let of = |interface: &Interface| [interface.addresses.clone(), interface.routes.clone()].concat();
         self.reached.extend(topology.interfaces.iter().flat_map(of));
@@ -226,13 +226,14 @@ impl Taken {
             .any(|t| t.addresses.ports.iter().any(|p| p.endpoint().overlaps(endpoint)))
     }
 
-    /// Whether a network of containers has one of these addresses.
+    /// Whether a network of containers uses some of these addresses.
     fn has_subnet(&self, subnet: &Cidr) -> bool {
         let mut theirs = self.entries.iter().flat_map(|t| t.addresses.networks());
         theirs.any(|theirs| theirs.subnet.overlaps(subnet))
     }
 
-    /// Whether this machine reaches somebody there. What is as wide as `choices` says nothing of a part of them.
+    /// Whether this machine already reaches somebody in that subnet. Something as wide as `choices` does not count,
+    /// because it says nothing about a part of `choices`.
     fn is_reached(&self, subnet: &Cidr, choices: &Cidr) -> bool {
         let mut there = self.reached.iter();
         there.any(|other| other.prefix() > choices.prefix() && other.overlaps(subnet))
@@ -244,145 +245,145 @@ impl Taken {
     }
 }
 
-/// Why a plan cannot be given addresses, or a reference has no answer.
+/// Why a plan cannot get addresses, or a reference cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// Two services of the plan want the same port.
     #[error("{service} and {other} both listen on {endpoint}")]
     Duplicate {
-        /// The one that comes second by name.
+        /// The service that comes second by name.
         service: ServiceName,
-        /// The one that comes first (the same service if it lists the port twice).
+        /// The service that comes first (the same service if it lists the port twice).
         other: ServiceName,
-        /// What both want.
+        /// The address and port that both want.
         endpoint: Endpoint,
-        /// Where the second one's port is written.
+        /// Where the file says the second one's port.
         origin: Option<Box<Origin>>,
     },
     /// A running service of another project has the port.
     #[error("{service}: {endpoint} is in use by {holder}")]
     InUse {
-        /// Who wants it.
+        /// The service that wants it.
         service: ServiceName,
-        /// What it wants.
+        /// The address and port that it wants.
         endpoint: Endpoint,
-        /// Who has it.
+        /// The service that has it.
         holder: Holder,
-        /// Where the port is written.
+        /// Where the file says the port.
         origin: Option<Box<Origin>>,
     },
-    /// A port's `host_ip` is not an address.
+    /// The `host_ip` of a port is not an address.
     #[error("{service}: `{text}` is not an IP address to listen on")]
     NotAnAddress {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// What is written.
+        /// The text in the file.
         text: String,
-        /// Where the port is written.
+        /// Where the file says the port.
         origin: Option<Box<Origin>>,
     },
-    /// The service names a network that the project does not have.
-    #[error("{service} is on network `{network}`, which the project does not have")]
+    /// The service names a network that the project does not define.
+    #[error("{service} uses network `{network}`, which the project does not define")]
     UnknownNetwork {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
     },
     /// The subnet of its network is not in CIDR notation.
-    #[error("network `{network}`: bad subnet")]
+    #[error("the subnet of network `{network}` is not valid")]
     BadSubnet {
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// What is wrong with it.
         #[source]
         source: crate::network::CidrError,
     },
-    /// Containers get addresses of their network's subnet, which is too small for any, or not IPv4.
+    /// Containers get addresses from the subnet of their network, but this subnet is too small for that, or not IPv4.
     #[error(
         "{service}: containers cannot have addresses in {subnet} of network `{network}`: give it an IPv4 subnet of /29 or larger"
     )]
     NoContainerSubnet {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
     },
-    /// An address that is written out is not one of its network's, or somebody else's.
+    /// The address that the file names is not in the network's subnet, or is already used.
     #[error("{service}: {ip} cannot be its address on network `{network}` ({subnet}): {why}")]
     BadAddress {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
-        /// The address.
+        /// The address that the file names.
         ip: IpAddr,
-        /// Why not.
+        /// Why it cannot be used.
         why: String,
     },
-    /// Its network's subnet has no address left.
+    /// The subnet of its network has no address left.
     #[error("{service}: no address is left in {subnet} of network `{network}`")]
     PoolExhausted {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// The network.
+        /// The affected network.
         network: NetworkName,
         /// Its subnet.
         subnet: crate::network::Cidr,
     },
-    /// The system would not name a free port.
-    #[error("{service}: finding a free {} port on {ip}", protocol.as_str())]
+    /// The system offers no free port.
+    #[error("{service}: cannot find a free {} port on {ip}", protocol.as_str())]
     NoFreePort {
-        /// The service.
+        /// The affected service.
         service: ServiceName,
-        /// Where it wants to listen.
+        /// The address on which it wants to listen.
         ip: IpAddr,
-        /// The transport.
+        /// The transport protocol.
         protocol: Protocol,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
-    /// The service that a reference names, or the one it stands in, has not been given an address.
+    /// The service that a reference names, or the one that contains the reference, has no address.
     #[error("{reference}: `{service}` has no address")]
     NoAddress {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
-        /// Who is missing.
+        /// The service without an address.
         service: ServiceName,
     },
-    /// A reference asks for the port of a service that has none.
+    /// A reference asks for the port of a service without ports.
     #[error("{reference}: {} declares no ports", reference.service)]
     NoPorts {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
     },
-    /// A reference asks for the port of a container that has none, and its image does not say which.
+    /// A reference asks for the port of a container without `ports`, and its image does not declare exactly one.
     #[error("{reference}: {} has no `ports`, and its image {}", reference.service, exposes(known))]
     NotOneExposed {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
-        /// What its image declares.
+        /// The ports that its image declares.
         known: Vec<u16>,
     },
-    /// A reference asks for a port by a name that no port has.
+    /// A reference asks for a port by a name, and no port has that name.
     #[error("{reference}: {} has no port of that name (it has: {})", reference.service, names(known))]
     UnknownPort {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
-        /// The names its ports have.
+        /// The names of its ports.
         known: Vec<PortName>,
     },
-    /// No way is known from where the reference stands to the service.
+    /// No way is known from the place of the reference to the service.
     #[error("{reference}: {} cannot be reached from {from}", reference.service)]
     Unreachable {
-        /// The reference.
+        /// The reference that cannot be resolved.
         reference: Reference,
-        /// The service it stands in.
+        /// The service that contains the reference.
         from: ServiceName,
     },
 }
@@ -400,7 +401,7 @@ fn exposes(known: &[u16]) -> String {
     }
     let ports: Vec<String> = known.iter().map(u16::to_string).collect();
     format!(
-        "declares several ({}): list the one that is meant under `ports`",
+        "declares several ({}): list the one you mean under `ports`",
         ports.join(", ")
     )
 }

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cidr {
-    /// As written, host bits included.
+    /// The address as written, including its host bits.
     address: IpAddr,
     prefix: u8,
 }
 
-/// A text that is not a subnet.
+/// The text is not a subnet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a subnet such as 192.168.1.0/24")]
 pub struct CidrError {
@@ -30,7 +30,7 @@ impl Cidr {
         (prefix <= bits).then_some(Self { address, prefix })
     }
 
-    /// One that is known to be valid.
+    /// A subnet that is known to be valid.
     pub(crate) const fn v4(address: Ipv4Addr, prefix: u8) -> Self {
         Self {
             address: IpAddr::V4(address),
@@ -48,7 +48,7 @@ impl Cidr {
         self.prefix
     }
 
-    /// Whether the address lies in it.
+    /// Whether it contains the address.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let same = |a: u128, b: u128, bits: u8| {
             let host_bits = u32::from(bits - self.prefix);
@@ -61,12 +61,12 @@ impl Cidr {
         }
     }
 
-    /// Whether an address lies in both.
+    /// Whether they share an address.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.contains(other.address) || other.contains(self.address)
     }
 
-    /// Whether all of it is loopback.
+    /// Whether all its addresses are loopback addresses.
     pub fn is_loopback(&self) -> bool {
         match self.address {
             IpAddr::V4(ip) => ip.is_loopback() && self.prefix >= 8,
@@ -74,13 +74,13 @@ impl Cidr {
         }
     }
 
-    /// Whether it is one address.
+    /// Whether it has only one address.
     pub fn is_single(&self) -> bool {
         self.prefix == if self.address.is_ipv4() { 32 } else { 128 }
     }
 
-    /// The addresses that hosts may have, in order: without the network's own and the broadcast address where
-    /// IPv4 has them.
+    /// The addresses that hosts can have, in order. For IPv4, this leaves out the network address and the broadcast
+    /// address, where they exist.
     pub fn hosts(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let (bits, start) = match self.address {
             IpAddr::V4(ip) => (32, u128::from(ip.to_bits())),
@@ -130,7 +130,7 @@ impl FromStr for Cidr {
                     128
                 }
             }
-            // `parse` alone would take "+24".
+            // `parse` alone would accept "+24".
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
                 digits.parse().map_err(|_| fail())?
             }

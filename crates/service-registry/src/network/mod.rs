@@ -1,4 +1,4 @@
-//! What connects this machine to others: subnets, interfaces, and which kind of network an address is on.
+//! How this machine is connected to others: subnets, interfaces, and the kind of network that an address is on.
 
 mod cidr;
 #[cfg(target_os = "linux")]

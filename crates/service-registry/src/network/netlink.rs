@@ -1,7 +1,7 @@
-//! What the kernel says about links, addresses and routes: three dumps over a netlink socket, `rtnetlink(7)`.
+//! Links, addresses and routes from the kernel: three dumps over a netlink socket, see `rtnetlink(7)`.
 //!
-//! Asked over netlink rather than read from `/proc` and `/sys`, because those miss addresses without a route of
-//! their own (a WireGuard interface's `/32`) or show another network namespace.
+//! This uses netlink instead of `/proc` and `/sys`, because those miss addresses without a route of their own (such
+//! as the `/32` of a WireGuard interface), or show another network namespace.
 
 use std::io;
 use std::net::IpAddr;
@@ -96,7 +96,7 @@ fn address(body: &[u8]) -> Option<(u32, Cidr)> {
             .find(|(kind, _)| *kind == wanted)
             .and_then(|(_, v)| ip(v))
     };
-    // Of a point-to-point link IFA_ADDRESS is the other end.
+    // For a point-to-point link, IFA_ADDRESS is the other end.
     let own = find(IFA_LOCAL).or_else(|| find(IFA_ADDRESS))?;
     Some((index, Cidr::new(own, prefix)?))
 }
@@ -115,7 +115,7 @@ fn route(body: &[u8]) -> Option<Route> {
     if kind != RTN_UNICAST || gateway {
         return None;
     }
-    // The default route names no destination.
+    // The default route has no destination.
     let everything: IpAddr = if u32::from(family) == u32::from(AddressFamily::INET.as_raw()) {
         std::net::Ipv4Addr::UNSPECIFIED.into()
     } else {
@@ -128,7 +128,7 @@ fn route(body: &[u8]) -> Option<Route> {
     })
 }
 
-/// The bodies of every message in the answer to one dump request.
+/// The bodies of all messages in the answer to a dump request.
 fn dump(request: u16, body_len: usize) -> io::Result<Vec<Vec<u8>>> {
     let socket = socket_with(
         AddressFamily::NETLINK,
@@ -145,7 +145,7 @@ fn dump(request: u16, body_len: usize) -> io::Result<Vec<Vec<u8>>> {
     send(&socket, &message, SendFlags::empty())?;
 
     let mut bodies = Vec::new();
-    // The kernel never sends more than 32 KiB at once to a reader that offers as much.
+    // The kernel never sends more than 32 KiB at once if the reader has a buffer of that size.
     let mut buffer = vec![0u8; 32 * 1024];
     loop {
         let (len, _) = recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;

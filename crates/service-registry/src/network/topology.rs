@@ -1,4 +1,4 @@
-//! The interfaces of this machine, and which kind of network an address is on.
+//! The interfaces of this machine, and the kind of network that an address is on.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::Cidr;
 #[cfg(target_os = "linux")]
 use super::netlink;
 
-/// What an interface connects to.
+/// The kind of network that an interface connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterfaceKind {
     /// This machine itself.
@@ -29,22 +29,22 @@ pub struct Interface {
     pub kind: InterfaceKind,
     /// Its addresses with the prefix of their subnets.
     pub addresses: Vec<Cidr>,
-    /// What else it reaches without a gateway (a tunnel's allowed addresses, for example).
+    /// What else it reaches without a gateway, such as the allowed addresses of a tunnel.
     pub routes: Vec<Cidr>,
 }
 
-/// The interfaces could not be listed.
+/// The interfaces cannot be listed.
 #[derive(Debug, thiserror::Error)]
-#[error("listing the network {what} of this machine")]
+#[error("cannot list the network {what} of this machine")]
 pub struct DetectError {
     /// `links`, `addresses` or `routes`.
     pub what: &'static str,
-    /// What the system said.
+    /// The error of the system.
     #[source]
     pub source: io::Error,
 }
 
-/// What this machine is connected to.
+/// The networks that this machine is connected to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
     /// Its interfaces.
@@ -97,7 +97,7 @@ pub fn detect() -> Result<Topology, DetectError> {
 }
 
 impl Topology {
-    /// Which kind of network the address is on; `None` if it lies beyond a gateway or nowhere.
+    /// The kind of network that the address is on; `None` if it is behind a gateway or nowhere.
     pub fn classify(&self, ip: IpAddr) -> Option<NetworkKind> {
         let own = self
             .interfaces
@@ -109,7 +109,7 @@ impl Topology {
         }
         let reaches = |interface: &Interface| {
             let subnets = interface.addresses.iter().chain(&interface.routes);
-            // "Everything" says nothing about what is near, except through a tunnel that takes everything.
+            // A route to everything says nothing about what is near, except for a tunnel that takes everything.
             let useful = |s: &&Cidr| s.prefix() > 0 || interface.kind == InterfaceKind::Wireguard;
             subnets
                 .filter(useful)
@@ -129,12 +129,13 @@ impl Topology {
         })
     }
 
-    /// Which kind of network a whole subnet is; `None` if not even its first address is near.
+    /// The kind of network that a whole subnet is on; `None` if not even its first address is near.
     pub fn classify_subnet(&self, subnet: &Cidr) -> Option<NetworkKind> {
         if subnet.is_loopback() {
             return Some(NetworkKind::Local);
         }
-        // An own address in it says which interface leads there, not that the subnet is this machine.
+        // If one of our own addresses is in the subnet, this shows which interface leads there. It does not mean that
+        // the subnet is this machine.
         let leads = |i: &&Interface| {
             i.addresses
                 .iter()

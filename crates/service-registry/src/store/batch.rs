@@ -1,4 +1,4 @@
-//! What is to be written next: the newest value of every key.
+//! What to write next: the newest value of every key.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,10 +8,10 @@ use harness_model::{ProjectName, ServiceName};
 
 use crate::record::{ProjectRecord, ServiceRecord};
 
-/// What is to be done about one service.
+/// What to do for one service.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    /// Write its status, and its spec too if that has changed.
+    /// Write its status, and also its spec if that has changed.
     Put { record: Arc<ServiceRecord>, spec: bool },
     /// Forget it.
     Remove {
@@ -28,10 +28,10 @@ impl Write {
         }
     }
 
-    /// This one after `earlier`, which has not been written.
+    /// Combines this with `earlier`, which comes first and has not been written.
     fn after(self, earlier: &Self) -> Self {
         match self {
-            // What the file holds of a service that is to be removed is not what the new one needs.
+            // The file's data of a service that is to be removed is not what the new one needs.
             Self::Put { record, spec } => Self::Put {
                 record,
                 spec: spec || matches!(earlier, Self::Put { spec: true, .. } | Self::Remove { .. }),
@@ -43,7 +43,7 @@ impl Write {
 
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// `None`: to be forgotten.
+    /// `None` means that the project is to be forgotten.
     pub(super) projects: BTreeMap<ProjectName, Option<Arc<ProjectRecord>>>,
     pub(super) services: BTreeMap<(ProjectName, ServiceName), Write>,
 }
@@ -69,7 +69,7 @@ impl Batch {
         }
     }
 
-    /// Puts back a batch that could not be written, under what has been submitted since.
+    /// Puts back a batch that could not be written. What was submitted since then takes precedence.
     pub(super) fn put_back(&mut self, earlier: Self) {
         let newer = std::mem::replace(self, earlier);
         self.projects.extend(newer.projects);

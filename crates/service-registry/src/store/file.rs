@@ -1,4 +1,4 @@
-//! The file itself: opening, checking, reading and writing it.
+//! The file itself: opens, checks, reads and writes it.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io;
@@ -15,26 +15,26 @@ use super::batch::{Batch, Write};
 use super::rows::{self, SpecRow, StatusRow};
 use super::{Contents, Meta, StoreError};
 
-/// The newest schema this version reads, and the one it writes.
+/// The newest schema that this version can read, and the one that it writes.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Bytes of the file kept in memory. All of it is read once, at the start.
+/// How many bytes of the file are kept in memory. The whole file is read only once, at the start.
 const CACHE: usize = 1 << 20;
 
 const SCHEMA_KEY: &str = "schema";
 const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const PROJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("projects");
-/// By project and service: what changes when the file of the user does.
+/// By project and service: what changes together with the user's file.
 const SPECS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("service_specs");
-/// By project and service: what changes while it runs.
+/// By project and service: what changes while the service runs.
 const STATUS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("service_status");
 
 /// An open store file.
 pub(super) struct File {
     path: PathBuf,
-    /// `None` after a failed write: the database refuses everything after one until it is opened anew.
+    /// `None` after a failed write: after that, the database refuses everything until it is opened again.
     database: Option<Database>,
-    /// So many bytes of the file are known to have their space on the disk.
+    /// How many bytes of the file have their space on the disk for certain.
     reserved: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn open_or_set_aside(path: &Path) -> Result<(File, Contents, Option<P
     }
 }
 
-/// What the name of a store that was set aside has after that of the store; the moment follows, in seconds.
+/// What follows the store's name in the name of a damaged store. After it comes the time, in seconds.
 const DAMAGED: &str = ".damaged-";
 
 /// The damaged stores that were set aside beside the one at `path`, oldest first.
@@ -95,7 +95,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 impl File {
-    /// Opens and reads the file, creating it if there is none.
+    /// Opens and reads the file, and creates it if it does not exist.
     pub(super) fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
         guarded(path, "read", || {
             let database = open_database(path)?;
@@ -109,7 +109,7 @@ impl File {
         })
     }
 
-    /// Writes all of a batch or nothing.
+    /// Writes the whole batch or nothing.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let path = self.path.clone();
         let database = self.database.take();
@@ -126,8 +126,8 @@ impl File {
         Ok(())
     }
 
-    /// Takes the space of the whole file, which the database leaves full of holes: so that what changes is written
-    /// on a full disk too. A disk that cannot is as good as before.
+    /// Reserves the space of the whole file, because the database leaves it full of holes. So changes can be written
+    /// even on a full disk. If the disk cannot do that, nothing is worse than before.
     pub(super) fn reserve(&mut self) {
         let Ok(length) = std::fs::metadata(&self.path).map(|meta| meta.len()) else {
             return;
@@ -141,7 +141,7 @@ impl File {
     }
 }
 
-/// What can go wrong inside; told apart only at the edge of this module.
+/// The errors inside this module. They are told apart only at its edge.
 #[derive(Debug)]
 enum Failure {
     Store(StoreError),
@@ -172,8 +172,8 @@ from_redb!(
     CommitError
 );
 
-/// Runs `work` and names its errors. The database panics on some kinds of damage; that must not take the
-/// daemon with it.
+/// Runs `work` and turns its errors into ours. The database panics on some kinds of damage, and that must not end the
+/// daemon.
 fn guarded<T>(
     path: &Path,
     operation: &'static str,
@@ -183,7 +183,7 @@ fn guarded<T>(
         path: path.to_owned(),
         reason,
     };
-    // Whatever `work` has borrowed is dropped by the panic, so nothing half changed is seen afterwards.
+    // A panic drops everything that `work` has borrowed, so nothing half changed is used afterwards.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(Failure::Store(error))) => Err(error),
@@ -197,7 +197,7 @@ fn guarded<T>(
             path: path.to_owned(),
             source: Arc::new(error),
         }),
-        Err(_) => Err(damaged("the database gave up on its content".to_owned())),
+        Err(_) => Err(damaged("the database cannot handle its content".to_owned())),
     }
 }
 
@@ -256,7 +256,7 @@ fn open_database(path: &Path) -> Result<Database, Failure> {
     Ok(database)
 }
 
-/// A new file is found again after a crash only once its folder is on the disk.
+/// After a crash, a new file is certain to be found only if its folder was written to the disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
@@ -265,7 +265,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// The schema version; `None`: there are no tables yet.
+/// The schema version; `None` if there are no tables yet.
 fn schema(database: &Database) -> Result<Option<u32>, Failure> {
     let transaction = database.begin_read()?;
     if transaction.list_tables()?.next().is_none() {
@@ -276,9 +276,9 @@ fn schema(database: &Database) -> Result<Option<u32>, Failure> {
             Some(version) => Ok(Some(version.value())),
             None => Err(Failure::Damaged("it has no schema version".to_owned())),
         },
-        Err(redb::TableError::TableDoesNotExist(_)) => {
-            Err(Failure::Damaged("it is a database of something else".to_owned()))
-        }
+        Err(redb::TableError::TableDoesNotExist(_)) => Err(Failure::Damaged(
+            "it is the database of another program".to_owned(),
+        )),
         Err(error) => Err(error.into()),
     }
 }
@@ -294,7 +294,7 @@ fn create_tables(database: &Database) -> Result<(), Failure> {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(key: &str, json: &[u8]) -> Result<T, Failure> {
-    // The reason names the place in the JSON, not what stands there: that may be a secret.
+    // The reason names the place in the JSON, but not the text there: it may be a secret.
     serde_json::from_slice(json).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Failure::Damaged(format!(
@@ -325,7 +325,7 @@ fn read(database: &Database) -> Result<Contents, Failure> {
             return Err(Failure::Damaged(format!("{label} has no status")));
         };
         let live: StatusRow = decode(&label, live.value())?;
-        let name = |_| Failure::Damaged(format!("{label} is not a name"));
+        let name = |_| Failure::Damaged(format!("{label} is not a valid name"));
         contents.services.push(rows::join(
             ProjectName::new(project).map_err(name)?,
             ServiceName::new(service).map_err(name)?,

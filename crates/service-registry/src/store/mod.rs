@@ -1,4 +1,4 @@
-//! What survives the daemon: projects and services in one file.
+//! What outlives the daemon: projects and services, in one file.
 //!
 //! ```text
 //! put_*/remove_* ──> pending (newest value per key) ──> writer thread ──> one transaction ──> disk
@@ -6,13 +6,13 @@
 //!                        └───────── put back if it failed ───┘
 //! ```
 //!
-//! Submitting never waits for the disk: a writer thread takes what has gathered and commits it as one
-//! transaction. [`Store::flush`] waits for that. What could not be written (disk full, say) stays in memory,
-//! is tried again, and is told by [`Store::last_error`].
+//! Submitting never waits for the disk. A writer thread takes what has been collected and commits it as one
+//! transaction. [`Store::flush`] waits for that. What cannot be written, for example because the disk is full, stays
+//! in memory and is tried again. [`Store::last_error`] says so.
 //!
-//! The file is a redb database with a schema version. Specifications and live status are kept under separate
-//! keys, so that a change of state writes a few hundred bytes, whatever the size of the specification. Values
-//! are JSON. They contain the secrets of the services, so the file is readable by its owner alone.
+//! The file is a redb database with a schema version. Specifications and current status have separate keys, so that a
+//! change of state writes only a few hundred bytes, however large the specification is. Values are JSON. They contain
+//! the secrets of the services, so only the owner can read the file.
 
 mod batch;
 mod error;
@@ -33,24 +33,24 @@ use crate::record::{ProjectRecord, ServiceRecord};
 use batch::Write;
 use writer::Queue;
 
-/// The store. Dropping it writes what is pending and closes the file, which may take as long as a commit.
+/// The store. Dropping it writes what is pending and closes the file. This may take as long as a commit.
 pub struct Store {
     path: PathBuf,
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A store that has been opened.
+/// The result of opening a store.
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// What it held.
+    /// Its content.
     pub contents: Contents,
-    /// Where a damaged file was moved to; the store then began empty.
+    /// The new path of a damaged file. The store then started empty.
     pub set_aside: Option<PathBuf>,
 }
 
-/// Everything that a store holds.
+/// Everything that a store contains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     /// The projects, by name.
@@ -77,13 +77,13 @@ impl Default for Meta {
 }
 
 impl Store {
-    /// Opens the store in the file at `path`, creating it (mode 0600) if there is none. Blocks on the disk.
+    /// Opens the store in the file at `path`, and creates it (mode 0600) if it does not exist. Blocks on the disk.
     ///
-    /// A damaged file is renamed to `<name>.damaged-<unix time>` and the store begins empty.
+    /// A damaged file is renamed to `<name>.damaged-<unix time>`, and the store starts empty.
     ///
     /// # Errors
-    /// When the file cannot be opened or moved, another process has it open, or a newer version wrote it; it
-    /// is left as it is then.
+    /// When the file cannot be opened or moved, another process has it open, or a newer version wrote it. Then it is
+    /// left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Opened, StoreError> {
         let path = path.as_ref().to_owned();
         let (mut file, contents, set_aside) = file::open_or_set_aside(&path)?;
@@ -105,15 +105,15 @@ impl Store {
         })
     }
 
-    /// Reads what the file at `path` holds without changing or keeping it. Blocks on the disk.
+    /// Reads the content of the file at `path`, without changing it or keeping it open. Blocks on the disk.
     ///
     /// # Errors
-    /// As [`Store::open`], and [`StoreError::Damaged`].
+    /// The same as [`Store::open`], and [`StoreError::Damaged`].
     pub fn load(path: impl AsRef<Path>) -> Result<Contents, StoreError> {
         file::File::open(path.as_ref()).map(|(_, contents)| contents)
     }
 
-    /// Where it is kept.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -124,18 +124,18 @@ impl Store {
             .submit(|batch| batch.project(record.name.clone(), Some(record)));
     }
 
-    /// Forgets a project (its services are removed one by one).
+    /// Forgets a project. Its services must be removed one by one.
     pub fn remove_project(&self, project: ProjectName) {
         self.queue.submit(|batch| batch.project(project, None));
     }
 
-    /// Writes all of a service.
+    /// Writes everything about a service.
     pub fn put_service(&self, record: Arc<ServiceRecord>) {
         self.queue
             .submit(|batch| batch.service(Write::Put { record, spec: true }));
     }
 
-    /// Writes a service of which only the status has changed: not its spec, environment or addresses.
+    /// Writes only the status of a service, because nothing else has changed: not its spec, environment or addresses.
     pub fn put_status(&self, record: Arc<ServiceRecord>) {
         self.queue
             .submit(|batch| batch.service(Write::Put { record, spec: false }));
@@ -150,7 +150,7 @@ impl Store {
     /// Waits until everything submitted before this call is on the disk.
     ///
     /// # Errors
-    /// When writing failed; what could not be written is kept and tried again.
+    /// When writing failed. What could not be written is kept and tried again.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let written = self.queue.ask_for_write();
         written.recv().await.unwrap_or_else(|_| {
@@ -165,8 +165,8 @@ impl Store {
         self.queue.last_error()
     }
 
-    /// Writes what is pending and closes the file, as dropping it does; what is submitted after that is not kept.
-    /// Blocks on the disk.
+    /// Writes what is pending and closes the file, as dropping it does. What is submitted later is not kept. Blocks
+    /// on the disk.
     pub fn close(&self) {
         self.queue.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -177,7 +177,7 @@ impl Store {
         }
     }
 
-    /// How many transactions have been committed since it was opened.
+    /// How many transactions were committed since it was opened.
     pub fn commits(&self) -> u64 {
         self.queue.commits()
     }

@@ -1,5 +1,5 @@
-//! The two halves of a service as they stand in the file. A field added here needs `#[serde(default)]`, so that
-//! the files of earlier versions can be read.
+//! The two halves of a service in the file. A new field needs `#[serde(default)]`, so that the files of earlier
+//! versions can be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::ServiceAddresses;
 use crate::record::{RunTrace, ServiceRecord, Waiting};
 
-/// What changes when the user's file does.
+/// What changes together with the user's file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SpecRow {
     spec: Arc<ServiceSpec>,
@@ -116,7 +116,7 @@ impl StatusRow {
     }
 }
 
-/// The whole record again.
+/// Makes the whole record again.
 pub(super) fn join(
     project: ProjectName,
     name: ServiceName,
@@ -151,7 +151,7 @@ pub(super) fn join(
         ready: status.ready,
         retry_at: status.retry_at,
         startup_deadline: status.startup_deadline,
-        // Of a launch that nobody follows any more.
+        // This belongs to a launch that nobody follows any more.
         doing: None,
         last_probe: status.last_probe,
         waiting: status.waiting,

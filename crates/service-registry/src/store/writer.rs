@@ -1,4 +1,4 @@
-//! The thread that owns the file and commits what has gathered.
+//! The thread that owns the file and commits what has been collected.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,16 +11,16 @@ use super::StoreError;
 use super::batch::Batch;
 use super::file::File;
 
-/// How long writes gather before a commit that nobody waits for: a project of a thousand services that starts
-/// costs dozens of commits rather than thousands.
+/// How long writes are collected before a commit, if nobody waits for it. So a project with a thousand services that
+/// start together costs dozens of commits and not thousands.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How soon a failed write is tried again.
+/// The pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
 type Answer = Result<(), StoreError>;
 
-/// What the writer has to do. Shared between it and everybody who submits.
+/// What the writer has to do. It is shared with everybody who submits.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -30,7 +30,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     pending: Batch,
-    /// When `pending` is to be written if nobody asks earlier.
+    /// When `pending` is to be written, if nobody asks earlier.
     due: Option<Instant>,
     waiting: Vec<Sender<Answer>>,
     closing: bool,
@@ -62,7 +62,7 @@ impl Queue {
     pub(super) fn ask_for_write(&self) -> Receiver<Answer> {
         let (sender, receiver) = async_channel::bounded(1);
         let mut state = self.lock();
-        // Once closed nobody answers any more: the dropped sender says so.
+        // Once it is closed, nobody answers any more. The dropped sender shows that.
         if !state.closing {
             state.waiting.push(sender);
             self.bell.notify_one();
@@ -141,11 +141,11 @@ fn run(mut file: File, queue: &Queue) {
         if let Err(error) = &answer
             && queue.last_error().is_none()
         {
-            // Once for a row of failures: the next attempt is half a second away.
+            // Log this only once for a row of failures: the next attempt comes half a second later.
             let cause = std::error::Error::source(error)
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            tracing::warn!(%error, cause, "the state store cannot be written; kept in memory, trying again");
+            tracing::warn!(%error, cause, "cannot write the state store; the changes stay in memory, trying again");
         }
         queue.done(work.batch, &answer);
         for waiting in work.waiting {

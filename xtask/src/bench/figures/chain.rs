@@ -1,5 +1,6 @@
-//! A chain of services, each of which waits until the last is healthy: what harness adds to each hop beyond the time
-//! that the services themselves take to listen. The bare loop spawns the next when the last says that it listens.
+//! A chain of services, each of which waits until the previous one is healthy. This measures how much time harness
+//! adds to each step, beyond the time that the services themselves need until they listen. The bare loop spawns the
+//! next process when the previous one reports that it listens.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -16,10 +17,10 @@ use crate::error::TaskError;
 
 const HOPS: usize = 10;
 
-/// What a service takes until it listens, in ms.
+/// How long a service takes until it listens, in ms.
 const OWN: &str = "30";
 
-/// 10 services.
+/// Measures 10 services.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "chain", "")?;
     let heard = Announcements::open(home.root(), "chain.sock")?;
@@ -76,7 +77,7 @@ fn services(own: &Path, socket: &Path, ports: &[u16]) -> String {
     ports.iter().enumerate().map(service).collect()
 }
 
-/// Ports that nobody listens on at the moment.
+/// Ports on which nobody listens at the moment.
 fn free_ports() -> Result<Vec<u16>, TaskError> {
     let all: std::io::Result<Vec<_>> = (0..HOPS).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
     let all = all.map_err(TaskError::file("listen at", "a port"))?;

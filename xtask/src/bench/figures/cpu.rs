@@ -1,4 +1,4 @@
-//! CPU of the daemon and the shims while nothing happens but health checks, over a loop that makes the same
+//! The CPU time of the daemon and the shims while only health checks happen, compared with a loop that makes the same
 //! connections.
 
 use std::net::{TcpListener, TcpStream};
@@ -18,16 +18,16 @@ use crate::error::TaskError;
 
 const SERVICES: u32 = 100;
 
-/// Between two checks of a service, in seconds.
+/// The seconds between two checks of a service.
 const INTERVAL: u32 = 5;
 
-/// How long it is measured: the kernel counts in hundredths of a second.
+/// How long to measure. It must be long, because the kernel counts in hundredths of a second.
 const WINDOW: Duration = Duration::from_secs(40);
 
-/// From the end of the start until everybody has calmed down.
+/// The time from the end of the start until everything is quiet.
 const SETTLE: Duration = Duration::from_secs(6);
 
-/// 100 services, a check each five seconds.
+/// Measures 100 services with a check every five seconds.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let listeners = Listeners::open(SERVICES)?;
     let home = Home::with_daemon(bench, "cpu", &services(&listeners.ports))?;
@@ -67,13 +67,13 @@ fn services(ports: &[u16]) -> String {
     ports.iter().map(service).collect()
 }
 
-/// Seconds of CPU so far.
+/// The CPU time so far, in seconds.
 fn used(bench: &Bench, home: &Home) -> f64 {
     let pids = processes::of_home(&home.path(), &bench.programs);
     pids.into_iter().map(processes::cpu).sum()
 }
 
-/// Connects so many times; the CPU that it took, in seconds.
+/// Connects this many times. Returns the CPU time that it took, in seconds.
 fn connect(ports: &[u16], times: u64) -> Result<f64, TaskError> {
     let before = clock::thread_cpu();
     for (port, _) in ports.iter().cycle().zip(0..times) {

@@ -1,4 +1,4 @@
-//! What has no target, and explains the figures that have one.
+//! Measurements without a target, which explain the figures that have one.
 
 use std::fs;
 
@@ -9,10 +9,10 @@ use crate::bench::table::{Row, Target};
 use crate::bench::{Bench, alternate, samples};
 use crate::error::TaskError;
 
-/// How often what is short is measured.
+/// How many times short commands are measured.
 const RUNS: u32 = 100;
 
-/// The parts of `status`, starts of the daemon, sizes.
+/// Measures the parts of `status`, the starts of the daemon, and sizes.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let mut rows = short_commands(bench)?;
     rows.extend(daemon_starts(bench)?);
@@ -31,7 +31,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     Ok(rows)
 }
 
-/// With and without a question to the daemon: the difference is the connection with its mutual TLS.
+/// Commands that ask the daemon and commands that do not: the difference is the connection with its mutual TLS.
 fn short_commands(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "extras", &sleepers(1, &marker()))?;
     home.run(&["start"])?;

@@ -1,5 +1,5 @@
-//! Capture of 1 GiB of lines of 100 bytes, over `cat > file` of the same on the same file system. What was captured is
-//! compared with what was written, byte by byte.
+//! Capture of 1 GiB of lines of 100 bytes, compared with `cat > file` of the same on the same file system. What was
+//! captured is compared with what was written, byte by byte.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::error::TaskError;
 const GIB: u64 = 1 << 30;
 const LINES: u64 = GIB / LINE as u64 + 1;
 
-/// What a segment begins with, and the headers' lengths (DAEMON.md).
+/// The beginning of a segment, and the lengths of the headers (see DAEMON.md).
 const MAGIC: &[u8] = b"HRNSLOG\n";
 const SEGMENT_HEADER: usize = 36;
 const RECORD_HEADER: usize = 24;
 
-/// 1 GiB.
+/// Measures 1 GiB.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let room = rustix::fs::statvfs(&bench.temporary)
         .map_err(|source| TaskError::file("look at", &bench.temporary)(source.into()))?;
@@ -56,7 +56,7 @@ fn copy(bench: &Bench) -> Result<f64, TaskError> {
         cat.stdin(lines);
     }
     let status = cat.status().map_err(TaskError::file("run", "cat"))?;
-    // The end of the pipe that this process holds must go, if cat did not read all.
+    // Close this process's end of the pipe, in case cat did not read everything.
     drop(cat);
     let written = writer.wait().map_err(TaskError::file("wait for", &bench.own))?;
     let took = begun.elapsed().as_secs_f64();
@@ -70,8 +70,8 @@ fn copy(bench: &Bench) -> Result<f64, TaskError> {
     Err(TaskError::Bench(format!("`cat > file` wrote {length} bytes")))
 }
 
-/// From the execution of `harness start` until it returns, when the service has completed. In a home of its own, so
-/// that no run's gigabyte meets another's.
+/// From the start of `harness start` until it returns, when the service has completed. Each run has a home of its
+/// own, so that its gigabyte does not meet that of another run.
 fn capture(bench: &Bench) -> Result<f64, TaskError> {
     let service = format!(
         "  lines: {{type: process, oneshot: true, binary: {:?}, args: [{}, lines, \"{LINES}\"], \
@@ -85,7 +85,7 @@ fn capture(bench: &Bench) -> Result<f64, TaskError> {
     Ok(took)
 }
 
-/// The service `lines` must have these lines in its log, each once and in order.
+/// Checks that the log of the service `lines` contains these lines, each once and in order.
 pub(super) fn captured(home: &Home, lines: u64) -> Result<(), TaskError> {
     let mut next = Expected::default();
     for segment in segments(&home.path().join("projects/bench/lines"))? {
@@ -93,7 +93,7 @@ pub(super) fn captured(home: &Home, lines: u64) -> Result<(), TaskError> {
         let mut records = bytes
             .strip_prefix(MAGIC)
             .and_then(|_| bytes.get(SEGMENT_HEADER..))
-            .ok_or_else(|| TaskError::Bench(format!("{} is no segment", segment.display())))?;
+            .ok_or_else(|| TaskError::Bench(format!("{} is not a segment", segment.display())))?;
         while let Some((payload, rest)) = record(records) {
             next.take(payload)?;
             records = rest;
@@ -108,14 +108,14 @@ pub(super) fn captured(home: &Home, lines: u64) -> Result<(), TaskError> {
     )))
 }
 
-/// The first record's bytes, and what follows it.
+/// The bytes of the first record, and what follows it.
 fn record(records: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = records.get(16..20)?.try_into().ok()?;
     let rest = records.get(RECORD_HEADER..)?;
     rest.split_at_checked(u32::from_le_bytes(length) as usize)
 }
 
-/// The segments of a service's only run, the oldest first.
+/// The segments of a service with a single run, oldest first.
 fn segments(service: &Path) -> Result<Vec<PathBuf>, TaskError> {
     let mut all = Vec::new();
     for generation in list(service)? {
@@ -133,7 +133,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, TaskError> {
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
-/// How much of the lines came so far, in order and nothing else.
+/// Checks lines as they come: they must be in order, with nothing in between.
 #[derive(Default)]
 struct Expected {
     lines: u64,

@@ -1,5 +1,5 @@
-//! Memory of the daemon and all shims, in PSS: what they have alone, and their part of what they share. The services'
-//! own memory does not count.
+//! The memory of the daemon and all shims, in PSS: their own memory, plus their part of what they share. The
+//! services' own memory does not count.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::bench::table::{Row, Target};
 use crate::bench::{Bench, processes};
 use crate::error::TaskError;
 
-/// From the end of a start until everybody has calmed down.
+/// The time from the end of a start until everything is quiet.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// With none, 100 and 200 services.
+/// Measures no services, 100 and 200 services.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "memory", "")?;
     let none = settled(bench, &home)?;
@@ -48,7 +48,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     ])
 }
 
-/// A home's, after a while.
+/// The memory of a home, after a while.
 pub(super) fn settled(bench: &Bench, home: &Home) -> Result<f64, TaskError> {
     std::thread::sleep(SETTLE);
     let pids = processes::of_home(&home.path(), &bench.programs);

@@ -1,4 +1,4 @@
-//! The figures, one file each.
+//! The figures, each in a file of its own.
 
 mod chain;
 mod containers;
@@ -20,10 +20,10 @@ use super::Bench;
 use super::table::Row;
 use crate::error::TaskError;
 
-/// How long something that is measured may take before the figure is given up.
+/// How long a measured action may take before the figure is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A figure, or a few that are measured together.
+/// A figure, or several that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Figure {
     /// `start -d` of 100 services
@@ -32,11 +32,11 @@ pub(crate) enum Figure {
     Start1000,
     /// The CLI process of `status`
     Status,
-    /// From kill -9 of a service to its successor
+    /// From kill -9 of a service until its successor runs
     Restart,
-    /// Memory of daemon and shims
+    /// Memory of the daemon and the shims
     Memory,
-    /// CPU of daemon and shims while nothing happens but probes
+    /// CPU time of the daemon and the shims while only probes happen
     Cpu,
     /// Capture of 1 GiB of log
     Logs,
@@ -50,12 +50,12 @@ pub(crate) enum Figure {
     Mixed,
     /// Capture of 100 MB of a container's log
     Containerlogs,
-    /// What has no target
+    /// Measurements without a target
     Extras,
 }
 
 impl Figure {
-    /// All, in the order of the table.
+    /// All figures, in the order of the table.
     pub(crate) const ALL: [Self; 13] = [
         Self::Start,
         Self::Start1000,
@@ -119,14 +119,14 @@ impl Figure {
     }
 }
 
-/// How long a `sleep` sleeps: more than a day, and different each time, so that processes can be told by it.
+/// How long a `sleep` sleeps: more than a day, and different each time, so that processes can be recognized by it.
 fn marker() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("100000.{}{number:04}", std::process::id())
 }
 
-/// The services s1 to s`count`, each a `sleep` with this marker.
+/// The services s1 to s`count`. Each is a `sleep` with this marker.
 fn sleepers(count: usize, marker: &str) -> String {
     let sleeper = |number| format!("  s{number}: {{type: process, binary: sleep, args: [\"{marker}\"]}}\n");
     (1..=count).map(sleeper).collect()

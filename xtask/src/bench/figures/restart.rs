@@ -1,6 +1,6 @@
-//! From kill -9 of a service until its successor runs, over the barest supervisor: a loop that waits for a child and
-//! spawns it again. The successor itself tells when it begins. Each service is killed once, since the first restart is
-//! meant to be immediate and later ones are not.
+//! From kill -9 of a service until its successor runs, compared with the simplest supervisor: a loop that waits for a
+//! child and spawns it again. The successor itself reports when it begins. Each service is killed only once, because
+//! the first restart is immediate and later ones are not.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::error::TaskError;
 
 const SERVICES: u32 = 100;
 
-/// Between two kills, so that each meets a machine that is done with the one before.
+/// The pause between two kills, so that each finds a machine that has finished with the previous one.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// 100 services, a kill each.
+/// Measures 100 services, with one kill each.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::new(bench, "restart")?;
     let heard = Announcements::open(home.root(), "harness.sock")?;
@@ -40,7 +40,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
         || {
             let (name, pid) = pids
                 .pop_first()
-                .ok_or_else(|| TaskError::Bench("two services of one name".to_owned()))?;
+                .ok_or_else(|| TaskError::Bench("two services have the same name".to_owned()))?;
             std::thread::sleep(PAUSE);
             let killed = kill(pid)?;
             let successor = heard.next_of(&name, PATIENCE)?;
@@ -83,10 +83,10 @@ fn respawn(bench: &Bench, heard: &Announcements) -> Result<f64, TaskError> {
     Ok(clock::seconds(killed, successor.begun))
 }
 
-/// Kills a process; when.
+/// Kills a process. Returns when.
 fn kill(pid: i32) -> Result<u64, TaskError> {
     let now = clock::now();
-    let pid = Pid::from_raw(pid).ok_or_else(|| TaskError::Bench(format!("{pid} is no pid")))?;
+    let pid = Pid::from_raw(pid).ok_or_else(|| TaskError::Bench(format!("{pid} is not a pid")))?;
     kill_process(pid, Signal::KILL)
         .map_err(|source| TaskError::Bench(format!("cannot kill a service: {source}")))?;
     Ok(now)

@@ -1,4 +1,5 @@
-//! From the execution of `harness start -d` until all services run, over a bare loop that spawns the same commands.
+//! From the start of `harness start -d` until all services run, compared with a bare loop that spawns the same
+//! commands.
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::error::TaskError;
 
 const TARGET: Target = Target::Ratio(2.5);
 
-/// 100 services, with a daemon that runs and with one that must be started.
+/// Measures 100 services, with a running daemon and with one that must be started.
 pub(crate) fn measure_hundred(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "start", "")?;
     let warm = compare(bench, &home, 100)?;
@@ -36,7 +37,7 @@ pub(crate) fn measure_hundred(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     ])
 }
 
-/// 1,000 services.
+/// Measures 1,000 services.
 pub(crate) fn measure_thousand(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "start1000", "")?;
     Ok(vec![compare(bench, &home, 1000)?])
@@ -53,7 +54,7 @@ fn compare(bench: &Bench, home: &Home, count: usize) -> Result<Row, TaskError> {
     })
 }
 
-/// A start returns when the program is executed, so all run when the loop is over.
+/// A spawn returns when the program is executed, so all of them run when the loop is over.
 fn spawn(bench: &Bench, count: usize) -> Result<f64, TaskError> {
     let marker = marker();
     let arguments = std::iter::repeat_n(vec![marker.as_str()], count);
@@ -64,7 +65,7 @@ fn spawn(bench: &Bench, count: usize) -> Result<f64, TaskError> {
     Ok(took)
 }
 
-/// Until both the command returned and the last process is there; then stops them.
+/// The time until the command has returned and the last process exists. Stops the services afterwards.
 fn start(home: &Home, count: usize) -> Result<f64, TaskError> {
     let marker = marker();
     home.write_services(&sleepers(count, &marker))?;

@@ -1,4 +1,4 @@
-//! `harness status` as a whole process, mutual TLS included, beside the cheapest process there is.
+//! `harness status` as a whole process, including mutual TLS, compared with the cheapest possible process.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,10 +10,10 @@ use crate::bench::table::{Row, Target};
 use crate::bench::{Bench, alternate, command};
 use crate::error::TaskError;
 
-/// How often: it is short.
+/// How many times to measure. It is short.
 const RUNS: u32 = 200;
 
-/// With 100 services.
+/// Measures 100 services.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "status", &sleepers(100, &marker()))?;
     home.run(&["start"])?;
@@ -23,7 +23,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     )?])
 }
 
-/// With what runs in a home.
+/// Measures with what runs in a home.
 pub(super) fn compare(home: &Home, figure: &str) -> Result<Row, TaskError> {
     let (baseline, measured) = alternate(RUNS, process, || home.run(&["status"]))?;
     Ok(Row {

@@ -1,4 +1,4 @@
-//! `harness stop --all` of services that end when asked, over a bare loop that signals and waits.
+//! `harness stop --all` of services that end when asked, compared with a bare loop that signals and waits.
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::error::TaskError;
 
 const SERVICES: usize = 100;
 
-/// 100 services.
+/// Measures 100 services.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let marker = marker();
     let home = Home::with_daemon(bench, "stop", &sleepers(SERVICES, &marker))?;

@@ -1,5 +1,5 @@
-//! Capture of 100 MB of a container's lines, over `docker logs -f > file` of the same. Both are compared with what was
-//! written, byte by byte or by length.
+//! Capture of 100 MB of a container's lines, compared with `docker logs -f > file` of the same. Both are checked
+//! against what was written, by content or by length.
 
 use std::fs::{self, File};
 use std::time::Instant;
@@ -17,10 +17,10 @@ use crate::error::TaskError;
 
 const LINES: u64 = 1_000_000;
 
-/// Where the bench's own program is in a container.
+/// The path of the bench's own program in a container.
 const PROGRAM: &str = "/bench";
 
-/// 100 MB.
+/// Measures 100 MB.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let (baseline, measured) = alternate(bench.runs, || follow(bench), || capture(bench))?;
     Ok(vec![Row {
@@ -32,7 +32,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     }])
 }
 
-/// From the execution of `docker run -d` until `docker logs` ends, as it does with the container.
+/// From the start of `docker run -d` until `docker logs` ends, which it does when the container ends.
 fn follow(bench: &Bench) -> Result<f64, TaskError> {
     let engine = engine(bench)?;
     let path = bench.temporary.join("followed");
@@ -71,10 +71,10 @@ fn follow(bench: &Bench) -> Result<f64, TaskError> {
     if length == LINES * LINE as u64 {
         return Ok(took);
     }
-    Err(TaskError::Bench(format!("`docker logs` told {length} bytes")))
+    Err(TaskError::Bench(format!("`docker logs` returned {length} bytes")))
 }
 
-/// From the execution of `harness start` until it returns, when the one-shot has completed and all of it is captured.
+/// From the start of `harness start` until it returns. Then the one-shot has completed and everything is captured.
 fn capture(bench: &Bench) -> Result<f64, TaskError> {
     let service = format!(
         "  lines: {{type: docker, oneshot: true, image: {IMAGE}, command: [{PROGRAM}, {}, lines, \"{LINES}\"], \

@@ -1,4 +1,4 @@
-//! 20 containers and 80 processes: how fast `status` is, and how large the daemon.
+//! 20 containers and 80 processes: the speed of `status`, and the memory of the daemon.
 
 use super::mixture;
 use crate::bench::figures::{memory, status};
@@ -8,7 +8,7 @@ use crate::bench::table::{Row, Target};
 use crate::bench::{Bench, figures};
 use crate::error::TaskError;
 
-/// Beside a project of 100 processes.
+/// Compares with a project of 100 processes.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "processes", &figures::sleepers(100, &figures::marker()))?;
     home.run(&["start"])?;

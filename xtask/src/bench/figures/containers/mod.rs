@@ -1,4 +1,4 @@
-//! What harness does with containers, beside Docker's own client on the same engine.
+//! What harness does with containers, compared with Docker's own client on the same engine.
 
 mod logs;
 mod mixed;
@@ -13,17 +13,17 @@ use crate::bench::engine::{Engine, IMAGE};
 use crate::bench::{Bench, figures};
 use crate::error::TaskError;
 
-/// So many containers are started.
+/// How many containers are started.
 const COUNT: usize = 20;
 
-/// The engine, which is there when these figures are measured.
+/// The engine. It exists whenever these figures are measured.
 fn engine(bench: &Bench) -> Result<&Engine, TaskError> {
     let engine = bench.engine.as_ref();
     engine.ok_or_else(|| TaskError::Bench("there is no Docker engine".to_owned()))
 }
 
-/// The services c1 to c`count`, each a container with a `sleep` of this marker. It is the first process of its
-/// container, to which SIGTERM means nothing.
+/// The services c1 to c`count`. Each is a container with a `sleep` of this marker. `sleep` is the first process of
+/// its container, so it ignores SIGTERM.
 fn sleepers(count: usize, marker: &str) -> String {
     let sleeper = |number| {
         format!(
@@ -33,7 +33,7 @@ fn sleepers(count: usize, marker: &str) -> String {
     (1..=count).map(sleeper).collect()
 }
 
-/// The services of both kinds together: [`COUNT`] containers and `processes` processes.
+/// Services of both kinds: [`COUNT`] containers and `processes` processes.
 fn mixture(processes: usize) -> String {
     sleepers(COUNT, &marker()) + &figures::sleepers(processes, &marker())
 }

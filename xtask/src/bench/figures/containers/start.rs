@@ -1,5 +1,6 @@
-//! From the execution of `harness start` until all containers run, over as many `docker run -d` at once. Both sides
-//! make a network and put the containers onto it, and both are watched in the same way, since watching has its cost.
+//! From the start of `harness start` until all containers run, compared with the same number of `docker run -d` at
+//! once. Both sides make a network and put the containers on it. Both are watched in the same way, because watching
+//! takes time too.
 
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::bench::table::{Row, Target};
 use crate::bench::{Bench, samples};
 use crate::error::TaskError;
 
-/// Until all run, and until the command returns that waits for them.
+/// Measures the time until all of them run, and until the command returns that waits for them.
 pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     let home = Home::with_daemon(bench, "containers", "")?;
     let (mut bare, mut detached, mut waited) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,7 +45,7 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>, TaskError> {
     ])
 }
 
-/// Until all of the commands returned and the last process is there.
+/// The time until all of the commands have returned and the last process exists.
 fn run(bench: &Bench) -> Result<f64, TaskError> {
     let engine = engine(bench)?;
     let marker = marker();
@@ -71,7 +72,7 @@ fn run(bench: &Bench) -> Result<f64, TaskError> {
     all.map(|()| took)
 }
 
-/// Until both the command returned and the last process is there; then stops them.
+/// The time until the command has returned and the last process exists. Stops the services afterwards.
 fn start(home: &Home, words: &[&str]) -> Result<f64, TaskError> {
     let marker = marker();
     home.write_services(&sleepers(COUNT, &marker))?;
