@@ -11,6 +11,7 @@ use harness_wire::message::{
 };
 use service_orchestration::actor::{OrderError, PlannedChange};
 use service_orchestration::machine::{self, Timing};
+use service_registry::address::AddressError;
 use service_registry::record::{ProjectRecord, ServiceRecord};
 
 use crate::home;
@@ -244,6 +245,10 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
             Some("nothing was started; list the port under `ports`, or see to the image".to_owned()),
         ),
         OrderError::GivenUp => (ErrorCode::Cancelled, None),
+        OrderError::Address(AddressError::InUse { holder, .. }) if holder.is_no_longer_in_file => (
+            ErrorCode::Invalid,
+            Some("nothing was started; `harness start --prune` stops it first".to_owned()),
+        ),
         OrderError::Address(_) => (
             ErrorCode::Invalid,
             Some("nothing was started; change the file and start again".to_owned()),

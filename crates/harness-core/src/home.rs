@@ -10,7 +10,9 @@
 //! | `bin/` | its own digest-named copy of the shim |
 //! | `projects/` | run directories |
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +80,7 @@ impl Home {
     ///
     /// # Errors
     /// When none of the variables is set.
-    pub fn locate(variable: impl Fn(&str) -> Option<String>) -> Result<Self, HomeError> {
+    pub fn locate(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HomeError> {
         let set = |name: &str| {
             variable(name)
                 .filter(|value| !value.is_empty())
@@ -92,6 +94,10 @@ impl Home {
             })
             .or_else(|| set("HOME").map(|p| p.join(".local/share/harness")))
             .ok_or(HomeError::NoHome)?;
+        if path.to_str().is_none() {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8");
+            return Err(HomeError::Unusable { path, source });
+        }
         // The daemon changes its folder; a relative home would wander with it.
         let path = std::path::absolute(&path).map_err(|source| HomeError::Unusable { path, source })?;
         Ok(Self(path))
@@ -102,7 +108,7 @@ impl Home {
     /// # Errors
     /// When none of the variables is set.
     pub fn from_environment() -> Result<Self, HomeError> {
-        Self::locate(|name| std::env::var(name).ok())
+        Self::locate(|name| std::env::var_os(name))
     }
 
     /// A home at this path.
@@ -239,6 +245,8 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     fn locate(variables: &[(&str, &str)]) -> Option<PathBuf> {
@@ -246,7 +254,7 @@ mod tests {
             variables
                 .iter()
                 .find(|(n, _)| *n == name)
-                .map(|(_, v)| (*v).to_owned())
+                .map(|(_, v)| OsString::from(*v))
         };
         Home::locate(find).ok().map(|home| home.path().to_owned())
     }
@@ -262,6 +270,14 @@ mod tests {
             Some("/u/.local/share/harness".into())
         );
         assert_eq!(locate(&[]), None);
+    }
+
+    #[test]
+    fn one_that_is_no_text_is_refused_rather_than_passed_over() {
+        let home =
+            Home::locate(|name| (name == "HARNESS_HOME").then(|| OsString::from_vec(vec![b'/', 0xff])));
+        let error = home.unwrap_err();
+        assert!(matches!(error, HomeError::Unusable { .. }), "{error:?}");
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl Registry {
             let holder = Holder {
                 project: record.project.clone(),
                 service: record.name.clone(),
+                is_no_longer_in_file: own && !project.unchosen.contains_key(&record.name),
             };
             taken.add(holder, record.state.is_live(), record.addresses.clone());
         }

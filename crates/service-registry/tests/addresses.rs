@@ -52,6 +52,7 @@ fn taken(live: bool, addresses: ServiceAddresses) -> Taken {
     let mut taken = Taken::default();
     taken.add(
         Holder {
+            is_no_longer_in_file: false,
             project: project("other"),
             service: service("x"),
         },

@@ -4,7 +4,9 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use harness_wire::message::{Channel, ErrorBody, ErrorCode, Event, ExecRequest, ExecResult, Response};
 use harness_wire::server::{Input, Inputs, Responder};
-use service_orchestration::executor::{PlaceCommand, Session, SessionEvent, SessionStdin};
+use service_orchestration::executor::{
+    CommandFailure, LaunchError, PlaceCommand, Session, SessionEvent, SessionStdin,
+};
 use service_orchestration::words::chain;
 
 use super::{Answer, Context, internal, invalid, stream};
@@ -35,7 +37,7 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
         .executor
         .exec(&place.order, &command)
         .await
-        .map_err(|error| invalid(chain(&error)))?;
+        .map_err(|error| refused(&error))?;
     responder
         .event(Event::Opened {})
         .await
@@ -54,6 +56,19 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
     };
     // Dropping the session kills the command: nobody is left who could see or end it.
     pump.or(feed).or(cancelled).await
+}
+
+/// Why a command was not run. Shells tell one that is not there from one that cannot be run, and so does the client.
+fn refused(error: &LaunchError) -> ErrorBody {
+    let code = match error.command_failure() {
+        Some(CommandFailure::NotFound) => ErrorCode::CommandNotFound,
+        Some(CommandFailure::NotRunnable) => ErrorCode::CommandNotRunnable,
+        None => ErrorCode::Invalid,
+    };
+    ErrorBody {
+        code,
+        ..invalid(chain(error))
+    }
 }
 
 /// That a service does not run, and must.

@@ -48,6 +48,10 @@ pub enum ErrorCode {
     PortsTaken(Vec<PortConflict>),
     /// The daemon's home has no room for what would be started, or cannot be written; nothing was changed.
     NoRoom,
+    /// The program of a command does not exist in the service's place.
+    CommandNotFound,
+    /// The program of a command is there and cannot be run.
+    CommandNotRunnable,
     /// The spec uses something that cannot be run yet.
     Unsupported,
     /// The request was cancelled, or superseded by another (a stop during a start).

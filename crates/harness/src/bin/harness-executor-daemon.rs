@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use docker_executor::DockerExecutor;
 use harness::actions::ServiceSignal;
 use harness_core::lifecycle::DaemonError;
@@ -28,7 +29,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut command = Arguments::command();
+    // An empty variable is one that is not set.
+    if std::env::var_os("HARNESS_PORT").is_some_and(|port| port.is_empty()) {
+        command = command.mut_arg("port", |port| port.env(Resettable::Reset));
+    }
+    let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

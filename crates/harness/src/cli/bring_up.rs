@@ -48,7 +48,12 @@ pub(crate) struct Follow {
     pub(crate) on_interrupt: OnInterrupt,
     /// Where the services are going.
     pub(crate) goal: Goal,
+    /// The timeout waits for the daemon's first answer, so that a timeout of zero still looks at the services.
+    pub(crate) looks_first: bool,
 }
+
+/// How long the daemon may take for its first answer, where the timeout waits for it.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The answer, and the plan it was preceded by.
 #[derive(Debug)]
@@ -100,33 +105,39 @@ pub(crate) async fn follow_call(
         OnInterrupt::End => Incoming::ending_or_quitting()?,
         OnInterrupt::Ask | OnInterrupt::Leave => Incoming::ending()?,
     };
-    let deadline = follow
-        .timeout
-        .and_then(|timeout| Instant::now().checked_add(timeout));
+    let began = Instant::now();
+    let last = follow.timeout.and_then(|timeout| began.checked_add(timeout));
+    let mut deadline = match follow.looks_first {
+        true => last.map(|last| last.max(began + FIRST_ANSWER)),
+        false => last,
+    };
     let mut display = Display::new(&context.ui, follow.goal);
     let mut tick = Instant::now() + display.tick_after();
     loop {
         match next(call, &mut signals, deadline, tick).await {
-            Happened::Item(item) => match item.inspect_err(|_| display.prepared())? {
-                Item::Event(event) => match *event {
-                    Event::Plan(steps) => {
-                        display.plan(&steps)?;
-                        *plan = steps;
-                    }
-                    Event::Preparing { service, doing } => display.preparing(service, doing)?,
-                    Event::Progress(progress) => display.progress(progress)?,
-                    Event::Started(report) => {
+            Happened::Item(item) => {
+                deadline = last;
+                match item.inspect_err(|_| display.prepared())? {
+                    Item::Event(event) => match *event {
+                        Event::Plan(steps) => {
+                            display.plan(&steps)?;
+                            *plan = steps;
+                        }
+                        Event::Preparing { service, doing } => display.preparing(service, doing)?,
+                        Event::Progress(progress) => display.progress(progress)?,
+                        Event::Started(report) => {
+                            display.finish()?;
+                            return Ok(Response::Start(*report));
+                        }
+                        _ => {}
+                    },
+                    Item::Response(response) => {
                         display.finish()?;
-                        return Ok(Response::Start(*report));
+                        return Ok(*response);
                     }
-                    _ => {}
-                },
-                Item::Response(response) => {
-                    display.finish()?;
-                    return Ok(*response);
+                    Item::Data { .. } => {}
                 }
-                Item::Data { .. } => {}
-            },
+            }
             Happened::Tick => {
                 display.tick()?;
                 tick = Instant::now() + display.tick_after();

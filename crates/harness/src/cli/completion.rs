@@ -1,6 +1,6 @@
 //! Completion scripts: what clap makes, with the names of services and projects added where one is meant.
 //!
-//! The scripts ask `harness __complete-services` and `harness __complete-projects`, which never start a daemon, only when
+//! The scripts ask `harness __complete-services`, `__complete-profiles` and `__complete-projects`, which never start a daemon, only when
 //! a name may stand there.
 
 use clap::Command;
@@ -43,6 +43,10 @@ _harness_with_services() {{
             COMPREPLY=($(compgen -W "$(harness __complete-projects 2>/dev/null)" -- "$cur"))
             return 0
             ;;
+        --profile)
+            COMPREPLY=($(compgen -W "$(harness __complete-profiles 2>/dev/null)" -- "$cur"))
+            return 0
+            ;;
     esac
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
         case "$word" in
@@ -68,6 +72,8 @@ fn zsh() -> String {
         let begins = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
         if begins(&["'*::services --", "':service --"]) {
             out.push_str(&line.replacen(":_default'", ":_harness_services'", 1));
+        } else if begins(&["'*--profile=[", "'--profile=["]) {
+            out.push_str(&line.replacen(":_default'", ":_harness_profiles'", 1));
         } else if begins(&["'-p+[", "'--project=[", "':name -- Which project"]) {
             out.push_str(&line.replacen(":_default'", ":_harness_projects'", 1));
         } else {
@@ -88,6 +94,12 @@ _harness_projects() {
     projects=(${(f)"$(harness __complete-projects 2>/dev/null)"})
     compadd -a projects
 }
+(( $+functions[_harness_profiles] )) ||
+_harness_profiles() {
+    local profiles
+    profiles=(${(f)"$(harness __complete-profiles 2>/dev/null)"})
+    compadd -a profiles
+}
 "#;
     // The function must stand before the line that runs the script's own.
     match out.rfind("\nif [ \"$funcstack[1]\"") {
@@ -102,7 +114,8 @@ fn fish() -> String {
     format!(
         "{}complete -c harness -n \"__fish_seen_subcommand_from {verbs}\" -f -a \"(harness __complete-services 2>/dev/null)\"\n\
          complete -c harness -n \"__fish_seen_subcommand_from forget\" -f -a \"(harness __complete-projects 2>/dev/null)\"\n\
-         complete -c harness -s p -l project -x -a \"(harness __complete-projects 2>/dev/null)\"\n",
+         complete -c harness -s p -l project -x -a \"(harness __complete-projects 2>/dev/null)\"\n\
+         complete -c harness -l profile -x -a \"(harness __complete-profiles 2>/dev/null)\"\n",
         generated(Shell::Fish)
     )
 }
@@ -117,6 +130,7 @@ mod tests {
             let script = script(shell);
             assert!(script.contains("harness __complete-services"), "{shell:?}");
             assert!(script.contains("harness __complete-projects"), "{shell:?}");
+            assert!(script.contains("harness __complete-profiles"), "{shell:?}");
             assert!(script.contains("daemon"), "{shell:?}");
         }
     }
@@ -129,6 +143,8 @@ mod tests {
         // -p and --project of every verb, and the name that is forgotten.
         let projects = script.matches(":_harness_projects'").count();
         assert!(projects > 20 && projects % 2 == 1, "{projects}\n{script}");
+        // validate, start, restart, run.
+        assert_eq!(script.matches(":_harness_profiles'").count(), 4, "{script}");
         let (function, call) = (
             script.find("_harness_services() {"),
             script.rfind("if [ \"$funcstack[1]\""),

@@ -132,6 +132,8 @@ impl From<&ErrorBody> for Exit {
                 Self::NotRunning
             }
             ErrorCode::NoSuchService { .. } => Self::NoSuchService,
+            ErrorCode::CommandNotFound => Self::Command(127),
+            ErrorCode::CommandNotRunnable => Self::Command(126),
             ErrorCode::Version
             | ErrorCode::NameTaken
             | ErrorCode::ProjectRenamed(_)

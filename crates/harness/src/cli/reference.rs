@@ -39,8 +39,8 @@ const EXIT_CODES: &str = "\
 | 18 | a service failed (its `startup_timeout` included) |
 | 130 | interrupted |
 
-`run`, `exec` and `attach` end with the code of the command, 128 and the number if a signal ended it; 127 when
-the command of `run` does not exist, 126 when it cannot be run.
+`run`, `exec` and `attach` end with the code of the command, 128 and the number if a signal ended it; `run` and `exec`
+with 127 when the command does not exist, and with 126 when it cannot be run.
 
 ";
 

@@ -215,6 +215,34 @@ pub enum LaunchError {
     },
 }
 
+/// Why a command was not run, as shells tell it by their exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandFailure {
+    /// Its program does not exist.
+    NotFound,
+    /// Its program exists, but cannot be run.
+    NotRunnable,
+}
+
+impl LaunchError {
+    /// Whether the program of a command is the reason.
+    pub fn command_failure(&self) -> Option<CommandFailure> {
+        match self {
+            Self::NotInPath { .. } | Self::NoInterpreter { .. } => Some(CommandFailure::NotFound),
+            Self::Path {
+                what: "binary",
+                source,
+                ..
+            } => Some(match source.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => CommandFailure::NotFound,
+                _ => CommandFailure::NotRunnable,
+            }),
+            Self::LineEnds { .. } | Self::Command { .. } => Some(CommandFailure::NotRunnable),
+            _ => None,
+        }
+    }
+}
+
 /// Lists each folder of the PATH once: a shell's PATH often names one several times.
 fn not_in_path(program: &str, path: &str) -> String {
     let mut folders: Vec<&str> = Vec::new();

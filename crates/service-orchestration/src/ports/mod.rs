@@ -17,13 +17,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use harness_model::spec::Protocol;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use conflict::Conflict;
-use owner::Owners;
+use owner::{Owner, Owners};
 use table::Entry;
 
 /// A program that holds a wanted port.
@@ -44,6 +45,17 @@ pub struct Holder {
     pub program: Option<String>,
     /// The user that it runs as: the name, or the number if it has no name.
     pub user: Option<String>,
+    /// Whether it is a harness daemon: this one, or that of another home.
+    pub daemon: Option<HarnessDaemon>,
+}
+
+/// A harness daemon that holds a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HarnessDaemon {
+    /// This process.
+    This,
+    /// The daemon of another home; `None`: the home cannot be read.
+    OfHome(Option<PathBuf>),
 }
 
 impl Holder {
@@ -55,8 +67,24 @@ impl Holder {
 }
 
 impl fmt::Display for Holder {
-    /// Formats as `postgres (pid 812, user postgres, not harness)`.
+    /// Formats as `postgres (pid 812, user postgres, not harness)`, or `the harness daemon of /srv/harness (pid 812, user
+    /// root)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.daemon {
+            Some(HarnessDaemon::This) => return f.write_str("this harness daemon itself"),
+            Some(HarnessDaemon::OfHome(home)) => {
+                match home {
+                    Some(home) => write!(f, "the harness daemon of {}", home.display())?,
+                    None => f.write_str("the harness daemon of another home")?,
+                }
+                return match (self.pid, &self.user) {
+                    (Some(pid), Some(user)) => write!(f, " (pid {pid}, user {user})"),
+                    (Some(pid), None) => write!(f, " (pid {pid})"),
+                    (None, _) => Ok(()),
+                };
+            }
+            None => {}
+        }
         match (&self.program, self.pid) {
             (Some(program), _) => write!(f, "{program} (")?,
             (None, Some(_)) => f.write_str("a process (")?,
@@ -137,7 +165,12 @@ pub fn holders(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortEr
     Ok(hits
         .into_iter()
         .map(|(address, entry)| {
-            let owner = owners.of(entry.inode);
+            let hidden = owners
+                .of(entry.inode)
+                .is_none()
+                .then(|| owner::hidden_daemon(entry.uid))
+                .flatten();
+            let owner = owners.of(entry.inode).or(hidden.as_ref());
             Holder {
                 address,
                 bound: entry.address,
@@ -148,6 +181,7 @@ pub fn holders(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortEr
                 user: Some(owner::user_name(
                     owner.and_then(|owner| owner.uid).unwrap_or(entry.uid),
                 )),
+                daemon: owner.and_then(Owner::daemon),
             }
         })
         .collect())
@@ -174,6 +208,7 @@ fn holders_by_binding(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>,
                 pid: None,
                 program: None,
                 user: None,
+                daemon: None,
             });
         }
     }

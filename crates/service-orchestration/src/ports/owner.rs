@@ -4,12 +4,66 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::HarnessDaemon;
+
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) pid: u32,
     pub(super) program: Option<String>,
     pub(super) uid: Option<u32>,
+}
+
+/// The program of a daemon.
+const DAEMON: &str = "harness-executor-daemon";
+
+/// The file in its home that a daemon holds open as long as it lives.
+const DAEMON_LOCK: &str = "daemon.lock";
+
+impl Owner {
+    /// Which harness daemon it is, if it is one.
+    pub(super) fn daemon(&self) -> Option<HarnessDaemon> {
+        if self.program.as_deref() != Some(DAEMON) {
+            return None;
+        }
+        if self.pid == std::process::id() {
+            return Some(HarnessDaemon::This);
+        }
+        let files = fs::read_dir(process(self.pid, "fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut files = files.filter_map(|entry| fs::read_link(entry.path()).ok());
+        let lock = files.find(|file| file.file_name().is_some_and(|name| name == DAEMON_LOCK));
+        Some(HarnessDaemon::OfHome(
+            lock.and_then(|lock| Some(lock.parent()?.to_owned())),
+        ))
+    }
+}
+
+/// The daemon of another home, where it is the only one of this user: nobody but root may look into daemons, but what they
+/// are called everybody may know.
+pub(super) fn hidden_daemon(uid: u32) -> Option<Owner> {
+    let is_daemon = |pid: &u32| {
+        *pid != std::process::id()
+            && fs::read(process(*pid, "comm"))
+                .is_ok_and(|name| DAEMON.as_bytes().starts_with(name.trim_ascii_end()))
+            && fs::read(process(*pid, "cmdline")).is_ok_and(|line| names_daemon(&line))
+            && status_field(*pid, "Uid:") == Some(uid)
+    };
+    let mut daemons = pids().filter(is_daemon);
+    let pid = daemons.next()?;
+    daemons.next().is_none().then(|| Owner {
+        pid,
+        program: Some(DAEMON.to_owned()),
+        uid: Some(uid),
+    })
+}
+
+/// Whether a command line begins with the program of a daemon.
+fn names_daemon(line: &[u8]) -> bool {
+    let program = line.split(|&byte| byte == 0).next().unwrap_or_default();
+    program.rsplit(|&byte| byte == b'/').next() == Some(DAEMON.as_bytes())
 }
 
 /// The processes that hold sockets, as far as they can be seen.

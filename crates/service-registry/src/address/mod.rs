@@ -173,11 +173,21 @@ pub struct Holder {
     pub project: ProjectName,
     /// The name of the service.
     pub service: ServiceName,
+    /// Whether it belongs to the project that wants the address, and the file no longer has it: it may have another name
+    /// there now.
+    pub is_no_longer_in_file: bool,
 }
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of project {}", self.service, self.project)
+        match self.is_no_longer_in_file {
+            true => write!(
+                f,
+                "{}, which is no longer in the file and still runs",
+                self.service
+            ),
+            false => write!(f, "{} of project {}", self.service, self.project),
+        }
     }
 }
 
@@ -260,7 +270,7 @@ pub enum AddressError {
         /// Where the file says the second one's port.
         origin: Option<Box<Origin>>,
     },
-    /// A running service of another project has the port.
+    /// A running service that is not in the file has the port.
     #[error("{service}: {endpoint} is in use by {holder}")]
     InUse {
         /// The service that wants it.

@@ -122,6 +122,9 @@ pub(crate) enum Verb {
     /// Names of projects, for the completion scripts
     #[command(name = "__complete-projects", hide = true)]
     CompleteProjects,
+    /// Names of the file's profiles, for the completion scripts
+    #[command(name = "__complete-profiles", hide = true)]
+    CompleteProfiles,
     /// Names of services, for the completion scripts
     #[command(name = "__complete-services", hide = true)]
     CompleteServices,
@@ -179,7 +182,9 @@ impl Cli {
     /// A variable counts as an argument for clap, so without words it is left out: that asks for the help.
     fn try_parse_from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
-        if words.len() < 2 {
+        // An empty variable is one that is not set.
+        let is_empty = std::env::var_os("HARNESS_PORT").is_some_and(|port| port.is_empty());
+        if words.len() < 2 || is_empty {
             command = command.mut_arg("port", |port| port.env(clap::builder::Resettable::Reset));
         }
         let matches = command.try_get_matches_from(words)?;

@@ -1,6 +1,7 @@
 //! One file a verb, each with a `run` that asks the daemon and tells the answer.
 
 mod attach;
+mod complete_profiles;
 mod complete_projects;
 mod complete_services;
 mod completions;
@@ -57,6 +58,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Result<Exit, CliError>
         Verb::Completions(args) => completions::run(context, &args),
         Verb::Schema => schema::run(context),
         Verb::Doctor => doctor::run(context).await,
+        Verb::CompleteProfiles => complete_profiles::run(context),
         Verb::CompleteProjects => complete_projects::run(context).await,
         Verb::CompleteServices => complete_services::run(context).await,
     }

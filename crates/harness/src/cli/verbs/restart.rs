@@ -31,6 +31,7 @@ pub(crate) async fn run(context: &Context, args: RestartArgs) -> Result<Exit, Cl
         timeout: args.timeout,
         on_interrupt: OnInterrupt::Leave,
         goal: Goal::Up,
+        looks_first: false,
     };
     let ended = follow(
         context,

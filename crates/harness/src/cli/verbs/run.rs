@@ -77,6 +77,7 @@ impl Run<'_> {
                 .map(|timeout| timeout.saturating_sub(self.began.elapsed())),
             on_interrupt: OnInterrupt::End,
             goal: Goal::Up,
+            looks_first: false,
         };
         let started = follow_call(self.context, client, call, project, how, plan).await;
         let report = start_report(started.map_err(|error| self.late(error))?)?;
@@ -97,6 +98,7 @@ impl Run<'_> {
 
     async fn command(&self, client: &Client, project: &ProjectSelector) -> Result<Exit, CliError> {
         let variables = env::variables(client, project.clone()).await?;
+        let before = aftermath::services(client, project).await?;
         let words = &self.args.command;
         let program = words.first().map_or("", String::as_str);
         let began = Instant::now();
@@ -112,7 +114,10 @@ impl Run<'_> {
                 return Err(CliError::RunTooLong { program, after });
             }
         };
-        if !status.success() {
+        if status.success() {
+            // What the command did counts, and yet somebody should know.
+            aftermath::tell_of_fallen(self.context, client, project, &before).await;
+        } else {
             let failed = Failed {
                 program,
                 status,

@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
         timeout: args.timeout,
         on_interrupt: OnInterrupt::Ask,
         goal: Goal::Up,
+        looks_first: false,
     };
     let request = Request::Start(Box::new(request));
     let followed = follow(context, &session.client, &project, request, how).await;

@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliEr
         timeout: None,
         on_interrupt: OnInterrupt::Leave,
         goal: Goal::Down,
+        looks_first: false,
     };
     let ended = follow(context, &session.client, &project, Request::Stop(request), how).await?;
     let Response::Stop(report) = ended.response else {

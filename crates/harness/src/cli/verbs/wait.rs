@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliEr
             WaitState::Completed => Goal::Completed,
             WaitState::Stopped => Goal::Down,
         },
+        looks_first: true,
     };
     let ended = follow(context, &session.client, &project, Request::Wait(request), how).await?;
     let Response::Status(report) = ended.response else {

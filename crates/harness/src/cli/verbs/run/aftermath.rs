@@ -1,4 +1,5 @@
-//! What is told when the command of `run` failed: how the services are, and what they said meanwhile.
+//! What is told after the command of `run`: which services ended meanwhile, and if it failed, how all of them are and what
+//! they said.
 
 use std::time::Duration;
 
@@ -64,21 +65,78 @@ impl Failed<'_> {
     }
 }
 
-/// Services that are not as they were when the command began.
-async fn unwell(client: &Client, project: &ProjectSelector) -> Result<Vec<ServiceView>, CliError> {
+/// How the services are.
+///
+/// # Errors
+/// When the daemon cannot be asked.
+pub(super) async fn services(
+    client: &Client,
+    project: &ProjectSelector,
+) -> Result<Vec<ServiceView>, CliError> {
     let request = StatusRequest {
         project: project.clone(),
         services: Vec::new(),
     };
-    let Response::Status(report) = client.request(Request::Status(request)).await? else {
-        return Err(CliError::Unexpected { verb: "status" });
+    match client.request(Request::Status(request)).await? {
+        Response::Status(report) => Ok(report.services),
+        _ => Err(CliError::Unexpected { verb: "status" }),
+    }
+}
+
+/// Names the services that ended while a command ran, although that succeeded.
+pub(super) async fn tell_of_fallen(
+    context: &Context,
+    client: &Client,
+    project: &ProjectSelector,
+    before: &[ServiceView],
+) {
+    let Ok(after) = services(client, project).await else {
+        return;
     };
+    let style = context.ui.err_style();
+    for line in fallen(before, &after) {
+        // Words on stderr that nobody reads are no reason to fail.
+        let _ = context.ui.err(&format!("{} {line}\n", style.bad("!")));
+    }
+}
+
+/// A line for each service that ran before and ended meanwhile.
+fn fallen(before: &[ServiceView], after: &[ServiceView]) -> Vec<String> {
+    let ran = before.iter().filter(|view| view.status == ServiceState::Running);
+    let fallen = ran.filter_map(|before| {
+        let after = after.iter().find(|view| view.name == before.name)?;
+        let why = after
+            .error
+            .as_ref()
+            .map(|error| format!(": {error}"))
+            .unwrap_or_default();
+        let name = &after.name;
+        match after.restarts.saturating_sub(before.restarts) {
+            0 if after.status == ServiceState::Running => None,
+            0 => Some(format!(
+                "{name} ended while the command ran; it is {}{why}",
+                after.status
+            )),
+            1 => Some(format!(
+                "{name} ended while the command ran, and was restarted{why}"
+            )),
+            times => Some(format!(
+                "{name} ended {times} times while the command ran, and was restarted{why}"
+            )),
+        }
+    });
+    fallen.collect()
+}
+
+/// Services that are not as they were when the command began.
+async fn unwell(client: &Client, project: &ProjectSelector) -> Result<Vec<ServiceView>, CliError> {
     let well = |view: &ServiceView| match view.status {
         ServiceState::Running => matches!(view.health, Health::None | Health::Healthy),
         ServiceState::Completed | ServiceState::Stopped => true,
         _ => false,
     };
-    Ok(report.services.into_iter().filter(|view| !well(view)).collect())
+    let all = services(client, project).await?;
+    Ok(all.into_iter().filter(|view| !well(view)).collect())
 }
 
 async fn last_lines(
@@ -124,4 +182,39 @@ async fn last_lines(
         .lines()
         .map(|line| ForeignText::from(short(line)))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::view;
+
+    #[test]
+    fn services_that_ended_meanwhile_are_named() {
+        let before = [
+            view("steady"),
+            view("dead"),
+            view("again"),
+            view("often"),
+            view("slow"),
+        ];
+        let mut after = before.clone();
+        after[1].status = ServiceState::Failed;
+        after[1].error = Some("exited 3 after 0.2s".into());
+        after[2].restarts = 1;
+        after[3].restarts = 4;
+        after[3].status = ServiceState::Restarting;
+        let mut before = before;
+        // Nobody counted on one that was not up.
+        before[4].status = ServiceState::Pending;
+        after[4].status = ServiceState::Failed;
+        assert_eq!(
+            fallen(&before, &after),
+            [
+                "dead ended while the command ran; it is failed: exited 3 after 0.2s",
+                "again ended while the command ran, and was restarted",
+                "often ended 4 times while the command ran, and was restarted",
+            ]
+        );
+    }
 }
