@@ -78,15 +78,16 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Why a variable in a source has no value, if the line of the `.env` that should give it one cannot be read.
-    pub(crate) fn unreadable(&self, name: &str, file: usize) -> Option<String> {
+    /// The mistake of using a variable at a place, if the line of the `.env` that should give it a value cannot be read.
+    pub(crate) fn unreadable(&self, name: &str, at: Span) -> Option<Finding> {
         if self.variables.environment.contains_key(name) {
             return None;
         }
         let scopes = self.scopes.borrow();
-        let scope = scopes.get(&file).unwrap_or(&self.variables.dotenv);
-        let reason = scope.unreadable.get(name)?;
-        Some(format!("variable `{name}` cannot be read: {reason}"))
+        let scope = scopes.get(&at.file).unwrap_or(&self.variables.dotenv);
+        let (line, reason) = scope.unreadable.get(name)?;
+        let message = format!("variable `{name}` cannot be read: {reason}");
+        Some(Finding::error(at, message).related(*line, "its line"))
     }
 
     /// Whether the value of a variable in a source must not be shown.
@@ -284,9 +285,9 @@ impl Reader<'_> {
         depth: usize,
     ) -> Option<Vec<Part>> {
         let variables = self.context.variables;
-        if let Some(message) = self.context.unreadable(name, at.file) {
+        if let Some(finding) = self.context.unreadable(name, at) {
             if self.active {
-                self.report(Finding::error(at, message));
+                self.report(finding);
             }
             return None;
         }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::secret::is_secret_name;
 
+use crate::source::Span;
+
 /// The variables of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Variables {
@@ -43,8 +45,8 @@ pub(crate) struct Scope {
     pub values: BTreeMap<String, String>,
     /// Those whose values must not be shown, whatever their names are.
     pub secrets: BTreeSet<String>,
-    /// Those that stand in a `.env` and cannot be read, with the reason and its place.
-    pub unreadable: BTreeMap<String, String>,
+    /// Those that stand in a `.env` and cannot be read: where, and why.
+    pub unreadable: BTreeMap<String, (Span, String)>,
 }
 
 impl Scope {

@@ -95,7 +95,7 @@ fn a_line_that_cannot_be_read_is_a_mistake_only_where_it_is_used() {
             let told: Vec<String> = told.iter().map(|d| d.message.clone()).collect();
             assert_eq!(
                 told,
-                [format!("variable `A` cannot be read: {reason} (.env:2)")],
+                [format!("variable `A` cannot be read: {reason} (.env:2:1)")],
                 "{line}"
             );
         }

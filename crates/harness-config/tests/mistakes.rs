@@ -750,7 +750,7 @@ fn a_nul_stands_in_no_env_file() {
     assert_eq!(
         said,
         [
-            ".env:2:1 a NUL cannot stand here",
+            "services.yaml:6:15 variable `A` cannot be read: a NUL cannot stand here (.env:2:1)",
             "app.env:2:1 a NUL cannot stand here"
         ]
     );

@@ -156,15 +156,16 @@ fn literal_secrets_of_a_file_that_is_not_yaml_are_not_shown() {
 #[test]
 fn secrets_of_env_files_are_not_shown() {
     let folder = Folder::new("services:\n  a: {type: process, binary: sh, env_file: a.env}\n");
-    folder.write("a.env", "A=\"hunter2\nhunter2\n1X=hunter2\n");
+    folder.write("a.env", "A=\"hunter2\nhun ter2\nX Y=hunter2\n");
     folder.write(".env", "DB_PASSWORD='hunter2\n");
     let mistakes = mistakes(&folder.options());
     let places: Vec<String> = mistakes
         .iter()
         .map(|d| format!("{}:{}", d.file.rsplit('/').next().unwrap(), d.line))
         .collect();
-    assert_eq!(places, [".env:1", "a.env:1", "a.env:2", "a.env:3"]);
-    assert!(!mistakes.render(false).contains("hunter2"));
+    // What is wrong in .env is a warning where nothing uses it.
+    assert_eq!(places, ["a.env:1", "a.env:2", "a.env:3"]);
+    assert!(!mistakes.render(false).contains("ter2"));
 }
 
 #[test]

@@ -57,11 +57,11 @@ pub(crate) fn variables(reader: Reader<'_>, file: usize, around: Scope) -> BTree
         };
         if let Some(reason) = reason {
             let source = context.sources.get(file);
-            let (number, _) = source.position(line.span.start);
-            let reason = format!("{reason} ({}:{number})", source.name);
+            let (number, column) = source.position(line.span.start);
+            let reason = format!("{reason} ({}:{number}:{column})", source.name);
             if let Some(scope) = context.scopes.borrow_mut().get_mut(&file) {
                 scope.values.remove(&line.name);
-                scope.unreadable.insert(line.name.clone(), reason);
+                scope.unreadable.insert(line.name.clone(), (line.span, reason));
             }
         }
         let Some(mut value) = value else { continue };

@@ -68,9 +68,9 @@ impl Strings<'_> {
             Self::Kept => None,
         };
         if let Self::Known(reader) = self
-            && let Some(message) = reader.context.unreadable(name, span.file)
+            && let Some(finding) = reader.context.unreadable(name, span)
         {
-            said.push(Finding::error(span, message));
+            said.push(finding);
             return String::new();
         }
         let there = value.as_ref().is_some_and(|value| !(colon && value.is_empty()));

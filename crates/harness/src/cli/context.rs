@@ -141,13 +141,20 @@ impl Context {
     /// # Errors
     /// When the current folder was removed.
     pub(crate) fn load_options(&self, profiles: &[String]) -> Result<LoadOptions, CliError> {
+        let config = &self.globals.config;
         Ok(LoadOptions {
-            files: self.globals.config.clone(),
+            files: config.clone(),
             profiles: profiles.iter().cloned().collect::<BTreeSet<_>>(),
             project: self.globals.project.clone(),
             environment: environment(),
             home: std::env::var_os("HOME").map(PathBuf::from),
-            cwd: self.cwd()?,
+            cwd: match self.cwd() {
+                // What it is relative to matters only to relative files.
+                Err(_) if !config.is_empty() && config.iter().all(|file| file.is_absolute()) => {
+                    PathBuf::new()
+                }
+                cwd => cwd?,
+            },
         })
     }
 

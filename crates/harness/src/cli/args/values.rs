@@ -42,7 +42,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         total = total.checked_add(part).ok_or(InvalidDuration)?;
         rest = tail;
     }
-    (total > Duration::ZERO).then_some(total).ok_or(InvalidDuration)
+    if text.is_empty() {
+        Err(InvalidDuration)
+    } else {
+        Ok(total)
+    }
 }
 
 /// A text that is not a moment.
@@ -102,6 +106,8 @@ mod tests {
     #[test]
     fn durations_are_read_as_people_write_them() {
         for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
             ("30", 30_000),
             ("1.5", 1_500),
             ("500ms", 500),

@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<Exit, CliErr
     let project = &loaded.project;
     context.ui.say(&format!(
         "{}: {}, {}: ok\n",
-        shown(context, project)?,
+        shown(context, project),
         count(project.services.len(), "service"),
         count(project.networks.len(), "network"),
     ))?;
@@ -66,8 +66,8 @@ fn unsearched_secrets(project: &ProjectSpec) -> Vec<String> {
 }
 
 /// The file as its user would call it: relative if it is in this folder.
-fn shown(context: &Context, project: &ProjectSpec) -> Result<String, CliError> {
-    let cwd = context.cwd()?;
-    let path = project.source.strip_prefix(&cwd).unwrap_or(&project.source);
-    Ok(render::path(path))
+fn shown(context: &Context, project: &ProjectSpec) -> String {
+    // In a folder that is gone, nothing is.
+    let cwd = context.cwd().unwrap_or_default();
+    render::path(project.source.strip_prefix(&cwd).unwrap_or(&project.source))
 }
