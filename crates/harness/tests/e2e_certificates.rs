@@ -144,7 +144,7 @@ fn certificates_of_another_time_are_told_with_the_clock() {
             .code(1)
             .tells("client.pem")
             .tells(words)
-            .tells("clock of this machine")
+            .tells("make new certificates with")
             .tells(&format!("kill {daemon} && harness daemon start"));
     }
     // The remedy is one.
@@ -152,7 +152,7 @@ fn certificates_of_another_time_are_told_with_the_clock() {
     proc::signal(daemon, rustix::process::Signal::TERM);
     eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
     sandbox.ok(&["daemon", "start"]);
-    assert_eq!(sandbox.pid("app"), pid, "services run on");
+    assert_eq!(sandbox.pid("app"), pid, "services keep running");
 
     sandbox.ok(&["daemon", "stop", "--services"]);
     fs::remove_dir_all(tls.path()).unwrap();
@@ -214,7 +214,7 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
     proc::signal(daemon, rustix::process::Signal::TERM);
     eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
     sandbox.ok(&["daemon", "start"]);
-    assert_eq!(sandbox.pid("app"), pid, "services run on");
+    assert_eq!(sandbox.pid("app"), pid, "services keep running");
 
     // The other remedy: an authority that never had to do with the first.
     sandbox.ok(&["daemon", "stop"]);
@@ -223,7 +223,7 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
     fs::remove_file(&key).unwrap();
     sandbox.harness(&["status"]).code(1).tells(&remedy);
     fs::remove_dir_all(tls.path()).unwrap();
-    assert_eq!(sandbox.pid("app"), pid, "services run on");
+    assert_eq!(sandbox.pid("app"), pid, "services keep running");
 }
 
 /// The clock was years ahead when certificates were renewed, and is set right.

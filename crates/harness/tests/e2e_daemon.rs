@@ -186,7 +186,7 @@ services:
         .wait(PATIENCE)
         .code(1)
         .tells("error: the connection to the daemon was lost: the daemon closed the connection\n")
-        .tells("services run on; harness status starts a daemon that takes over");
+        .tells("services keep running; harness status starts a daemon that takes over");
     sandbox.ok(&["daemon", "start"]);
     assert_eq!(sandbox.pid("db"), db);
     sandbox.write("db-ready", "");

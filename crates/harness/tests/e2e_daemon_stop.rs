@@ -110,7 +110,7 @@ fn with_a_daemon_it_is_counted_what_was_stopped() {
     let sandbox = Sandbox::with_file("stop_counts", FILE);
     sandbox.ok(&["start", "api"]);
     let output = sandbox.ok(&["daemon", "stop", "--services"]);
-    output.says("daemon stopped, and 2 services before it");
+    output.says("daemon and 2 services stopped");
     nothing_runs(&sandbox);
     sandbox.ok(&["start", "db"]);
     sandbox.ok(&["stop", "db"]);
@@ -175,7 +175,7 @@ fn a_daemon_that_dies_meanwhile_is_replaced_by_one_that_carries_on() {
     eventually("another one has taken over", || sandbox.daemon_pid());
     sandbox.write("go", "");
     let output = stop.wait(PATIENCE).code(0);
-    output.tells("ended before it had said that every service is stopped");
+    output.tells("ended before it reported that every service is stopped");
     nothing_runs(&sandbox);
 }
 

@@ -148,7 +148,7 @@ fn a_service_may_replace_the_daemon_and_none_starts_inside_it() {
     let daemon = sandbox.daemon_pid().unwrap();
     let answer = ordered(&sandbox, &format!("{HARNESS} daemon restart"));
     assert!(answer.contains("restarted"), "{answer}");
-    assert!(answer.contains("2 services ran on"), "{answer}");
+    assert!(answer.contains("2 services kept running"), "{answer}");
     let next = next_daemon(&sandbox, daemon);
     assert_eq!(sandbox.pids(), pids);
     let mut ancestor = Some(next);

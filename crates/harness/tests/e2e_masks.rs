@@ -72,7 +72,8 @@ fn its_own_words_are_never_hidden() {
     assert!(shown.contains("\"TOKENIZERS_PARALLELISM\":\"false\""), "{shown}");
     let validated = sandbox.ok(&["validate"]);
     for note in [
-        "note: the value of POSTGRES_PASSWORD (postgres) is a common word, or a name in this file: it is not hidden in output",
+        "note: the value of POSTGRES_PASSWORD (postgres) is a common word, or a name in this file, so it \
+            is not hidden in output",
         "note: the value of DB_PASSWORD (warehouse) is a common word",
         "note: the value of PIN_SECRET (postgres) is very short",
     ] {

@@ -150,7 +150,7 @@ services:
     // Letting go leaves it running.
     attached.signal(Signal::INT);
     let attached = attached.wait(PATIENCE).code(130);
-    attached.tells("echo runs on");
+    attached.tells("echo keeps running");
     assert_eq!(sandbox.state("echo"), "running/none");
 
     let mut attached = sandbox.spawn(&["attach", "echo"]);

@@ -149,7 +149,7 @@ fn a_newer_build_takes_over_under_running_services() {
         .wait(PATIENCE)
         .code(0)
         .says("restarted")
-        .says("services ran on");
+        .says("services kept running");
     let daemon = sandbox.daemon_pid().unwrap();
     let program = fs::read_link(format!("/proc/{daemon}/exe")).unwrap();
     assert_eq!(program, newer.join("harness-executor-daemon"));

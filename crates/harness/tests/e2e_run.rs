@@ -102,7 +102,7 @@ fn when_the_time_is_over_the_command_ends_and_what_was_started_goes() {
     let sandbox = Sandbox::with_file("run_timeout", FILE);
     let (run, app) = begin(&sandbox, Phase::Starting, &["--timeout", "3s"]);
     let late = run.wait(PATIENCE).code(17);
-    let late = late.tells("error: not everything was up within 3.0s; not there yet: app (starting");
+    let late = late.tells("error: not everything was up within 3.0s; still waiting for: app (starting");
     late.tells("stopping what was started");
     gone("app", app);
 
@@ -117,7 +117,7 @@ fn when_the_time_is_over_the_command_ends_and_what_was_started_goes() {
         sandbox.write("ready", "");
         let words = ["run", "--timeout", "3s", "--", "sh", "-c", command];
         let late = sandbox.harness(&words).code(17);
-        let late = late.tells("`sh` had not ended after 3.0s and was ended");
+        let late = late.tells("`sh` was still running after 3.0s and was ended");
         assert!(late.elapsed < Duration::from_secs(60), "{late}");
         for file in ["command", "child"] {
             let pid = pid_in(&sandbox.project().join(file)).unwrap();
@@ -157,7 +157,7 @@ services:
     let output = run.wait(Duration::from_secs(30));
     output
         .code(143)
-        .tells("the daemon goes on stopping what was started");
+        .tells("the daemon continues to stop what was started");
     assert!(proc::is_alive(slow));
     sandbox.write("go", "");
     gone("slow", slow);

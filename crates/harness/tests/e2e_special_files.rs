@@ -35,7 +35,7 @@ fn a_pipe_in_the_place_of_a_file_hangs_nobody() {
             .tells("pipe")
             .tells("it is a pipe (FIFO), not a regular file");
     }
-    at_once(&sandbox, &["-c", "pipe", "validate"]).tells("next: write what it gives into a file");
+    at_once(&sandbox, &["-c", "pipe", "validate"]).tells("next: save the content as a regular file first");
     at_once(&sandbox, &["-c", "/dev/zero", "validate"])
         .code(2)
         .tells("it is a device");

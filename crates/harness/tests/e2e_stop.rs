@@ -184,7 +184,7 @@ fn services_stop_in_the_reverse_order_of_their_start() {
         "up db\nup api\nup web\ndown web\ndown api\ndown db\n"
     );
     // Stopping what is stopped is success.
-    sandbox.ok(&["stop", "--all"]).says("not running already");
+    sandbox.ok(&["stop", "--all"]).says("not running before");
     sandbox.ok(&["stop", "db"]);
 }
 

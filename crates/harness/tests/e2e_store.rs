@@ -86,7 +86,10 @@ fn a_damaged_store_is_set_aside_by_name_and_services_are_adopted() {
         assert_eq!(pids.len(), 3);
         sandbox.ok(&["daemon", "status"]);
         let doctor = sandbox.harness(&["doctor"]);
-        assert!(doctor.stdout.contains("no damaged one was set aside"), "{doctor}");
+        assert!(
+            doctor.stdout.contains("no damaged store was set aside"),
+            "{doctor}"
+        );
         kill_daemon(&sandbox);
         let state = sandbox.home().join("state");
         let mut bytes = fs::read(&state).unwrap();

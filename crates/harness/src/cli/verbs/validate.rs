@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<Exit, CliErr
     Ok(Exit::Ok)
 }
 
-/// The secrets that are not searched for in output, and why, each variable once.
+/// The secrets that are not searched for in output, and why. Each variable is listed once.
 fn unsearched_secrets(project: &ProjectSpec) -> Vec<String> {
     let services = project.services.keys().map(ToString::to_string);
     let names: BTreeSet<String> = services.chain([project.name.to_string()]).collect();
@@ -58,14 +58,14 @@ fn unsearched_secrets(project: &ProjectSpec) -> Vec<String> {
         .into_iter()
         .map(|((name, reason), services)| {
             format!(
-                "the value of {name} ({}) {reason}: it is not hidden in output",
+                "the value of {name} ({}) {reason}, so it is not hidden in output",
                 list(&services)
             )
         })
         .collect()
 }
 
-/// The file as its user would call it: relative if it is in this folder.
+/// The file's path as the user would write it: relative if the file is below the current folder.
 fn shown(context: &Context, project: &ProjectSpec) -> Result<String, CliError> {
     let cwd = context.cwd()?;
     let path = project.source.strip_prefix(&cwd).unwrap_or(&project.source);

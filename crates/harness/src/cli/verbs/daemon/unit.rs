@@ -1,4 +1,4 @@
-//! `daemon install`: a systemd unit on stdout, for the user to put where it belongs.
+//! `daemon install`: print a systemd unit, which the user then installs.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is told when the command of `run` failed: how the services are, and what they said meanwhile.
+//! What to print when the command of `run` failed: the state of the services, and their output during the run.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::cli::error::CliError;
 use crate::cli::render::logs::LogPrinter;
 use crate::cli::render::{Style, failure, seconds};
 
-/// How many lines of the services are shown.
+/// How many lines of the services' output to show.
 const LAST_LINES: u64 = 20;
 
-/// A command that did not end with 0.
+/// A command that did not end with exit code 0.
 pub(super) struct Failed<'a> {
     /// The program.
     pub(super) program: &'a str,
@@ -25,12 +25,12 @@ pub(super) struct Failed<'a> {
     pub(super) status: ExitStatus,
     /// How long it ran.
     pub(super) took: Duration,
-    /// When `run` began: what the services said before does not matter.
+    /// When `run` began. Earlier output of the services is not shown.
     pub(super) since: WallTime,
 }
 
 impl Failed<'_> {
-    /// Tells it on stderr.
+    /// Prints the failure on stderr.
     ///
     /// # Errors
     /// When the daemon cannot be asked.
@@ -64,7 +64,7 @@ impl Failed<'_> {
     }
 }
 
-/// Services that are not as they were when the command began.
+/// Services that are not well: not running and healthy, completed, or stopped.
 async fn unwell(client: &Client, project: &ProjectSelector) -> Result<Vec<ServiceView>, CliError> {
     let request = StatusRequest {
         project: project.clone(),
