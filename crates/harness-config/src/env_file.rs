@@ -11,12 +11,12 @@ use crate::diagnostics::Finding;
 use crate::limits::NUL_HELP;
 use crate::source::{Sources, Span};
 
-/// Whose rules a file follows.
+/// The rules that an env file follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Those of services.yaml.
+    /// The rules of services.yaml.
     Literal,
-    /// Those of Docker Compose.
+    /// The rules of Docker Compose.
     Compose,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Line {
 /// What stands after the name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// A text that means itself.
+    /// A text that is taken literally.
     Literal(String),
     /// A text with variables, as a compose file has them. Only in [`Dialect::Compose`].
     Text(String),
@@ -39,7 +39,7 @@ pub(crate) enum Value {
     Inherited,
 }
 
-/// Reads the lines of an env file. All of its values are masked in diagnostics.
+/// Reads the lines of an env file. Masks all values in diagnostics.
 pub(crate) fn lines(
     sources: &Sources,
     file: usize,
@@ -91,7 +91,7 @@ pub(crate) fn lines(
         }
         source.mask(begin..span.end);
         if text[span.start..span.end].contains('\0') {
-            findings.push(Finding::error(span, "a NUL cannot stand here").help(NUL_HELP));
+            findings.push(Finding::error(span, "a NUL is not allowed here").help(NUL_HELP));
             continue;
         }
         if !is_variable_name(name) {
@@ -106,7 +106,7 @@ pub(crate) fn lines(
             }),
             None => findings.push(Finding::error(
                 span,
-                format!("the quotes of `{name}` do not close"),
+                format!("a quote in the value of `{name}` is not closed"),
             )),
         }
     }
@@ -124,8 +124,8 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The value that a text begins with, whose first line is so long, and how long it is. `None` if its quotes do not
-/// close, or something follows them.
+/// Reads the value at the start of `text`, and returns it with its length. `first_line` is the length of the first
+/// line. `None` if a quote is not closed, or something follows the closing quote.
 fn read_value(text: &str, first_line: usize, dialect: Dialect) -> Option<(Value, usize)> {
     let line = &text[..first_line];
     let quote_at = line.len() - line.trim_start().len();
@@ -159,7 +159,7 @@ fn plain(text: String, dialect: Dialect) -> Value {
     }
 }
 
-/// The text up to the closing quote, and what it took with that.
+/// The text up to the closing quote, and its length with the quote.
 fn single_quoted(text: &str, dialect: Dialect) -> Option<(String, usize)> {
     let mut out = String::new();
     let mut chars = text.char_indices();

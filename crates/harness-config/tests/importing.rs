@@ -121,7 +121,7 @@ fn a_compose_file_becomes_docker_services() {
         "the unnamed volume /anonymous is not supported",
         "`ipc` of a compose service is not supported",
     ] {
-        assert!(text.contains(&format!("# not taken over: {what}")), "{text}");
+        assert!(text.contains(&format!("# not imported: {what}")), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A first services.yaml from what a folder already has: a compose file, a Procfile, or nothing.
+//! Makes a first services.yaml from what a folder already has: a compose file, a Procfile, or nothing.
 
 mod compose;
 mod emit;
@@ -17,8 +17,8 @@ pub enum ImportError {
     /// It is not YAML.
     #[error("{0}")]
     NotYaml(Diagnostics),
-    /// There is no service in it.
-    #[error("there is no service in it")]
+    /// It has no services.
+    #[error("it has no services")]
     NoServices,
     /// A line of a Procfile is not `name: command`.
     #[error("line {line} is not `name: command`")]
@@ -28,17 +28,18 @@ pub enum ImportError {
     },
 }
 
-/// Where the first line of a new services.yaml tells editors to find the JSON Schema, relative to it.
+/// The path of the JSON Schema that the first line of a new services.yaml gives to editors, relative to the file.
 pub const SCHEMA_FILE: &str = "services.schema.json";
 
-/// The first lines of every file that is made here.
+/// The first lines of every imported file.
 fn header() -> String {
     format!(
-        "# yaml-language-server: $schema={SCHEMA_FILE}\n# `harness schema > {SCHEMA_FILE}` makes the schema that editors complete from.\n\nversion: \"1.0\"\n"
+        "# yaml-language-server: $schema={SCHEMA_FILE}\n# `harness schema > {SCHEMA_FILE}` writes the \
+            schema that editors use for completion.\n\nversion: \"1.0\"\n"
     )
 }
 
-/// A small services.yaml that starts on any machine with `sh`. The name is made a valid one.
+/// A small services.yaml that starts on any machine with `sh`. The name is changed to a valid one if needed.
 pub fn starter(name: &str) -> String {
     format!(
         "{}name: {}\n{STARTER}",
@@ -49,14 +50,14 @@ pub fn starter(name: &str) -> String {
 
 const STARTER: &str = r#"
 services:
-  # A oneshot is done when it exits 0. Whoever depends on it starts then.
+  # A oneshot is done when it exits 0. Services that depend on it start then.
   prepare:
     type: process
     binary: sh
     args: ["-c", "echo everything is prepared"]
     oneshot: true
 
-  # This one keeps running. It is healthy once it has said so.
+  # This one keeps running. It is healthy once it has printed its first line.
   clock:
     type: process
     binary: sh

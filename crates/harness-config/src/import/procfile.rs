@@ -1,20 +1,21 @@
-//! Procfiles: `name: command`, the command being a shell's.
+//! Procfiles: `name: command`, where a shell runs the command.
 //!
-//! Those who run Procfiles give each line a port of its own in `PORT`: 5000 to the first, 5100 to the second, and so on.
+//! Programs that run Procfiles give each line its own port in `PORT`: 5000 for the first, 5100 for the second, and so
+//! on.
 
 use harness_model::ServiceName;
 
 use super::emit::{Lines, quoted};
 use super::{ImportError, header};
 
-/// The first line's port, and how far those of the others are apart.
+/// The first line's port, and the distance between ports.
 const FIRST_PORT: usize = 5000;
 const APART: usize = 100;
 
 /// A services.yaml for a Procfile.
 ///
 /// # Errors
-/// When a line is not `name: command`, or there is none.
+/// When a line is not `name: command`, or there are no lines.
 pub fn from_procfile(text: &str) -> Result<String, ImportError> {
     let mut lines = Lines::default();
     let mut count = 0;
