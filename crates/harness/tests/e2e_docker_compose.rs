@@ -237,7 +237,7 @@ fn the_name_of_a_group_means_its_services_in_every_verb() {
         &["service", "show", "stack"],
     ] {
         let refused = sandbox.harness(words).code(2);
-        let refused = refused.tells("`stack` is a group, and this is for one service");
+        let refused = refused.tells("`stack` is a group, but this needs one service");
         refused.tells("name one of its services: a, b");
     }
     for verb in ["stop", "status", "logs", "wait", "start", "restart", "events"] {

@@ -164,7 +164,7 @@ fn a_service_may_replace_the_daemon_and_none_starts_inside_it() {
     for order in ["status", "daemon start", "daemon stop --services", "start"] {
         let answer = ordered(&sandbox, &format!("{HARNESS} {order}; echo rc $?"));
         assert!(
-            answer.contains("from inside the service inside/app"),
+            answer.contains("started inside the service inside/app"),
             "{order}: {answer}"
         );
         assert!(answer.contains("rc 1"), "{order}: {answer}");

@@ -83,7 +83,7 @@ fn of_many_that_race_for_a_home_one_daemon_lives() {
             if typed.pid() != daemon {
                 eventually("it gives up", || typed.has_ended().then_some(()));
                 let typed = typed.wait(PATIENCE).code(1);
-                typed.tells("a daemon runs already for");
+                typed.tells("a daemon is already running for");
             } else {
                 std::mem::forget(typed);
             }
@@ -157,7 +157,7 @@ fn a_newer_build_takes_over_under_running_services() {
     // The start that was under way lost its daemon, said so, and goes on.
     let lost = starting.wait(PATIENCE).code(1);
     assert!(
-        lost.stderr.contains("harness status") || lost.stderr.contains("carries this on"),
+        lost.stderr.contains("harness status") || lost.stderr.contains("the next daemon continues this"),
         "{lost}"
     );
     assert_eq!(sandbox.state("after"), "pending/none");
