@@ -280,7 +280,7 @@ fn values() {
     assert_eq!(
         said("name: My App\nservices: {}\n"),
         [
-            "1:7 `My App` is not a valid project name: only letters, digits, `-` and `_` may stand in it (use `my-app`)",
+            "1:7 `My App` is not a valid project name: it may contain only letters, digits, `-` and `_` (use `my-app`)",
         ]
     );
     assert_eq!(
@@ -325,7 +325,7 @@ fn ports() {
         said(&process("    ports: {web: 99999, \"a b\": 80}\n")),
         [
             "5:18 `99999` is not a port (a port is a number from 0 to 65535)",
-            "5:25 `a b` is not a valid port name: only letters, digits, `-` and `_` may stand in it",
+            "5:25 `a b` is not a valid port name: it may contain only letters, digits, `-` and `_`",
         ]
     );
     assert_eq!(

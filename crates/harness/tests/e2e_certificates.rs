@@ -108,7 +108,7 @@ fn garbage_is_named_and_what_is_missing_or_of_another_key_is_made_anew() {
             .code(1)
             .tells(file.to_str().unwrap())
             .tells("is damaged")
-            .tells("remove it to have it made anew");
+            .tells("remove it, and a new one is created");
         fs::write(&file, good).unwrap();
     }
     fs::copy(tls.path().join("client.key"), tls.path().join("server.key")).unwrap();
@@ -161,7 +161,7 @@ fn certificates_of_another_time_are_told_with_the_clock() {
     sandbox
         .harness(&["start"])
         .code(1)
-        .tells("is not valid yet: set the clock of this machine right");
+        .tells("is not valid yet: set this machine's clock");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
         tls.path().join("ca.pem").display()
     );
     let remedy = format!(
-        "{} is not there to make a new one: put it back, or remove the whole folder",
+        "{} is missing, which is needed to make a new one: restore it, or remove the whole folder",
         key.display()
     );
     for args in [&["start"][..], &["daemon", "start"], &["status"]] {
