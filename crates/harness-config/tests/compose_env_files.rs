@@ -1,4 +1,4 @@
-//! Env files of compose files, and the `.env` beside one: read by the rules of Docker Compose.
+//! Env files of compose files, and the `.env` beside one, are read by the rules of Docker Compose.
 
 #![cfg(test)]
 
@@ -32,7 +32,7 @@ fn options(folder: &Folder) -> LoadOptions {
     folder.options_with(&[("SHELL_VAR", "shell"), ("DB_PASSWORD", "hunter2"), ("EMPTY", "")])
 }
 
-/// The variables of `a`, as they may be shown.
+/// The variables of `a`, in the form that may be shown.
 fn env(loaded: &Loaded) -> Vec<String> {
     let env = loaded.project.services["a"].env.iter();
     env.map(|(name, value)| format!("{name}={value}")).collect()

@@ -1,4 +1,4 @@
-//! Every mistake a file can have is reported at its exact place, with what to do about it.
+//! Every mistake in a file is reported at its exact place, with what to do about it.
 
 #![cfg(test)]
 
@@ -578,7 +578,7 @@ fn references() {
             "5:29 a service has no `prot` (did you mean `${a.port}`?)",
             "5:45 the service `a` has no ports (list its port under `ports` of `a`)",
             "5:61 there is no service `aa` (the services are `a`)",
-            "5:76 the service `a` has no port `x` (its named ports are none; give one a `name`)",
+            "5:76 the service `a` has no port `x` (its named ports: none; give one a `name`)",
             "5:94 `` is not a valid port name: it is empty (a service has `ip`, `host`, `port` and `port.NAME`)",
             "5:111 `` is not a valid service name: it is empty (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
             "5:124 a service has no `` (a service has `ip`, `host`, `port` and `port.NAME`)",
@@ -731,7 +731,7 @@ fn a_nul_stands_nowhere() {
             "{text}: {said:?}"
         );
     }
-    // The parser would take what follows for no part of the file.
+    // The parser would ignore everything after it.
     assert_eq!(
         said("services:\n  a: {type: process, binary: sh} # \0\n  b: {type: nonsense}\n"),
         ["2:36 not valid YAML: there is a NUL here (is this a text file?)"]
@@ -794,7 +794,7 @@ fn what_is_longer_than_a_program_can_be_given() {
             .contains("a name in this path has 256 bytes")
     );
 
-    // Each of them is short enough, and together they are not.
+    // Each of them is short enough, but all together are too long.
     let value = "x".repeat(100_000);
     let lines = |from: usize| -> String { (from..from + 35).map(|n| format!("V{n}={value}\n")).collect() };
     let folder = Folder::new(&process("    env_file: [one.env, two.env]\n"));
@@ -856,7 +856,7 @@ fn targets_that_are_the_projects_own() {
             "FOLDER/services.yaml",
             "`target` is a file that the project is read from",
         ),
-        // It is not there yet, and would be read from the next start on.
+        // It does not exist yet, but the next start would read it.
         (".env", "`target` is a file that the project is read from"),
         ("conf/", "`target` names a folder, not a file"),
     ] {

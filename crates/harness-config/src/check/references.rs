@@ -66,10 +66,7 @@ fn known(context: &Context<'_>, project: &DraftProject, mention: &Mention, targe
                     .map(harness_model::PortName::as_str)
             };
             let help = did_you_mean(port.as_str(), names()).unwrap_or_else(|| {
-                format!(
-                    "its named ports are {}",
-                    listed(names(), "none; give one a `name`")
-                )
+                format!("its named ports: {}", listed(names(), "none; give one a `name`"))
             });
             context.report(
                 Finding::error(mention.span, format!("the service `{name}` has no port `{port}`")).help(help),
