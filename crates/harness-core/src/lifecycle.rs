@@ -393,7 +393,7 @@ impl Running {
         };
         let signalled = async {
             match self.signals.next().await {
-                Some(Ok(signal)) => tracing::info!(?signal, "ending, services run on"),
+                Some(Ok(signal)) => tracing::info!(?signal, "ending; services keep running"),
                 _ => tracing::warn!("signals can no longer be received, ending"),
             }
             None

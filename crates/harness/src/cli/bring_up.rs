@@ -4,7 +4,7 @@
 //! ```text
 //! open -> preparing* -> [plan] -> progress* -> response
 //!            |          |
-//!            |          +-- timeout: cancelled, services go on
+//!            |          +-- timeout: cancelled, services keep running
 //!            +------------- Ctrl-C: cancelled, or asked about; `run` stops what it began
 //! ```
 

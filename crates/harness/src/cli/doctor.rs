@@ -94,7 +94,7 @@ fn versions(daemon: &DaemonSeen) -> Check {
             name,
             Verdict::Warn,
             format!("harness {VERSION}, but the daemon is {}", info.version),
-            Some("harness daemon restart (services run on)".to_owned()),
+            Some("harness daemon restart (services keep running)".to_owned()),
         ),
         DaemonSeen::Unreachable(why) => check(
             name,
