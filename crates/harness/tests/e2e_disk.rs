@@ -79,7 +79,7 @@ fn refused_for_want_of_room(output: Output) {
     output
         .code(1)
         .tells("No space left on device")
-        .tells("next: make room on that disk");
+        .tells("next: free some space on that disk");
 }
 
 #[test]

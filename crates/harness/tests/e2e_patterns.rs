@@ -163,7 +163,7 @@ fn a_client_has_four_searches_at_a_time_and_others_have_theirs() {
             say(&mut socket, &search(id, "never", true)).await;
         }
         let refused = next_answer(&mut socket).await;
-        assert!(refusal(&refused).contains("4 patterns already"), "{refused}");
+        assert!(refusal(&refused).contains("already runs 4 log searches"), "{refused}");
         let id = (1..=5).find(|id| refused["id"] != *id).unwrap();
         siege.sandbox.ok(&["logs", "--grep", "never"]);
         // When one has ended, there is room for another.
