@@ -70,8 +70,8 @@ fn a_project_renamed_in_its_file_is_not_started_beside_itself() {
     rename("name: new\n");
     places.run("shop", "stop --all").code(3).tells("third");
     // With -p it starts beside the project that runs, and the message does not call that one stopped.
-    let beside = places.ok("shop", "-p fourth start").tells("up, too: third");
-    assert!(!beside.stderr.contains("stopped: third"), "{beside}");
+    let beside = places.ok("shop", "-p fourth start").tells("are up too: third");
+    assert!(!beside.stderr.contains("stopped now: third"), "{beside}");
     places.ok("shop", "-p fourth stop --all");
     places.ok("shop", "-p third stop --all");
 }

@@ -157,7 +157,7 @@ fn upgrade(dice: &mut Dice, round: u64) {
             let restart = earlier(&["daemon", "restart"]).wait(PATIENCE).code(0);
             // A service that a request starts or stops is not up at this time.
             restart.says(if order == "none" {
-                "services ran on"
+                "services kept running"
             } else {
                 "daemon restarted"
             });
