@@ -108,8 +108,8 @@ Containers applies to them too.
   file: maps (`env`, `labels`) are merged, everything else is replaced; `dependencies` replaces `depends_on`.
 - `services: [a, b]`, or neither key, is a group: each service keeps its name from the compose file, and the name of
   the entry stands for all of them in `dependencies` and in every command that takes several services
-  (`harness stop shop`, `harness logs -f shop`). The entry's `dependencies` are added to each service, and its `profiles` apply to
-  those that have none. A service with its own entry counts as described in that entry.
+  (`harness stop shop`, `harness logs -f shop`). The entry's `dependencies` are added to each service, and its
+  `profiles` apply to those that have none. A service with its own entry counts as described in that entry.
 - Services that a service needs by `depends_on` are included, under their own names or those of their entries, in the
   profiles of the services that need them. A service that others wait for to complete is a oneshot.
 - In the compose file `${…}` means what it means to Docker Compose; values come from the environment, else from `.env`
