@@ -1,16 +1,16 @@
-//! Links `harness-shim`, and nothing else of this package, statically where that is possible: hundreds of shims
-//! wait at a time, and a static one costs half the memory. ADR 010 says how and why this way.
+//! Links `harness-shim`, and no other program of this package, statically where that is possible: hundreds of
+//! shims wait at the same time, and a static one needs half the memory. ADR 010 explains how and why.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "it asks the compiler, before any crate is there"
+    reason = "it asks the compiler, before any crate is built"
 )]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// What rustc asks the linker for, and the static archives that stand in for it.
+/// The libraries that rustc asks the linker for, and the static archives to use instead.
 const STAND_INS: [(&str, &str); 7] = [
     ("gcc_s", "libgcc_eh.a libgcc.a libc.a"),
     ("c", "libc.a libgcc_eh.a libgcc.a"),
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The C library of elsewhere is not this machine's.
+/// Whether the program is built for this machine: the C library found here is of no use for another target.
 fn is_native_gnu_linux() -> bool {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     is("CARGO_CFG_TARGET_OS", "linux")
@@ -43,7 +43,7 @@ fn is_native_gnu_linux() -> bool {
         && env::var("HOST") == env::var("TARGET")
 }
 
-/// Whether the compiler that links has all the archives; distributions may leave out the C library's.
+/// Whether the compiler that links has all the archives. Some distributions leave out those of the C library.
 fn archives_are_there() -> bool {
     STAND_INS
         .iter()
@@ -52,12 +52,12 @@ fn archives_are_there() -> bool {
             let found = Command::new("cc")
                 .arg(format!("-print-file-name={archive}"))
                 .output();
-            // What it does not find it prints as it was asked.
+            // If the compiler does not find the archive, it prints the name unchanged.
             found.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_absolute())
         })
 }
 
-/// Writes a linker script for each library: found first, it makes the linker take the archives.
+/// Writes a linker script for each library. The linker finds the script first and so takes the archives.
 fn write_stand_ins(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for (library, archives) in STAND_INS {

@@ -1,4 +1,4 @@
-//! What is wrong with a file: a list of mistakes, each with its place, its source line and what to do.
+//! The mistakes in a file, each with its place, its source line and what to do.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::source::{Sources, Span};
 
-/// Longer advice than this stands below the source line rather than beside the carets.
+/// Advice longer than this is printed below the source line instead of next to the carets.
 const LABEL_WIDTH: usize = 60;
 
-/// More mistakes than this are not worth a person's time, nor the memory.
+/// The most mistakes to report. More would not help anybody, and would need memory.
 pub(crate) const MAX_DIAGNOSTICS: usize = 500;
 
 /// How bad it is.
@@ -22,7 +22,7 @@ pub(crate) const MAX_DIAGNOSTICS: usize = 500;
 pub enum Severity {
     /// Nothing is started.
     Error,
-    /// Probably not what was meant.
+    /// Probably not intended.
     Warning,
 }
 
@@ -36,12 +36,12 @@ impl Severity {
     }
 }
 
-/// One mistake. Literal secrets are not in it, neither in its words nor in its source lines.
+/// One mistake. Neither its text nor its source lines contain literal secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// The file, as the user called it.
+    /// The file, as the user wrote it.
     pub file: String,
     /// Line, from 1.
     pub line: u32,
@@ -55,12 +55,12 @@ pub struct Diagnostic {
     related: Vec<(String, Excerpt)>,
 }
 
-/// A source line as it may be shown.
+/// A source line with secrets hidden.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Excerpt {
     file: String,
     line: u32,
-    /// In the file; in `text` it may be another, if something before it is hidden.
+    /// The column in the file. In `text` it may differ, if something before it is hidden.
     column: u32,
     text: String,
     highlight: Range<usize>,
@@ -80,7 +80,8 @@ impl Excerpt {
         }
     }
 
-    /// The renderer counts columns in the line it is given, which a hidden secret has made another one.
+    /// The renderer counts columns in the shown line. If a secret is hidden in it, they differ from those in the
+    /// file.
     fn correct_column(&self, rendered: &mut String) {
         let shown = self.text[..self.highlight.start].chars().count() + 1;
         if shown != self.column as usize {
@@ -110,14 +111,14 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// All of them as a person reads them: message, place, source line, carets, advice. Ends with a line break
-    /// unless empty.
+    /// All mistakes as text for people: message, place, source line, carets, advice. Ends with a line break unless
+    /// empty.
     pub fn render(&self, color: bool) -> String {
         let rendered: Vec<String> = self.0.iter().map(|diagnostic| diagnostic.render(color)).collect();
         rendered.join("\n")
     }
 
-    /// All of them for scripts: `[{"severity","file","line","column","message","help"}]`.
+    /// All mistakes for scripts: `[{"severity","file","line","column","message","help"}]`.
     pub fn to_json(&self) -> Value {
         self.0
             .iter()
@@ -150,7 +151,7 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostic {
-    /// This one as a person reads it. Whoever wrote the file, nothing of it speaks to the terminal.
+    /// The mistake as text for people. No part of the file can control the terminal.
     pub fn render(&self, color: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -210,7 +211,7 @@ fn snippet(excerpt: &Excerpt) -> Snippet<'_, annotate_snippets::Annotation<'_>> 
         .path(foreign::shown(&excerpt.file))
 }
 
-/// A mistake before the whole list is known, when more of the text may yet turn out to be secret.
+/// A mistake before the whole list is known. Until then, more of the text may turn out to be secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     severity: Severity,
@@ -240,25 +241,25 @@ impl Finding {
         }
     }
 
-    /// With what to do about it.
+    /// Adds what to do about it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// With what to do about it, if that is known.
+    /// Adds what to do about it, if that is known.
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 
-    /// With another place that belongs to it.
+    /// Adds another place that belongs to it.
     pub(crate) fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         self.related.push((span, label.into()));
         self
     }
 
-    /// The same place with other words.
+    /// Replaces the message and removes the help.
     pub(crate) fn reworded(mut self, message: String) -> Self {
         self.message = message;
         self.help = None;
@@ -306,7 +307,7 @@ impl Finding {
     }
 }
 
-/// Errors and warnings, sorted by place, each once, and not without end.
+/// Splits errors and warnings, sorts them by place, removes duplicates, and limits their number.
 pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnostics, Diagnostics) {
     findings.sort_by(|a, b| match a.span.cmp(&b.span) {
         Ordering::Equal => a.message.cmp(&b.message),
@@ -317,7 +318,7 @@ pub(crate) fn finish(mut findings: Vec<Finding>, sources: &Sources) -> (Diagnost
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     let finish = |list: Vec<Finding>| {
-        // A file that is read for several services is another source each time.
+        // A file that is read for several services is a new source each time.
         let mut told = HashSet::new();
         let shown = list.into_iter().map(|finding| finding.finish(sources));
         let once = shown.filter(|d| told.insert((d.file.clone(), d.line, d.column, d.message.clone())));

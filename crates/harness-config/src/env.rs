@@ -51,7 +51,7 @@ impl Fields<'_> {
     }
 
     fn check_variable_name(&self, name: &str, span: Span) -> bool {
-        // A NUL was told where the text was read.
+        // A NUL was reported already where the text was read.
         let good = !name.is_empty() && !name.contains('=');
         if !good {
             self.reader
@@ -66,7 +66,7 @@ impl Fields<'_> {
                 self.reader.report(
                     Finding::error(
                         value.span,
-                        format!("the value of `{name}` is a boolean, and variables are text"),
+                        format!("the value of `{name}` is a boolean, but variables are text"),
                     )
                     .help(format!("put quotes around it: \"{boolean}\"")),
                 );

@@ -32,7 +32,7 @@ pub(crate) struct Line {
 /// What stands after the name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// A text that means itself.
+    /// A text that is taken literally.
     Literal(String),
     /// A text with variables, as a compose file has them. Only with [`Dollar::Variable`].
     Text(String),
@@ -42,7 +42,7 @@ pub(crate) enum Value {
     Unreadable,
 }
 
-/// Reads the lines of an env file. All of its values are masked in diagnostics.
+/// Reads the lines of an env file. Masks all values in diagnostics.
 pub(crate) fn lines(
     sources: &Sources,
     file: usize,
@@ -95,13 +95,13 @@ pub(crate) fn lines(
         if !is_name(name) {
             findings.push(
                 Finding::error(span, "this is not the name of a variable")
-                    .help("letters, digits, `_`, `.`, `-`, `[` and `]` may stand in it"),
+                    .help("letters, digits, `_`, `.`, `-`, `[` and `]` are allowed"),
             );
             continue;
         }
         let value = match read {
             Ok(_) if text[span.start..span.end].contains('\0') => {
-                findings.push(Finding::error(span, "a NUL cannot stand here").help(NUL_HELP));
+                findings.push(Finding::error(span, "a NUL is not allowed here").help(NUL_HELP));
                 Value::Unreadable
             }
             Ok((value, _)) => value,
@@ -169,7 +169,7 @@ enum BadQuotes {
 impl BadQuotes {
     fn message(self, name: &str) -> String {
         match self {
-            Self::Open => format!("the quotes of `{name}` do not close"),
+            Self::Open => format!("a quote in the value of `{name}` is not closed"),
             Self::Followed => format!("text follows the closing quote of `{name}`"),
         }
     }

@@ -1,4 +1,4 @@
-//! A map with known keys: refuses the unknown ones at once, and reads the others by the table's shape.
+//! A map with known keys. Refuses unknown keys, and reads the others by the shape in the table.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) struct Fields<'a> {
 const NOTHING: &[(Key, Node)] = &[];
 
 impl<'a> Fields<'a> {
-    /// The keys of a map; a mistake and `None` if it is something else.
+    /// Opens a map. Reports a mistake and returns `None` if the node is something else.
     pub(crate) fn open(reader: Reader<'a>, section: &'static Section, node: &'a Node) -> Option<Self> {
         let entries = match &node.kind {
             Kind::Map(entries) => entries.as_slice(),
@@ -49,8 +49,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Reports every key that the section cannot be without (`owner` at `at` needs it), and every one that is not
-    /// in it, or not for this service type.
+    /// Reports every required key that is missing (`owner` at `at` needs it), and every key that is not in the
+    /// section, or not for this service type.
     pub(crate) fn check_keys(&self, owner: &str, at: Span, service_type: Option<&str>) {
         for key in self.section.required {
             self.require(key, owner, at);
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The key that is meant by a word that hands know from elsewhere.
+    /// The key that means the same as a word from other tools.
     fn synonym(&self, word: &str, service_type: Option<&str>) -> Option<&'static str> {
         let mut synonyms = SYNONYMS.iter();
         let meant = synonyms.find(|(theirs, ours)| *theirs == word && self.fits(ours, service_type));
@@ -122,7 +122,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The entry of a key, empty values included.
+    /// The entry of a key, also if its value is empty.
     pub(crate) fn entry(&self, key: &'static str) -> Option<(&'a Key, &'a Node)> {
         debug_assert!(
             self.section.key(key).is_some(),
@@ -141,7 +141,7 @@ impl<'a> Fields<'a> {
             .map(|(k, node)| (k, node))
     }
 
-    /// The place of a key, or of the whole map without it.
+    /// The place of a key, or of the whole map if the key is not written.
     pub(crate) fn key_span(&self, key: &'static str) -> Span {
         self.entry(key).map_or(self.span, |(key, _)| key.span)
     }
@@ -187,12 +187,13 @@ impl<'a> Fields<'a> {
         has_scalar(self.shape(key))
     }
 
-    /// A string that needs no address to be known.
+    /// A string without addresses of services.
     pub(crate) fn text(&self, key: &'static str) -> Option<Text> {
         self.reader.text(self.get(key)?, self.numbers(key))
     }
 
-    /// A path that needs no address to be known. The variable of a path may be called `…_KEY`.
+    /// A path without addresses of services. Secret variables are allowed, because the variable of a path may have a
+    /// name like `…_KEY`.
     pub(crate) fn path(&self, key: &'static str) -> Option<Text> {
         let node = self.get(key)?;
         let template = self.reader.template(node, false, Allow::Everything)?;
@@ -202,7 +203,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A string in which addresses may stand, and secrets if allowed.
+    /// A string that may contain addresses, and secrets if allowed.
     pub(crate) fn template(&self, key: &'static str, allow: Allow) -> Option<Template> {
         self.reader.template(self.get(key)?, self.numbers(key), allow)
     }
@@ -244,7 +245,7 @@ impl<'a> Fields<'a> {
         self.reader.duration(self.get(key)?)
     }
 
-    /// A duration that must be longer than nothing.
+    /// A duration that must be longer than zero.
     pub(crate) fn positive_duration(&self, key: &'static str) -> Option<Duration> {
         let node = self.get(key)?;
         let duration = self.reader.duration(node)?;
@@ -301,7 +302,7 @@ impl<'a> Fields<'a> {
         ));
     }
 
-    /// A list of strings that need no address to be known.
+    /// A list of strings without addresses of services.
     pub(crate) fn texts(&self, key: &'static str) -> Vec<Text> {
         let numbers = self.numbers(key);
         self.items(key)
@@ -315,7 +316,7 @@ impl<'a> Fields<'a> {
         self.texts(key).into_iter().map(|text| text.value).collect()
     }
 
-    /// A list of strings in which addresses may stand, and secrets if allowed.
+    /// A list of strings that may contain addresses, and secrets if allowed.
     pub(crate) fn templates(&self, key: &'static str, allow: Allow) -> Vec<Template> {
         let numbers = self.numbers(key);
         self.items(key)
@@ -357,7 +358,7 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
-    /// Reports a key that is needed and not written.
+    /// Reports a required key if it is not written.
     pub(crate) fn require(&self, key: &'static str, owner: &str, at: Span) {
         if !self.has(key) {
             self.reader

@@ -1,4 +1,4 @@
-//! The file templates of services: read when a project starts, since validating needs no file to exist.
+//! The file templates of services. They are read when a project starts, because validation must work without them.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::read::{Allow, Context, Mention, Reader};
 use crate::source::{Sources, Span, display_name};
 use crate::suggest::did_you_mean;
 
-/// Reads the file templates of a project (`FileSpec::content`) and substitutes `${VAR}` in them. A
-/// `${service.…}` in one implies a dependency, as it does in the file.
+/// Reads the file templates of a project (into `FileSpec::content`) and replaces `${VAR}` in them. A `${service.…}`
+/// in a template implies a dependency, as it does in services.yaml.
 ///
 /// # Errors
-/// When a template cannot be read, or something in it is wrong: then nothing of the project is changed.
+/// When a template cannot be read, or something in it is wrong. Then the project is not changed.
 pub fn load_files(
     project: &mut ProjectSpec,
     environment: &BTreeMap<String, String>,

@@ -1,12 +1,12 @@
-//! What of the CLI's environment services get.
+//! Chooses which variables of the CLI's environment services get.
 
 use std::collections::BTreeMap;
 
 use harness_model::spec::InheritEnv;
 use harness_model::{ProjectSpec, SecretString};
 
-/// What of the CLI's environment the daemon needs to start this project's services: what every program needs, and
-/// what their `inherit_env` asks for.
+/// The variables of the CLI's environment that the daemon needs to start this project's services: those that every
+/// program needs, and those that `inherit_env` asks for.
 pub fn inherited_environment(
     project: &ProjectSpec,
     environment: &BTreeMap<String, String>,

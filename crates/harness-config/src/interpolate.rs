@@ -1,18 +1,18 @@
 //! `${VAR}`, `${VAR:-default}`, `${VAR:?message}`, `${service.field}` and `$$` in a string.
 //!
-//! A dot means a service. `$NAME` without braces stays as it is: shells and regular expressions need it.
+//! A dot means a service. `$NAME` without braces is not replaced, because shells and regular expressions need it.
 
 use harness_model::{AddressField, PortName, Reference, ServiceName};
 
 use crate::source::{Sources, Span};
 
-/// Deepest nesting of `${A:-${B:-…}}`.
+/// The deepest nesting of `${A:-${B:-…}}`.
 pub(crate) const MAX_NESTING: usize = 8;
 
 /// A piece of a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Text that stays, `$$` already made `$`.
+    /// Text to keep, with `$$` already replaced by `$`.
     Text(String),
     /// `${body}`, at this byte of the string.
     Expr { offset: usize, len: usize, body: String },
@@ -65,7 +65,7 @@ pub(crate) fn scan(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// Where the `}` is that closes an expression, those of inner expressions passed over.
+/// The position of the `}` that closes an expression, after those of inner expressions.
 pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 0usize;
     let mut before = ' ';
@@ -81,11 +81,11 @@ pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// Finds where parts of a scalar's value are written: escapes and quotes may have moved them.
+/// Finds where parts of a scalar's value are written. Escapes and quotes may have moved them.
 pub(crate) struct Locator {
     node: Span,
     raw: String,
-    /// Where the dollars are, in the source and in the value: their order is the same.
+    /// The positions of the dollar signs in the source and in the value. Their order is the same.
     raw_dollars: Vec<usize>,
     text_dollars: Vec<usize>,
 }
@@ -103,7 +103,7 @@ impl Locator {
         }
     }
 
-    /// The place of an expression that begins at this byte of the value; the whole node if it cannot be told.
+    /// The place of an expression that begins at this byte of the value, or the whole node if it cannot be found.
     pub(crate) fn place(&self, text: &str, offset: usize, len: usize) -> Span {
         let found = self.text_dollars.binary_search(&offset).ok();
         let at = found.and_then(|ordinal| self.raw_dollars.get(ordinal)).copied();
@@ -128,13 +128,13 @@ pub(crate) enum Expr<'a> {
 pub(crate) enum Otherwise<'a> {
     /// Unset is an error, empty is empty.
     Undefined,
-    /// This text, itself interpolated.
+    /// This text, with variables in it replaced too.
     Default(&'a str),
     /// An error with this message.
     Error(&'a str),
 }
 
-/// An expression that means nothing.
+/// An expression without a meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadExpr {
     pub message: String,
@@ -165,7 +165,7 @@ pub(crate) fn parse(body: &str) -> Result<Expr<'_>, BadExpr> {
         .unwrap_or(body.len());
     let (name, rest) = body.split_at(name_len);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return bad(format!("`${{{}}}` names no variable", brief(body)), FORMS);
+        return bad(format!("`${{{}}}` does not name a variable", brief(body)), FORMS);
     }
     let otherwise = if rest.is_empty() {
         Otherwise::Undefined
@@ -213,7 +213,7 @@ fn parse_reference(head: &str) -> Result<Expr<'_>, BadExpr> {
     Ok(Expr::Reference(Reference { service, field }))
 }
 
-/// Enough of an expression to recognize it by, and no more: it could hold a literal secret.
+/// Enough of an expression to recognize it, and no more, because it could contain a literal secret.
 fn brief(body: &str) -> &str {
     let end = body.find(':').unwrap_or(body.len());
     body.get(..end.min(40)).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! YAML text to a validated [`ProjectSpec`](harness_model::ProjectSpec), with diagnostics that point.
+//! Turns YAML text into a validated [`ProjectSpec`](harness_model::ProjectSpec), with diagnostics that point to each
+//! mistake.
 //!
 //! ```text
 //! files -> tree (spanned nodes) -> merge -> lower (one room per section) -> check (across services) -> ProjectSpec
@@ -7,17 +8,17 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `source` | the texts, byte spans in them, what of them must not be shown |
+//! | `source` | the texts, byte spans in them, the parts that must not be shown |
 //! | `tree` | YAML as spanned nodes, whatever their types: a mistake in one never hides the next |
-//! | `merge` | several files made one |
-//! | `name` | the name of a project, for those who need no more of its files |
-//! | `keys` | the one table of keys: what the reader accepts, the JSON Schema and the reference say the same |
-//! | `fields`, `read`, `words`, `env` | sections, typed scalars, commands and variables, each telling what is wrong at its place |
+//! | `merge` | merges several files into one |
+//! | `name` | the name of a project, for verbs that need nothing else from its files |
+//! | `keys` | the one table of keys, for the reader, the JSON Schema and the reference |
+//! | `fields`, `read`, `words`, `env` | sections, typed scalars, commands and variables; each reports mistakes at their place |
 //! | `interpolate` | `${VAR}`, `${service.ip}`, `$$` |
-//! | `compose` | compose files, in the keys of docker services |
-//! | `lower` | sections to specifications |
-//! | `check` | what needs more than one service to tell: dependencies, references, ports, cycles |
-//! | [`diagnostics`] | the list of mistakes and how people see it |
+//! | `compose` | compose files, translated to the keys of docker services |
+//! | `lower` | turns sections into specifications |
+//! | `check` | checks across services: dependencies, references, ports, cycles |
+//! | [`diagnostics`] | the list of mistakes, and how it is shown |
 //! | `schema`, `reference` | the JSON Schema and the YAML reference, from the table |
 //! | [`import`] | a first file from a compose file, a Procfile, or nothing |
 #![doc = include_str!("../README.md")]

@@ -1,4 +1,4 @@
-//! What no system can give a program.
+//! Limits of what a system can pass to a program.
 
 use harness_model::spec::{ProcessSpec, ServiceKind};
 use harness_model::{Part, ServiceSpec, Template};
@@ -7,20 +7,21 @@ use crate::diagnostics::Finding;
 use crate::read::Reader;
 use crate::source::Span;
 
-/// The longest argument, and the longest variable with its name: 32 pages with the NUL behind it (`MAX_ARG_STRLEN`).
+/// The longest argument, and the longest variable with its name: 32 pages including the NUL at the end
+/// (`MAX_ARG_STRLEN`).
 pub(crate) const LONGEST_ARGUMENT: usize = 32 * 4096 - 1;
 
-/// The most that arguments and environment take together, however much stack a program is allowed.
+/// The largest total size of arguments and environment, whatever stack limit a program has.
 const LARGEST_TOTAL: usize = 6 << 20;
 
-/// The longest path (`PATH_MAX`, without the NUL behind it), and the longest name in one.
+/// The longest path (`PATH_MAX`, without the NUL at the end), and the longest name in one.
 const LONGEST_PATH: usize = 4095;
 const LONGEST_NAME: usize = 255;
 
-/// What is wrong with a NUL.
-pub(crate) const NUL_HELP: &str = "no program can be given a text with a NUL in it";
+/// Why a NUL is not allowed.
+pub(crate) const NUL_HELP: &str = "a program cannot receive text that contains a NUL";
 
-/// The length of what is known of a template.
+/// The length of the known parts of a template.
 fn length(template: &Template) -> usize {
     let known = template.parts().iter().map(|part| match part {
         Part::Text(text) => text.len(),
@@ -39,10 +40,10 @@ impl Reader<'_> {
                 Finding::error(
                     span,
                     format!(
-                        "an argument of {length} bytes, and a program can be given {LONGEST_ARGUMENT} at most"
+                        "this argument has {length} bytes, but a program can receive at most {LONGEST_ARGUMENT}"
                     ),
                 )
-                .help("put it into a file, by `files`"),
+                .help("put it into a file with `files`"),
             );
         }
     }
@@ -55,24 +56,25 @@ impl Reader<'_> {
                 Finding::error(
                     span,
                     format!(
-                        "the variable `{name}` has {length} bytes, and a program can be given {LONGEST_ARGUMENT} at most"
+                        "the variable `{name}` has {length} bytes, but a program can receive at most \
+                            {LONGEST_ARGUMENT}"
                     ),
                 )
-                .help("put it into a file, by `files`"),
+                .help("put it into a file with `files`"),
             );
         }
     }
 
-    /// Reports a path that is too long; `false` then.
+    /// Reports a path that is too long, and returns `false` then.
     pub(crate) fn check_path(&self, span: Span, path: &str) -> bool {
         let message = if path.len() > LONGEST_PATH {
             format!(
-                "a path of {} bytes, and the longest is {LONGEST_PATH}",
+                "this path has {} bytes, but a path can have at most {LONGEST_PATH}",
                 path.len()
             )
         } else if let Some(name) = path.split('/').find(|name| name.len() > LONGEST_NAME) {
             format!(
-                "a name of {} bytes in a path, and the longest is {LONGEST_NAME}",
+                "a name in this path has {} bytes, but a name can have at most {LONGEST_NAME}",
                 name.len()
             )
         } else {
@@ -82,7 +84,7 @@ impl Reader<'_> {
         false
     }
 
-    /// Reports a service whose program can be given all of its variables and arguments one by one, but not together.
+    /// Reports a service with variables and arguments that are each short enough, but too large together.
     pub(crate) fn check_total(&self, span: Span, spec: &ServiceSpec) {
         let args: &[Template] = match &spec.kind {
             ServiceKind::Process(ProcessSpec { args, .. })
@@ -101,11 +103,12 @@ impl Reader<'_> {
                 Finding::error(
                     span,
                     format!(
-                        "its arguments and variables have {} bytes, and a program can be given {LARGEST_TOTAL} at most",
+                        "its arguments and variables have {} bytes together, but a program can receive at \
+                            most {LARGEST_TOTAL}",
                         args + env
                     ),
                 )
-                .help("put some of it into files, by `files`"),
+                .help("put some of it into files with `files`"),
             );
         }
     }

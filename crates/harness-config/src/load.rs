@@ -1,4 +1,4 @@
-//! From file names to a project: reading, and the order in which the other rooms work.
+//! Loads a project from its files: reads them, and calls the other modules in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,37 +19,37 @@ use crate::source::{Sources, display_name};
 use crate::tree::{self, Kind, Node};
 use crate::variables::{Scope, Variables};
 
-/// What to load, and what it may depend on. Nothing else of the process's surroundings is looked at.
+/// What to load, and everything that it may depend on. Loading looks at nothing else of the process's environment.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The files, the first one being the base; empty: [`find_config`] from `cwd`.
+    /// The files. The first one is the base. Empty: the one that [`find_config`] finds from `cwd`.
     pub files: Vec<PathBuf>,
     /// The chosen profiles.
     pub profiles: BTreeSet<String>,
-    /// The project's name, whatever the file says.
+    /// The project's name, which overrides the one in the file.
     pub project: Option<ProjectName>,
-    /// The environment that `${VAR}` takes its values from.
+    /// The environment with the values for `${VAR}`.
     pub environment: BTreeMap<String, String>,
     /// What `~` stands for.
     pub home: Option<PathBuf>,
-    /// Where relative `files` start from; absolute.
+    /// The folder that relative `files` start from. It must be absolute.
     pub cwd: PathBuf,
 }
 
-/// A project that may be started.
+/// A valid project.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What the files say.
+    /// The project as the files describe it.
     pub project: ProjectSpec,
-    /// What is probably not what was meant.
+    /// Warnings about things that are probably not intended.
     pub warnings: Diagnostics,
-    /// Every service of the files, those of other profiles included.
+    /// Every service of the files, including those of other profiles.
     pub all_services: BTreeSet<ServiceName>,
-    /// Env files that cannot be read: no mistake for validating, but one for starting.
+    /// Env files that cannot be read. That is a mistake when starting, but not when validating.
     pub missing_files: Diagnostics,
 }
 
-/// Why there is no project.
+/// Why a project cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file cannot be read.
@@ -60,28 +60,28 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
-    /// There is no services.yaml here or above.
+    /// There is no services.yaml in this folder or above.
     #[error("no services.yaml in {} or any folder above it", from.display())]
     NotFound {
         /// Where the search began.
         from: PathBuf,
     },
     /// The path of a file or its folder is not UTF-8.
-    #[error("the path {} is not UTF-8, as arguments and records of services must be", path.display())]
+    #[error("the path {} is not UTF-8, but arguments and records of services must be", path.display())]
     NotText {
         /// The path.
         path: PathBuf,
     },
-    /// The files are wrong.
+    /// The files have mistakes.
     #[error("{0}")]
     Invalid(Diagnostics),
 }
 
-/// The file names that are looked for, in this order.
+/// The file names to look for, in this order.
 const CONFIG_NAMES: [&str; 2] = ["services.yaml", "services.yml"];
 
-/// The services.yaml (or services.yml) in a folder or the nearest one above it. One that cannot be read is found, too,
-/// a link to nowhere, say: going on to a folder above would mean another project.
+/// The services.yaml (or services.yml) in a folder or in the nearest one above it. Also finds a file that cannot be
+/// read, for example a broken link: with a file from a folder above, another project would be used.
 pub fn find_config(start: &Path) -> Option<PathBuf> {
     start
         .ancestors()
@@ -95,7 +95,7 @@ pub fn find_config(start: &Path) -> Option<PathBuf> {
 /// Reads and validates a project.
 ///
 /// # Errors
-/// When no file is found, one cannot be read, or anything in them is wrong: then with every mistake.
+/// When no file is found, a file cannot be read, or anything in the files is wrong. The error then has every mistake.
 pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
     load_with(&Sources::default(), options)
 }
@@ -160,7 +160,7 @@ fn load_with(sources: &Sources, options: &LoadOptions) -> Result<Loaded, LoadErr
     }
 }
 
-/// The names that stand for several services: entries of whole compose files.
+/// The names that stand for several services: entries for whole compose files.
 fn groups(draft: &DraftProject) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
     let groups = draft.groups.iter();
     groups
@@ -176,7 +176,7 @@ fn unchosen(draft: &DraftProject) -> BTreeMap<ServiceName, BTreeSet<String>> {
         .collect()
 }
 
-/// Paths go into arguments, variables and records, which are text.
+/// Refuses paths that are not UTF-8. Paths go into arguments, variables and records, which are text.
 fn refuse_unusable<'a>(mut paths: impl Iterator<Item = &'a Path>) -> Result<(), LoadError> {
     match paths.find(|path| path.to_str().is_none()) {
         None => Ok(()),
@@ -186,11 +186,11 @@ fn refuse_unusable<'a>(mut paths: impl Iterator<Item = &'a Path>) -> Result<(), 
     }
 }
 
-/// What one file says something about, by the keys of its `services`.
+/// The services that one file describes, by the keys under its `services`.
 pub(crate) struct Written {
     path: PathBuf,
     names: BTreeSet<String>,
-    /// Whether a compose file is among them, which may bring services along that nobody names.
+    /// Whether one of them is an entry for a compose file, which may bring in services that no entry names.
     has_compose: bool,
 }
 
@@ -208,8 +208,8 @@ impl Written {
     }
 }
 
-/// The files of a project, with the services of each: those that it names, the members of the groups that it names, and
-/// those that compose files bring along.
+/// The files of a project, with the services of each: those that it names, the members of groups that it names, and
+/// those that its compose files bring in.
 fn project_files(draft: &DraftProject, written: Vec<Written>) -> Vec<ProjectFile> {
     let named = |file: &Written| -> BTreeSet<ServiceName> {
         let own = draft
@@ -257,19 +257,19 @@ pub(crate) fn config_paths(options: &LoadOptions) -> Result<Vec<PathBuf>, LoadEr
     Ok(options.files.iter().map(absolute).collect())
 }
 
-/// The name of a project whose file says none.
+/// The name of a project if its files give none.
 pub(crate) fn folder_name(folder: &Path) -> ProjectName {
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
     ProjectName::from_lossy(name.as_deref().unwrap_or_default())
 }
 
-/// The folder a file is in, by its one true name: a spec must not change with the way that led to its file.
+/// The folder of a file, with links resolved. A spec must not depend on the path by which its file was reached.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     folder.canonicalize().unwrap_or(folder)
 }
 
-/// Reads, masks and merges the files (`None` when one of them is not YAML), with what each of them names.
+/// Reads, masks and merges the files (`None` if one of them is not YAML), and says which services each of them names.
 pub(crate) fn read_trees(
     sources: &Sources,
     paths: &[PathBuf],

@@ -1,4 +1,4 @@
-//! Which literals of a file must not stand in a diagnostic's source line.
+//! Finds the literals of a file that a diagnostic's source line must not show.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -23,8 +23,8 @@ pub(crate) fn listed_secrets(tree: &Node) -> BTreeSet<String> {
     }
 }
 
-/// Masks the literal values of secret names, in `NAME: value` and `- NAME=value`, and who logs in by a URL. It looks at every map, not only
-/// at `env`: a misplaced secret is one too.
+/// Masks the literal values of secret names, in `NAME: value` and `- NAME=value`, and the credentials in URLs. Looks
+/// at every map, not only at `env`, because a secret may be in the wrong place.
 pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<String>) {
     let secret = |name: &str| secrets.contains(name) || (is_secret_name(name) && name != "ssh_key");
     match &tree.kind {
@@ -63,7 +63,7 @@ pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<S
     }
 }
 
-/// Where in a text the users and passwords of URLs stand: what is between `://` and `@`.
+/// The ranges of users and passwords of URLs in a text: what is between `://` and `@`.
 pub(crate) fn url_credentials(text: &str) -> Vec<Range<usize>> {
     let part = |(at, scheme_end): (usize, &str)| {
         let start = at + scheme_end.len();
@@ -75,7 +75,7 @@ pub(crate) fn url_credentials(text: &str) -> Vec<Range<usize>> {
     text.match_indices("://").filter_map(part).collect()
 }
 
-/// Masks a value except for the `${NAME` of its variables, which messages point at.
+/// Masks a value except for the `${NAME` of its variables, because messages point at those.
 fn mask_value(sources: &Sources, node: Span, text: &str, value: Span) {
     let locator = Locator::new(sources, node, text);
     let mut from = value.start;
@@ -109,7 +109,7 @@ fn mask_value(sources: &Sources, node: Span, text: &str, value: Span) {
 }
 
 fn hide(sources: &Sources, span: Span) {
-    // A block scalar reaches up to the next key.
+    // The span of a block scalar reaches to the next key.
     let end = span.start + sources.text(span).trim_end().len();
     if span.start < end {
         sources.get(span.file).mask(span.start..end);

@@ -1,11 +1,11 @@
-//! Several files made one, and keys that are written twice in one.
+//! Merges several files into one, and finds keys that are written twice in one file.
 
 use std::collections::HashMap;
 
 use crate::diagnostics::Finding;
 use crate::tree::{Kind, Node};
 
-/// Lays one file over another: maps are merged deeply, scalars and lists replaced. Each has its keys once.
+/// Merges one file over another: maps are merged deeply, scalars and lists are replaced. No map may have a key twice.
 pub(crate) fn merge(base: &mut Node, over: Node) {
     if let Kind::Map(entries) = &mut base.kind
         && let Kind::Map(others) = over.kind
@@ -26,7 +26,7 @@ pub(crate) fn merge(base: &mut Node, over: Node) {
     }
 }
 
-/// Reports keys written twice in the same map, both places, and keeps the first.
+/// Reports keys that are written twice in the same map, with both places, and keeps the first.
 pub(crate) fn refuse_duplicates(node: &mut Node, findings: &mut Vec<Finding>) {
     match &mut node.kind {
         Kind::List(items) => items

@@ -1,5 +1,5 @@
-//! The name that files give their project, read without reading them as a whole: most verbs need no more of them, and
-//! must work with a file that is broken elsewhere.
+//! Finds the name that files give their project, without reading the rest: most verbs need only the name, and must
+//! also work with a file that has mistakes elsewhere.
 //!
 //! ```text
 //! one plain `name: word` at the margin in a file like any other ──▶ that word
@@ -18,19 +18,21 @@ use crate::mask::listed_secrets;
 use crate::read::{Context, Reader};
 use crate::source::Sources;
 
-/// The first file of a project, and what is known of its name.
+/// The first file of a project, and the project's name if it is known.
 #[derive(Debug)]
 pub struct NamedFile {
-    /// The file, absolute. With its links followed where it exists.
+    /// The absolute path of the file. If it exists, links are resolved.
     pub path: PathBuf,
-    /// The folder in which it is called, its links followed: not that of the file, where the name of the file is a link.
+    /// The folder where the file was found, with links resolved. If the file itself is a link, this is the folder of
+    /// the link.
     pub folder: PathBuf,
-    /// The name in the files, or by the folder of the first one where they say none; why that cannot be told.
+    /// The name in the files, or the folder name of the first one if they give none. An error if the name cannot be
+    /// read.
     pub name: Result<ProjectName, LoadError>,
 }
 
-/// Which file options mean, and the name of its project: what [`load`](crate::load) would call it. Their `project` is
-/// not looked at.
+/// The file that the options refer to, and the project's name as [`load`](crate::load) would find it. Ignores the
+/// options' `project`.
 ///
 /// # Errors
 /// When no file is named or found.
@@ -48,8 +50,7 @@ pub fn name_of(options: &LoadOptions) -> Result<NamedFile, LoadError> {
     })
 }
 
-/// A path by which a file is the same wherever it is called from. One that is gone may have been in a folder that is
-/// still there.
+/// A path that identifies a file wherever it is called from. If the file is gone, its folder may still exist.
 pub(crate) fn true_path(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| match path.file_name() {
         Some(name) => folder_of(path).join(name),
@@ -77,7 +78,7 @@ fn read(options: &LoadOptions, paths: &[PathBuf]) -> Result<ProjectName, LoadErr
     }
 }
 
-/// What the files say once they are parsed; `None`: nothing.
+/// The name in the files, found by parsing them. `None` if they give none.
 fn parsed(options: &LoadOptions, paths: &[PathBuf]) -> Result<Option<ProjectName>, LoadError> {
     let sources = Sources::default();
     let mut findings = Vec::new();
@@ -113,12 +114,12 @@ fn parsed(options: &LoadOptions, paths: &[PathBuf]) -> Result<Option<ProjectName
     }
 }
 
-/// What the lines of a file tell of its name.
+/// What the lines of a file say about its name.
 #[derive(Debug, PartialEq, Eq)]
 enum Glance {
     Word(ProjectName),
     Nothing,
-    /// Only a parser can tell; what it may be.
+    /// Only a parser can decide. Holds what the name may be.
     Unclear(Option<ProjectName>),
 }
 
@@ -131,7 +132,7 @@ impl Glance {
     }
 }
 
-/// Looks at the lines that begin at the margin. Parsing a thousand services takes longer than all the rest of a
+/// Looks only at the lines that are not indented. Parsing a thousand services takes longer than everything else in a
 /// `status`.
 fn glance(text: &str) -> Glance {
     let (mut found, mut clear) = (None, true);
@@ -156,7 +157,7 @@ fn glance(text: &str) -> Glance {
     }
 }
 
-/// A value that is a text in YAML, whatever surrounds it, and a name.
+/// A value that is certainly text in YAML, and is a valid name.
 fn plain_word(value: &str) -> Option<ProjectName> {
     if !value.starts_with(' ') {
         return None;
@@ -236,7 +237,7 @@ mod tests {
         let found = name_of(&options).unwrap();
         assert!(found.path.is_absolute());
         match found.name {
-            // Where it is valid, that is what loading says.
+            // If the file is valid, loading gives the same name.
             Ok(name) => Ok(crate::load(&options).map_or_else(
                 |_| name.to_string(),
                 |loaded| {

@@ -1,4 +1,4 @@
-//! Typed scalars out of nodes, each telling at its place what is wrong with it.
+//! Reads typed scalars from nodes, and reports mistakes at their place.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,20 +15,20 @@ use crate::suggest::did_you_mean;
 use crate::tree::{Kind, Node};
 use crate::variables::{Scope, Variables};
 
-/// What every room shares during one load.
+/// What all modules share during one load.
 pub(crate) struct Context<'a> {
     pub sources: &'a Sources,
     pub variables: &'a Variables,
     /// What `~` stands for.
     pub home: Option<PathBuf>,
     pub findings: RefCell<Vec<Finding>>,
-    /// Files that start will need and that are not there.
+    /// Files that a start will need and that cannot be read.
     pub missing: RefCell<Vec<Finding>>,
-    /// Of the sources that have variables of their own, instead of those of the project's `.env`.
+    /// The variables of sources that have their own, which replace those of the project's `.env`.
     pub scopes: RefCell<BTreeMap<usize, Scope>>,
     /// Every `${service.…}`, checked once all services are known.
     pub mentions: RefCell<Vec<Mention>>,
-    /// Which keys have been asked for.
+    /// The keys that have been read.
     #[cfg(test)]
     pub asked: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
 }
@@ -59,7 +59,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What to do about a mistake. It is not worked out for more mistakes than are shown.
+    /// What to do about a mistake. Not computed for mistakes that will not be shown.
     pub(crate) fn advice(&self, advice: impl FnOnce() -> String) -> Option<String> {
         let found = self.findings.borrow().len();
         (found < MAX_DIAGNOSTICS).then(advice)
@@ -107,14 +107,14 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What may stand in a string.
+/// What a string may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allow {
     /// Secrets and references.
     Everything,
-    /// References: the string will be seen by everybody, as an argument of a process is.
+    /// References, but no secrets: everybody can see the string, for example an argument of a process.
     References,
-    /// Neither: the string must be known when the file is read.
+    /// Neither: the whole string must be known when the file is read.
     Literal,
 }
 
@@ -186,7 +186,7 @@ impl Reader<'_> {
         self.interpolate(&locator, text, scan(text), allow)
     }
 
-    /// A string that needs no address to be known.
+    /// A string without addresses of services.
     pub(crate) fn text(&self, node: &Node, numbers: bool) -> Option<Text> {
         let template = self.template(node, numbers, Allow::Literal)?;
         // An inactive service may have an undefined variable, which leaves its text incomplete.
@@ -261,9 +261,9 @@ impl Reader<'_> {
             self.report(
                 Finding::error(
                     at,
-                    format!("`{reference}` cannot stand here: its value is known only once services start"),
+                    format!("`{reference}` cannot be used here: its value is known only once services start"),
                 )
-                .help("addresses may stand in env, args, files, health checks, hooks and volumes"),
+                .help("addresses can be used in env, args, files, health checks, hooks and volumes"),
             );
             return None;
         };
@@ -296,10 +296,10 @@ impl Reader<'_> {
         if secret && allow != Allow::Everything {
             let why = match allow {
                 Allow::References => "everybody on the machine can read the arguments of a process",
-                _ => "what stands here is shown to everybody",
+                _ => "this value is visible to everybody",
             };
             self.report(
-                Finding::error(at, format!("the secret `{name}` must not stand here: {why}"))
+                Finding::error(at, format!("the secret `{name}` must not be used here: {why}"))
                     .help("pass it through `env` or `files`"),
             );
             return None;
@@ -334,7 +334,7 @@ impl Reader<'_> {
         Some(if secret { hide(parts) } else { parts })
     }
 
-    /// The text after `:-`, whose own expressions are replaced too.
+    /// The text after `:-`, with the expressions in it replaced too.
     fn default(&self, text: &str, at: Span, allow: Allow, depth: usize) -> Option<Vec<Part>> {
         if depth >= MAX_NESTING {
             self.report(Finding::error(at, "defaults are nested too deeply"));
@@ -464,8 +464,8 @@ impl Reader<'_> {
     }
 }
 
-/// Texts beside each other become one secret: a piece of one is too short to be found in a log, or to be told
-/// from other text.
+/// Makes texts secret, and joins adjacent ones: a single piece could be too short to find in a log, or too much like
+/// other text.
 fn hide(parts: Vec<Part>) -> Vec<Part> {
     let hidden = |part: &Part| match part {
         Part::Text(text) => Part::Secret(SecretString::new(text)),
@@ -475,7 +475,7 @@ fn hide(parts: Vec<Part>) -> Vec<Part> {
     joined.parts().iter().map(hidden).collect()
 }
 
-/// The template with everything literal in it made secret.
+/// The template with all literal text in it made secret.
 pub(crate) fn secret_template(template: &Template) -> Template {
     Template::from_parts(hide(template.parts().to_vec()))
 }

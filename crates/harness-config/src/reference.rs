@@ -1,14 +1,15 @@
-//! The YAML reference for people, from the table of keys.
+//! Makes the YAML reference for people from the table of keys.
 
 use crate::keys::{Key, SECTIONS, SERVICE_TYPES, Section, Shape, WIDE};
 
-/// What holds for hooks.
+/// The text about hooks.
 const HOOKS: &str = "
-Hooks belong to one start of their service. What `before_start`, `after_healthy` and `before_stop` leave in the background
-lives as long as the service at most; the service is stopped, and starts again, when all of it is gone. A stop ends a
-`before_start` or `after_healthy` that still runs. `after_stop` runs after every end (a stop, a crash, a `oneshot` that is done),
-by the file that the service was started with. It runs at least once: a second time if the daemon dies meanwhile. A failed
-`before_start` fails the start; the failure of another hook is told by `status`, `why` and `events`.
+Hooks belong to one start of their service. What `before_start`, `after_healthy` and `before_stop` leave in the
+background lives at most as long as the service. The service counts as stopped, and starts again, only when all of it
+is gone. A stop ends a `before_start` or `after_healthy` that still runs. `after_stop` runs after every end (a stop, a
+crash, a `oneshot` that is done), as described in the file that the service was started with. It runs at least once: if
+the daemon dies meanwhile, it runs a second time. If `before_start` fails, the start fails. `status`, `why` and
+`events` report the failure of other hooks.
 ";
 
 const INTRODUCTION: &str = "\
@@ -17,47 +18,48 @@ const INTRODUCTION: &str = "\
 <!-- Generated from the schema; do not edit. -->
 
 One file describes a project: its networks and its services. Unknown keys are errors, and so are keys that a service's
-type does not have. `-c` may be given several times: maps are merged deeply, scalars and lists are replaced.
-Relative paths are relative to the file they are written in, and `~` is the home of whoever calls `harness`. At the top
-level, keys that begin with `x-` are passed over: a place for YAML anchors.
+type does not have. `-c` may be given several times: maps are merged deeply, scalars and lists are replaced. Relative
+paths are relative to the file they are written in, and `~` is the home of the user who calls `harness`. At the top
+level, keys that begin with `x-` are ignored, so that YAML anchors can be put there.
 
 ## Values
 
 | kind | how it is written |
 |---|---|
 | duration | seconds as a number (`10`, `2.5`), or with units: `500ms`, `30s`, `2m`, `1h30m`, `1d` |
-| size | bytes as a number, or with a unit: `k`, `m`, `g`, `t`, `KiB`, `MiB` … count in 1024s, `KB`, `MB` … in 1000s |
-| command | a string, split like a shell splits words but without a shell; or a list of words |
+| size | bytes as a number, or with a unit: `k`, `m`, `g`, `t`, `KiB`, `MiB` … are powers of 1024, `KB`, `MB` … of 1000 |
+| command | a string, which is split into words as a shell does, but no shell runs it; or a list of words |
 | variables | a map, or a list of `NAME=value`; numbers are kept as written, booleans need quotes |
 | port | `5432`, `\"5353/udp\"`, for docker also `\"8080:80\"` and `\"127.0.0.1:8080:80/udp\"`, or a map |
 
 ## Variables and references
 
-They may stand in every string value.
+They can be used in every string value.
 
 | written | means |
 |---|---|
-| `${VAR}` | the variable of the environment, else of `.env` beside the first file; an error if neither has it |
-| `${VAR:-default}` | `default` if the variable is unset or empty; it may hold further `${…}` |
+| `${VAR}` | the environment variable, else the one in `.env` next to the first file; an error if neither has it |
+| `${VAR:-default}` | `default` if the variable is unset or empty; it may contain more `${…}` |
 | `${VAR:?message}` | an error with this message if the variable is unset or empty |
-| `${service.ip}` | the address at which this service reaches that one |
-| `${service.host}` | the name or address of the host it runs on |
-| `${service.port}` | its only or first port |
-| `${service.port.NAME}` | its port of that name |
+| `${service.ip}` | the address at which this service reaches the other one |
+| `${service.host}` | the name or address of the host that the other one runs on |
+| `${service.port}` | its only port, or its first one |
+| `${service.port.NAME}` | its port with that name |
 | `$$` | a plain `$` |
-| `$NAME` | stays as it is |
+| `$NAME` | is not replaced |
 
-A reference to a service implies a dependency on it. Values of variables under `secrets`, with PASSWORD, SECRET or
-CREDENTIAL in their names, or with TOKEN or KEY as the last word of them, are never shown and must not stand in arguments and
-commands: pass them through `env` or `files`. In output, answers of checks and whatever else programs say, they are found as
-they are and as JSON, URLs and base64 write them. Very short and common values (`postgres`, `false`, the name of a service) are
-not looked for there; `validate` names those.
+A reference to a service implies a dependency on it. Secrets are the variables under `secrets`, and those with
+PASSWORD, SECRET or CREDENTIAL in their names, or with TOKEN or KEY as the last word of their names. Their values are
+never shown and must not be used in arguments and commands: pass them through `env` or `files`. In output, in answers
+of checks and in other text from programs, they are found and hidden, also in the forms in which JSON, URLs and base64
+write them. Very short and common values (`postgres`, `false`, the name of a service) are not searched for there;
+`validate` lists them.
 
 ## Where a service runs
 
-On the network `local`, on this machine. On another network, on the node that `host` names by its `host` or `name`; if the
-network has exactly one node, on that one. Relative paths there start from the home of the SSH user. Docker and compose
-services run on this machine only.
+On the network `local`, it runs on this machine. On another network, it runs on the node that `host` names by its
+`host` or `name`; if the network has exactly one node, it runs on that one. Relative paths there start from the home of
+the SSH user. Docker and compose services run on this machine only.
 
 ## .env and env files
 
@@ -83,63 +85,69 @@ The environment beats `.env`, and a later line an earlier one.
 
 ## Containers
 
-A container is named `<project>-<service>` and is removed when it ends; its output stays. The engine is the one that the
-docker program would use (`DOCKER_HOST`, else the context in use, else this machine's) in the environment of whoever
-starts the daemon. Named volumes stay, until `harness stop --all --volumes`.
+A container is named `<project>-<service>` and is removed when it ends; its output is kept. The engine is the one that
+the docker program would use in the environment of the user who starts the daemon: `DOCKER_HOST`, else the current
+context, else this machine's engine. Named volumes are kept until `harness stop --all --volumes`.
 
-- Each network with containers has a subnet: the network's `subnet`, unless that is loopback, or one that is chosen once,
-  away from every network that this machine is on.
-  Containers find each other there by the names of their services, and this machine as `host.docker.internal`.
-- `${x.ip}` and `${x.port}` are where the referring service reaches `x`: a process reaches a container where it is
-  published, or at the container's own address if it publishes nothing; containers reach each other at their own
-  addresses and inner ports; a container reaches a process at this machine's address on its network. The process must
-  listen there: what listens on 127.0.0.1 is not reached from a container.
+- Each network with containers has a subnet: the network's `subnet`, unless that is loopback; else one that is chosen
+  once and does not overlap with any network that this machine is on. Containers find each other there by the names of
+  their services, and this machine as `host.docker.internal`.
+- `${x.ip}` and `${x.port}` say where the referring service reaches `x`. A process reaches a container where it is
+  published, or at the container's own address if it publishes nothing. Containers reach each other at their own
+  addresses and inner ports. A container reaches a process at this machine's address on its network. The process must
+  listen there: a process that listens on 127.0.0.1 cannot be reached from a container.
 - In `health_check`, `localhost` is the container itself and ports are those inside it; a `command` runs inside it.
-- Without a `health_check`, the HEALTHCHECK of the image counts: its command, interval, timeout, retries and start period
-  (where the file has no `startup_timeout`, it is 60 s, or what these figures need). Dependents then wait by default until
-  it is healthy, and until it is started where the image has none.
-- Without a `stop_signal`, the STOPSIGNAL of the image counts, and SIGTERM where that has none.
-- A volume whose source is a path is made as a folder by the user if it is not there; a named one is called
-  `<project>_<name>` and stays when the project is stopped.
-- The environment is `env`, the addresses of its dependencies, and what `inherit_env` lists; nothing else of this machine's.
-  `inherit_env: true` takes everything but PATH, HOME and what else every program needs, which are the image's own.
-- `files` are put into it before it starts; a relative target is relative to its `working_dir`, else to the image's.
-- `expose`, else what the image EXPOSEs, counts as declared where the file lists no `ports`: `${x.port}` is the one port that
-  it tells, at the container's own address. Such an image is fetched or built before anything starts.
-- Hooks: `before_start` and `after_stop` run on this machine, in the file's folder, for there is no container then;
-  `after_healthy` and `before_stop` run inside it. All have the service's environment; on this machine with its own PATH,
-  HOME and what else every program needs.
-- `image` is pulled when it is not there; with `build` it is built at each start, unchanged steps from the engine's cache.
-- Refused: `stop_mode: group`, and secrets in `labels`, `command`, `entrypoint` and `build.args`: whoever may ask the
-  engine reads those, and the last stay in the image. `env` and `files` are the places for secrets.
-- A line shows in `logs` when it is complete; with `tty` or `stdin` also before, so that prompts are seen. What ends the input
-  of a terminal is Ctrl-D; a `stdin` without one stays open as long as its container runs.
+- Without a `health_check`, the HEALTHCHECK of the image is used: its command, interval, timeout, retries and start
+  period. If the file has no `startup_timeout`, it is 60 s, or longer if these values need it. By default, dependents
+  then wait until the container is healthy, or until it is started if the image has no HEALTHCHECK.
+- Without a `stop_signal`, the STOPSIGNAL of the image is used, or SIGTERM if the image has none.
+- If the source of a volume is a path that does not exist, it is created as a folder by the user. A named volume has
+  the name `<project>_<name>` and is kept when the project is stopped.
+- The environment is `env`, the addresses of its dependencies, and what `inherit_env` lists; nothing else from this
+  machine. `inherit_env: true` takes everything except PATH, HOME and the other variables that every program needs; for
+  these, the image's own values are used.
+- `files` are put into the container before it starts; a relative target is relative to its `working_dir`, else to the
+  image's.
+- If the file lists no `ports`, the ports in `expose` count as declared, or else those that the image EXPOSEs:
+  `${x.port}` is then the one port in this list, at the container's own address. Such an image is pulled or built
+  before anything starts.
+- Hooks: `before_start` and `after_stop` run on this machine, in the file's folder, because there is no container at
+  that time; `after_healthy` and `before_stop` run inside the container. All have the service's environment; those on
+  this machine have its own PATH, HOME and the other variables that every program needs.
+- `image` is pulled if it is not on this machine; with `build` it is built at each start, and unchanged steps come from
+  the engine's cache.
+- Refused: `stop_mode: group`, and secrets in `labels`, `command`, `entrypoint` and `build.args`. Everybody who can use
+  the engine can read those, and build arguments stay in the image. Put secrets into `env` or `files`.
+- A line appears in `logs` when it is complete; with `tty` or `stdin` also before, so that prompts are visible. Ctrl-D
+  ends the input of a terminal; a `stdin` without a terminal stays open as long as its container runs.
 
 ## Services of a compose file
 
-`type: compose` makes docker services of those of a compose file, as they are there; all that holds for containers holds
-for them.
+`type: compose` turns services of a compose file into docker services, as they are described there. Everything under
+Containers applies to them too.
 
-- `service: db` is one service, called as its entry is. Other keys beside `service` lie over those of the compose file:
-  maps (`env`, `labels`) are merged, everything else is replaced; `dependencies` take the place of `depends_on`.
-- `services: [a, b]`, or neither, is a group: each service is called as in the compose file, and the name of the entry
-  stands for all of them in `dependencies` and in every command that takes several services (`harness stop shop`,
-  `harness logs -f shop`). `dependencies` beside it are added to each, `profiles` hold for those that have none. A service
-  with an entry of its own counts as it is there.
-- What a service needs by `depends_on` comes along, under its own name or that of its entry, in the profiles of those that
-  need it. A service that others wait for to complete is a oneshot.
-- In the compose file `${…}` means what it means to Docker Compose; values are of the environment, else of `.env` beside
-  that file. Its relative paths start from its folder, its `name` does not count, and an override file beside it is not read.
-- In its `env_file`s variables are replaced too, by those of the environment, of the `.env` beside it, of the service's
-  `environment`, and of earlier lines.
-- Its networks become networks of the project, under their names, with their `ipam` subnet, `ipv4_address` and aliases; a
-  docker service may join one by `network: NAME`. `default` is `local` unless the file describes it. A service is known by
-  its address on its first network, and to containers by that on a network of both. Networks and volumes that are
-  `external` must be there, and stay; a service that is only on such networks is on `local` too.
-- Ports are published on 127.0.0.1 unless an address is written, as everywhere here.
-- A key that has no counterpart is refused at its place in the compose file. `start_interval` has no effect, which a
-  warning says; `extends`, `include`, `secrets`, `configs`, `network_mode`, unnamed volumes and more than one replica
-  are among the refused ones.
+- `service: db` is one service, with the name of its entry. Other keys next to `service` override those of the compose
+  file: maps (`env`, `labels`) are merged, everything else is replaced; `dependencies` replaces `depends_on`.
+- `services: [a, b]`, or neither key, is a group: each service keeps its name from the compose file, and the name of
+  the entry stands for all of them in `dependencies` and in every command that takes several services
+  (`harness stop shop`, `harness logs -f shop`). The entry's `dependencies` are added to each service, and its
+  `profiles` apply to those that have none. A service with its own entry counts as described in that entry.
+- Services that a service needs by `depends_on` are included, under their own names or those of their entries, in the
+  profiles of the services that need them. A service that others wait for to complete is a oneshot.
+- In the compose file `${…}` means what it means to Docker Compose; values come from the environment, else from `.env`
+  next to that file. Its relative paths start from its folder, its `name` is ignored, and an override file next to it
+  is not read.
+- In its `env_file`s variables are replaced too, with variables of the environment, of the `.env` next to it, of the
+  service's `environment`, and of earlier lines.
+- Its networks become networks of the project, under their names, with their `ipam` subnet, `ipv4_address` and aliases;
+  a docker service can join one with `network: NAME`. `default` is `local` unless the file describes it. A service is
+  reached at its address on its first network; containers reach it at its address on a network that both are on.
+  Networks and volumes that are `external` must exist, and are kept; a service that is only on such networks is on
+  `local` too.
+- Ports are published on 127.0.0.1 unless an address is given, as everywhere in harness.
+- A key without a counterpart is refused at its place in the compose file. `start_interval` has no effect, and a
+  warning says so. Among the refused keys are `extends`, `include`, `secrets`, `configs`, `network_mode`, unnamed
+  volumes and more than one replica.
 ";
 
 /// The text of `docs/yaml-reference.md`.
@@ -240,7 +248,7 @@ fn value(shape: Shape) -> String {
     }
 }
 
-/// The anchor that Markdown renderers make of a heading.
+/// The anchor that Markdown renderers make from a heading.
 fn anchor(section: &Section) -> String {
     title(section)
         .to_lowercase()

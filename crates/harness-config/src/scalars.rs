@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Longest duration: longer ones are slips, and would overflow deadlines.
+/// The longest duration. Longer ones are mistakes, and would overflow deadlines.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads `10`, `2.5`, `500ms`, `2m`, `1h30m`.
@@ -37,7 +37,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
         }
         total
     };
-    // Whole milliseconds: what travels and is stored.
+    // Whole milliseconds, because that is what is sent and stored.
     let millis = (seconds * 1000.0).round();
     let duration = Duration::try_from_secs_f64(millis / 1000.0).ok()?;
     (duration <= MAX_DURATION).then_some(duration)
@@ -65,7 +65,7 @@ pub(crate) fn size(text: &str) -> Option<u64> {
         return whole.checked_mul(factor);
     }
     let bytes = decimal(number)? * factor as f64;
-    // Above 2^53 a fraction of a byte can no longer be told.
+    // Above 2^53, a float cannot hold every whole number of bytes.
     (bytes < 9_007_199_254_740_992.0).then_some(bytes as u64)
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::keys::{Key, PROJECT, SECTIONS, SERVICE, SERVICE_TYPES, Section, Shape};
 
-/// A string that holds `${…}` may stand for anything that is not text.
+/// A string with `${…}` may be written in place of any value that is not text.
 const INTERPOLATED: &str = r"\$\{";
 
 /// The JSON Schema of services.yaml, for editors.
@@ -54,7 +54,7 @@ fn section_schema(section: &Section) -> Schema {
     out
 }
 
-/// With this `type`, none of the keys that only other types have.
+/// With this `type`, refuses the keys that only other types have.
 fn refuse_foreign_keys(service_type: &str) -> Value {
     let foreign: Map<String, Value> = SERVICE
         .keys
@@ -71,7 +71,7 @@ fn refuse_foreign_keys(service_type: &str) -> Value {
 fn property(key: &Key) -> Schema {
     let mut out = shape_schema(key.shape);
     if key.shape.is_collection() {
-        // `env:` with nothing after it is an empty one.
+        // `env:` with nothing after it is an empty map or list.
         out = schema!({ "anyOf": [out, { "type": "null" }] });
     }
     let mut doc = key.doc.to_owned();

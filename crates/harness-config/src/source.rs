@@ -1,4 +1,4 @@
-//! The texts that were read, byte spans in them, and which of their bytes must not be shown.
+//! The texts that were read, byte spans in them, and the bytes that must not be shown.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use harness_model::foreign::push_shown;
 
-/// So much of a line is shown before what is wrong.
+/// How much of a line to show before the mistake.
 const SHOWN_BEFORE: usize = 400;
-/// So much of a line is shown in all.
+/// How much of a line to show in total.
 const SHOWN: usize = 1200;
 
 /// A range of bytes in one of the sources.
@@ -40,11 +40,11 @@ impl Span {
 /// One text.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// As the user would call it.
+    /// Its name as the user would write it.
     pub name: String,
     /// The folder that relative paths in it start from.
     pub dir: PathBuf,
-    /// What stands in it.
+    /// The text itself.
     pub text: String,
     /// Ranges that hold a literal secret.
     masked: RefCell<Vec<Range<usize>>>,
@@ -106,7 +106,7 @@ impl Source {
         start..end
     }
 
-    /// The nearest place at or before a byte at which a character begins.
+    /// The nearest start of a character at or before a byte.
     pub(crate) fn char_boundary(&self, at: usize) -> usize {
         let mut at = at.min(self.text.len());
         while !self.text.is_char_boundary(at) {
@@ -115,15 +115,15 @@ impl Source {
         at
     }
 
-    /// Marks bytes as a secret: they are never shown.
+    /// Marks bytes as secret, so that they are never shown.
     pub(crate) fn mask(&self, range: Range<usize>) {
         if !range.is_empty() {
             self.masked.borrow_mut().push(range);
         }
     }
 
-    /// A line as it may be shown, and where a range of the source is in that. Of a very long line only what is
-    /// around the range.
+    /// A line with its secrets hidden, and the position of a range of the source in it. Of a very long line, only the
+    /// part around the range.
     pub(crate) fn shown_line(&self, index: usize, highlight: Range<usize>) -> (String, Range<usize>) {
         let line = self.line_range(index);
         let from = self
@@ -168,7 +168,7 @@ impl Source {
     }
 }
 
-/// Largest file in bytes.
+/// The largest file, in bytes.
 const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
 /// Every text of one load. Texts may be added while others are in use.
@@ -177,7 +177,7 @@ pub(crate) struct Sources {
     texts: RefCell<Vec<Rc<Source>>>,
     /// The files that were read, or looked for.
     read: RefCell<BTreeSet<PathBuf>>,
-    /// Whether nobody else could have written the project's file.
+    /// Whether only this user (or root) could have written the project's file.
     is_ours: Cell<bool>,
     /// A file that is not there yet.
     to_come: Option<(PathBuf, String)>,
@@ -202,8 +202,8 @@ impl Sources {
         self.remember(path, harness_files::read_text(path, MAX_FILE_SIZE))
     }
 
-    /// The text of a file that the project only mentions. Whoever may write there need not be who may write the project's
-    /// file: then root follows no link of theirs to what they may not read.
+    /// The text of a file that the project only mentions. Other users may be able to write there who cannot write the
+    /// project's file. In that case root does not follow their links to files that they cannot read.
     pub(crate) fn read_mentioned(&self, path: &Path) -> io::Result<String> {
         if self.is_ours.get() {
             self.remember(path, harness_files::read_text_guarded(path, MAX_FILE_SIZE))
@@ -214,17 +214,17 @@ impl Sources {
 
     fn remember(&self, path: &Path, text: Result<String, harness_files::FileError>) -> io::Result<String> {
         let text = text.map_err(io::Error::from);
-        // What is missing is read as soon as it is there.
+        // A missing file counts too, because it is read as soon as it exists.
         let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         if text.as_ref().err().is_none_or(is_missing) {
-            // By its one true name, as the folder of the project is.
+            // The path with its links resolved, like the folder of the project.
             let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
             self.read.borrow_mut().insert(path);
         }
         text
     }
 
-    /// Tells the folder of the project's file.
+    /// Sets the folder of the project's file.
     pub(crate) fn belong_to(&self, base_dir: &Path) {
         let place = harness_files::place(base_dir);
         self.is_ours
@@ -243,7 +243,7 @@ impl Sources {
         all.len() - 1
     }
 
-    /// The source a span lies in.
+    /// The source that a span is in.
     pub(crate) fn get(&self, file: usize) -> Rc<Source> {
         Rc::clone(&self.texts.borrow()[file])
     }
@@ -259,12 +259,12 @@ impl Sources {
     }
 }
 
-/// How a path is called in messages: relative to the working directory where it lies below it.
+/// The name of a path in messages: relative to the working directory if it is below it.
 pub(crate) fn display_name(path: &Path, cwd: &Path) -> String {
     path.strip_prefix(cwd).unwrap_or(path).display().to_string()
 }
 
-/// Lines and columns past four billion are all the same to people.
+/// Lines and columns above four billion need not be exact.
 fn to_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

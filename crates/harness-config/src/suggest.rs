@@ -1,12 +1,12 @@
-//! "Did you mean …": the nearest of what would have been right.
+//! "Did you mean …": suggests the valid word nearest to a wrong one.
 
-/// The candidate that looks most like a word, if any does.
+/// The candidate that is most like a word, if any is.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        // Letters that one has more than the other have to be typed at least.
+        // The difference in length is a lower bound of the distance.
         .filter(|candidate| candidate.len().abs_diff(lower.len()) <= 4 * allowed)
         .map(|candidate| {
             (
@@ -24,7 +24,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
     nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
 }
 
-/// So many words are listed before the rest is only counted.
+/// How many words to list before only counting the rest.
 const MAX_LISTED: usize = 20;
 
 /// "`a`, `b`, `c`", or what to say when there is none.

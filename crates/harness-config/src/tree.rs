@@ -1,8 +1,8 @@
-//! YAML as a tree of spanned nodes, whatever their types.
+//! Reads YAML as a tree of nodes with spans, of any type.
 //!
-//! Deserializing into typed structs stops at the first mistake; this tree takes any YAML, so that the readers
-//! can report every mistake of a file at once. Anchors, aliases and merge keys are expanded by the parser, and a
-//! node that came through an alias has the place where it was written.
+//! Deserializing into typed structs stops at the first mistake. This tree accepts any YAML, so that the readers can
+//! report every mistake of a file at once. The parser expands anchors, aliases and merge keys. A node that comes from
+//! an alias has the place where it was written.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,9 +17,9 @@ use crate::limits::NUL_HELP;
 use crate::mask::url_credentials;
 use crate::source::{Sources, Span};
 
-/// Deepest nesting of maps and lists; the schema needs seven.
+/// The deepest nesting of maps and lists. The schema needs seven.
 const MAX_DEPTH: usize = 32;
-/// Most nodes after aliases have been expanded.
+/// The most nodes after aliases are expanded.
 const MAX_NODES: usize = 100_000;
 
 /// A value and where it is written.
@@ -34,7 +34,7 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     Null,
     Bool(bool),
-    /// Kept as written: `1.10` and `0x10` are not the same text as what they mean.
+    /// Kept as written: the text of `1.10` or `0x10` differs from the number it means.
     Number(String),
     String(String),
     List(Vec<Node>),
@@ -49,7 +49,7 @@ pub(crate) struct Key {
 }
 
 impl Node {
-    /// What it is, as in "expected a list, found …".
+    /// Its type in words, as in "expected a list, found …".
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Null => "nothing".into(),
@@ -70,10 +70,10 @@ impl Node {
     }
 }
 
-/// Reads one text into a tree; `None` when it is not YAML (then that is among the findings).
+/// Reads one text into a tree. `None` if it is not YAML; the findings then say so.
 pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Vec<Finding>) -> Option<Node> {
     let source = sources.get(file);
-    // The parser takes one for the end of the text.
+    // The parser would treat a NUL as the end of the text.
     if let Some(at) = source.text.find('\0') {
         hide_secret_lines(sources, file);
         let span = Span {
@@ -81,7 +81,8 @@ pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Vec<Finding>)
             start: at,
             end: at + 1,
         };
-        findings.push(Finding::error(span, "not valid YAML: a NUL stands here").help("is this a text file?"));
+        findings
+            .push(Finding::error(span, "not valid YAML: there is a NUL here").help("is this a text file?"));
         return None;
     }
     let options = serde_saphyr::options! {
@@ -133,14 +134,15 @@ fn syntax_error(sources: &Sources, file: usize, error: &serde_saphyr::Error) -> 
     }
 }
 
-/// The parser says what it could not read, not what to do about it. What is not recognised here loses only the help.
+/// The parser says what it could not read, but not what to do about it. Messages that are not recognised here just
+/// get no help.
 fn remedy(message: &str) -> Option<&'static str> {
     if message.contains("tabs disallowed") {
         Some("indent with spaces: YAML allows no tabs there")
     } else if message.contains("quoted scalar") {
         Some("is a quote above not closed?")
     } else if message.contains("did not find expected key") {
-        Some("keys of one map stand in the same column: is this line indented like its neighbours?")
+        Some("keys of one map must start in the same column: is this line indented like its neighbours?")
     } else {
         None
     }
@@ -161,13 +163,13 @@ fn byte_span(sources: &Sources, file: usize, location: serde_saphyr::Location) -
     }
 }
 
-/// Masks who logs in by a URL, and `NAME: value` and `NAME=value` of secret names by the look of the lines, for a text that has no tree:
-/// the rest of the line, and the lines that the value goes on in.
+/// Masks secrets in a text that has no tree, by looking at its lines: credentials in URLs, and the values in
+/// `NAME: value` and `NAME=value` of secret names, with the lines in which the value continues.
 fn hide_secret_lines(sources: &Sources, file: usize) {
     let source = sources.get(file);
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut start = 0;
-    // The indentation of the secret whose value goes on.
+    // The indentation of a secret with a value that continues on the next line.
     let mut open: Option<usize> = None;
     for part in url_credentials(&source.text) {
         source.mask(part);
@@ -187,7 +189,7 @@ fn hide_secret_lines(sources: &Sources, file: usize) {
     }
 }
 
-/// Where in a line the value of a secret begins, also within `{…}`.
+/// The position in a line where the value of a secret begins, also within `{…}`.
 fn secret_value(line: &str) -> Option<usize> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let after_name = |at: &usize| {
@@ -199,7 +201,7 @@ fn secret_value(line: &str) -> Option<usize> {
     ends.find(after_name).map(|at| at + 1)
 }
 
-/// Whether a value that begins like this has more lines: a block, or quotes that do not close.
+/// Whether a value that begins like this continues on the next lines: a block, or an open quote.
 fn goes_on(value: &str) -> bool {
     let mut chars = value.chars();
     match chars.next() {
@@ -316,7 +318,7 @@ impl Convert<'_> {
     fn refuse_nul(&mut self, span: Span, text: &str) {
         if text.contains('\0') {
             self.findings
-                .push(Finding::error(span, "a NUL (`\\0`) cannot stand here").help(NUL_HELP));
+                .push(Finding::error(span, "a NUL (`\\0`) is not allowed here").help(NUL_HELP));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where `${VAR}` takes its values from: the environment first, then `.env` beside the first file.
+//! Where `${VAR}` gets its value: from the environment first, then from `.env` next to the first file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,18 +39,18 @@ impl Variables {
     }
 }
 
-/// Variables that hold in one file, beneath those of the environment.
+/// Variables of one file. Those of the environment override them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     pub values: BTreeMap<String, String>,
-    /// Those whose values must not be shown, whatever their names are.
+    /// Variables with values that must not be shown, whatever their names are.
     pub secrets: BTreeSet<String>,
     /// Those that stand in a `.env` and cannot be read: where, and why.
     pub unreadable: BTreeMap<String, (Span, String)>,
 }
 
 impl Scope {
-    /// Gives a variable its value.
+    /// Sets the value of a variable.
     pub(crate) fn insert(&mut self, name: &str, value: String, secret: bool) {
         self.values.insert(name.to_owned(), value);
         self.unreadable.remove(name);

@@ -1,4 +1,4 @@
-//! Commands: a string that is split like a shell splits words, or a list of words.
+//! Commands: a string that is split into words as a shell does, or a list of words.
 
 use harness_model::Template;
 
@@ -9,7 +9,7 @@ use crate::source::Span;
 use crate::tree::{Kind, Node};
 
 impl Reader<'_> {
-    /// A command: a string split like a shell splits words, or a list of words. Never empty.
+    /// A command: a string that is split into words as a shell does, or a list of words. Never empty.
     pub(crate) fn words(&self, node: &Node) -> Option<Vec<Template>> {
         let words = match &node.kind {
             Kind::List(items) => {
@@ -38,7 +38,7 @@ impl Reader<'_> {
         Some(words)
     }
 
-    /// Splits first and replaces then, so that a value with blanks stays one word.
+    /// Splits first and replaces variables after that, so that a value with blanks stays one word.
     fn split(&self, span: Span, text: &str) -> Option<Vec<Template>> {
         let pieces = scan(text);
         let mut marked = String::new();
@@ -51,7 +51,7 @@ impl Reader<'_> {
         let words = match shell_words::split(&marked) {
             Ok(words) => words,
             Err(_) => {
-                self.report(Finding::error(span, "the quotes of this command do not close"));
+                self.report(Finding::error(span, "a quote in this command is not closed"));
                 return None;
             }
         };
@@ -75,7 +75,7 @@ impl Reader<'_> {
     }
 }
 
-/// First of the supplementary private-use characters, which stand for expressions while words are split.
+/// The first of the supplementary private-use characters. They stand for expressions while words are split.
 const PLACEHOLDERS: u32 = 0xF_0000;
 
 fn placeholder(index: usize) -> Option<char> {

@@ -428,26 +428,26 @@ networks:
         said(ALL, compose),
         [
             "stack/compose.yml:1:1 `include` of a compose file is not supported (give each of those files a service of `type: compose`)",
-            "stack/compose.yml:5:5 `device_cgroup_rules` of a compose service is not supported (take it out, or leave this service to Docker Compose)",
+            "stack/compose.yml:5:5 `device_cgroup_rules` of a compose service is not supported (remove it, or run this service with Docker Compose)",
             "stack/compose.yml:6:5 unknown key `imagee` (did you mean `image`?)",
-            "stack/compose.yml:7:5 `network_mode` of a compose service is not supported (leave it out: services are on the project's network, and `networks` names others)",
+            "stack/compose.yml:7:5 `network_mode` of a compose service is not supported (leave it out: services are on the project's network, and `networks` adds others)",
             "stack/compose.yml:8:15 the unnamed volume /anonymous is not supported (give it a name: `NAME:/anonymous`, and `NAME` under the `volumes` of the file)",
             "stack/compose.yml:8:27 the compose file has no volume `nowhere` (write `nowhere:` under its `volumes`, or `./nowhere` for a folder)",
             "stack/compose.yml:9:36 `10.9.9.9` is not in the subnet 10.1.0.0/24 of `lan`",
             "stack/compose.yml:9:47 the compose file has no network `none` (write `none:` under its `networks`)",
             "stack/compose.yml:10:18 the compose file has no service `ghost`",
             "stack/compose.yml:11:14 `replicas` of `deploy` is not supported (leave it out: a service is one container)",
-            "stack/compose.yml:12:19 `tset` of `healthcheck` is not supported (take it out, or leave this service to Docker Compose)",
+            "stack/compose.yml:12:19 `tset` of `healthcheck` is not supported (remove it, or run this service with Docker Compose)",
             "stack/compose.yml:13:11 `${service…}` is not understood after the name (a compose file has `${VAR}`, `${VAR:-default}`, `${VAR:?message}`; `$$` is a plain `$`)",
             "stack/compose.yml:14:29 expected `true` or `false`, found `maybe`",
             "stack/compose.yml:14:44 `a:b` is not a port that can be published (write `8080:80`, `127.0.0.1:8080:80/udp`, or ranges of the same length)",
             "stack/compose.yml:14:61 `lots` is not a size (write bytes (`1048576`), or `64MiB`, `512k`, `1GiB`)",
             "stack/compose.yml:17:15 `nofile` needs `soft` and `hard`",
             "stack/compose.yml:17:41 `5:4` is not a limit (write a number, `soft:hard` with the larger one last, or -1 for no limit)",
-            "stack/compose.yml:17:73 `x` of `ulimits` is not supported (take it out, or leave this service to Docker Compose)",
-            "stack/compose.yml:18:20 a seccomp profile in a file is not supported (write the profile itself behind `seccomp=`, or `unconfined`)",
+            "stack/compose.yml:17:73 `x` of `ulimits` is not supported (remove it, or run this service with Docker Compose)",
+            "stack/compose.yml:18:20 a seccomp profile in a file is not supported (write the profile itself after `seccomp=`, or `unconfined`)",
             "stack/compose.yml:19:11 `here` is not an IP address",
-            "stack/compose.yml:21:17 this network driver is not supported (`bridge` is; make another network yourself and write `external: true`)",
+            "stack/compose.yml:21:17 this network driver is not supported (use `bridge`, or create the network yourself and write `external: true`)",
             "stack/compose.yml:21:64 `gateway` of `ipam` is not supported (leave it out: it is the first address, 10.1.0.1)",
         ]
     );
@@ -468,7 +468,7 @@ fn entries_that_do_not_fit_are_refused() {
     assert_eq!(
         refused("services:\n  s: {type: compose, file: stack/compose.yml, services: [b], env: {A: 1}}\n"),
         [
-            "services.yaml:2:62 `env` is for one service, and `s` may be several (give that one an entry of its own, with `service: NAME`)"
+            "services.yaml:2:62 `env` is for one service, but `s` may be several (give that service its own entry, with `service: NAME`)"
         ]
     );
     let clash = refused(
@@ -476,7 +476,7 @@ fn entries_that_do_not_fit_are_refused() {
     );
     assert!(
         clash[0].starts_with(
-            "stack/compose.yml:1:44 two services are called `b`: this one, which `s` needs, and another one"
+            "stack/compose.yml:1:44 two services have the name `b`: this one, which `s` needs, and another one"
         ),
         "{clash:?}"
     );

@@ -1,4 +1,4 @@
-//! Env files of compose files, and the `.env` beside one: read by the rules of Docker Compose.
+//! Env files of compose files, and the `.env` beside one, are read by the rules of Docker Compose.
 
 #![cfg(test)]
 
@@ -32,7 +32,7 @@ fn options(folder: &Folder) -> LoadOptions {
     folder.options_with(&[("SHELL_VAR", "shell"), ("DB_PASSWORD", "hunter2"), ("EMPTY", "")])
 }
 
-/// The variables of `a`, as they may be shown.
+/// The variables of `a`, in the form that may be shown.
 fn env(loaded: &Loaded) -> Vec<String> {
     let env = loaded.project.services["a"].env.iter();
     env.map(|(name, value)| format!("{name}={value}")).collect()
@@ -154,8 +154,8 @@ fn what_is_wrong_is_told_at_its_line_and_never_shows_a_secret() {
             "stack/a.env:4 variable `GONE` is not set: say it",
             "stack/a.env:5 this `${` has no `}`",
             "stack/a.env:6 `${x…}` is not understood after the name",
-            "stack/a.env:7 a `$` in the value of `MY_KEY` names a variable that is not set, or means nothing",
-            "stack/a.env:8 the quotes of `E` do not close",
+            "stack/a.env:7 a `$` in the value of `MY_KEY` names a variable that is not set, or has no meaning",
+            "stack/a.env:8 a quote in the value of `E` is not closed",
         ]
     );
     let shown = mistakes.render(false);
@@ -182,7 +182,7 @@ fn a_variable_that_is_not_set_is_empty_and_told_once() {
         [
             "stack/.env:1 variable `NOT_THERE` is not set: it is empty here",
             "stack/a.env:1 variable `GONE` is not set: it is empty here",
-            "stack/a.env:2 a `$` in the value of `MY_TOKEN` names a variable that is not set, or means nothing",
+            "stack/a.env:2 a `$` in the value of `MY_TOKEN` names a variable that is not set, or has no meaning",
         ]
     );
 }

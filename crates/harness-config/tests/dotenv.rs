@@ -73,12 +73,12 @@ fn what_is_made_of_a_secret_is_one() {
 #[test]
 fn a_line_that_cannot_be_read_is_a_mistake_only_where_it_is_used() {
     for (line, reason) in [
-        ("A='open", "the quotes of `A` do not close"),
+        ("A='open", "a quote in the value of `A` is not closed"),
         ("A=\"x\" y", "text follows the closing quote of `A`"),
         ("A=${GONE:?say it}", "variable `GONE` is not set: say it"),
         ("A=${open", "this `${` has no `}`"),
         ("A=${db.ip}", "`${db…}` is not understood after the name"),
-        ("A=a\0b", "a NUL cannot stand here"),
+        ("A=a\0b", "a NUL is not allowed here"),
     ] {
         let dotenv = format!("B=1\n{line}\n");
         let loaded = good(&options(&folder("${B}", &dotenv)));

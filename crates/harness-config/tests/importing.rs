@@ -1,4 +1,4 @@
-//! What `harness init` writes is valid, whatever it starts from.
+//! What `harness init` writes is valid, whatever file it reads.
 
 #![cfg(test)]
 
@@ -41,7 +41,7 @@ fn a_procfile_becomes_processes_in_a_shell() {
     let services = &loaded.project.services;
     let port = |name: &str| services[name].env["PORT"].to_string();
     assert_eq!((port("web"), port("worker-1")), ("5000".into(), "5100".into()));
-    // Who does not name it need not listen.
+    // A service that does not use the port need not listen.
     assert_eq!(services["web"].ports[0].port, 5000);
     assert!(services["worker-1"].ports.is_empty());
     assert!(matches!(
@@ -266,7 +266,7 @@ fn a_compose_file_becomes_docker_services() {
         "the unnamed volume /anonymous is not supported",
         "`ipc` of a compose service is not supported",
     ] {
-        assert!(text.contains(&format!("# not taken over: {what}")), "{text}");
+        assert!(text.contains(&format!("# not imported: {what}")), "{text}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Large files take time in proportion: each of these took minutes, or all memory, when something in it was
-//! compared with everything before it.
+//! The time for large files grows in proportion to their size. Each of these took minutes, or all memory, when the
+//! code compared each part with everything before it.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{Folder, good, mistakes};
 use harness_config::LoadOptions;
 
-/// Some seconds on a loaded machine.
+/// Enough for a busy machine, which needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn in_time<T>(options: &LoadOptions, load: impl Fn(&LoadOptions) -> T) -> T {

@@ -35,7 +35,7 @@ fn what_is_not_there_is_said() {
     };
     match load(&options) {
         Err(LoadError::NotFound { from }) => assert_eq!(from, empty.path()),
-        // A folder above the temporary one may hold a services.yaml.
+        // A folder above the temporary one may contain a services.yaml.
         other => assert!(find_config(empty.path()).is_some(), "{other:?}"),
     }
     let options = LoadOptions {

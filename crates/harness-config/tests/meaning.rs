@@ -1,4 +1,4 @@
-//! What a right file means, key by key.
+//! What a correct file means, key by key.
 
 #![cfg(test)]
 

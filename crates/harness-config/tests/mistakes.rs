@@ -1,4 +1,4 @@
-//! Every mistake a file can have is reported at its exact place, with what to do about it.
+//! Every mistake in a file is reported at its exact place, with what to do about it.
 
 #![cfg(test)]
 
@@ -178,7 +178,7 @@ fn env() {
     assert_eq!(
         said(&process("    env: {A: true, B: ~, C: [1], \"D=\": x}\n")),
         [
-            "5:14 the value of `A` is a boolean, and variables are text (put quotes around it: \"true\")",
+            "5:14 the value of `A` is a boolean, but variables are text (put quotes around it: \"true\")",
             "5:23 the variable `B` has no value (write \"\" for an empty one, or list the name under `inherit_env`)",
             "5:29 expected a string or a number, found a list",
             "5:34 this cannot be the name of a variable",
@@ -243,12 +243,12 @@ fn values() {
     );
     assert_eq!(
         said(&process("    max_restarts: 3\n")),
-        ["5:5 `max_restarts` without a restart policy means nothing (write `restart: on-failure`)",]
+        ["5:5 `max_restarts` has no effect without a restart policy (write `restart: on-failure`)",]
     );
     assert_eq!(
         said(&process("    oneshot: true\n    restart: always\n")),
         [
-            "6:5 a oneshot is done when it exits 0, and this would start it again (write `restart: on-failure`, or leave `oneshot` out)",
+            "6:5 a oneshot is done when it exits 0, but this would start it again (write `restart: on-failure`, or leave `oneshot` out)",
         ]
     );
     assert_eq!(
@@ -280,7 +280,7 @@ fn values() {
     assert_eq!(
         said("name: My App\nservices: {}\n"),
         [
-            "1:7 `My App` is not a valid project name: only letters, digits, `-` and `_` may stand in it (`my-app` would do)",
+            "1:7 `My App` is not a valid project name: it may contain only letters, digits, `-` and `_` (use `my-app`)",
         ]
     );
     assert_eq!(
@@ -325,7 +325,7 @@ fn ports() {
         said(&process("    ports: {web: 99999, \"a b\": 80}\n")),
         [
             "5:18 `99999` is not a port (a port is a number from 0 to 65535)",
-            "5:25 `a b` is not a valid port name: only letters, digits, `-` and `_` may stand in it",
+            "5:25 `a b` is not a valid port name: it may contain only letters, digits, `-` and `_`",
         ]
     );
     assert_eq!(
@@ -342,8 +342,8 @@ fn ports() {
     assert_eq!(
         said(&docker("    ports: [0, \"80:0\", \"1.2.3:80:80\"]\n")),
         [
-            "5:13 port 0 takes a free port, and the one inside the container is not known (write `\"0:5432\"`)",
-            "5:16 `80:0` is not a port (the port inside the container must be known: it is never 0)",
+            "5:13 port 0 selects a free port, but the port inside the container is not given (write `\"0:5432\"`)",
+            "5:16 `80:0` is not a port (the port inside the container must be known, so it cannot be 0)",
             "5:24 `1.2.3:80:80` is not a port (write `5432`, `\"8080:80\"`, `\"127.0.0.1:8080:80/udp\"`, or a map with `name` and `port`)",
         ]
     );
@@ -406,7 +406,7 @@ fn networks() {
             "2:54 `a b` is not a host",
             "2:69 `u@h:22` is not a host (the user and port have their own keys, `ssh_user` and `ssh_port`)",
             "2:100 `0` is not a whole number from 1 to 65535",
-            "3:11 the network `local` is this machine: its type is `local` (give the network another name)",
+            "3:11 the network `local` is this machine, so its type must be `local` (give the network another name)",
             "4:20 a network of type `local` is this machine and has no nodes (use type `lan` or `wireguard`)",
             "4:40 only a network of type `wireguard` has a `config_path`",
         ]
@@ -418,8 +418,8 @@ fn networks() {
         [
             "5:31 the network `n` has several nodes, so `host` is needed (one of `one`, `h2`)",
             "6:50 the network `n` has no host `oen` (did you mean `one`?)",
-            "7:30 a docker service cannot run on a node yet, and `n` has only nodes (give it the network `local`)",
-            "8:3 a remote service needs a network with nodes, and `local` is this machine (give it a `network` of type `lan` or `wireguard`)",
+            "7:30 a docker service cannot run on a node yet, but `n` has only nodes (give it the network `local`)",
+            "8:3 a remote service needs a network with nodes, but `local` is this machine (give it a `network` of type `lan` or `wireguard`)",
             "9:42 the network `empty` has no nodes to run on (list its hosts under `nodes`)",
             "10:39 the network `local` is this machine and has no hosts (leave `host` out, or give a `network` of type `lan` or `wireguard`)",
             "11:42 there is no network `lcal` (did you mean `local`?)",
@@ -446,7 +446,7 @@ fn dependencies() {
     assert_eq!(
         said(&process("    dependencies: [a]\n")),
         [
-            "5:20 dependency cycle: a -> a (take one of these dependencies out; `condition: none` takes only an address)",
+            "5:20 dependency cycle: a -> a (remove one of these dependencies; `condition: none` uses only the address)",
         ]
     );
     assert_eq!(
@@ -455,7 +455,7 @@ fn dependencies() {
         )),
         [
             "5:33 `condition: log` needs `pattern`",
-            "5:63 `pattern` belongs to `condition: log` (write `condition: log`, or leave it out)",
+            "5:63 `pattern` needs `condition: log` (write `condition: log`, or leave it out)",
             "5:114 not a regular expression: unclosed group",
             "5:120 a dependency needs `service`",
             "5:132 unknown condition `ready` (it is one of `started`, `healthy`, `completed`, `log`, `none`)",
@@ -466,7 +466,7 @@ fn dependencies() {
             "services:\n  a: {type: process, binary: x, dependencies: [b]}\n  b: {type: process, binary: x, dependencies: [c]}\n  c: {type: process, binary: x, env: {X: \"${a.ip}\"}}\n"
         ),
         [
-            "2:48 dependency cycle: a -> b -> c -> a (take one of these dependencies out; `condition: none` takes only an address)",
+            "2:48 dependency cycle: a -> b -> c -> a (remove one of these dependencies; `condition: none` uses only the address)",
         ]
     );
     assert_eq!(
@@ -474,8 +474,8 @@ fn dependencies() {
             "services:\n  z: {type: process, binary: x, dependencies: [y]}\n  y: {type: process, binary: x, dependencies: [z]}\n  b: {type: process, binary: x, dependencies: [a]}\n  a: {type: process, binary: x, dependencies: [b]}\n"
         ),
         [
-            "3:48 dependency cycle: y -> z -> y (take one of these dependencies out; `condition: none` takes only an address)",
-            "5:48 dependency cycle: a -> b -> a (take one of these dependencies out; `condition: none` takes only an address)",
+            "3:48 dependency cycle: y -> z -> y (remove one of these dependencies; `condition: none` uses only the address)",
+            "5:48 dependency cycle: a -> b -> a (remove one of these dependencies; `condition: none` uses only the address)",
         ]
     );
     assert_eq!(
@@ -512,7 +512,7 @@ fn variables() {
             "    args: [\"${A_PASSWORD}\"]\n    binary: \"${A_PASSWORD}\"\n"
         )),
         [
-            "5:13 the secret `A_PASSWORD` must not stand here: everybody on the machine can read the arguments of a process (pass it through `env` or `files`)",
+            "5:13 the secret `A_PASSWORD` must not be used here: everybody on the machine can read the arguments of a process (pass it through `env` or `files`)",
             "6:5 `binary` is written twice",
         ]
     );
@@ -521,8 +521,8 @@ fn variables() {
             "    hooks: {before_start: \"echo ${A_PASSWORD}\"}\n    health_check: {command: [x, \"${A_PASSWORD}\"]}\n"
         )),
         [
-            "5:33 the secret `A_PASSWORD` must not stand here: everybody on the machine can read the arguments of a process (pass it through `env` or `files`)",
-            "6:34 the secret `A_PASSWORD` must not stand here: everybody on the machine can read the arguments of a process (pass it through `env` or `files`)",
+            "5:33 the secret `A_PASSWORD` must not be used here: everybody on the machine can read the arguments of a process (pass it through `env` or `files`)",
+            "6:34 the secret `A_PASSWORD` must not be used here: everybody on the machine can read the arguments of a process (pass it through `env` or `files`)",
         ]
     );
     assert_eq!(
@@ -531,10 +531,10 @@ fn variables() {
         )),
         [
             "5:15 this `${` has no `}` (`$${` is a plain `${`)",
-            "5:28 `${}` names no variable (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
+            "5:28 `${}` does not name a variable (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
             "5:38 `-` after a variable needs a colon (write `${A:-…}`)",
             "5:51 `?` after a variable needs a colon (write `${A:?…}`)",
-            "5:64 `${1}` names no variable (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
+            "5:64 `${1}` does not name a variable (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
             "5:75 `${A…}` is not understood after the name (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
         ]
     );
@@ -552,8 +552,8 @@ fn variables() {
             "    startup_timeout: \"${A_PASSWORD}\"\n    user: \"${b.ip}\"\n"
         )),
         [
-            "5:23 the secret `A_PASSWORD` must not stand here: what stands here is shown to everybody (pass it through `env` or `files`)",
-            "6:12 `${b.ip}` cannot stand here: its value is known only once services start (addresses may stand in env, args, files, health checks, hooks and volumes)",
+            "5:23 the secret `A_PASSWORD` must not be used here: this value is visible to everybody (pass it through `env` or `files`)",
+            "6:12 `${b.ip}` cannot be used here: its value is known only once services start (addresses can be used in env, args, files, health checks, hooks and volumes)",
         ]
     );
     assert_eq!(
@@ -578,7 +578,7 @@ fn references() {
             "5:29 a service has no `prot` (did you mean `${a.port}`?)",
             "5:45 the service `a` has no ports (list its port under `ports` of `a`)",
             "5:61 there is no service `aa` (the services are `a`)",
-            "5:76 the service `a` has no port `x` (its named ports are none; give one a `name`)",
+            "5:76 the service `a` has no port `x` (its named ports: none; give one a `name`)",
             "5:94 `` is not a valid port name: it is empty (a service has `ip`, `host`, `port` and `port.NAME`)",
             "5:111 `` is not a valid service name: it is empty (write `${VAR}`, `${VAR:-default}`, `${VAR:?message}` or `${service.ip}`; `$$` is a plain `$`)",
             "5:124 a service has no `` (a service has `ip`, `host`, `port` and `port.NAME`)",
@@ -596,7 +596,7 @@ fn references() {
 fn health() {
     assert_eq!(
         said(&process("    health_check: {}\n")),
-        ["5:5 this health check probes nothing (give it one of `http`, `tcp`, `command`, `log`)",]
+        ["5:5 this health check has no probe (give it one of `http`, `tcp`, `command`, `log`)",]
     );
     assert_eq!(
         said(&process("    health_check: {http: \"localhost:80\"}\n")),
@@ -620,19 +620,19 @@ fn health() {
         )),
         [
             "5:26 `http://x:99999/` is not a URL (write it as `http://localhost:8080/health`)",
-            "5:45 a health check has one probe, and this has several",
+            "5:45 a health check has one probe, but this one has several",
         ]
     );
     assert_eq!(
         said(&process("    health_check: {log: \"(\", args: [x]}\n")),
         [
             "5:25 not a regular expression: unclosed group",
-            "5:30 `args` belongs to `command`, which is not here",
+            "5:30 `args` needs `command`, which is missing here",
         ]
     );
     assert_eq!(
         said(&process("    health_check: {command: \"a 'b\"}\n")),
-        ["5:29 the quotes of this command do not close",]
+        ["5:29 a quote in this command is not closed",]
     );
     assert_eq!(
         said(&process(
@@ -695,7 +695,8 @@ fn an_escaped_twin_does_not_move_the_place() {
 
 #[test]
 fn a_nul_stands_nowhere() {
-    const HELP: &str = "a NUL (`\\0`) cannot stand here (no program can be given a text with a NUL in it)";
+    const HELP: &str =
+        "a NUL (`\\0`) is not allowed here (a program cannot receive text that contains a NUL)";
     let at = |text: &str| {
         let said = said(text);
         assert!(said.iter().any(|said| said.ends_with(HELP)), "{text}: {said:?}");
@@ -730,10 +731,10 @@ fn a_nul_stands_nowhere() {
             "{text}: {said:?}"
         );
     }
-    // The parser would take what follows for no part of the file.
+    // The parser would ignore everything after it.
     assert_eq!(
         said("services:\n  a: {type: process, binary: sh} # \0\n  b: {type: nonsense}\n"),
-        ["2:36 not valid YAML: a NUL stands here (is this a text file?)"]
+        ["2:36 not valid YAML: there is a NUL here (is this a text file?)"]
     );
 }
 
@@ -750,8 +751,8 @@ fn a_nul_stands_in_no_env_file() {
     assert_eq!(
         said,
         [
-            "services.yaml:6:15 variable `A` cannot be read: a NUL cannot stand here (.env:2:1)",
-            "app.env:2:1 a NUL cannot stand here"
+            "services.yaml:6:15 variable `A` cannot be read: a NUL is not allowed here (.env:2:1)",
+            "app.env:2:1 a NUL is not allowed here"
         ]
     );
     assert!(!mistakes.render(false).contains("hunter2"));
@@ -770,7 +771,7 @@ fn what_is_longer_than_a_program_can_be_given() {
     };
     assert_eq!(
         too_long(&format!("    env: {{A: {long}}}\n")),
-        "5:14 the variable `A` has 131073 bytes, and a program can be given 131071 at most (put it into a file, by `files`)"
+        "5:14 the variable `A` has 131073 bytes, but a program can receive at most 131071 (put it into a file with `files`)"
     );
     for more in [
         format!("    args: [a, {long}y]\n"),
@@ -779,15 +780,21 @@ fn what_is_longer_than_a_program_can_be_given() {
         format!("    hooks: {{after_stop: [{long}y]}}\n"),
     ] {
         assert!(
-            too_long(&more).contains("an argument of 131072 bytes"),
+            too_long(&more).contains("this argument has 131072 bytes"),
             "{}",
             too_long(&more)
         );
     }
-    assert!(too_long(&format!("    working_dir: /{}\n", "d/".repeat(3000))).contains("the longest is 4095"));
-    assert!(too_long(&format!("    working_dir: /{}\n", "d".repeat(256))).contains("a name of 256 bytes"));
+    assert!(
+        too_long(&format!("    working_dir: /{}\n", "d/".repeat(3000)))
+            .contains("a path can have at most 4095")
+    );
+    assert!(
+        too_long(&format!("    working_dir: /{}\n", "d".repeat(256)))
+            .contains("a name in this path has 256 bytes")
+    );
 
-    // Each of them is short enough, and together they are not.
+    // Each of them is short enough, but all together are too long.
     let value = "x".repeat(100_000);
     let lines = |from: usize| -> String { (from..from + 35).map(|n| format!("V{n}={value}\n")).collect() };
     let folder = Folder::new(&process("    env_file: [one.env, two.env]\n"));
@@ -849,7 +856,7 @@ fn targets_that_are_the_projects_own() {
             "FOLDER/services.yaml",
             "`target` is a file that the project is read from",
         ),
-        // It is not there yet, and would be read from the next start on.
+        // It does not exist yet, but the next start would read it.
         (".env", "`target` is a file that the project is read from"),
         ("conf/", "`target` names a folder, not a file"),
     ] {

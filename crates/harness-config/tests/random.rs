@@ -1,4 +1,4 @@
-//! No text makes the loader panic, and every mistake it tells of has a place in the text.
+//! No text makes the loader panic, and every mistake that it reports has a place in the text.
 
 #![cfg(test)]
 
@@ -30,7 +30,7 @@ fn survives(text: &str) {
     }
 }
 
-/// Words and values that a file could be made of, right and wrong.
+/// Words and values that a file could contain, right and wrong.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("process".to_owned()),

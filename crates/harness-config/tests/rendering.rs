@@ -1,4 +1,4 @@
-//! What people and scripts read of a mistake, to the letter; and what they never read.
+//! The exact text of a mistake for people and for scripts, and what it never contains.
 
 #![cfg(test)]
 
@@ -106,7 +106,7 @@ services:
     );
     assert!(rendered.contains("env: {API_TOKEN: •••, X: true}"), "{rendered}");
     assert!(rendered.contains("••• ${UNDEFINED}•••"), "{rendered}");
-    // The carets stand below what they mean although the line is shorter than in the file.
+    // The carets are below the right text although the line is shorter than in the file.
     let lines: Vec<&str> = rendered.lines().collect();
     let at = lines.iter().position(|line| line.contains("X: true}")).unwrap();
     let column =

@@ -1,4 +1,4 @@
-//! The examples that the project was commissioned with are valid.
+//! The examples that were given when this project was commissioned are valid.
 
 #![cfg(test)]
 

@@ -1,4 +1,5 @@
-//! What is no regular file is told by its path and never waited for; and root reads nothing through links that others made.
+//! A file that is not a regular file is reported with its path, without waiting for it; and root does not read
+//! through links that others made.
 
 #![cfg(test)]
 
@@ -21,7 +22,7 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
 }
 
-/// What loading ends with, which it does at once: the mistakes or the error with its cause, on one line each.
+/// Loads, which must end at once, and returns the mistakes or the error with its cause, each on one line.
 fn ends(options: &LoadOptions) -> String {
     let (options, (told, answer)) = (options.clone(), mpsc::channel());
     std::thread::spawn(move || {
@@ -53,7 +54,7 @@ fn words(error: &LoadError) -> String {
 #[test]
 fn a_pipe_in_the_place_of_any_file_is_told() {
     const PIPE: &str = "it is a pipe (FIFO), not a regular file";
-    // Found by its name, named by `-c`, the second of two.
+    // Found by its name, given with `-c`, the second of two.
     for files in [&[][..], &["services.yaml"], &["good.yaml", "services.yaml"]] {
         let folder = Folder::new("");
         std::fs::remove_file(folder.path().join("services.yaml")).unwrap();
@@ -150,7 +151,7 @@ fn root_reads_no_file_through_links_of_a_services_user() {
     std::fs::create_dir(at("run")).unwrap();
     symlink(at("secret"), at("run/conf")).unwrap();
     symlink(at("secret/app.env"), at("run/app.env")).unwrap();
-    // While the folder is root's, so are the links.
+    // While the folder belongs to root, the links do too.
     assert_eq!(ends(&folder.options()), "");
     chown(at("run"), Some(65534), Some(65534)).unwrap();
     let said = ends(&folder.options());
@@ -162,7 +163,7 @@ fn root_reads_no_file_through_links_of_a_services_user() {
     folder.write("run/conf/t", "theirs");
     let said = ends(&folder.options());
     assert!(said.contains("run/app.env is a link that others"), "{said}");
-    // Where others may write the project's file itself, they need no links.
+    // If others may write the project's file itself, links make no difference.
     chown(folder.path(), Some(65534), Some(65534)).unwrap();
     assert_eq!(ends(&folder.options()), "");
 }

@@ -1,4 +1,4 @@
-//! The shim for this crate's tests, which cannot use the binary of another package.
+//! The shim for this crate's tests, because they cannot use the binary of another package.
 
 fn main() -> std::process::ExitCode {
     harness_shim::main()

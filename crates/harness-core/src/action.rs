@@ -1,6 +1,6 @@
-//! Actions: what a daemon can do beyond the verbs, with typed input, events and output.
+//! Actions: requests that a daemon offers in addition to the verbs, with typed input, events and output.
 //!
-//! An action is registered once; its JSON Schemas are made from its types and clients can list them.
+//! An action is registered once. Its JSON Schemas are made from its types, and clients can list them.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -15,16 +15,16 @@ use serde_json::Value;
 use service_orchestration::Orchestrator;
 use service_registry::Registry;
 
-/// What an action may use.
+/// What an action can use.
 #[derive(Clone)]
 pub struct ActionContext {
     /// Starts and stops services.
     pub orchestrator: Orchestrator,
-    /// Knows them.
+    /// Knows the services and projects.
     pub registry: Registry,
 }
 
-/// Why an action did not do what was asked.
+/// Why an action failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActionError {
     /// No action has this name.
@@ -46,7 +46,7 @@ pub enum ActionError {
         /// Why.
         source: serde_json::Error,
     },
-    /// It went wrong; the message is shown to whoever called.
+    /// The action failed. The message is shown to the caller.
     #[error("{action}: {message}")]
     Failed {
         /// The action.
@@ -63,7 +63,7 @@ pub struct EventSink<E> {
 }
 
 impl<E: Serialize> EventSink<E> {
-    /// Sends an event; waits while the caller is slow. An event for a caller that went away is dropped.
+    /// Sends an event. Waits while the caller is slow. If the caller is gone, the event is dropped.
     pub async fn send(&self, event: &E) {
         if let Ok(value) = serde_json::to_value(event) {
             let _ = self.sender.send(value).await;
@@ -71,7 +71,7 @@ impl<E: Serialize> EventSink<E> {
     }
 }
 
-/// One thing a daemon can do.
+/// An action of a daemon.
 ///
 /// ```
 /// use harness_core::{Action, ActionContext, ActionError, EventSink};
@@ -102,17 +102,17 @@ pub trait Action: Send + Sync + 'static {
     const NAME: &'static str;
     /// What it does, in a sentence.
     const DESCRIPTION: &'static str;
-    /// What it needs.
+    /// The input that it needs.
     type Input: DeserializeOwned + JsonSchema + Send;
-    /// What it tells on the way.
+    /// The events that it sends while it runs.
     type Event: Serialize + JsonSchema + Send;
-    /// What it answers.
+    /// The output that it answers with.
     type Output: Serialize + JsonSchema + Send;
 
-    /// Does it.
+    /// Runs the action.
     ///
     /// # Errors
-    /// When it cannot; the text is shown to whoever called.
+    /// When the action fails. The text is shown to the caller.
     async fn call(
         &self,
         context: &ActionContext,
@@ -121,7 +121,7 @@ pub trait Action: Send + Sync + 'static {
     ) -> Result<Self::Output, ActionError>;
 }
 
-/// An action whose types are erased, as the registry keeps it.
+/// An action without its types, so that all actions can be kept in one map.
 #[async_trait]
 trait Erased: Send + Sync {
     fn info(&self) -> ActionInfo;
@@ -167,20 +167,20 @@ impl<A: Action> Erased for A {
 pub struct Actions(BTreeMap<&'static str, Arc<dyn Erased>>);
 
 impl Actions {
-    /// Adds an action; one of the same name is replaced.
+    /// Adds an action. Replaces one with the same name.
     pub fn register<A: Action>(&mut self, action: A) {
         self.0.insert(A::NAME, Arc::new(action));
     }
 
-    /// What there is.
+    /// Lists the actions.
     pub fn list(&self) -> Vec<ActionInfo> {
         self.0.values().map(|action| action.info()).collect()
     }
 
-    /// Calls one by name. Its events go to `events`.
+    /// Calls an action by name. Its events go to `events`.
     ///
     /// # Errors
-    /// When there is none of this name, the input does not fit, or the action fails.
+    /// When there is no action with this name, the input does not fit, or the action fails.
     pub async fn call(
         &self,
         context: &ActionContext,

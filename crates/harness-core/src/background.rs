@@ -1,8 +1,8 @@
-//! Starting a daemon in the background, and the one line by which it tells that it is ready.
+//! Starts a daemon in the background, and reads the one line with which the daemon reports that it is ready.
 //!
-//! The starter runs the daemon with `--background` and reads its stdout: one JSON line, [`Announced`]. The
-//! daemon has by then left the starter's session and let go of every descriptor it inherited, or a script's
-//! `$(harness start)` would wait for it for ever.
+//! The starter runs the daemon with `--background` and reads its stdout: one JSON line, [`Announced`]. The daemon has
+//! by then left the starter's session and closed every descriptor it inherited. Otherwise a script's
+//! `$(harness start)` would wait for it forever.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -21,17 +21,17 @@ use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
 use crate::inside::service_around;
 
-/// How long a daemon may take to get ready, recovery included.
+/// How long a daemon may take to get ready, including recovery.
 const READY: Duration = Duration::from_secs(30);
 
-/// The name of the daemon's binary, beside the CLI's.
+/// The name of the daemon's binary, in the folder of the CLI's binary.
 const DAEMON: &str = "harness-executor-daemon";
 
-/// The trampoline's binary, beside it too.
+/// The name of the shim's binary, in the same folder.
 const SHIM: &str = "harness-shim";
 
-/// Whether the daemon inherits this variable: what the starter's shell knows besides is none of its business. The
-/// engine that it works with is.
+/// Whether the daemon inherits this variable. It gets nothing else from the starter's shell, except the variables
+/// that choose the engine.
 fn is_inherited(name: &str) -> bool {
     let of_docker = [
         "DOCKER_HOST",
@@ -45,13 +45,13 @@ fn is_inherited(name: &str) -> bool {
         || InheritEnv::Minimal.takes(name)
 }
 
-/// What a daemon that was started in the background says of its start.
+/// What a daemon that was started in the background reports about its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Announced {
-    /// It is ready.
+    /// The daemon is ready.
     Ready(DaemonInfo),
-    /// It could not start.
+    /// The daemon could not start.
     Failed {
         /// Why.
         why: String,
@@ -60,47 +60,48 @@ pub enum Announced {
     },
 }
 
-/// Why no daemon could be started.
+/// Why a daemon could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The binary is not there.
-    #[error("cannot find {DAEMON} beside this program ({}): install both together", beside.display())]
+    /// The binary does not exist.
+    #[error("cannot find {DAEMON} next to this program ({}): install both in the same folder", beside.display())]
     NoBinary {
-        /// Where it was looked for.
+        /// The program next to which it should be.
         beside: PathBuf,
     },
-    /// This process is part of a service of the same home, which would take the daemon along when it is stopped.
+    /// This process is part of a service of the same home. When that service is stopped, the daemon would end too.
     #[error(
-        "a daemon that is started from inside the service {service} would end with it: start one from outside, with `harness daemon start`"
+        "a daemon that is started inside the service {service} would end together with it: start one \
+            outside, with `harness daemon start`"
     )]
     Inside {
         /// The service, as PROJECT/SERVICE.
         service: String,
     },
-    /// This program does not know where it is.
-    #[error("cannot tell where this program is: {0}")]
+    /// The path of this program is unknown.
+    #[error("cannot find the path of this program: {0}")]
     OwnPath(#[source] io::Error),
     /// It could not be started.
     #[error("cannot start the daemon: {0}")]
     Spawn(#[from] SpawnError),
-    /// Its words could not be read.
-    #[error("cannot hear from the daemon: {0}")]
+    /// Its report could not be read.
+    #[error("cannot read the daemon's report: {0}")]
     Read(#[source] io::Error),
-    /// It said why it could not start.
+    /// The daemon reported why it could not start.
     #[error("the daemon could not start: {why}")]
     Failed {
-        /// Its words.
+        /// The reason.
         why: String,
-        /// What to do about it, if it knew.
+        /// What to do about it, if the daemon knows.
         hint: Option<String>,
     },
-    /// It ended without a word.
-    #[error("the daemon ended without a word; see {}", log.display())]
+    /// The daemon ended without a report.
+    #[error("the daemon ended without saying why; see {}", log.display())]
     Silent {
         /// Its log.
         log: PathBuf,
     },
-    /// It took too long.
+    /// The daemon took too long.
     #[error("the daemon was not ready within {}s; see {}", READY.as_secs(), log.display())]
     Late {
         /// Its log.
@@ -108,20 +109,19 @@ pub enum StartError {
     },
 }
 
-/// How a daemon is started.
+/// How to start a daemon.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StartOptions {
-    /// The port it listens on, if not the one that its environment or its default says.
+    /// The port to listen on. `None`: the one from its environment, or the default.
     pub port: Option<u16>,
-    /// It is there to stop what a former one left running: nothing is started first.
+    /// Whether the daemon only stops what an earlier one left running, and starts nothing first.
     pub stop_services: bool,
 }
 
-/// Starts a daemon for this home and waits until it is ready. If another one is just starting, that one is
-/// taken.
+/// Starts a daemon for this home and waits until it is ready. If another one is just starting, uses that one.
 ///
 /// # Errors
-/// When it cannot be started or does not get ready; the error says why.
+/// When the daemon cannot be started or does not get ready. The error says why.
 pub async fn start(home: &Home, options: StartOptions) -> Result<DaemonInfo, StartError> {
     if let Some(service) = service_around(home) {
         return Err(StartError::Inside { service });
@@ -137,11 +137,11 @@ pub async fn start(home: &Home, options: StartOptions) -> Result<DaemonInfo, Sta
     ready(home, command).await
 }
 
-/// The daemon beside this program, to take over from one that runs on this port. Its environment is this process's,
-/// unless that is the environment of a service: then the daemon that runs knows better.
+/// Describes the daemon next to this program as the successor of one that runs on this port. It gets this process's
+/// environment, unless that is the environment of a service: then it gets the one of the running daemon.
 ///
 /// # Errors
-/// When there is no such program.
+/// When the program does not exist.
 pub fn successor(port: u16) -> Result<Successor, StartError> {
     let of_a_service = std::env::var_os(RUN_ID_VARIABLE).is_some();
     let readable =
@@ -153,10 +153,10 @@ pub fn successor(port: u16) -> Result<Successor, StartError> {
     })
 }
 
-/// Whether this can be started.
+/// Checks whether this successor can be started.
 ///
 /// # Errors
-/// When the program is not there.
+/// When the program does not exist.
 pub(crate) fn check(successor: &Successor) -> Result<(), StartError> {
     let program = &successor.program;
     if program.is_absolute() && program.is_file() && program.with_file_name(SHIM).is_file() {
@@ -167,8 +167,8 @@ pub(crate) fn check(successor: &Successor) -> Result<(), StartError> {
     })
 }
 
-/// Starts the daemon that takes over from this one, which has let go of the home, and leaves it to itself. It gets the
-/// limit of open files that this one was started with.
+/// Starts the daemon that takes over from this one, and does not wait for it. This daemon must have released the
+/// home. The successor gets the limit of open files that this daemon was started with.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -185,12 +185,12 @@ pub(crate) fn start_successor(
         Some(given) => command.envs(given.iter().filter(|(name, _)| is_inherited(name))),
         None => command.envs(environment()),
     };
-    // What it says on its way is in its log.
+    // Its messages are in its log.
     Executor::local().spawn(command)?.detach();
     Ok(())
 }
 
-/// The daemon's program, beside this one.
+/// The path of the daemon's program, in the folder of this program.
 fn program() -> Result<PathBuf, StartError> {
     let own = std::env::current_exe().map_err(StartError::OwnPath)?;
     let binary = own.with_file_name(DAEMON);
@@ -200,15 +200,15 @@ fn program() -> Result<PathBuf, StartError> {
     Ok(binary)
 }
 
-/// What of this process's environment a daemon inherits.
+/// The variables of this process that a daemon inherits.
 fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_inherited))
 }
 
-/// The command that becomes a daemon in the background; its environment has the home alone.
+/// The command that becomes a daemon in the background. Its environment has only the home.
 fn command(home: &Home, binary: &Path, open_files: Option<u64>) -> Command {
-    // Through the shim's trampoline: it leaves the session, and with it the terminal, and closes every descriptor that
-    // this process was given by whoever started it.
+    // Starts through `harness-shim exec`, which leaves the session and its terminal, and closes every descriptor that
+    // this process inherited.
     let limit = open_files.map(|soft| ["--soft-limit".to_owned(), format!("open_files={soft}")]);
     Command::new(binary.with_file_name(SHIM))
         .args(["exec", "--cwd", "/"])
@@ -222,7 +222,7 @@ fn command(home: &Home, binary: &Path, open_files: Option<u64>) -> Command {
         .begins_session()
 }
 
-/// Runs the command of a daemon until that is ready.
+/// Runs the command of a daemon, and waits until the daemon is ready.
 async fn ready(home: &Home, command: Command) -> Result<DaemonInfo, StartError> {
     let mut daemon = Executor::local().spawn(command)?;
     let mut said = Vec::new();
@@ -259,18 +259,18 @@ async fn ready(home: &Home, command: Command) -> Result<DaemonInfo, StartError> 
     }
 }
 
-/// The daemon's side: whether somebody waits to hear that it is ready.
+/// The daemon's side: whether a starter waits for the report.
 pub(crate) struct Announcement {
     awaited: bool,
 }
 
 impl Announcement {
-    /// The starter reads our stdout.
+    /// A starter reads our stdout.
     pub(crate) fn to_starter() -> Self {
         Self { awaited: true }
     }
 
-    /// Nobody waits.
+    /// No starter waits.
     pub(crate) fn none() -> Self {
         Self { awaited: false }
     }
@@ -293,14 +293,14 @@ impl Announcement {
         }
         if let Ok(mut line) = serde_json::to_vec(announced) {
             line.push(b'\n');
-            // A starter that went away needs no telling.
+            // If the starter is gone, nobody needs the report.
             let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
         }
         silence();
     }
 }
 
-/// Lets go of the starter: stdin, stdout and stderr become /dev/null.
+/// Disconnects from the starter: stdin, stdout and stderr become /dev/null.
 fn silence() {
     if let Ok(null) = std::fs::OpenOptions::new()
         .read(true)

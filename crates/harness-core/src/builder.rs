@@ -1,4 +1,4 @@
-//! Putting a daemon together.
+//! Builds a daemon.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,49 +51,50 @@ impl DaemonBuilder {
         }
     }
 
-    /// Listens on this port of 127.0.0.1; 0 takes a free one. Default: [`DEFAULT_PORT`].
+    /// Listens on this port of 127.0.0.1; 0 selects a free one. Default: [`DEFAULT_PORT`].
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// The `harness-shim` to run local services under. Default: beside the daemon's own binary.
+    /// The `harness-shim` that supervises local services. Default: the one next to the daemon's own binary.
     #[must_use]
     pub fn shim(mut self, path: impl Into<PathBuf>) -> Self {
         self.shim = Some(path.into());
         self
     }
 
-    /// Was started by [`crate::background`]: detaches itself, and tells on stdout once when it is ready.
+    /// Whether it was started by [`crate::background`]. Then it detaches itself, and reports once on stdout when it
+    /// is ready.
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
         self
     }
 
-    /// Stops whatever a former daemon left running, and starts nothing of it first.
+    /// Stops everything that an earlier daemon left running, and starts none of it again first.
     #[must_use]
     pub fn stop_services(mut self, stop: bool) -> Self {
         self.stop_services = stop;
         self
     }
 
-    /// Offers an action.
+    /// Adds an action.
     #[must_use]
     pub fn action<A: Action>(mut self, action: A) -> Self {
         self.actions.register(action);
         self
     }
 
-    /// Runs services of further types. Local processes are always there.
+    /// Adds an executor for more types of services. Local processes are always supported.
     #[must_use]
     pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
         self.executors.push(executor);
         self
     }
 
-    /// Brings a stack of services along; it is started when the daemon is up.
+    /// Adds a stack of services, which is started when the daemon is up.
     #[must_use]
     pub fn stack(mut self, stack: ServiceStack) -> Self {
         stack.register_actions(&mut self.actions);
@@ -101,10 +102,10 @@ impl DaemonBuilder {
         self
     }
 
-    /// Runs the daemon until it is asked to end (SIGTERM, SIGINT or a client). Services run on.
+    /// Runs the daemon until it is asked to end (SIGTERM, SIGINT or a client). Services keep running.
     ///
     /// # Errors
-    /// When it cannot start: another daemon has the home, the port is taken, a file is unusable.
+    /// When it cannot start: another daemon has the home, the port is in use, or a file is unusable.
     pub async fn run(self) -> Result<(), DaemonError> {
         lifecycle::run(self).await
     }

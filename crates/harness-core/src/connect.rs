@@ -1,4 +1,4 @@
-//! Finding the daemon of a home and connecting to it; starting one where that is wanted.
+//! Finds the daemon of a home and connects to it, or starts one if that is wanted.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,37 +15,37 @@ use crate::daemon_info::{DaemonInfo, DaemonInfoError};
 use crate::home::{Home, HomeError};
 use crate::lock::DaemonLock;
 
-/// How long a daemon that has the lock but does not listen or answer is waited for.
+/// How long to wait for a daemon that has the lock but does not listen or answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one that takes connections and drops them is: it is ending, or will not get better.
+/// How long to wait for a daemon that accepts connections and drops them: it is ending, or will not recover.
 const ENDING: Duration = Duration::from_secs(2);
 
-/// How long what a daemon said may outlive it once the next one has the lock.
+/// How long the information file of an ended daemon may still be there after the next one has the lock.
 const STALE: Duration = Duration::from_millis(500);
 
-/// How often a daemon is started that ends before it can be spoken to.
+/// How often to start a daemon if it ends before we can connect to it.
 const STARTS: u32 = 3;
 
 /// How to connect.
 pub struct ConnectOptions {
-    /// Whose daemon.
+    /// The home of the daemon.
     pub home: Home,
-    /// The port for a daemon that is started; a running one says itself where it is.
+    /// The port for a daemon that is started. A running daemon says its own port.
     pub port: Option<u16>,
-    /// Whether one is started if none runs.
+    /// Whether to start a daemon if none runs.
     pub autostart: bool,
-    /// Told, in words for people, before one is started.
+    /// Called with a message for people before a daemon is started.
     pub on_autostart: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A connection to a daemon.
 pub struct Session {
-    /// Asks it.
+    /// Sends requests to the daemon.
     pub client: Client,
-    /// What it says of itself.
+    /// What the daemon says about itself.
     pub daemon: DaemonInfo,
-    /// Must be polled for the client to work, beside whoever uses it.
+    /// Must be polled for the client to work, at the same time as the code that uses the client.
     pub driver: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -58,18 +58,18 @@ pub enum ConnectError {
         /// The home.
         home: PathBuf,
     },
-    /// It has the lock and does not listen or answer.
+    /// The daemon has the lock but does not listen or answer.
     #[error("the daemon{} for {} does not answer; see {}", with_pid(*pid), home.display(), log.display())]
     NotAnswering {
         /// The home.
         home: PathBuf,
-        /// Its process, if it has come so far as to tell.
+        /// Its process, if the daemon got far enough to report it.
         pid: Option<u32>,
         /// Its log.
         log: PathBuf,
     },
-    /// It is held by SIGSTOP or a debugger, and so answers nobody.
-    #[error("the daemon (pid {pid}) is stopped, by SIGSTOP or a debugger; services run on")]
+    /// The daemon is stopped by SIGSTOP or a debugger, so it answers nobody.
+    #[error("the daemon (pid {pid}) is stopped by SIGSTOP or a debugger; services keep running")]
     Stopped {
         /// Its process.
         pid: u32,
@@ -80,18 +80,18 @@ pub enum ConnectError {
     /// `daemon.json` cannot be read.
     #[error(transparent)]
     Info(#[from] DaemonInfoError),
-    /// The lock cannot be looked at.
-    #[error("cannot look at {}: {source}", path.display())]
+    /// The lock cannot be examined.
+    #[error("cannot examine {}: {source}", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
-    /// It could not be started.
+    /// No daemon could be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It is there but does not let us in, or is no daemon of ours.
+    /// Something listens there, but refuses us or is not our daemon.
     #[error("cannot talk to the daemon on port {port}: {source}")]
     Client {
         /// Its port.
@@ -117,7 +117,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
     let mut starts = 0;
     let mut refused_since = None;
     loop {
-        // The lock first: without it a file is what a killed daemon left, whoever listens on that port now.
+        // Look at the lock first. If it is free, `daemon.json` is from a killed daemon, and something else may listen
+        // on that port now.
         let held = DaemonLock::is_held(home).map_err(|source| ConnectError::Lock {
             path: home.daemon_lock(),
             source,
@@ -137,7 +138,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
             let daemon = background::start(home, start).await?;
             starts += 1;
             match try_connect(home, daemon).await {
-                // It was told to end, or killed, meanwhile.
+                // The daemon was asked to end, or killed, in the meantime.
                 Err(error) if error.may_get_better() && starts < STARTS => continue,
                 connected => return connected,
             }
@@ -155,12 +156,12 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
         if let Some(pid) = pid.filter(|pid| is_stopped(*pid)) {
             return Err(ConnectError::Stopped { pid });
         }
-        // Just starting, just ending, or overloaded: anything else will not get better.
+        // The daemon may be starting, ending, or overloaded. Other errors will not go away.
         match lost {
             Some(error) if error.was_dropped() && began.elapsed() > ENDING => return Err(error),
             Some(error) if !error.may_get_better() => {
                 let since = *refused_since.get_or_insert_with(Instant::now);
-                // A daemon that has just taken the lock is about to remove what its predecessor left.
+                // A daemon that has just taken the lock will remove the file of its predecessor soon.
                 if since.elapsed() > STALE {
                     return Err(error);
                 }
@@ -178,7 +179,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Session, ConnectError> 
     }
 }
 
-/// Whether a process is held, by SIGSTOP or a debugger.
+/// Whether a process is stopped by SIGSTOP or a debugger.
 pub fn is_stopped(pid: u32) -> bool {
     ProcessId::of(pid).is_ok_and(|process| process.is_stopped())
 }

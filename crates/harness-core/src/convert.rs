@@ -1,4 +1,4 @@
-//! Between the domain and the wire: the only place where one becomes the other.
+//! Converts between the domain and the wire. This is the only place that does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use service_registry::record::{ProjectRecord, ServiceRecord};
 
 use crate::home;
 
-/// How a client sees a service. `now`: by [`WallTime::steady`].
+/// A service as clients see it. `now` is from [`WallTime::steady`].
 pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
     let live = record.state.is_live();
     ServiceView {
@@ -55,14 +55,15 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
     }
 }
 
-/// How long its newest process had been running, at this moment of [`WallTime::steady`].
+/// How long its newest process had been running at `now`, which is from [`WallTime::steady`].
 fn uptime(record: &ServiceRecord, now: WallTime) -> Option<Duration> {
     let up_since = Duration::from_nanos(record.up_since_ns?);
     let ago = WallTime::steady().since(now);
     Some(since_boot().saturating_sub(up_since).saturating_sub(ago))
 }
 
-/// Where it runs, as people call it: this machine is `localhost`, whatever loopback address a service has there.
+/// The name for people of the host where it runs. This machine is `localhost`, whatever loopback address the service
+/// has.
 fn host(record: &ServiceRecord) -> String {
     match &record.spec.host {
         Some(node) => node.clone(),
@@ -71,7 +72,8 @@ fn host(record: &ServiceRecord) -> String {
     }
 }
 
-/// Where a service of a running operation has got to. `began`: when the operation did; both by [`WallTime::steady`].
+/// The progress of a service in a running operation. `began` is when the operation began; both times are from
+/// [`WallTime::steady`].
 pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: WallTime) -> Progress {
     let reason = || match &record.error {
         Some(error) => error.clone(),
@@ -124,14 +126,14 @@ pub fn progress(record: &ServiceRecord, change: Change, began: WallTime, now: Wa
     }
 }
 
-/// What the last probe tried and what it got: `http localhost:8080/health: connection refused`.
+/// The last probe and its result: `http localhost:8080/health: connection refused`.
 pub fn probe_line(record: &ServiceRecord) -> Option<String> {
     let answer = record.last_probe.as_ref()?;
     let check = record.health_check()?;
     Some(format!("{}: {answer}", check.probe.describe()))
 }
 
-/// What is done to a service, with what changed of it.
+/// What an operation does to a service, with the differences in its spec.
 pub fn change(change: machine::Change, differences: &[String]) -> Change {
     match change {
         machine::Change::Start => Change::Started,
@@ -144,7 +146,7 @@ pub fn change(change: machine::Change, differences: &[String]) -> Change {
     }
 }
 
-/// A plan.
+/// Converts a plan.
 pub fn plan(steps: &[PlannedChange]) -> Vec<PlanStep> {
     steps
         .iter()
@@ -156,7 +158,7 @@ pub fn plan(steps: &[PlannedChange]) -> Vec<PlanStep> {
         .collect()
 }
 
-/// A change of the registry as an event.
+/// Converts a change of the registry into an event.
 pub fn change_event(change: &service_registry::Change) -> ChangeEvent {
     use service_registry::ChangeKind as Kind;
     ChangeEvent {
@@ -178,8 +180,8 @@ pub fn change_event(change: &service_registry::Change) -> ChangeEvent {
     }
 }
 
-/// The chain of services that took the longest: from the last one ready back over whichever dependency was
-/// ready last.
+/// The chain of services that took the longest: from the last one that became ready, back through the dependency that
+/// became ready last.
 pub fn critical_path(
     timings: &BTreeMap<ServiceName, Timing>,
     records: &BTreeMap<ServiceName, std::sync::Arc<ServiceRecord>>,
@@ -223,7 +225,7 @@ pub fn critical_path(
     path
 }
 
-/// A refusal of the orchestrator. `known`: the services or projects there are, for suggestions.
+/// Converts a refusal of the orchestrator. `services` and `projects` are the known ones, for suggestions.
 pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[ProjectName]) -> ErrorBody {
     let message = error.to_string();
     let (code, hint) = match error {
@@ -233,16 +235,20 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
         OrderError::NameTaken { name, .. } => (
             ErrorCode::NameTaken,
             Some(format!(
-                "give this one another name with `name:` or -p; `harness -p {name} start` takes `{name}` over"
+                "give this project another name with `name:` or -p; or `harness -p {name} start` makes \
+                    this file the one of `{name}`"
             )),
         ),
         OrderError::Unsupported(_) => (
             ErrorCode::Unsupported,
-            Some("nothing was started; name the services that can be: harness start SERVICE…".to_owned()),
+            Some(
+                "nothing was started; start only the services that are supported: harness start SERVICE…"
+                    .to_owned(),
+            ),
         ),
         OrderError::Images(_) => (
             ErrorCode::Invalid,
-            Some("nothing was started; list the port under `ports`, or see to the image".to_owned()),
+            Some("nothing was started; list the port under `ports`, or fix the image".to_owned()),
         ),
         OrderError::GivenUp => (ErrorCode::Cancelled, None),
         OrderError::Address(AddressError::InUse { holder, .. }) if holder.is_no_longer_in_file => (
@@ -309,7 +315,7 @@ fn project_state(services: &[std::sync::Arc<ServiceRecord>]) -> ProjectState {
     }
 }
 
-/// That a name is no service's, with the nearest one that is.
+/// The error for a name that is not a service, with the nearest one as a suggestion.
 pub fn no_such_service(name: &str, services: &[ServiceName]) -> ErrorBody {
     let suggestion = nearest(name, services);
     let hint = match &suggestion {
@@ -317,7 +323,7 @@ pub fn no_such_service(name: &str, services: &[ServiceName]) -> ErrorBody {
         None if services.is_empty() => None,
         None => {
             let names: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
-            Some(format!("there are: {}", names.join(", ")))
+            Some(format!("the services are: {}", names.join(", ")))
         }
     };
     ErrorBody {

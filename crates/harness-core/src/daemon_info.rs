@@ -1,7 +1,7 @@
 //! `daemon.json`: where the running daemon is.
 //!
-//! Written once it listens, removed when it ends in order. A stale one (after kill -9) is told from a live one
-//! by the lock beside it, never by the pid alone.
+//! Written when the daemon listens, removed when it ends normally. Whether the file is stale (after kill -9) is
+//! decided by the lock next to it, never by the pid alone.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -21,19 +21,19 @@ pub struct DaemonInfo {
     pub port: u16,
     /// Its version.
     pub version: String,
-    /// The boot it runs in: after a reboot the file means nothing.
+    /// The boot in which it runs. After a reboot the file is not valid.
     pub boot_id: String,
     /// When it started.
     pub started_at: WallTime,
 }
 
-/// The newest format of the file known here, and the one that is written.
+/// The newest known format of the file, which is also the one that is written.
 const FORMAT: u32 = 1;
 
-/// One that is longer is damaged.
+/// A longer file is damaged.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// The file: what the daemon says, and in which format.
+/// The content of the file, with its format.
 #[derive(Serialize)]
 struct Written<'a> {
     format: u32,
@@ -41,7 +41,7 @@ struct Written<'a> {
     info: &'a DaemonInfo,
 }
 
-/// What can be read of a file of any format; the first had no number.
+/// The part that can be read in every format. The first format had no number.
 #[derive(Deserialize)]
 struct Format {
     #[serde(default)]
@@ -54,7 +54,7 @@ pub enum DaemonInfoError {
     /// The system refused.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The file.
         path: PathBuf,
@@ -75,10 +75,10 @@ pub enum DaemonInfoError {
 }
 
 impl DaemonInfo {
-    /// What the file says; `None` when there is none, or it is damaged (it is rewritten by the next daemon).
+    /// Reads the file. `None` if there is none, or it is damaged; the next daemon writes it again.
     ///
     /// # Errors
-    /// When it is there and cannot be read, or is of a newer version.
+    /// When it exists but cannot be read, or a newer version wrote it.
     pub fn read(home: &Home) -> Result<Option<Self>, DaemonInfoError> {
         let path = home.daemon_json();
         let bytes = match harness_files::read(&path, MAX_SIZE).map_err(io::Error::from) {
@@ -105,7 +105,7 @@ impl DaemonInfo {
         }
     }
 
-    /// Writes it beside and renames it over.
+    /// Writes a temporary file next to it, and renames that over it.
     ///
     /// # Errors
     /// When that fails.
@@ -132,15 +132,15 @@ impl DaemonInfo {
         })
     }
 
-    /// Takes away what a former daemon left, so that nobody takes it for what the present one says. Its space is kept
-    /// for [`Self::write`]: the disk may be full. Only for whoever holds the lock.
+    /// Moves the file of an earlier daemon away, so that nobody thinks it is from the current one. Keeps its disk
+    /// space for [`Self::write`], because the disk may be full. Only the holder of the lock may call this.
     ///
     /// # Errors
-    /// When it is there and cannot be removed.
+    /// When it exists but cannot be moved.
     pub(crate) fn remove_stale(home: &Home) -> Result<(), DaemonInfoError> {
         let path = home.daemon_json();
         let replaced = match std::fs::symlink_metadata(&path) {
-            // Whatever that is, it is not what a daemon left.
+            // A folder is not something that a daemon left.
             Ok(there) if there.is_dir() => Err(rustix::io::Errno::ISDIR.into()),
             _ => std::fs::rename(&path, path.with_extension("json.new")),
         };
@@ -154,20 +154,20 @@ impl DaemonInfo {
         }
     }
 
-    /// Removes the file if it is still about this process.
+    /// Removes the file if it is still the one of this process.
     pub fn remove(home: &Home) {
         if let Ok(Some(info)) = Self::read(home)
             && info.pid == std::process::id()
         {
-            // Gone already is as good.
+            // It is fine if it is gone already.
             let _ = std::fs::remove_file(home.daemon_json());
         }
     }
 }
 
-/// Writes over what is there, if anything is, without giving up its space before.
+/// Overwrites an existing file without releasing its disk space first.
 fn overwrite(path: &Path, text: &[u8]) -> io::Result<()> {
-    // To open a pipe would wait for a reader.
+    // Opening a pipe would wait for a reader.
     if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
         std::fs::remove_file(path)?;
     }
@@ -180,10 +180,10 @@ fn overwrite(path: &Path, text: &[u8]) -> io::Result<()> {
     file.set_len(text.len() as u64)
 }
 
-/// The id of the present boot.
+/// The id of the current boot.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// When it cannot be read.
 pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()

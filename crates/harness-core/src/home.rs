@@ -1,8 +1,8 @@
-//! The daemon's home folder and what lies in it.
+//! The daemon's home folder and its content.
 //!
 //! | path | what |
 //! |---|---|
-//! | `daemon.json` | where the running daemon is ([`crate::daemon_info`]) |
+//! | `daemon.json` | where to reach the running daemon ([`crate::daemon_info`]) |
 //! | `daemon.lock` | held by the running daemon |
 //! | `tls/` | CA, server and client certificates |
 //! | `state` | the registry's store |
@@ -22,9 +22,9 @@ use harness_files::{Exposure, FileError};
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// Nothing in the environment says where it is.
-    #[error("cannot tell where the home of harness is: set HARNESS_HOME or HOME")]
+    #[error("cannot find the home of harness: set HARNESS_HOME or HOME")]
     NoHome,
-    /// It cannot be made or read.
+    /// It cannot be created or read.
     #[error("cannot use {} as the home of harness: {source}", path.display())]
     Unusable {
         /// The folder.
@@ -32,7 +32,7 @@ pub enum HomeError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// It belongs to somebody else, who could read the keys in it.
+    /// It belongs to another user, who could read the keys in it.
     #[error("{} belongs to uid {owner}, not to you: set HARNESS_HOME to a folder of your own", path.display())]
     Foreign {
         /// The folder.
@@ -40,32 +40,32 @@ pub enum HomeError {
         /// Its owner.
         owner: u32,
     },
-    /// Others may put something else in its place, which root would run.
+    /// Other users could replace it, and root would run their programs.
     #[error(
-        "{} is no safe home for root's daemon: {exposure}, and could put another folder in its place: set \
-         HARNESS_HOME to a folder below which nobody else may write",
+        "{} is not a safe home for root's daemon: {exposure}, and could replace the folder: set \
+            HARNESS_HOME to a folder where only root can write, also in the folders above it",
         path.display()
     )]
     Exposed {
         /// The folder.
         path: PathBuf,
-        /// Who may, and where.
+        /// Who could, and where.
         exposure: Exposure,
     },
 }
 
-/// What to do about a home, or something in it, that cannot be written; `None` for any other error.
+/// What to do about a home, or something in it, that cannot be written. `None` for other errors.
 pub fn remedy(error: &std::io::Error) -> Option<String> {
     use std::io::ErrorKind::{
         AlreadyExists, NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
     };
     match error.kind() {
-        StorageFull | QuotaExceeded => Some("make room on that disk, then try again".to_owned()),
+        StorageFull | QuotaExceeded => Some("free some space on that disk, then try again".to_owned()),
         ReadOnlyFilesystem => {
-            Some("mount it writable, or set HARNESS_HOME to a folder that you may write to".to_owned())
+            Some("mount it writable, or set HARNESS_HOME to a folder that you can write to".to_owned())
         }
         PermissionDenied | NotADirectory | AlreadyExists => {
-            Some("set HARNESS_HOME to a folder that you may write to".to_owned())
+            Some("set HARNESS_HOME to a folder that you can write to".to_owned())
         }
         _ => None,
     }
@@ -98,12 +98,12 @@ impl Home {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8");
             return Err(HomeError::Unusable { path, source });
         }
-        // The daemon changes its folder; a relative home would wander with it.
+        // The daemon changes its current folder, so a relative home would change with it.
         let path = std::path::absolute(&path).map_err(|source| HomeError::Unusable { path, source })?;
         Ok(Self(path))
     }
 
-    /// [`Home::locate`] by this process's environment.
+    /// [`Home::locate`] with this process's environment.
     ///
     /// # Errors
     /// When none of the variables is set.
@@ -121,10 +121,10 @@ impl Home {
         &self.0
     }
 
-    /// Creates the folder (0700) if it is not there, and repairs its permissions if they are wider.
+    /// Creates the folder (0700) if it does not exist, and repairs its permissions if they are wider.
     ///
     /// # Errors
-    /// When it cannot be made, or belongs to another user.
+    /// When it cannot be created, or belongs to another user.
     pub fn ensure(&self) -> Result<(), HomeError> {
         let unusable = |source| HomeError::Unusable {
             path: self.0.clone(),
@@ -153,7 +153,7 @@ impl Home {
         }
         if is_root {
             let place = harness_files::place(&self.0).map_err(|error| unusable(error.into()))?;
-            // What its own mode lets others do ends with that mode.
+            // If only its own mode is too wide, that is repaired below.
             if let Some(exposure) = place.exposure.filter(|exposure| exposure.folder != place.path) {
                 return Err(self.exposed(exposure));
             }
@@ -169,7 +169,7 @@ impl Home {
             .map_err(unusable)
     }
 
-    /// Whether a daemon has been at home here, or may have been: a folder that is empty may have been emptied.
+    /// Whether a daemon has used this home, or may have used it. An empty folder may have been emptied.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -202,12 +202,12 @@ impl Home {
         }
     }
 
-    /// Where the running daemon says where it is.
+    /// The file in which the running daemon says where it is.
     pub fn daemon_json(&self) -> PathBuf {
         self.0.join("daemon.json")
     }
 
-    /// What the running daemon holds locked.
+    /// The file that the running daemon keeps locked.
     pub fn daemon_lock(&self) -> PathBuf {
         self.0.join("daemon.lock")
     }
@@ -222,12 +222,12 @@ impl Home {
         self.0.join("state")
     }
 
-    /// Damaged stores that a daemon set aside, oldest first, until somebody removes them.
+    /// Damaged stores that a daemon set aside and nobody has removed yet, oldest first.
     pub fn damaged_stores(&self) -> Vec<PathBuf> {
         service_registry::store::damaged_stores(&self.state())
     }
 
-    /// Where logs lie.
+    /// The folder of the logs.
     pub(crate) fn logs(&self) -> PathBuf {
         self.0.join("logs")
     }

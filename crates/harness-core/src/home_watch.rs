@@ -1,13 +1,14 @@
-//! Noticing that the home, or what lies in it, was taken from under a daemon.
+//! Notices when the home, or something in it, is removed while the daemon runs.
 //!
-//! | gone | what follows |
+//! | what is gone | what the daemon does |
 //! |---|---|
-//! | `daemon.json` | it is written again |
-//! | `daemon.lock` alone | the daemon ends and services run on: the next one finds them, and two would not do |
-//! | `daemon.lock` and what the next one would find services by: the run directory of one that runs, or `state` and `projects/` | the home is being emptied: as if it were removed |
-//! | the home itself | services are stopped and the daemon ends: nobody could find either any more |
+//! | `daemon.json` | writes it again |
+//! | `daemon.lock` alone | ends, and services keep running: the next daemon finds them, and there must not be two daemons |
+//! | `daemon.lock`, and what the next daemon needs to find services: the run directory of a running one, or `state` and `projects/` | treats the home as removed, because somebody is emptying it |
+//! | the home itself | stops all services and ends: nobody could find either of them any more |
 //!
-//! Who empties a home takes one thing after the other. So when the lock is gone it is looked for a while what follows.
+//! A home is emptied one file after the other. So when the lock is gone, the daemon watches for a while what else
+//! goes.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,33 +25,33 @@ use crate::daemon_info::DaemonInfo;
 use crate::home::Home;
 use crate::lock::DaemonLock;
 
-/// How often it is looked at.
+/// How often to look at the home.
 const TICK: Duration = Duration::from_secs(2);
 
-/// The same once the lock is gone.
+/// How often to look once the lock is gone.
 const CLOSELY: Duration = Duration::from_millis(50);
 
-/// How long nothing else goes until the lock is taken to be all.
+/// If nothing else goes within this time, only the lock was removed.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// The same when more has gone that services do not need: certificates, logs, shims, the store alone.
+/// The same, if something else is gone that services do not need: certificates, logs, shims, or only the store.
 const WITH_OTHERS: Duration = Duration::from_secs(10);
 
-/// What a daemon cannot go on without.
+/// What is gone, without which the daemon cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// Its home was removed, or another folder is in its place.
     Home,
-    /// What lay in its home was.
+    /// The content of its home was removed.
     Contents,
-    /// Its lock file was.
+    /// Its lock file was removed.
     Lock,
 }
 
 /// Looks at the home of a running daemon.
 pub(crate) struct HomeWatch {
     home: Home,
-    /// Open, so that no other folder gets its number.
+    /// Kept open, so that no other folder gets its inode number.
     folder: io::Result<File>,
     lock: DaemonLock,
     info: DaemonInfo,
@@ -59,7 +60,7 @@ pub(crate) struct HomeWatch {
 }
 
 impl HomeWatch {
-    /// For the daemon that has this lock.
+    /// Watches the home for the daemon that has this lock.
     pub(crate) fn new(
         home: Home,
         lock: DaemonLock,
@@ -77,12 +78,12 @@ impl HomeWatch {
         }
     }
 
-    /// Returns when something is gone that the daemon cannot go on without. `otherwise` is called after each look that
-    /// found the home in its place.
+    /// Returns when something is gone without which the daemon cannot continue. Calls `otherwise` after each look
+    /// that found everything in place.
     pub(crate) async fn until_lost(&self, otherwise: impl Fn()) -> Lost {
         loop {
             Timer::after(TICK).await;
-            // A few small reads of what the kernel has in memory: a thread for them would cost more.
+            // These are a few small reads of data that the kernel has in memory. A thread for them would cost more.
             match self.look() {
                 Some(Lost::Lock) => return self.with_the_lock().await,
                 Some(lost) => return lost,
@@ -108,7 +109,7 @@ impl HomeWatch {
         None
     }
 
-    /// What is lost beside the lock.
+    /// Finds out what is gone in addition to the lock.
     async fn with_the_lock(&self) -> Lost {
         let began = Instant::now();
         loop {
@@ -128,7 +129,7 @@ impl HomeWatch {
                 true => WITH_OTHERS,
                 false => ALONE,
             };
-            // Another daemon has begun here, and takes over what it finds.
+            // Another daemon has started here, and takes over what it finds.
             if !is_absent(&self.home.daemon_lock()) || began.elapsed() >= patience {
                 return Lost::Lock;
             }
@@ -136,7 +137,7 @@ impl HomeWatch {
         }
     }
 
-    /// Whether what the next daemon would find services by is gone.
+    /// Whether the files are gone that the next daemon needs to find services.
     fn services_are_lost(&self) -> bool {
         let services = self.registry.projects().into_iter();
         let mut services = services.flat_map(|project| self.registry.services(&project.name));
@@ -149,7 +150,7 @@ impl HomeWatch {
         is_lost || (is_absent(&self.home.state()) && is_absent(self.layout.projects()))
     }
 
-    /// Only what is certain counts: a disk that does not answer is no missing home.
+    /// Whether the home is certainly gone. A disk that does not answer does not count.
     fn home_is_gone(&self) -> bool {
         let Ok(was) = &self.folder else { return false };
         match (was.metadata(), fs::metadata(self.home.path())) {
@@ -190,7 +191,7 @@ mod tests {
         async_io::block_on(future)
     }
 
-    /// Everything but the home itself.
+    /// Removes everything in the home, but not the home itself.
     fn empty(home: &Home, but: &[&str]) {
         for entry in fs::read_dir(home.path()).unwrap() {
             let entry = entry.unwrap();

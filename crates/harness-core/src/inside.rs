@@ -1,4 +1,4 @@
-//! Whether this process belongs to a service: what it starts ends with that service, a daemon too.
+//! Finds out whether this process belongs to a service. Everything it starts ends with that service, also a daemon.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::home::Home;
 
-/// How many ancestors are looked at: nobody's shells are nested deeper.
+/// How many ancestors to check. Nobody nests shells deeper than this.
 const ANCESTORS: usize = 256;
 
-/// How much of a command line is read: the supervisor's is short.
+/// How much of a command line to read. The supervisor's is short.
 const COMMAND_LINE: u64 = 16 * 1024;
 
 /// The service of this home that this process is part of, as PROJECT/SERVICE.
@@ -33,10 +33,10 @@ pub(crate) fn service_around(home: &Home) -> Option<String> {
     None
 }
 
-/// The parent of a process; `None` for the first one, and for those that cannot be read.
+/// The parent of a process. `None` for the first process, and for those that cannot be read.
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything.
+    // The process name before it may contain anything.
     let (_, rest) = stat.rsplit_once(") ")?;
     let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
     (parent != 0).then_some(parent)

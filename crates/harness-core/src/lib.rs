@@ -1,6 +1,6 @@
-//! Building a daemon: Service and Action traits, server, client and the one daemon lifecycle.
+//! Builds a daemon: Service and Action traits, server, client and the one daemon lifecycle.
 //!
-//! `harness-executor-daemon` is the first user, graph-test-daemon the second. The life of such a process:
+//! `harness-executor-daemon` is the first user, graph-test-daemon the second. The lifecycle of such a process:
 //!
 //! ```text
 //! home ─▶ lock ─▶ log ─▶ certificates ─▶ shim ─▶ registry ─▶ listen ─▶ take over ─▶ daemon.json ─▶ serve ─▶ end
@@ -8,14 +8,14 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`home`], [`daemon_info`], [`lock`] | the folder of a daemon, and finding the one that runs |
-//! | [`builder`] | putting a daemon together |
-//! | [`action`], [`service`] | what a daemon offers beyond the verbs |
-//! | [`lifecycle`] | from the first line to the last |
-//! | [`handlers`] | one file a verb |
-//! | `selection`, `looks` | which project is meant: a pure function, and what it has to be told of the disk |
-//! | [`convert`] | between the domain and the wire, here alone |
-//! | [`background`], [`mod@connect`] | the client's side: finding a daemon, starting one |
+//! | [`home`], [`daemon_info`], [`lock`] | the folder of a daemon, and how to find the running one |
+//! | [`builder`] | building a daemon |
+//! | [`action`], [`service`] | what a daemon offers in addition to the verbs |
+//! | [`lifecycle`] | start and end of a daemon |
+//! | [`handlers`] | one file per verb |
+//! | `selection`, `looks` | which project a request refers to: a pure function, and what it needs to know about the disk |
+//! | [`convert`] | the only conversion between the domain and the wire |
+//! | [`background`], [`mod@connect`] | the client's side: how to find and start a daemon |
 
 pub mod action;
 pub mod background;
@@ -44,7 +44,7 @@ pub use daemon_info::DaemonInfo;
 pub use home::Home;
 pub use service::{Service, ServiceStack};
 
-/// The port a daemon listens on unless told otherwise.
+/// The port that a daemon listens on by default.
 pub const DEFAULT_PORT: u16 = 9443;
 
 /// The version of this build.

@@ -1,11 +1,11 @@
-//! The one daemon lifecycle, from the first line to the last.
+//! The one daemon lifecycle, from start to end.
 //!
 //! ```text
 //! home ─▶ lock ─▶ log ─▶ certificates ─▶ shim ─▶ registry ─▶ listen ─▶ take over ─▶ daemon.json ─▶ serve ─▶ end
 //! ```
 //!
-//! Every step before `daemon.json` can fail; the error names the place and the remedy, and nothing is left
-//! behind. The end leaves services running: the next daemon takes them over.
+//! Every step before `daemon.json` can fail. The error names the place and the remedy, and nothing is left behind.
+//! Services keep running after the end, and the next daemon takes them over.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -41,28 +41,28 @@ use crate::home_watch::{HomeWatch, Lost};
 use crate::lock::DaemonLock;
 use crate::{background, log_file, open_files, server};
 
-/// Threads for what would block: files, `/proc`, spawning. Each keeps its stack and a heap of its own for good, so
-/// there are enough to keep a disk busy, and no more.
+/// Threads for operations that block: files, `/proc`, spawning. Each keeps its stack and its own heap forever, so
+/// there are just enough to keep a disk busy.
 const BLOCKING_THREADS: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
 
-/// How long a daemon waits for a lock that a client may be looking at.
+/// How long a daemon waits for a lock that a client may be examining.
 const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a daemon in the background waits for another one to get ready or to end. Less than its client waits.
 const OTHER_PATIENCE: Duration = Duration::from_secs(25);
 
-/// Why a daemon could not start, or not go on.
+/// Why a daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// Its home is unusable.
     #[error(transparent)]
     Home(#[from] HomeError),
     /// Another daemon has the home.
-    #[error("a daemon runs already for {}{}", home.display(), describe(.running))]
+    #[error("a daemon is already running for {}{}", home.display(), describe(.running))]
     AlreadyRunning {
         /// The home.
         home: PathBuf,
-        /// What it says of itself, if it has come that far.
+        /// What it says about itself, if it got that far.
         running: Option<DaemonInfo>,
     },
     /// The lock file cannot be used.
@@ -84,21 +84,21 @@ pub enum DaemonError {
     /// Keys or certificates are unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The shim is not where it should be.
+    /// The shim cannot be installed.
     #[error("cannot install the supervisor of services")]
     Shim(#[from] shim_binary::InstallError),
-    /// The daemon does not know where its own binary is.
-    #[error("cannot tell where this program is: {0}")]
+    /// The path of the daemon's own binary is unknown.
+    #[error("cannot find the path of this program: {0}")]
     OwnPath(#[source] io::Error),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The port is taken.
+    /// The port is in use.
     #[error("port {port} is held by {holder}: choose another with --port or HARNESS_PORT, or stop it")]
     PortTaken {
         /// The port.
         port: u16,
-        /// Who holds it.
+        /// The process that holds it.
         holder: String,
     },
     /// The port cannot be listened on.
@@ -109,29 +109,32 @@ pub enum DaemonError {
         /// What the system said.
         source: io::Error,
     },
-    /// The kernel does not tell the boot id.
+    /// The boot id cannot be read.
     #[error("cannot read the boot id: {0}")]
     BootId(#[source] io::Error),
     /// `daemon.json` cannot be written.
     #[error(transparent)]
     Info(#[from] DaemonInfoError),
-    /// Only a newer version knows what was run.
+    /// A newer version wrote the record of a service.
     #[error(transparent)]
     NewerRecord(#[from] NewerRecord),
-    /// The home was taken from under the daemon.
+    /// The home was removed or moved away while the daemon ran.
     #[error("{} was removed or moved away: every service was stopped, and the daemon ended", home.display())]
     HomeGone {
         /// Where it was.
         home: PathBuf,
     },
-    /// Everything in the home was.
+    /// Everything in the home was removed.
     #[error("{} was emptied: every service was stopped, and the daemon ended", home.display())]
     HomeEmptied {
         /// The home.
         home: PathBuf,
     },
-    /// The lock was.
-    #[error("{} was removed: the daemon ended, services run on, and the next one takes them over", path.display())]
+    /// The lock was removed.
+    #[error(
+        "{} was removed: the daemon ended, services keep running, and the next daemon takes them over",
+        path.display()
+    )]
     LockGone {
         /// Where it was.
         path: PathBuf,
@@ -142,7 +145,7 @@ pub enum DaemonError {
 }
 
 impl DaemonError {
-    /// What to do about it, where that is not in the error: the disk is full, or may not be written.
+    /// What to do about the error, if its text does not say so: for example when the disk is full or read-only.
     pub fn remedy(&self) -> Option<String> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
@@ -176,11 +179,11 @@ pub(crate) async fn run(builder: DaemonBuilder) -> Result<(), DaemonError> {
             daemon.serve().await
         }
         Err(DaemonError::AlreadyRunning { running, .. }) if announcement.is_awaited() => {
-            // Two clients started a daemon at once: the one that lost is content with the other's.
+            // Two clients started a daemon at the same time. The one that lost uses the other's.
             match running {
                 Some(info) => announcement.ready(&info),
                 None => announcement.failed(
-                    "another daemon has the home and does not get ready".to_owned(),
+                    "another daemon has the home but does not get ready".to_owned(),
                     None,
                 ),
             }
@@ -201,10 +204,10 @@ struct Running {
     signals: Signals,
     shutdown: async_channel::Receiver<()>,
     tasks: Arc<Tasks<'static>>,
-    /// Whose commands (probes, hooks, execs) end with the daemon.
+    /// The executor of the commands (probes, hooks, execs) that end with the daemon.
     commands: Arc<ProcessExecutor>,
     program: String,
-    /// The limit of open files that it was started with, if it has raised that.
+    /// The limit of open files that the daemon was started with, if it has raised it.
     open_files: Option<u64>,
 }
 
@@ -262,7 +265,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         tasks.spawn(driver).detach();
         orchestrator
     };
-    // The orchestrator answers its first message after it has taken over what was left.
+    // The orchestrator answers its first message after it has taken over the services that were left running.
     tasks.run(orchestrator.ready()).await;
     let info = DaemonInfo {
         pid: std::process::id(),
@@ -271,7 +274,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         boot_id: boot_id().map_err(DaemonError::BootId)?,
         started_at: WallTime::now(),
     };
-    // Before the file is there: from then on the daemon's end removes it again.
+    // Before the file exists: from then on, the end of the daemon must remove it.
     let signals = Signals::new([Signal::Term, Signal::Int]).map_err(DaemonError::Signals)?;
     info.write(&home)?;
     let watch = HomeWatch::new(home.clone(), lock, info.clone(), registry.clone(), layout.clone());
@@ -318,15 +321,15 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     })
 }
 
-/// A core dump would hold the secrets of every service. What the daemon executes is dumped as ever.
+/// A core dump would contain the secrets of every service. Programs that the daemon executes can still be dumped.
 fn forbid_core_dumps() {
     if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "cannot forbid core dumps of the daemon");
     }
 }
 
-/// Takes the lock. In the background, where a client waits for whichever daemon gets ready, another one that has
-/// it is given the time to say where it is, or to end.
+/// Takes the lock. In the background, a client waits for any daemon that gets ready. So if another daemon has the
+/// lock, wait until it says where it is, or ends.
 async fn lock(home: &Home, background: bool) -> Result<DaemonLock, DaemonError> {
     let began = std::time::Instant::now();
     loop {
@@ -354,7 +357,7 @@ async fn lock(home: &Home, background: bool) -> Result<DaemonLock, DaemonError> 
     }
 }
 
-/// What the daemon that has the lock says of itself, if it is ready.
+/// What the daemon that has the lock says about itself, if it is ready.
 fn other_daemon(home: &Home) -> Option<DaemonInfo> {
     let info = DaemonInfo::read(home).ok().flatten()?;
     let here = boot_id().is_ok_and(|boot| boot == info.boot_id);
@@ -390,7 +393,7 @@ impl Running {
         };
         let signalled = async {
             match self.signals.next().await {
-                Some(Ok(signal)) => tracing::info!(?signal, "ending, services run on"),
+                Some(Ok(signal)) => tracing::info!(?signal, "ending; services keep running"),
                 _ => tracing::warn!("signals can no longer be received, ending"),
             }
             None
@@ -424,7 +427,7 @@ impl Running {
             tracing::error!(error = chain(error), "ending");
         }
         self.commands.end_leftover_commands().await;
-        // Gone before the lock is, so that nobody reads it and finds no daemon.
+        // Remove the file before the lock is released, so that nobody reads it and then finds no daemon.
         DaemonInfo::remove(&self.context.home);
         if let Err(error) = self.context.registry.close().await {
             tracing::error!(error = chain(&error), "the last state could not be written");
@@ -433,7 +436,7 @@ impl Running {
         if let Some(successor) = handlers::successor(&self.context)
             && ended.is_ok()
         {
-            // The port and the home are free before it asks for them.
+            // Release the port and the home before the successor needs them.
             drop(self.listener);
             drop(self.watch);
             match background::start_successor(&self.context.home, &successor, self.open_files) {

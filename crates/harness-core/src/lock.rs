@@ -1,4 +1,4 @@
-//! The lock that makes a daemon the only one of its home.
+//! The lock that allows only one daemon per home.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -9,20 +9,21 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::home::Home;
 
-/// Held for the daemon's life; the kernel releases it however the daemon ends.
+/// Held while the daemon runs. The kernel releases it however the daemon ends.
 #[derive(Debug)]
 pub struct DaemonLock(File);
 
 impl DaemonLock {
-    /// Takes the lock; `None` when another daemon has it.
+    /// Takes the lock. `None` if another daemon has it.
     ///
     /// # Errors
-    /// When the lock file cannot be made or locked.
+    /// When the lock file cannot be created or locked.
     pub fn take(home: &Home) -> io::Result<Option<Self>> {
         let file = open(home)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                // A moved home is told by this from one that a daemon runs in. A full disk is no reason not to run.
+                // The path in the lock file shows later whether the home was moved. A full disk is no reason not to
+                // run.
                 let _ = say_home(&file, home);
                 Ok(Some(Self(file)))
             }
@@ -31,8 +32,8 @@ impl DaemonLock {
         }
     }
 
-    /// Whether the file in the home is still the one that is locked: after somebody removed it, another daemon
-    /// could lock a new one.
+    /// Whether the lock file in the home is still the locked one. If somebody removed it, another daemon could lock a
+    /// new one.
     pub(crate) fn is_in_place(&self, home: &Home) -> bool {
         let (held, there) = (self.0.metadata(), std::fs::metadata(home.daemon_lock()));
         match (held, there) {
@@ -42,7 +43,7 @@ impl DaemonLock {
         }
     }
 
-    /// Whether a daemon has it.
+    /// Whether a daemon has the lock.
     ///
     /// # Errors
     /// When the lock file cannot be read.

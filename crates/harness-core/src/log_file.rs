@@ -11,13 +11,13 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Size at which the log is rotated.
+/// The size at which the log is rotated.
 const MAX_SIZE: u64 = 8 * 1024 * 1024;
 
-/// Rotated files kept: `daemon.log.1` is the newest.
+/// How many rotated files to keep. `daemon.log.1` is the newest.
 const KEPT: u32 = 3;
 
-/// Sends what is traced to this file. `HARNESS_LOG` sets the filter (`info` by default).
+/// Writes trace events to this file. `HARNESS_LOG` sets the filter (`info` by default).
 pub(crate) fn init(path: &Path) -> io::Result<()> {
     let log = Log(Arc::new(Mutex::new(Rotating::open(path)?)));
     let filter = EnvFilter::try_from_env("HARNESS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -27,7 +27,7 @@ pub(crate) fn init(path: &Path) -> io::Result<()> {
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(log);
-    // A second daemon in one process (a test) goes on with the first one's log.
+    // A second daemon in one process (in a test) uses the log of the first.
     let _ = tracing_subscriber::registry().with(filter).with(json).try_init();
     Ok(())
 }
@@ -56,9 +56,9 @@ impl Write for Log {
     }
 }
 
-/// Opens a log, or begins one. A pipe would hold the daemon up as soon as it is full.
+/// Opens or creates a log. Refuses a pipe, because it would block the daemon as soon as it is full.
 fn open(path: &Path) -> io::Result<File> {
-    // To open a pipe for writing alone would wait for a reader.
+    // Opening a pipe only for writing would wait for a reader.
     let file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -76,7 +76,7 @@ struct Rotating {
     path: PathBuf,
     file: File,
     size: u64,
-    /// Which run of a daemon a line belongs to: several share the file.
+    /// The run of the daemon that a line belongs to. Several runs share the file.
     session: String,
 }
 
@@ -96,10 +96,10 @@ impl Rotating {
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         if self.size >= MAX_SIZE && self.rotate().is_err() {
-            // A log that is too long is better than none; the next try comes after as much again.
+            // A log that is too long is better than none. Try again after another `MAX_SIZE` bytes.
             self.size = 0;
         }
-        // The formatter writes one object a line; the session goes in as its first key.
+        // The formatter writes one object per line. The session becomes its first key.
         let mut out = Vec::with_capacity(line.len() + 40);
         match line.strip_prefix(b"{") {
             Some(rest) => {
@@ -120,11 +120,11 @@ impl Rotating {
             PathBuf::from(name)
         };
         for n in (1..KEPT).rev() {
-            // Not all of them exist yet.
+            // Some of them may not exist yet.
             let _ = std::fs::rename(numbered(n), numbered(n + 1));
         }
         match std::fs::rename(&self.path, numbered(1)) {
-            // Somebody took it away: a new one is begun all the same.
+            // Somebody removed the file. Create a new one all the same.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! What is to be seen of the files that projects were started from. Each look waits for a disk, perhaps of a machine that
-//! is gone, so it is had on a thread and not waited for long.
+//! Looks at the files that projects were started from. Each look waits for a disk, perhaps of another machine that is
+//! gone, so it runs on a thread and has a deadline.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,8 +18,8 @@ use crate::selection::{Known, Seen};
 /// How long a disk may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is known of projects, with what is to be seen of their files where that matters for a file, asked about in a
-/// folder, and a name.
+/// What is known about projects, and how their files compare with a requested file and folder, where that matters for
+/// the file or the name.
 pub(crate) async fn known(
     projects: &[Arc<ProjectRecord>],
     services: impl Fn(&ProjectName) -> Vec<Arc<ServiceRecord>>,
@@ -70,8 +70,8 @@ pub(crate) async fn known(
     out
 }
 
-/// Where the name of a project comes from. Versions that kept no list of files did not keep that either: it may have got
-/// lost when the folder was moved.
+/// Where the name of a project comes from. Versions without a list of files did not record that, so the name may come
+/// from a folder that was moved.
 fn named_by(project: &ProjectRecord) -> NamedBy {
     match project.spec.files.is_empty() {
         true => NamedBy::Folder,
@@ -79,13 +79,13 @@ fn named_by(project: &ProjectRecord) -> NamedBy {
     }
 }
 
-/// A file, and the folder in which it was called: its own, or that of a link to it.
+/// A file, and the folder where it was found: its own, or that of a link to it.
 struct Place {
     file: PathBuf,
     folder: PathBuf,
 }
 
-/// Waits for a look; `None` when the disk does not answer.
+/// Waits for a look. `None` if the disk does not answer in time.
 async fn by<T>(deadline: Instant, look: impl Future<Output = T>) -> Option<T> {
     let seen = async { Some(look.await) };
     let late = async {
@@ -106,7 +106,7 @@ fn see(recorded: &Place, id: Option<FolderId>, asked: &Place) -> Seen {
             (false, _) => Seen::Gone,
         };
     }
-    // Links lead to it, or its folder is there by two ways: a bind mount.
+    // It may be reached through links, or its folder may have two paths through a bind mount.
     let same_folder = is_same(&recorded.folder, &asked.folder);
     let same_place = || same_folder && recorded.file.parent() == Some(recorded.folder.as_path()) && same_name;
     if !same_path(&recorded.file, &asked.file) && !same_place() {
@@ -127,7 +127,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     id(one).is_some_and(|one| id(other) == Some(one))
 }
 
-/// Whoever may not look, or is not answered, does not know that.
+/// Whether an error says that a file is gone. Without permission or an answer, that is unknown.
 fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -135,7 +135,7 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-/// What tells a folder from others. Not every file system says when one was made.
+/// The identity of a folder. Not every file system records when a folder was created.
 fn id_of(folder: &Path) -> Option<FolderId> {
     let folder = folder.metadata().ok()?;
     Some(FolderId {
@@ -144,14 +144,14 @@ fn id_of(folder: &Path) -> Option<FolderId> {
     })
 }
 
-/// The same, waiting for the disk.
+/// The same on a thread, with a deadline.
 pub(crate) async fn folder(folder: &Path) -> Option<FolderId> {
     let folder = folder.to_owned();
     let look = unblock(move || id_of(&folder));
     by(Instant::now() + PATIENCE, look).await.flatten()
 }
 
-/// Those of some files that are not gone.
+/// The files in a list that are not gone.
 pub(crate) async fn still_there(files: Vec<PathBuf>) -> Vec<PathBuf> {
     let look = |file: PathBuf| {
         let looked = file.clone();

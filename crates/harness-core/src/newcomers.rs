@@ -1,7 +1,8 @@
-//! The connections whose handshake is not over: when there are too many, the oldest makes room for the newest.
+//! The connections that are still in the handshake. If there are too many, the oldest is closed to make room for the
+//! newest.
 //!
-//! Refusing the newest instead would let anybody who holds a few idle connections open keep the owner out. A
-//! handshake that is honest takes milliseconds, so an old one is more likely not.
+//! If the newest were refused instead, anybody with a few idle connections could keep the owner out. An honest
+//! handshake takes milliseconds, so an old one is probably not honest.
 
 use std::collections::VecDeque;
 
@@ -9,21 +10,21 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use harness_wire::server::{Admission, Admitted, AtCapacity};
 
-/// How often the tasks of displaced connections are given a turn to give their places back.
+/// How often to yield to the tasks of closed connections, so that they give their places back.
 const TURNS: usize = 16;
 
 /// The connections in the handshake, oldest first.
 #[derive(Default)]
 pub(crate) struct Newcomers(VecDeque<Sender<()>>);
 
-/// A connection's own side: notices when it has to go.
+/// The connection's side: notices when the connection must close.
 pub(crate) struct Newcomer(Receiver<()>);
 
 impl Newcomers {
-    /// A place for one more; the oldest goes if there is none.
+    /// Gets a place for one more connection. Closes the oldest if there is none.
     ///
     /// # Errors
-    /// When there is none even so.
+    /// When there is still no place.
     pub(crate) async fn admit(&mut self, admission: &Admission) -> Result<Admitted, AtCapacity> {
         if let Ok(admitted) = admission.enter() {
             return Ok(admitted);
@@ -41,7 +42,7 @@ impl Newcomers {
         admission.enter()
     }
 
-    /// A connection that was admitted and begins its handshake.
+    /// Adds a connection that was admitted and begins its handshake.
     pub(crate) fn enter(&mut self) -> Newcomer {
         self.forget_arrived();
         let (sender, receiver) = async_channel::bounded(1);
@@ -55,10 +56,10 @@ impl Newcomers {
 }
 
 impl Newcomer {
-    /// Runs its handshake; `None` when it had to make room.
+    /// Runs the handshake. `None` if the connection had to make room.
     pub(crate) async fn unless_displaced<T>(self, handshake: impl Future<Output = T>) -> Option<T> {
         let displaced = async {
-            // Nothing is ever sent: it ends by being closed.
+            // Nothing is ever sent; the channel is only closed.
             let _ = self.0.recv().await;
             None
         };

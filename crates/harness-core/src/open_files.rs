@@ -1,12 +1,13 @@
-//! The limit of open files: a daemon needs one for each service, and may have as many as its hard limit says.
+//! The limit of open files. A daemon needs some for each service, and may use as many as its hard limit allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many as a daemon ever needs: some programs walk through all descriptors up to the limit, the kernel
-/// allocates for it, and a hard limit may be a billion.
+/// As many as a daemon ever needs. A hard limit may be a billion, but some programs walk through all descriptors up
+/// to the limit, and the kernel allocates memory for it.
 const ENOUGH: u64 = 1 << 16;
 
-/// Raises the soft limit of this process; returns what it was, if it was raised, for those it starts.
+/// Raises the soft limit of this process. If it was raised, returns the old limit, for the programs that the daemon
+/// starts.
 pub(crate) fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let before = limit.current?;

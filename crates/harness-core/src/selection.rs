@@ -1,4 +1,4 @@
-//! Which project is meant, as a pure function of what is known of projects and what is seen of their files.
+//! Chooses the project that a request refers to: a pure function of what is known about projects and their files.
 //!
 //! ```text
 //! -p NAME                that one
@@ -9,106 +9,107 @@
 //! no file                the project whose file is, or was, in this very folder ─▶ for a look: the only one there is
 //! ```
 //!
-//! A copy of a folder, a git worktree say, has a file with the same name; what runs is not its own. So a name alone means
-//! nobody while the file that it was started from is there.
+//! A copy of a folder, for example a git worktree, has a file with the same project name, but the running project is
+//! not its own. So a name alone is not enough while the file that the project was started from still exists.
 
 use std::path::{Path, PathBuf};
 
 use harness_model::ProjectName;
 use harness_model::spec::NamedBy;
 
-/// What is known of a project.
+/// What is known about a project.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) name: ProjectName,
     /// The file it was started from.
     pub(crate) source: PathBuf,
-    /// The folder in which that was called; a link may lead to the file from anywhere.
+    /// The folder where the file was found. A link may lead to the file from anywhere.
     pub(crate) folder: PathBuf,
     pub(crate) named_by: NamedBy,
-    /// Whether something of it runs or is going to.
+    /// Whether any of its services runs or is going to run.
     pub(crate) up: bool,
-    /// What is to be seen of its file.
+    /// What its file looks like now.
     pub(crate) seen: Seen,
 }
 
-/// What is to be seen of the file that a project was started from.
+/// How the file that a project was started from compares with the file in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It is the file that is asked about, in the same folder by whatever way.
+    /// It is the file in the request, in the same folder, by whatever path.
     Asked,
-    /// It is the file that is asked about, to which a link leads from another folder.
+    /// It is the file in the request, reached through a link in another folder.
     Linked,
-    /// It or its folder is gone, and that folder is now the one of the file that is asked about.
+    /// It or its folder is gone, and its folder is now the one of the file in the request.
     Moved,
-    /// It is gone, and the file that is asked about is in its folder now, under another name.
+    /// It is gone, and the file in the request is in its folder, under another name.
     Beside,
     /// It or its folder is gone.
     Gone,
-    /// It is there, or that cannot be told.
+    /// It exists, or that is unknown.
     There,
 }
 
-/// The file that is asked about.
+/// The file in the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) file: &'a Path,
-    /// What it calls its project, where that can be told.
+    /// The project name in it, if it can be read.
     pub(crate) name: Option<&'a ProjectName>,
-    /// Where it was looked for, if it was found above.
+    /// The way from the caller's folder, if the file was found in a folder above.
     pub(crate) way: Option<Way<'a>>,
 }
 
-/// The folders between a caller and the file that was found above.
+/// The folders between a caller and a file that was found above.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way<'a> {
-    /// Where the caller is.
+    /// The caller's folder.
     pub(crate) from: &'a Path,
     /// The folder of the file.
     pub(crate) to: &'a Path,
 }
 
-/// The project that is meant.
+/// The chosen project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meant {
     pub(crate) name: ProjectName,
-    /// Its file is the one asked about from now on, and was another.
+    /// Whether the file in the request becomes its file, in place of another.
     pub(crate) moved: bool,
     pub(crate) remark: Option<Remark>,
 }
 
-/// What should be said about the choice.
+/// What to tell people about the choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remark {
-    /// The file calls its project otherwise, and it was not started under its name with `-p`.
+    /// The file now has another project name, and the project's name was not given with `-p`.
     Renamed(ProjectName),
-    /// The file calls its project otherwise: this one was started under its name with `-p`.
+    /// The file has another project name, because this project's name was given with `-p`.
     NamedByCaller,
-    /// Others that were started from the same file run, too.
+    /// Other projects that were started from the same file are up too.
     AlsoUp(Vec<ProjectName>),
-    /// There is no file: it is the only project.
+    /// There is no file; this is the only project.
     Only,
 }
 
-/// Why no project is meant.
+/// Why no project can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotMeant {
-    /// Nothing was started from the file. `lost`: projects whose file is gone and who may be its own under a former name.
+    /// Nothing was started from the file. `lost`: projects without a file that may belong to it under an earlier
+    /// name.
     NotStarted { lost: Vec<ProjectName> },
-    /// The name belongs to a project whose file is still there.
+    /// The name belongs to a project whose own file still exists.
     Elsewhere {
         name: ProjectName,
         file: PathBuf,
         folder: PathBuf,
     },
-    /// Several projects were started from here, and none is called as the file says; or that one is down while another
-    /// runs.
+    /// Several projects were started from here, and none has the name in the file; or the one with that name is down
+    /// while another is up.
     Several(Vec<ProjectName>),
     /// There is no file, and no project was started here.
     NoFile,
-    /// The file has another name now; what runs under a former one.
+    /// The file has another project name now. Holds the projects that run under earlier names.
     Renamed(Vec<ProjectName>),
-    /// The file is in a folder above, and these run and were started nearer to the caller.
+    /// The file is in a folder above, but some running projects were started from a folder nearer to the caller.
     Nearer {
         nearer: Vec<ProjectName>,
         /// The project of the file, if it was started.
@@ -126,7 +127,7 @@ impl NotMeant {
     }
 }
 
-/// The project that a file means.
+/// Chooses the project for a file.
 pub(crate) fn by_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMeant> {
     let meant = of_file(known, asked);
     let above = match &meant {
@@ -138,8 +139,8 @@ pub(crate) fn by_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMea
     meant
 }
 
-/// Refuses a file that was found above when what runs in a folder on the way may be meant: its own file was deleted, say,
-/// or given with `-c`.
+/// Refuses a file that was found above if a project that runs from a folder on the way may be meant. Its file may
+/// have been deleted, for example, or given with `-c`.
 ///
 /// # Errors
 /// When there is such a project.
@@ -176,7 +177,7 @@ fn of_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMeant> {
             let runs = |project: &&Known| project.up && project.named_by != NamedBy::Caller;
             match one.filter(|one| one.up || !several.iter().any(runs)) {
                 Some(one) => Some(one),
-                // What runs under a former name must not pass for stopped.
+                // A project that runs under an earlier name must not look stopped.
                 None => return Err(NotMeant::Several(names(several))),
             }
         }
@@ -221,8 +222,8 @@ fn of_file(known: &[Known], asked: Asked<'_>) -> Result<Meant, NotMeant> {
     }
 }
 
-/// The project that a folder means in which, and above which, there is no file. A look may fall back to the only
-/// project there is: nothing can go wrong by it.
+/// Chooses the project for a folder without a file in it or above. A request that only looks may fall back to the
+/// only project there is, because that can do no harm.
 pub(crate) fn by_folder(known: &[Known], folder: &Path, may_fall_back: bool) -> Result<Meant, NotMeant> {
     let here: Vec<&Known> = known.iter().filter(|project| project.folder == folder).collect();
     let meant = |project: &Known, remark| Meant {
@@ -238,11 +239,11 @@ pub(crate) fn by_folder(known: &[Known], folder: &Path, may_fall_back: bool) -> 
     }
 }
 
-/// What a start under this name changes about which file is whose.
+/// What a start under this name changes about the files of projects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Starting {
-    /// The project is new. `former`: what was started from the same file under other names, and is stopped. `also_up`: what
-    /// runs of that; its name was given with `-p` then. `lost`: as for [`NotMeant::NotStarted`].
+    /// The project is new. `former`: stopped projects that were started from the same file under other names.
+    /// `also_up`: running ones; then the new name was given with `-p`. `lost`: as for [`NotMeant::NotStarted`].
     New {
         former: Vec<ProjectName>,
         also_up: Vec<ProjectName>,
@@ -250,9 +251,9 @@ pub(crate) enum Starting {
     },
     /// It was started from this file before.
     Again,
-    /// Its file was another, which is gone.
+    /// It had another file, which is gone.
     Moved,
-    /// Its file was another, which is still there; that it is meant was said with `-p`.
+    /// It had another file, which still exists, and `-p` says that this project is meant.
     TakenOver,
 }
 
@@ -284,12 +285,12 @@ pub(crate) fn to_start(
         Seen::Asked => Ok(Starting::Again),
         Seen::Moved | Seen::Beside | Seen::Gone => Ok(Starting::Moved),
         Seen::There | Seen::Linked if named => Ok(Starting::TakenOver),
-        // By a link from elsewhere it is another project: relative paths mean something else there.
+        // Through a link from another folder it is another project, because relative paths mean something else there.
         Seen::There | Seen::Linked => Err(NotMeant::elsewhere(project)),
     }
 }
 
-/// The projects of the file that is asked about: by its path, else by the folder that was moved with it.
+/// The projects of the file in the request: found by its path, else by the folder that was moved with it.
 fn started_here(known: &[Known]) -> Vec<&Known> {
     let seen = |wanted: Seen| -> Vec<&Known> { known.iter().filter(|p| p.seen == wanted).collect() };
     match seen(Seen::Asked) {
@@ -298,8 +299,8 @@ fn started_here(known: &[Known]) -> Vec<&Known> {
     }
 }
 
-/// The projects that a file may have had before it was moved and lost its name on the way: one that it got from its
-/// folder or with `-p` says nothing of where it is now. A file may also have got another name in its folder.
+/// Projects that a file may have had before it was moved: if the project's name came from the folder or from `-p`, it
+/// does not show where the file is now. The file may also have been renamed in its folder.
 fn lost(known: &[Known], file: &Path) -> Vec<ProjectName> {
     let is_moved = |project: &Known| {
         project.seen == Seen::Gone

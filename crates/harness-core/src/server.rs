@@ -1,4 +1,4 @@
-//! Accepting clients: a task a connection, a task a request.
+//! Accepts clients, with one task per connection and one per request.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::VERSION;
 use crate::handlers::{self, After, Client, Context};
 use crate::newcomers::Newcomers;
 
-/// The pause after an accept failed for want of descriptors, so that the loop does not spin.
+/// The pause after an accept failed for lack of descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the end of the daemon waits for the client that asked for it to take its answer.
+/// How long the ending daemon waits for the client that asked for the end to read its answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How often certificates are looked at, even if none is to be renewed.
+/// How often to check certificates, even if none needs to be renewed.
 const RENEWAL: Duration = Duration::from_secs(3600);
 
-/// The same while there is none that can be used.
+/// The same while there is no usable certificate.
 const REPAIR: Duration = Duration::from_secs(1);
 
-/// How often the wall clock is looked at: somebody may set it, also to a time at which they are not good.
+/// How often to check the wall clock. Somebody may set it to a time at which the certificates are not valid.
 const CLOCK: Duration = Duration::from_secs(5);
 
 /// Accepts clients until dropped.
@@ -46,7 +46,7 @@ pub(crate) async fn serve(
     let mut newcomers = Newcomers::default();
     let mut accepting = true;
     loop {
-        // Also while nobody comes: a client's certificate would otherwise end before it is renewed.
+        // Renew certificates also while no client comes, or a client's certificate could expire first.
         let due = async {
             certificates.due().await;
             None
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
             }
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
-                // Once a row: a lack of descriptors can last.
+                // Log this once per series, because a lack of descriptors can last.
                 if std::mem::take(&mut accepting) {
                     tracing::warn!(%error, "cannot accept connections");
                 }
@@ -106,11 +106,11 @@ pub(crate) async fn serve(
                         if let Err(error) = driver.await {
                             tracing::warn!(%peer, error = chain(&error), "a connection failed");
                         }
-                        // The driver has written every answer: nobody misses one when the daemon ends now.
+                        // The driver has written every answer, so no answer is lost if the daemon ends now.
                         if let Some(serving) = serving
                             && serving.await == Served::EndDaemon
                         {
-                            // A daemon that is ending already needs no telling.
+                            // It is fine if the daemon is ending already.
                             let _ = context.shutdown.try_send(());
                         }
                     }
@@ -131,11 +131,11 @@ fn busy(message: String) -> ErrorBody {
     }
 }
 
-/// What became of a connection.
+/// How a connection ended.
 #[derive(PartialEq, Eq)]
 enum Served {
     Whole,
-    /// Its last request was that the daemon end.
+    /// Its last request asked the daemon to end.
     EndDaemon,
 }
 
@@ -154,8 +154,8 @@ async fn requests(context: Arc<Context>, connection: Connection, tasks: Arc<Task
                     connection.close();
                     // One is enough.
                     let _ = end.try_send(());
-                    // The connection tells when its answer is written. One that is gone, or whose client does not
-                    // read, never does.
+                    // Normally the driver ends the daemon when the answer is written. If the connection is gone, or
+                    // its client does not read, that never happens.
                     async_io::Timer::after(FAREWELL).await;
                     let _ = ending.shutdown.try_send(());
                 }
@@ -173,13 +173,13 @@ async fn requests(context: Arc<Context>, connection: Connection, tasks: Arc<Task
     told.or(serve).await
 }
 
-/// The certificates, renewed before they expire without a restart.
+/// The certificates. They are renewed before they expire, without a restart.
 struct Certificates {
     config: Option<Arc<harness_wire::tls::ServerConfig>>,
-    /// When they are looked at again, as the processor counts.
+    /// When to check them again, on the monotonic clock.
     check: Instant,
-    /// When they are good by the wall clock, which goes on while the machine sleeps; `None` if they cannot be renewed, or
-    /// there is none.
+    /// When they are valid, on the wall clock, which continues while the machine sleeps. `None` if they cannot be
+    /// renewed, or there are none.
     term: Option<Term>,
 }
 
@@ -210,7 +210,7 @@ impl Certificates {
                 }
             }
             Err(error) => {
-                tracing::error!(error = chain(&error), "no client can be let in");
+                tracing::error!(error = chain(&error), "no client can be accepted");
                 Self {
                     config: None,
                     check: Instant::now() + REPAIR,
@@ -220,7 +220,7 @@ impl Certificates {
         }
     }
 
-    /// Waits until it is time to look at them again.
+    /// Waits until it is time to check them again.
     async fn due(&self) {
         match self.config {
             Some(_) => {
@@ -228,12 +228,13 @@ impl Certificates {
                     Timer::at(self.check.min(Instant::now() + CLOCK)).await;
                 }
             }
-            // They are looked at when a client comes: to do it all the time would fill the log.
+            // They are checked when a client comes. Checking all the time would fill the log.
             None => futures_lite::future::pending().await,
         }
     }
 
-    /// Whether the wall clock still says so. Those that cannot be renewed are not looked at for that.
+    /// Whether they are still valid by the wall clock. Certificates that cannot be renewed always count as valid
+    /// here.
     fn are_good(&self) -> bool {
         let now = WallTime::now();
         self.term

@@ -1,7 +1,7 @@
-//! Services that a daemon brings along itself, rather than reading them from somebody's file.
+//! Services that are built into a daemon, instead of coming from a file.
 //!
-//! A daemon for one purpose (a test network, say) registers a stack of them. They are run by the same
-//! orchestrator as everything else and show up as a project of their own.
+//! A daemon for one purpose (for example a test network) registers a stack of them. The same orchestrator runs them,
+//! and they appear as their own project.
 
 use std::path::Path;
 
@@ -9,15 +9,15 @@ use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec};
 
 use crate::action::Actions;
 
-/// A service that a daemon brings along.
+/// A service that is built into a daemon.
 pub trait Service: Send + Sync + 'static {
     /// Its name in the stack.
     fn name(&self) -> ServiceName;
 
-    /// What it is. `home` is the daemon's, for files of its own.
+    /// Its specification. `home` is the daemon's home, for the service's own files.
     fn spec(&self, home: &Path) -> ServiceSpec;
 
-    /// Registers what can be done with it, by names that begin with its own: `anvil.mine`.
+    /// Registers its actions. Their names begin with its own name: `anvil.mine`.
     fn actions(&self, actions: &mut Actions) {
         let _ = actions;
     }
@@ -30,7 +30,7 @@ pub struct ServiceStack {
 }
 
 impl ServiceStack {
-    /// An empty stack; its name is the project's.
+    /// An empty stack. Its name is the name of the project.
     pub fn new(name: ProjectName) -> Self {
         Self {
             name,
@@ -38,7 +38,7 @@ impl ServiceStack {
         }
     }
 
-    /// With this service too.
+    /// Adds a service.
     #[must_use]
     pub fn with(mut self, service: impl Service) -> Self {
         self.services.push(Box::new(service));

@@ -1,4 +1,4 @@
-//! Names of groups in requests: the services that they stand for.
+//! Group names in requests mean the services of the group.
 
 #![cfg(test)]
 
@@ -97,7 +97,7 @@ fn the_name_of_a_group_means_its_services_wherever_several_may_be_named() {
         ask_status(&daemon, &["stack", "cache", "api"]).unwrap(),
         [running("api"), running("cache"), running("db")]
     );
-    // What depends on a member runs on, as when the member itself is stopped.
+    // A dependent of a member keeps running, as if the member itself were stopped.
     let stop = |services: &[&str]| {
         let request = StopRequest {
             project: selector(),

@@ -1,6 +1,5 @@
-//! Whoever is not let in is refused or timed out, logged once with the cause, and disturbs nobody.
-//!
-//! One test in a program of its own: it reads the daemon's log, of which a process has one.
+//! A client without access is refused or timed out, logged once with the cause, and disturbs nobody. A separate
+//! program with one test, because the test reads the daemon's log, and a process has only one log.
 
 #![cfg(test)]
 
@@ -26,19 +25,19 @@ use futures_rustls::rustls::{ClientConfig, RootCertStore};
 use harness_core::{DaemonInfo, Home};
 use harness_wire::tls::TlsDir;
 
-/// As many as come at once.
+/// How many clients connect at once.
 const CROWD: usize = 300;
 
-/// What must never be logged of what strangers send.
+/// A text that strangers send and that must never be logged.
 const SECRET: &str = "hunter2";
 
-/// A daemon with a service, and who tries to get in.
+/// A daemon with a service, and the clients that try to get in.
 struct Siege {
     daemon: Daemon,
     address: SocketAddr,
     tls: TlsDir,
     service: u32,
-    /// Who tried, and what the log must say of it.
+    /// The address of each client that tried, and what the log must say about it.
     expected: Vec<(SocketAddr, &'static str)>,
 }
 
@@ -91,7 +90,7 @@ impl Siege {
         socket
     }
 
-    /// Sends this after the hello and expects to be thrown out.
+    /// Sends this after the hello and expects that the daemon closes the connection.
     fn misbehave(&mut self, message: Message, cause: &'static str) {
         smol::block_on(async {
             let mut socket = self.session(cause).await;
@@ -161,7 +160,7 @@ fn strangers_are_refused_logged_once_and_disturb_nobody() {
     let mut siege = Siege::new();
     siege.control();
 
-    // Begun first, since it takes its five seconds: silence, and half a TLS record.
+    // Begun first, because it takes five seconds: a silent client, and one that sends half a TLS record.
     let _silent = siege.tcp("the client did not complete the TLS handshake within 5s");
     let mut half = siege.tcp("the client did not complete the TLS handshake within 5s");
     half.write_all(&[22, 3, 1]).unwrap();
@@ -188,7 +187,7 @@ fn strangers_are_refused_logged_once_and_disturb_nobody() {
                 .await
                 .is_err()
         );
-        // It trusts whoever it meets.
+        // It trusts this daemon.
         std::fs::copy(siege.tls.path().join("ca.pem"), foreign.path().join("ca.pem")).unwrap();
         let config = foreign.client_config().unwrap();
         let connected = siege
@@ -260,7 +259,7 @@ fn strangers_are_refused_logged_once_and_disturb_nobody() {
     siege.control();
     siege.everything_is_logged_once();
 
-    // Hundreds that say nothing: the oldest make room, for the right certificate too.
+    // Hundreds of silent clients: the oldest are closed, which also makes room for the right certificate.
     let crowd: Vec<TcpStream> = (0..CROWD).map(|_| siege.tcp("")).collect();
     for _ in 0..5 {
         siege.control();

@@ -1,4 +1,4 @@
-//! A daemon under one executor and its client under another: neither may need a runtime of its own.
+//! A daemon on one executor and its client on another: neither may need its own runtime.
 
 #![cfg(test)]
 

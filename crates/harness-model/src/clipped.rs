@@ -1,9 +1,9 @@
-//! Lines that may be many megabytes long, as a report shows them: their beginning and their end.
+//! Shortens lines that may be many megabytes long for reports: keeps their beginning and their end.
 
-/// Bytes that are kept of each end.
+/// How many bytes to keep of each end.
 const END: usize = 2 << 10;
 
-/// A line, of which the middle is left out if it is long.
+/// A line. If it is long, its middle is left out.
 #[derive(Debug, Default)]
 pub struct Clipped {
     head: Vec<u8>,
@@ -13,14 +13,14 @@ pub struct Clipped {
 }
 
 impl Clipped {
-    /// What is kept of a line.
+    /// The kept parts of a whole line.
     pub fn of(line: &[u8]) -> Vec<u8> {
         let mut clipped = Self::default();
         clipped.add(line);
         clipped.into_bytes()
     }
 
-    /// Adds a piece to its end.
+    /// Adds a piece at the end.
     pub fn add(&mut self, piece: &[u8]) {
         let (head, rest) = piece.split_at(piece.len().min(END - self.head.len()));
         self.head.extend_from_slice(head);
@@ -32,14 +32,14 @@ impl Clipped {
         self.tail.extend_from_slice(last);
     }
 
-    /// The line; `…` stands for what was left out.
+    /// The line, with `…` for the part that was left out.
     pub fn into_bytes(self) -> Vec<u8> {
         let Self { mut head, tail, cut } = self;
         if !cut {
             head.extend_from_slice(&tail);
             return head;
         }
-        // No character is cut in two.
+        // Do not cut a character in two.
         let is_inside = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
         let inside = tail.iter().take(3).take_while(|byte| is_inside(byte)).count();
         let begins = head

@@ -1,4 +1,4 @@
-//! The environment of a program, as far as its size is the trouble.
+//! What to say when the environment of a program is too large.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
-//! Text that others wrote, or may have had a word in, and how people get to see it.
+//! Text that comes from outside, fully or in part, and how to show it to people.
 //!
-//! What a service prints, what an engine answers, what a process or a folder is called: on a terminal all of it could
-//! move the cursor, clear the screen, fill the clipboard, or look like a line of Harness's own. So such text has a type
-//! of its own, and the only way to print it shows every such character instead of sending it:
+//! The output of a service, the answer of an engine, the name of a process or a folder: on a terminal all of this
+//! could move the cursor, clear the screen, fill the clipboard, or look like a message from Harness. So such text has
+//! its own type, and the only way to print it makes every such character visible instead of sending it:
 //!
 //! ```
 //! use harness_model::ForeignText;
@@ -10,7 +10,7 @@
 //! assert_eq!(answer.to_string(), "bad␛[2Jgateway␍␊✓ api healthy");
 //! ```
 //!
-//! Colours are left out rather than shown: many programs write them, and nobody wants to read them.
+//! Colour sequences are left out instead of being shown: many programs write them, and nobody wants to read them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,22 +18,22 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The longest colour sequence that is taken for one, in bytes.
+/// The longest sequence that counts as a colour sequence, in bytes.
 pub const MAX_SGR: usize = 64;
 
-/// Text that others wrote, or may have had a word in. `Display` shows it on one line and without harm; the text as it is
-/// is what serialization and [`Self::raw`] give.
+/// Text that comes from outside, fully or in part. `Display` shows it on one line and harmless. Serialization and
+/// [`Self::raw`] give the unchanged text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ForeignText(String);
 
 impl ForeignText {
-    /// The text as it is: for programs, never for a terminal.
+    /// The unchanged text: for programs, never for a terminal.
     pub fn raw(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -69,7 +69,7 @@ impl fmt::Display for ForeignText {
     }
 }
 
-/// Any text on one line and without harm, as a [`ForeignText`] shows itself.
+/// Makes any text harmless and one line, like the `Display` of [`ForeignText`].
 pub fn shown(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| is_harmless(c) || c == '\t') {
         return Cow::Borrowed(text);
@@ -92,8 +92,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a terminal does nothing with a character but show it where it stands. Not so are control characters
-/// (tabs and line breaks too), and those that turn the direction of writing or break lines unseen.
+/// Whether a terminal only shows a character and does nothing else. `false` for control characters (also tabs and
+/// line breaks), and for characters that change the direction of writing or break lines invisibly.
 pub fn is_harmless(c: char) -> bool {
     !(c.is_control()
         || matches!(c,
@@ -101,10 +101,10 @@ pub fn is_harmless(c: char) -> bool {
             | '\u{2028}' | '\u{2029}'))
 }
 
-/// Appends a character, or what stands for it: `␛`, `␍`, `\u{9b}`.
+/// Appends a character, or a visible replacement: `␛`, `␍`, `\u{9b}`.
 pub fn push_shown(c: char, out: &mut String) {
     match c {
-        // The symbols for control characters stand in their order.
+        // The symbols for control characters are in the same order as the characters.
         '\0'..='\u{1f}' => out.extend(char::from_u32(0x2400 + u32::from(c))),
         '\u{7f}' => out.push('\u{2421}'),
         c if is_harmless(c) => out.push(c),
@@ -112,18 +112,18 @@ pub fn push_shown(c: char, out: &mut String) {
     }
 }
 
-/// Whether bytes begin with a sequence that chooses colours: `ESC [`, digits with `;` or `:` between, `m`.
+/// Whether bytes begin with a colour sequence: `ESC [`, digits separated by `;` or `:`, then `m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sgr {
-    /// They do not.
+    /// They do not begin with one.
     None,
-    /// They may, once there are more of them.
+    /// They may, if more bytes follow.
     Begun,
-    /// They do, and it is so long.
+    /// They do. Holds the length of the sequence.
     Whole(usize),
 }
 
-/// See [`Sgr`].
+/// Checks whether bytes begin with a colour sequence.
 pub fn sgr(bytes: &[u8]) -> Sgr {
     for (at, byte) in bytes.iter().take(MAX_SGR).enumerate() {
         match (at, byte) {

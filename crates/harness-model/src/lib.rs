@@ -1,21 +1,21 @@
-//! The vocabulary every crate shares: names, service specifications, templates, secrets, states.
+//! The vocabulary that every crate uses: names, service specifications, templates, secrets, states.
 //!
-//! Plain data and nothing else: no I/O, no clock, no async. `harness-config` lowers YAML into a
-//! [`spec::ProjectSpec`], the wire carries it, the registry stores it, the orchestrator runs it. There is
-//! exactly one [`state::ServiceState`] and one [`state::Health`] in the workspace, and they live here.
+//! Plain data only: no I/O, no clock, no async. `harness-config` lowers YAML into a [`spec::ProjectSpec`], the wire
+//! carries it, the registry stores it, the orchestrator runs it. The workspace has exactly one
+//! [`state::ServiceState`] and one [`state::Health`], and they are here.
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`mod@environment`] | the environment of a program, as far as its size is the trouble |
-//! | [`foreign`] | [`foreign::ForeignText`]: text of others, which cannot be printed so that it does harm |
+//! | [`mod@environment`] | what to say when the environment of a program is too large |
+//! | [`foreign`] | [`foreign::ForeignText`]: text from outside, which is always harmless when printed |
 //! | [`clipped`] | lines that may be very long, as a report shows them |
 //! | [`names`] | validated names: project, service, network, port |
-//! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for free text |
+//! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for other text |
 //! | [`pattern`] | regular expressions for lines of output, with their limits |
 //! | [`template`] | strings with `${service.ip}` references still in them |
-//! | [`spec`] | what a project and its services are |
-//! | [`resolve`] | a spec with every reference replaced, its digest, and what changed between two of them |
-//! | [`state`] | what a service is doing, as everybody sees it |
+//! | [`spec`] | specifications of projects and services |
+//! | [`resolve`] | a spec with every reference replaced, its digest, and the differences between two specs |
+//! | [`state`] | the states of services |
 //! | [`time`] | wall-clock instants in nanoseconds |
 //! | [`umask`] | the permission bits that new files do not get |
 

@@ -1,4 +1,4 @@
-//! Validated names. A name that exists is a name that may stand in a path, a container name or `${...}`.
+//! Validated names. Every value of these types can be used in a path, a container name or `${...}`.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longest name in bytes: run directories and container names are built from them.
+/// The longest name in bytes. Run directories and container names are built from names.
 pub const MAX_NAME_LEN: usize = 63;
 
 /// A text that is not a name, and why.
@@ -17,7 +17,7 @@ pub struct InvalidName {
     pub what: &'static str,
     /// The offending text.
     pub text: String,
-    /// What is wrong with it, for a person.
+    /// What is wrong with it, for people.
     pub reason: &'static str,
 }
 
@@ -47,7 +47,7 @@ fn check(what: &'static str, text: &str) -> Result<(), InvalidName> {
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     {
-        return fail("only letters, digits, `-` and `_` may stand in it");
+        return fail("it may contain only letters, digits, `-` and `_`");
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ macro_rules! name_type {
             /// Checks and wraps a name.
             ///
             /// # Errors
-            /// When the text is empty, too long, or holds a character that a name may not have.
+            /// When the text is empty, too long, or has a character that is not allowed in a name.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
                 let text = text.as_ref();
                 check($what, text)?;
@@ -124,7 +124,7 @@ macro_rules! name_type {
 }
 
 name_type!(
-    /// The name of a project: what one file describes.
+    /// The name of a project, which one file describes.
     ProjectName,
     "project name"
 );
@@ -145,14 +145,14 @@ name_type!(
 );
 
 impl NetworkName {
-    /// The network that exists without being written: this machine.
+    /// The network `local`, this machine, which exists without being written.
     pub fn local() -> Self {
         Self("local".into())
     }
 }
 
 impl ProjectName {
-    /// Turns any text (a folder's name, say) into the nearest valid project name.
+    /// Turns any text (for example a folder's name) into the nearest valid project name.
     ///
     /// ```
     /// assert_eq!(harness_model::ProjectName::from_lossy("My App (v2)").as_str(), "my-app-v2");

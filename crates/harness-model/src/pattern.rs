@@ -1,54 +1,55 @@
 //! Regular expressions that look for a line of output, and the limits on them.
 //!
-//! A pattern comes with a file or a request, from whoever wrote that. A few characters of one can ask for gigabytes, so each
-//! has limits: on its text, on what it is compiled to, and on what matching keeps.
+//! Anybody can write a pattern into a file or a request, and a few characters of it can ask for gigabytes. So each
+//! pattern has limits: on its text, on its compiled size, and on the memory for matching.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 /// The longest pattern, in bytes.
 pub const MAX_LENGTH: usize = 4 << 10;
 
-/// What a pattern may be compiled to, in bytes, and what matching may keep for it besides.
+/// The largest compiled size of a pattern, in bytes, and the most memory that matching may use in addition.
 const MAX_SIZE: usize = 1 << 20;
 
-/// A pattern that stays below this, in bytes, is a light one.
+/// A pattern with a compiled size below this, in bytes, is a light one.
 const LIGHT: usize = 256 << 10;
 
-/// So many bytes are matched against a light pattern at once, on a thread that others wait for.
+/// How many bytes may be matched against a light pattern on a thread that others wait for.
 const QUICK: usize = 4 << 10;
 
-/// A pattern that keeps the limits.
+/// A pattern within the limits.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     regex: Regex,
     light: bool,
 }
 
-/// Why a pattern cannot be used. None of them repeats it: it may be long.
+/// Why a pattern cannot be used. The messages do not repeat the pattern, because it may be long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// It is no regular expression.
+    /// It is not a regular expression.
     #[error("not a regular expression: {0}")]
     Invalid(String),
     /// Its text is too long.
-    #[error("the regular expression has {length} bytes, and may have {MAX_LENGTH}")]
+    #[error("the regular expression has {length} bytes, but may have at most {MAX_LENGTH}")]
     TooLong {
         /// How long it is.
         length: usize,
     },
-    /// What it stands for is too large.
+    /// Its compiled form is too large.
     #[error(
-        "the regular expression is too large once its repetitions are written out: it may need {} KiB",
+        "the regular expression is too large when its repetitions are expanded: it may need at most {} KiB",
         MAX_SIZE >> 10
     )]
     TooLarge,
 }
 
 impl Pattern {
-    /// Compiles a pattern. One near the limits takes some ten milliseconds: not for a thread that others wait for.
+    /// Compiles a pattern. Near the limits this takes about ten milliseconds, so do not call it on a thread that
+    /// others wait for.
     ///
     /// # Errors
-    /// When it is no regular expression, or not within the limits.
+    /// When it is not a regular expression, or exceeds the limits.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         Self::check_length(text)?;
         if let Ok(regex) = compile(text, LIGHT) {
@@ -61,7 +62,7 @@ impl Pattern {
         }
     }
 
-    /// Whether the text of a pattern is short enough, which takes no time to tell.
+    /// Checks whether the text of a pattern is short enough, which takes no time.
     ///
     /// # Errors
     /// When it is not.
@@ -72,12 +73,12 @@ impl Pattern {
         }
     }
 
-    /// Whether it is found.
+    /// Whether the pattern matches somewhere in the bytes.
     pub fn is_match(&self, bytes: &[u8]) -> bool {
         self.regex.is_match(bytes)
     }
 
-    /// Whether so many bytes are matched in no time, whatever they are.
+    /// Whether matching this many bytes takes almost no time, whatever they are.
     pub fn is_quick(&self, bytes: usize) -> bool {
         self.light && bytes <= QUICK
     }

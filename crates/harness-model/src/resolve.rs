@@ -13,7 +13,7 @@ use crate::secret::{REDACTED, SecretString, is_secret_name};
 use crate::spec::{FileSpec, Probe, ProcessSpec, ServiceKind, ServiceSpec};
 use crate::template::{Part, Reference, Template};
 
-/// SHA-256 of a resolved specification, in hex. Equal digests: nothing about the service changed.
+/// SHA-256 of a resolved specification, in hex. If two digests are equal, nothing about the service changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SpecDigest(String);
@@ -76,7 +76,7 @@ impl ServiceSpec {
         out
     }
 
-    /// What stands in errors about it: programs, folders, files, images, addresses.
+    /// The templates that appear in errors about it: programs, folders, files, images, addresses.
     pub fn places(&self) -> Vec<&Template> {
         let mut out: Vec<&Template> = self.files.iter().map(|file| &file.target).collect();
         if let Some(check) = &self.health_check {
@@ -108,7 +108,7 @@ impl ServiceSpec {
         out
     }
 
-    /// The specification with each `${service.…}` replaced by what `lookup` says.
+    /// The specification with each `${service.…}` replaced by the result of `lookup`.
     ///
     /// # Errors
     /// The first error of `lookup`.
@@ -116,12 +116,12 @@ impl ServiceSpec {
         self.map_templates(|template| template.resolve(&mut lookup))
     }
 
-    /// Whether it is the same as another one, whatever is taken for a secret in either.
+    /// Whether it is the same as another one, whichever parts count as secret in either.
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.plain().comparable() == other.plain().comparable()
     }
 
-    /// The specification with its secrets as text: for comparing, never for showing.
+    /// The specification with its secrets as text. For comparing only, never to show.
     fn plain(&self) -> Self {
         let plain = self.map_templates(|template| Ok::<_, Infallible>(template.plain()));
         match plain {
@@ -198,14 +198,14 @@ impl ServiceSpec {
             .collect()
     }
 
-    /// Whether this stands in it as plain text.
+    /// Whether it contains this value as plain text.
     pub fn shows(&self, value: &SecretString) -> bool {
         let mut parts = self.templates().into_iter().flat_map(Template::parts);
         parts.any(|part| matches!(part, Part::Text(text) if text == value.expose()))
     }
 
-    /// The digest that tells whether a service changed. Where in a file a port stands is not part of it, nor
-    /// which profiles it belongs to.
+    /// The digest that shows whether a service changed. The place of a port in the file and the service's profiles
+    /// are not part of it.
     pub fn digest(&self) -> SpecDigest {
         let mut hasher = Sha256::new();
         hasher.update(self.comparable().to_string().as_bytes());
@@ -226,8 +226,8 @@ impl ServiceSpec {
         serde_json::to_value(&plain).unwrap_or(Value::Null)
     }
 
-    /// What differs from an earlier specification, for people: `env LOG_LEVEL changed`. Never shows a value
-    /// that could be secret.
+    /// The differences from an earlier specification, for people: `env LOG_LEVEL changed`. Never shows a value that
+    /// could be secret.
     pub fn changes_since(&self, earlier: &Self) -> Vec<String> {
         let (earlier, this) = (earlier.plain(), self.plain());
         let mut out = Vec::new();
@@ -262,7 +262,7 @@ fn kind_changes(old: &Value, new: &Value, out: &mut Vec<String>) {
                 old.as_object().unwrap_or(&empty),
                 new.as_object().unwrap_or(&empty),
             );
-            // What is not written does not stand there.
+            // Options that are not written are missing in the JSON.
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             let changed = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
             out.extend(changed.map(|key| format!("{key} changed")));
@@ -287,7 +287,7 @@ fn env_changes(old: &BTreeMap<String, Template>, new: &BTreeMap<String, Template
     }
 }
 
-/// How an environment variable is shown: whole secrets for secret names, redacted parts otherwise.
+/// An environment variable as it may be shown: fully hidden for secret names, else with secret parts hidden.
 pub fn shown_env(name: &str, value: &Template) -> String {
     if is_secret_name(name) {
         REDACTED.to_owned()

@@ -1,4 +1,4 @@
-//! Values that must never be shown, and the filter for text they might have slipped into.
+//! Values that must never be shown, and the filter for text that may contain them.
 
 mod common;
 mod forms;
@@ -16,14 +16,15 @@ pub use name::is_secret_name;
 pub use redactor::Redactor;
 pub use stream::RedactingStream;
 
-/// What stands in place of a secret wherever people or logs read.
+/// Replaces a secret wherever people or logs would see it.
 pub const REDACTED: &str = "•••";
 
-/// Secrets shorter than this are not searched for in the text of others: hiding every `1` or `on` would destroy the
-/// text and hide nothing. In its own place a secret is always hidden, whatever its length.
+/// Secrets shorter than this are not searched for in other text: hiding every `1` or `on` would destroy the text and
+/// hide nothing. As a value of its own, a secret of any length is hidden.
 pub const MIN_REDACTED_LEN: usize = 4;
 
-/// A value that cannot be printed. Serialized it is in the clear: stores and wires that carry it are private.
+/// A value that cannot be printed. Serialization does not hide it, because the stores and connections that carry it
+/// are private.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SecretString(String);
@@ -34,7 +35,7 @@ impl SecretString {
         Self(value.into())
     }
 
-    /// The value itself: for handing to the process that needs it, never for showing.
+    /// The value itself. Only for the process that needs it, never to show.
     pub fn expose(&self) -> &str {
         &self.0
     }

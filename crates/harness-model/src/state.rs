@@ -1,4 +1,4 @@
-//! What a service is doing, in the words that users, scripts and every crate share.
+//! The states of services, in the words that users, scripts and every crate use.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceState {
-    /// Wanted, but not begun: its dependencies do not hold yet.
+    /// Wanted, but not begun, because the conditions on its dependencies do not hold yet.
     Pending,
     /// Its process is being launched, or runs and is not ready yet.
     Starting,
@@ -19,16 +19,16 @@ pub enum ServiceState {
     Running,
     /// It ended and the restart policy will start it again.
     Restarting,
-    /// It was told to stop and is not gone yet.
+    /// It was asked to stop and is not gone yet.
     Stopping,
-    /// Asked for, or ended by a reboot.
+    /// It was stopped on request, or a reboot ended it.
     #[default]
     Stopped,
-    /// Ended by itself with exit status 0.
+    /// It ended by itself with exit status 0.
     Completed,
-    /// Ended otherwise, and will not be restarted.
+    /// It ended in another way, and will not be restarted.
     Failed,
-    /// Not known: whoever could say does not answer.
+    /// Not known, for example because the engine does not answer.
     Unknown,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for ServiceState {
     }
 }
 
-/// What the probe of a service says. No probe, no "healthy".
+/// The result of a service's probe. Without a probe, a service is never "healthy".
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
 )]
@@ -78,7 +78,7 @@ pub enum Health {
     Healthy,
     /// `retries` probes in a row have failed.
     Unhealthy,
-    /// It has a probe whose answer is not known (just adopted, say).
+    /// It has a probe, but no answer yet (for example, because it was just adopted).
     Unknown,
 }
 
@@ -187,7 +187,7 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
     SIGNALS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
 }
 
-/// The real-time signals that programs may use: the C library keeps those before for itself.
+/// The real-time signals that programs may use. The C library reserves the lower ones.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 

@@ -1,4 +1,4 @@
-//! Strings whose `${VAR}`s are already replaced and whose `${service.ip}`s are not.
+//! Strings in which `${VAR}` is already replaced, but `${service.ip}` is not.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::names::{PortName, ServiceName};
 use crate::secret::{REDACTED, SecretString};
 
-/// What of a service a reference asks for.
+/// The field of a service that a reference asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AddressField {
-    /// `.ip`: the address at which the referring service reaches it.
+    /// `.ip`: the address at which the referring service reaches the other one.
     Ip,
-    /// `.host`: the name or address of the host it runs on, as the referring service can use it.
+    /// `.host`: the name or address of its host, in a form that the referring service can use.
     Host,
     /// `.port` (the only or first one) or `.port.NAME`.
     Port(Option<PortName>),
@@ -24,9 +24,9 @@ pub enum AddressField {
 /// `${service.field}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Reference {
-    /// The service referred to.
+    /// The service that it refers to.
     pub service: ServiceName,
-    /// What is asked of it.
+    /// The field that it asks for.
     pub field: AddressField,
 }
 
@@ -70,7 +70,7 @@ pub enum Part {
 pub struct Template(Vec<Part>);
 
 impl Template {
-    /// A template of these parts; neighbouring texts are joined and empty ones dropped.
+    /// A template of these parts. Adjacent texts are joined, and empty ones are dropped.
     pub fn from_parts(parts: impl IntoIterator<Item = Part>) -> Self {
         let mut out: Vec<Part> = Vec::new();
         for part in parts {
@@ -98,7 +98,7 @@ impl Template {
         self.0.is_empty()
     }
 
-    /// Whether a secret stands in it.
+    /// Whether it contains a secret.
     pub fn has_secret(&self) -> bool {
         self.0.iter().any(|p| matches!(p, Part::Secret(_)))
     }
@@ -124,7 +124,7 @@ impl Template {
         self.references().map(|r| &r.service).collect()
     }
 
-    /// The string itself, secrets included; `None` while a reference is unresolved.
+    /// The string itself, including secrets; `None` while a reference is unresolved.
     pub fn expose(&self) -> Option<String> {
         let mut out = String::new();
         for part in &self.0 {
@@ -137,7 +137,7 @@ impl Template {
         Some(out)
     }
 
-    /// The same with its secrets as text: for comparing, never for showing.
+    /// The template with its secrets as text. For comparing only, never to show.
     pub(crate) fn plain(&self) -> Self {
         let parts = self.0.iter().map(|part| match part {
             Part::Secret(secret) => Part::Text(secret.expose().to_owned()),
@@ -146,7 +146,7 @@ impl Template {
         Self::from_parts(parts)
     }
 
-    /// The template with each reference replaced by what `lookup` says.
+    /// The template with each reference replaced by the result of `lookup`.
     ///
     /// # Errors
     /// The first error of `lookup`.

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 pub struct WallTime(pub u64);
 
 impl WallTime {
-    /// The present moment by the machine's clock.
+    /// The current time by the machine's clock.
     pub fn now() -> Self {
         Self::from(SystemTime::now())
     }
 
-    /// The present moment by a clock that nobody sets: the machine's when this process first asked, and the time that
-    /// passed since. For durations between two of them, in this process.
+    /// The current time by a clock that nobody can set: the machine's time when this process first asked, plus the
+    /// time that has passed since. For durations within this process.
     pub fn steady() -> Self {
         static BEGIN: OnceLock<(WallTime, Instant)> = OnceLock::new();
         let (wall, begin) = BEGIN.get_or_init(|| (Self::now(), Instant::now()));
@@ -28,7 +28,7 @@ impl WallTime {
         Self(wall.0.saturating_add(passed))
     }
 
-    /// How long ago `earlier` was; zero if the clock has gone back since.
+    /// How long ago `earlier` was; zero if the clock was set back since then.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

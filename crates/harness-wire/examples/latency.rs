@@ -1,4 +1,4 @@
-//! How long a fresh client needs to connect and have one request answered, over loopback:
+//! Measures how long a new client needs to connect and get one answer, over loopback:
 //! `cargo run --release -p harness-wire --example latency`.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::message::{ClientMessage, PROTOCOL_VERSION, ServerMessage};
 
-/// JSON Schema (2020-12) of every text message: anything valid by `ClientMessage` may be sent to a server,
-/// anything a server sends is valid by `ServerMessage`. Binary messages are described in
+/// JSON Schema (2020-12) of every text message: everything valid by `ClientMessage` may be sent to a server,
+/// everything a server sends is valid by `ServerMessage`. Binary messages are described in
 /// [`message::DataFrame`](crate::message::DataFrame).
 pub fn protocol_schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();

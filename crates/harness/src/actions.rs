@@ -1,4 +1,4 @@
-//! The actions of `harness-executor-daemon`: what it can do beyond the verbs.
+//! The actions of `harness-executor-daemon`: requests that it accepts in addition to the verbs.
 
 use async_trait::async_trait;
 use harness_core::{Action, ActionContext, ActionError, EventSink};
@@ -7,26 +7,27 @@ use harness_model::{ProjectName, ServiceName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `service.signal`: sends a signal to the main process of a service, to make it reload its files, say.
+/// `service.signal`: sends a signal to the main process of a service, for example to make it reload its
+/// files.
 pub struct ServiceSignal;
 
-/// To which service, and which signal.
+/// The input of [`ServiceSignal`]: the service and the signal.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct SignalInput {
-    /// The project.
+    /// The project that the service belongs to.
     pub project: ProjectName,
-    /// The service.
+    /// The service to signal.
     pub service: ServiceName,
-    /// `SIGHUP`, `hup` or `1`.
+    /// The signal: `SIGHUP`, `hup` or `1`.
     pub signal: String,
 }
 
-/// What was sent.
+/// The output of [`ServiceSignal`]: what was sent.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignalOutput {
-    /// To which process.
+    /// The process that got the signal.
     pub pid: Option<u32>,
-    /// Which signal.
+    /// The name of the signal, or its number if it has no name.
     pub signal: String,
 }
 
@@ -57,7 +58,7 @@ impl Action for ServiceSignal {
             .map_err(|error| failed(error.to_string()))?;
         let instance = place
             .instance
-            .ok_or_else(|| failed(format!("{} does not run", input.service)))?;
+            .ok_or_else(|| failed(format!("{} is not running", input.service)))?;
         instance
             .signal(number)
             .await

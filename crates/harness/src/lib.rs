@@ -1,7 +1,7 @@
-//! The `harness` command line: thin verbs over the one protocol, and all the words people read.
+//! The `harness` command line: verbs that send requests over the one protocol, and all the text that people read.
 //!
-//! The package's other two programs, `harness-executor-daemon` and `harness-shim`, share nothing with it but
-//! the crates below.
+//! The package's other two programs, `harness-executor-daemon` and `harness-shim`, share only the library crates with
+//! it.
 
 pub mod actions;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Certificates against the real daemon: near their end, ended, exposed, of another time.
+//! Certificates with the real daemon: almost expired, expired, readable by others, from another time.
 
 #![cfg(test)]
 
@@ -61,7 +61,7 @@ fn a_daemon_that_runs_renews_by_itself_and_clients_go_on() {
         before,
         "not yet"
     );
-    // Nobody connects meanwhile: it is the daemon's own clock that counts.
+    // No client connects in this time: the daemon's own timer renews them.
     eventually("both are renewed", || {
         let now = files.each_ref().map(|file| fs::read(file).unwrap());
         now.iter()
@@ -71,7 +71,7 @@ fn a_daemon_that_runs_renews_by_itself_and_clients_go_on() {
     });
     sandbox.ok(&["daemon", "status"]).says("certificate valid for 36");
     let ticks = follower.stdout().matches("tick").count();
-    eventually("the client that was connected is told on", || {
+    eventually("the connected client gets further messages", || {
         (follower.stdout().matches("tick").count() > ticks).then_some(())
     });
 }
@@ -108,7 +108,7 @@ fn garbage_is_named_and_what_is_missing_or_of_another_key_is_made_anew() {
             .code(1)
             .tells(file.to_str().unwrap())
             .tells("is damaged")
-            .tells("remove it to have it made anew");
+            .tells("remove it, and a new one is created");
         fs::write(&file, good).unwrap();
     }
     fs::copy(tls.path().join("client.key"), tls.path().join("server.key")).unwrap();
@@ -120,7 +120,7 @@ fn garbage_is_named_and_what_is_missing_or_of_another_key_is_made_anew() {
 #[test]
 fn certificates_of_another_time_are_told_with_the_clock() {
     let sandbox = Sandbox::with_file("certs_clock", FILE);
-    // A day is borne, whichever way the clock went.
+    // A clock that is wrong by a day is tolerated, in both directions.
     let tls = made(&sandbox, SystemTime::now() + DAY);
     fs::rename(tls.path().join("ca.key"), sandbox.root().join("ca.key")).unwrap();
     sandbox.ok(&["start"]);
@@ -144,15 +144,15 @@ fn certificates_of_another_time_are_told_with_the_clock() {
             .code(1)
             .tells("client.pem")
             .tells(words)
-            .tells("clock of this machine")
+            .tells("make new certificates with")
             .tells(&format!("kill {daemon} && harness daemon start"));
     }
-    // The remedy is one.
+    // The remedy works.
     fs::rename(sandbox.root().join("ca.key"), tls.path().join("ca.key")).unwrap();
     proc::signal(daemon, rustix::process::Signal::TERM);
     eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
     sandbox.ok(&["daemon", "start"]);
-    assert_eq!(sandbox.pid("app"), pid, "services run on");
+    assert_eq!(sandbox.pid("app"), pid, "services keep running");
 
     sandbox.ok(&["daemon", "stop", "--services"]);
     fs::remove_dir_all(tls.path()).unwrap();
@@ -161,13 +161,13 @@ fn certificates_of_another_time_are_told_with_the_clock() {
     sandbox
         .harness(&["start"])
         .code(1)
-        .tells("is not valid yet: set the clock of this machine right");
+        .tells("is not valid yet: set this machine's clock");
 }
 
 #[test]
 fn an_authority_that_has_expired_is_named_with_the_remedy() {
     let sandbox = Sandbox::with_file("certs_authority", FILE);
-    // It lives ten years.
+    // An authority is valid for ten years.
     let long_ago = SystemTime::now() - 4_000 * DAY;
     let tls = made(&sandbox, long_ago);
     let (key, away) = (tls.path().join("ca.key"), sandbox.root().join("ca.key"));
@@ -177,7 +177,7 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
         tls.path().join("ca.pem").display()
     );
     let remedy = format!(
-        "{} is not there to make a new one: put it back, or remove the whole folder",
+        "{} is missing, which is needed to make a new one: restore it, or remove the whole folder",
         key.display()
     );
     for args in [&["start"][..], &["daemon", "start"], &["status"]] {
@@ -191,12 +191,12 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
         .tells(&remedy);
     assert_eq!(sandbox.daemon_pid(), None);
 
-    // One remedy: with its key the authority is made anew.
+    // One remedy: with its key the authority is made again.
     fs::rename(&away, &key).unwrap();
     sandbox.ok(&["start"]);
     let (pid, daemon) = (sandbox.pid("app"), sandbox.daemon_pid().unwrap());
 
-    // The old ones come back under a daemon that runs, from a backup say.
+    // The old ones are restored while a daemon runs, for example from a backup.
     let old = TlsDir::new(sandbox.root().join("old"));
     fs::create_dir(old.path()).unwrap();
     fs::copy(&key, old.path().join("ca.key")).unwrap();
@@ -214,19 +214,19 @@ fn an_authority_that_has_expired_is_named_with_the_remedy() {
     proc::signal(daemon, rustix::process::Signal::TERM);
     eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
     sandbox.ok(&["daemon", "start"]);
-    assert_eq!(sandbox.pid("app"), pid, "services run on");
+    assert_eq!(sandbox.pid("app"), pid, "services keep running");
 
-    // The other remedy: an authority that never had to do with the first.
+    // The other remedy: a new authority, unrelated to the first.
     sandbox.ok(&["daemon", "stop"]);
     fs::remove_dir_all(tls.path()).unwrap();
     made(&sandbox, long_ago);
     fs::remove_file(&key).unwrap();
     sandbox.harness(&["status"]).code(1).tells(&remedy);
     fs::remove_dir_all(tls.path()).unwrap();
-    assert_eq!(sandbox.pid("app"), pid, "services run on");
+    assert_eq!(sandbox.pid("app"), pid, "services keep running");
 }
 
-/// The clock was years ahead when certificates were renewed, and is set right.
+/// The clock was years ahead when certificates were renewed, and is then corrected.
 #[test]
 fn a_clock_that_was_ahead_locks_nobody_out_when_it_is_set_right() {
     for years in [1, 2, 11] {

@@ -1,4 +1,4 @@
-//! Commands beside services (probes, hooks, execs): they end with whoever wanted them, whatever dies.
+//! Commands beside services (probes, hooks, execs) end with the client or daemon that wanted them, whatever dies.
 
 #![cfg(test)]
 
@@ -65,7 +65,7 @@ fn commands_of_a_killed_daemon_are_ended_by_the_next_one() {
     proc::kill(sandbox.daemon_pid().unwrap());
     drop(exec);
     sandbox.write("go", "");
-    // The next daemon ends them before it goes on with what they were for.
+    // The next daemon ends them before it continues with the request that they belonged to.
     sandbox.ok(&["wait", "hooked"]);
     for pid in before {
         assert!(!proc::is_alive(pid), "{pid} outlived its daemon");

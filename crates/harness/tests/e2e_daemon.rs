@@ -1,4 +1,4 @@
-//! The daemon may come, go and be killed at any instant; services do not notice, and the next one knows.
+//! The daemon may start, end and be killed at any instant; services do not notice, and the next daemon knows them.
 
 #![cfg(test)]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{PATIENCE, Sandbox, eventually, proc};
 use rustix::process::Signal;
 
-/// One that counts in its log, one that ends when told to, one that only sleeps.
+/// A service that counts in its log, one that ends when told to, and one that only sleeps.
 const FILE: &str = r#"
 version: "1.0"
 name: lasting
@@ -56,12 +56,12 @@ fn services_outlive_a_killed_daemon_and_the_next_one_adopts_them() {
         let lines = sandbox.processes().len();
         assert!(
             lines >= 6,
-            "services and their shims run on: {:?}",
+            "services and their shims keep running: {:?}",
             sandbox.processes()
         );
     };
     count();
-    // Two of them end while nobody looks.
+    // Two of them end while no daemon runs.
     sandbox.write("end", "");
     sandbox.write("batch-end", "");
     for name in ["ender", "batch"] {
@@ -79,13 +79,13 @@ fn services_outlive_a_killed_daemon_and_the_next_one_adopts_them() {
     assert_eq!(after["batch"]["status"], "completed", "{after:?}");
     sandbox.ok(&["events"]).says("adopted");
 
-    // A completed one-shot stays so, and the adopted one is unchanged.
+    // A completed one-shot stays completed, and the adopted service is unchanged.
     std::fs::remove_file(sandbox.project().join("end")).unwrap();
     sandbox.ok(&["start"]);
     assert_eq!(sandbox.read("batch-runs"), "x\n");
     assert_eq!(sandbox.pids()["counter"], before["counter"]);
 
-    // What is adopted can be stopped.
+    // Adopted services can be stopped.
     sandbox.ok(&["stop", "--all"]);
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
 }
@@ -186,7 +186,7 @@ services:
         .wait(PATIENCE)
         .code(1)
         .tells("error: the connection to the daemon was lost: the daemon closed the connection\n")
-        .tells("services run on; harness status starts a daemon that takes over");
+        .tells("services keep running; harness status starts a daemon that takes over");
     sandbox.ok(&["daemon", "start"]);
     assert_eq!(sandbox.pid("db"), db);
     sandbox.write("db-ready", "");
@@ -240,7 +240,7 @@ fn sigterm_and_daemon_stop_leave_services_and_say_so() {
         .says("daemon stopped; 2 services left running");
     assert!(
         sandbox.daemon_json().is_none(),
-        "daemon.json goes with the daemon"
+        "daemon.json is removed with the daemon"
     );
     sandbox.ok(&["daemon", "stop"]).says("no daemon runs");
     sandbox.harness(&["daemon", "status"]).code(3);
@@ -297,7 +297,7 @@ fn a_stale_daemon_json_fools_nobody() {
     sandbox.ok(&["start", "counter"]);
     let counter = sandbox.pid("counter");
     kill_daemon(&sandbox);
-    // It names a process that lives, and a port where somebody else listens.
+    // It names a living process, and a port where another program listens.
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut info = sandbox.daemon_json().expect("a killed daemon leaves it");
     info["pid"] = std::process::id().into();
@@ -306,7 +306,7 @@ fn a_stale_daemon_json_fools_nobody() {
     sandbox.harness(&["daemon", "status"]).code(3);
     assert_eq!(sandbox.pid("counter"), counter);
 
-    // Garbage neither.
+    // Garbage is not trusted either.
     kill_daemon(&sandbox);
     std::fs::write(sandbox.home().join("daemon.json"), "{").unwrap();
     assert_eq!(sandbox.pid("counter"), counter);
@@ -325,7 +325,7 @@ fn a_taken_port_is_named_with_its_holder() {
     assert!(sandbox.daemon_json().is_none());
     sandbox.set_env("HARNESS_PORT", "0");
     sandbox.ok(&["start", "counter"]);
-    // The autostart is told, on stderr.
+    // The automatic start is reported on stderr.
     assert!(proc::is_listening(sandbox.daemon_port().unwrap()));
 }
 
@@ -333,7 +333,7 @@ fn a_taken_port_is_named_with_its_holder() {
 fn a_script_that_captures_the_output_gets_it_back() {
     let sandbox = Sandbox::with_file("captured", FILE);
     let harness = env!("CARGO_BIN_EXE_harness");
-    // Descriptors besides the three are inherited as well: a pipe that the script waits on.
+    // Other descriptors than the first three are inherited as well: a pipe that the script waits for.
     let script = format!(
         "x=$({harness} start counter 7>&1 8<&0 9>&1); echo \"code $? [$x]\"; {harness} daemon status | cat; echo done"
     );
@@ -362,7 +362,7 @@ fn a_script_that_captures_the_output_gets_it_back() {
 fn a_project_is_known_by_the_file_it_came_from() {
     let sandbox = Sandbox::with_file("same_name", FILE);
     sandbox.ok(&["start", "counter"]);
-    // The same name from elsewhere is refused, unless it gets another.
+    // The same name from another folder is refused, unless it gets another name.
     sandbox.write("other/services.yaml", FILE);
     let other = sandbox
         .harness(&["-c", "other/services.yaml", "start", "counter"])
@@ -378,7 +378,7 @@ fn a_project_is_known_by_the_file_it_came_from() {
     status
         .says("project   lasting: 1 of")
         .says("project   second: 1 of");
-    // The verbs that look need no file.
+    // Verbs that only read need no file.
     std::fs::remove_file(sandbox.project().join("services.yaml")).unwrap();
     sandbox.ok(&["-p", "lasting", "status"]).says("counter");
     sandbox.ok(&["-p", "lasting", "stop", "--all"]);
@@ -458,7 +458,7 @@ services:
             uptime(name)
         );
     }
-    // What is started again has not been up meanwhile.
+    // A service that is started again has not been up in between.
     sandbox.write("stuck", "");
     let restart = sandbox.spawn(&["restart", "again"]);
     sandbox.await_state("again", "starting/none");

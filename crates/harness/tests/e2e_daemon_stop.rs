@@ -69,10 +69,10 @@ fn services_are_stopped_without_a_daemon_too() {
         sandbox.ok(&["-c", "other/services.yaml", "start"]);
         let phoenix = sandbox.pid("phoenix");
         end_daemon(&sandbox, signal);
-        // It would be started again by whoever takes over.
+        // The next daemon would start it again.
         proc::kill(phoenix);
         eventually("it is dead", || (!proc::is_alive(phoenix)).then_some(()));
-        // The usual port is no concern of a daemon that only stops.
+        // A daemon that only stops does not need the usual port.
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         sandbox.set_env("HARNESS_PORT", taken.local_addr().unwrap().port().to_string());
         let output = sandbox.ok(&["--json", "daemon", "stop", "--services"]);
@@ -96,7 +96,7 @@ fn services_are_stopped_without_a_daemon_too() {
             "nothing was started first"
         );
     }
-    // With nothing left there is nothing to tell.
+    // If nothing is left, it reports nothing.
     let answer = sandbox.json(&["daemon", "stop", "--services"]);
     assert_eq!(stopped(&answer), Vec::<String>::new());
     sandbox
@@ -110,7 +110,7 @@ fn with_a_daemon_it_is_counted_what_was_stopped() {
     let sandbox = Sandbox::with_file("stop_counts", FILE);
     sandbox.ok(&["start", "api"]);
     let output = sandbox.ok(&["daemon", "stop", "--services"]);
-    output.says("daemon stopped, and 2 services before it");
+    output.says("daemon and 2 services stopped");
     nothing_runs(&sandbox);
     sandbox.ok(&["start", "db"]);
     sandbox.ok(&["stop", "db"]);
@@ -128,7 +128,7 @@ fn where_no_home_is_none_is_made() {
     let answer = sandbox.json(&["daemon", "stop", "--services"]);
     assert_eq!(answer, json!({"running": false, "services_up": 0, "stopped": []}));
     assert!(!sandbox.home().exists());
-    // A folder of somebody's letters is no home either.
+    // A folder with other files is not a home either.
     std::fs::create_dir(sandbox.home()).unwrap();
     std::fs::write(sandbox.home().join("letter"), "").unwrap();
     sandbox
@@ -142,12 +142,12 @@ fn a_daemon_that_is_held_meanwhile_is_named() {
     let sandbox = Sandbox::with_file("stop_held", SLOW);
     sandbox.ok(&["start"]);
     let daemon = sandbox.daemon_pid().unwrap();
-    // Before it is asked.
+    // Suspended before the request.
     proc::signal(daemon, Signal::STOP);
     let held = sandbox.harness(&["daemon", "stop", "--services"]).code(1);
     held.tells(&format!("the daemon (pid {daemon}) is stopped"));
     proc::signal(daemon, Signal::CONT);
-    // And while it is at it.
+    // And suspended while it stops services.
     let stop = sandbox.spawn(&["daemon", "stop", "--services"]);
     eventually("it is being stopped", || {
         sandbox.project().join("stopping").exists().then_some(())
@@ -157,7 +157,7 @@ fn a_daemon_that_is_held_meanwhile_is_named() {
     let held = held.tells(&format!("the daemon (pid {daemon}) is stopped"));
     held.tells(&format!("kill -CONT {daemon}"));
     proc::signal(daemon, Signal::CONT);
-    // What was accepted is carried out.
+    // An accepted request is completed.
     sandbox.write("go", "");
     eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
     nothing_runs(&sandbox);
@@ -175,7 +175,7 @@ fn a_daemon_that_dies_meanwhile_is_replaced_by_one_that_carries_on() {
     eventually("another one has taken over", || sandbox.daemon_pid());
     sandbox.write("go", "");
     let output = stop.wait(PATIENCE).code(0);
-    output.tells("ended before it had said that every service is stopped");
+    output.tells("ended before it reported that every service is stopped");
     nothing_runs(&sandbox);
 }
 

@@ -1,5 +1,5 @@
-//! A home that is full or cannot be written: a clear error, the services run on, nothing is corrupt, and all goes on
-//! when there is room again.
+//! A home that is full or cannot be written: the error is clear, services keep running, nothing is damaged, and
+//! everything continues when there is space again.
 
 #![cfg(test)]
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::disk::SmallDisk;
 use common::{Output, PATIENCE, Sandbox, eventually, proc, within};
 
-/// `flood` writes for ever, numbered; `steady` and `other` just run; `mortal` ends with 7 when it is told to.
+/// `flood` writes numbered lines for ever; `steady` and `other` just run; `mortal` ends with 7 when it is told to.
 const FILE: &str = r#"
 version: "1.0"
 name: disk
@@ -44,10 +44,10 @@ services:
     profiles: []
 "#;
 
-/// Everything but `late`.
+/// Starts everything except `late`.
 const START: [&str; 5] = ["start", "flood", "steady", "other", "mortal"];
 
-/// What a write that failed may have left.
+/// The files that a failed write may have left.
 fn partial_files(home: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![home.to_owned()];
@@ -79,7 +79,7 @@ fn refused_for_want_of_room(output: Output) {
     output
         .code(1)
         .tells("No space left on device")
-        .tells("next: make room on that disk");
+        .tells("next: free some space on that disk");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn on_a_full_disk_services_run_on_and_can_be_stopped() {
     sandbox.ok(&START);
     let before = sandbox.pids();
     disk.fill();
-    // The log has room in its last page at most; whether a note of what is dropped fits into that is chance.
+    // At most the last page of the log has space; whether a note about dropped output fits into it is chance.
     let mut before_that = String::new();
     eventually("the disk is full for the flood too", || {
         disk.fill();
@@ -118,9 +118,9 @@ fn on_a_full_disk_services_run_on_and_can_be_stopped() {
         before_that = logs;
         is_full.then_some(())
     });
-    assert_eq!(sandbox.pids(), before, "they run, and status answers");
+    assert_eq!(sandbox.pids(), before, "services run, and status answers");
 
-    // What would be launched is refused before anything is stopped for it.
+    // A launch is refused before anything is stopped for it.
     refused_for_want_of_room(sandbox.harness(&["start", "late"]));
     sandbox.replace("services.yaml", "SETTING: one", "SETTING: two");
     refused_for_want_of_room(sandbox.harness(&["start", "steady"]));
@@ -128,7 +128,7 @@ fn on_a_full_disk_services_run_on_and_can_be_stopped() {
     assert_eq!(sandbox.pids(), before, "nothing was stopped");
     sandbox.ok(&["exec", "steady", "--", "true"]);
 
-    // An end is known, and a stop works.
+    // The end of a service is noticed, and a stop works.
     sandbox.write("die", "");
     eventually("the end is known", || {
         (sandbox.service("mortal")["exit_code"] == 7).then_some(())
@@ -153,7 +153,7 @@ fn on_a_full_disk_services_run_on_and_can_be_stopped() {
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
 }
 
-/// Every line is there or counted as dropped, in order.
+/// Every line exists or is counted as dropped, in order.
 fn the_flood_is_whole_but_for_what_is_counted(sandbox: &Sandbox) {
     eventually("it is written again", || {
         let last = sandbox.ok(&["--json", "logs", "flood", "-n", "1"]);
@@ -173,7 +173,7 @@ fn the_flood_is_whole_but_for_what_is_counted(sandbox: &Sandbox) {
             .split(' ')
             .nth(1)
             .and_then(|number| number.parse::<u64>().ok());
-        // A line of which only a part was dropped is no line.
+        // A line that was partly dropped does not count.
         if line["partial"] == false && text.starts_with("line ") && text.ends_with(" of the flood") {
             let number = number.unwrap();
             assert!(
@@ -215,7 +215,7 @@ services:
     let (took, used) = (begun.elapsed(), cpu_ticks(daemon) - ticks);
     let more = (sandbox.read("starts").len() - starts) / 2;
     assert!(more <= 12, "{more} starts within {took:?}");
-    // A hundred ticks are a second of one processor; status is asked all the time meanwhile.
+    // A hundred ticks are a second of one processor. The test requests the status all the time.
     assert!(
         u128::from(used) * 10 < took.as_millis() / 2 + 1_000,
         "{used} ticks of processor time within {took:?}"
@@ -247,7 +247,7 @@ fn a_daemon_killed_on_a_full_disk_comes_back_on_it() {
     sandbox.ok(&START);
     let before = sandbox.pids();
     disk.fill();
-    // Kept though the disk is full: the store has its space.
+    // Recorded although the disk is full: the store has reserved space.
     sandbox.ok(&["stop", "other"]);
     for _ in 0..3 {
         let daemon = sandbox.daemon_pid().unwrap();
@@ -326,7 +326,7 @@ fn a_read_only_home_is_named_with_the_remedy() {
     sandbox.ok(&["start", "steady"]);
 }
 
-/// As `nobody`, for root may do everything.
+/// Runs it as `nobody`, because root may do everything.
 fn unprivileged(sandbox: &Sandbox, args: &[&str]) -> Output {
     let mut all = vec!["--reuid=65534", "--regid=65534", "--clear-groups"];
     all.push(env!("CARGO_BIN_EXE_harness"));
@@ -375,7 +375,7 @@ fn a_home_that_cannot_be_used_is_named_with_the_remedy() {
         }
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "not a folder");
-    // Nothing that the daemon needs is root's: the same with a home of its own.
+    // The daemon needs nothing of root: it works with its own home.
     sandbox.set_env("HARNESS_HOME", good.to_str().unwrap());
     unprivileged(&sandbox, &["start", "steady"]).code(0);
     unprivileged(&sandbox, &["status"]).code(0).says("running");

@@ -1,4 +1,4 @@
-//! While the engine is away, nobody knows how its containers are, and nobody says otherwise.
+//! While the engine is away, the state of its containers is unknown, and every output says so.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -35,26 +35,26 @@ fn nothing_is_known_while_the_engine_is_away() {
         assert!(error.contains("no Docker engine"), "{error}");
         sandbox.ok(&["why", service]).says("no Docker engine");
     }
-    // Who depends on it says so, and goes on.
+    // A dependent says so, and keeps running.
     eventually("its dependent says so", || {
         let process = sandbox.service("process");
         let says = process["error"].to_string().contains("depends on probed, which");
         (says && process["status"] == "running").then_some(())
     });
-    // A daemon that comes meanwhile knows no better.
+    // A daemon that starts now does not know more.
     sandbox.kill_daemon();
     sandbox.ok(&["daemon", "start"]);
     sandbox.await_state("probed", "unknown/unknown");
     sandbox.await_state("plain", "unknown/none");
-    // Nor does a start make it any better.
+    // A start does not help either.
     sandbox.harness(&["start", "--timeout", "1", "plain"]).code(17);
     let cable = Cable::plug(path);
     sandbox.await_state("probed", "running/healthy");
     sandbox.await_state("plain", "running/none");
-    eventually("its dependent is well", || {
+    eventually("its dependent is healthy", || {
         sandbox.service("process")["error"].is_null().then_some(())
     });
-    // Probes that could not be asked are no failures: nothing was restarted.
+    // Probes that could not run do not count as failures: nothing was restarted.
     assert_eq!(sandbox.id("probed"), id);
     assert_eq!(sandbox.service("probed")["restarts"], 0);
     assert_eq!(sandbox.service("process")["pid"], pids["process"]);

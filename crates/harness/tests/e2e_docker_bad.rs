@@ -1,4 +1,4 @@
-//! What is wrong about a container, or done to it behind our back: explained, and nothing left.
+//! Mistakes about a container, and what others do to it: everything is explained, and nothing is left.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -58,7 +58,7 @@ fn a_port_that_is_taken_is_found_before_the_start_and_explained_after() {
     assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
     drop(listener);
     sandbox.ok(&["start"]);
-    // Somebody else is quicker, as soon as the container that has it is gone.
+    // Another program takes the port as soon as the container that has it is gone.
     let taker = std::thread::spawn(move || {
         within(common::PATIENCE, "the port is free", || {
             TcpListener::bind(("127.0.0.1", port)).ok()
@@ -158,7 +158,7 @@ impl Drop for Foreign {
     }
 }
 
-/// A subnet that no other run of these tests has.
+/// A subnet that no other run of these tests uses.
 fn subnet(third: u32) -> String {
     format!("10.{}.{third}.0/24", 64 + std::process::id() % 64)
 }
@@ -202,7 +202,7 @@ fn a_subnet_that_nobody_wrote_keeps_away_from_those_of_others() {
         let subnet = sandbox.networks()[0]["IPAM"]["Config"][0]["Subnet"].clone();
         sandbox.ok(&["stop", "--all"]);
         sandbox.ok(&["daemon", "stop"]);
-        // What was chosen once is kept while it is remembered.
+        // The chosen subnet is kept while the home remembers it.
         std::fs::remove_dir_all(sandbox.home()).unwrap();
         subnet.as_str().unwrap().to_owned()
     };
@@ -247,7 +247,7 @@ fn named_volumes_stay_until_they_are_told_to_go() {
     }
     let logs = sandbox.ok(&["logs", "reader"]).stdout;
     assert!(logs.matches("kept").count() >= 3, "{logs}");
-    // Like that of another project, which is not ours to remove.
+    // Like a volume of another project, which we must not remove.
     let foreign = format!("{volume}-other");
     let body = json!({"Name": foreign, "Labels": {"harness-test": "foreign"}});
     assert_eq!(request("POST", "/volumes/create", Some(&body)).0, 201);

@@ -1,4 +1,4 @@
-//! `type: compose` on a real engine: services of compose files as they are, beside processes.
+//! `type: compose` on a real engine: services of unchanged compose files, beside processes.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -25,7 +25,7 @@ const STACK: &str = "services:\n  stack: {type: compose, file: compose.yml}\n";
 #[test]
 fn the_commissioned_file_has_its_two_networks_and_addresses() {
     let compose = include_str!("../../harness-config/tests/fixtures/seeds/docker-compose.test.yml");
-    // Other runs on this engine must find their addresses free.
+    // Other runs on this engine must not use the same addresses.
     let own = std::process::id() % 256;
     let (lan, wan) = (format!("10.86.{own}."), format!("10.87.{own}."));
     let compose = compose
@@ -111,7 +111,7 @@ fn a_process_starts_after_a_whole_compose_file() {
         "{graph}"
     );
 
-    // Only what the file changes is replaced.
+    // Only services that changed in the file are replaced.
     let (db, web) = (sandbox.id("db"), sandbox.id("web"));
     sandbox.ok(&["start"]);
     assert_eq!((sandbox.id("db"), sandbox.id("web")), (db.clone(), web.clone()));
@@ -172,11 +172,11 @@ fn several_networks_external_ones_and_names_in_the_engine() {
         networks[&back]["Aliases"].to_string().contains("\"other\""),
         "{networks:?}"
     );
-    // `c` and `a` meet on `back`.
+    // `c` and `a` are both on `back`.
     let env = sandbox.inspect("c")["Config"]["Env"].to_string();
     let address = networks[&back]["IPAddress"].as_str().unwrap();
     assert!(env.contains(&format!("\"A={address}\"")), "{env}");
-    // A daemon that comes later keeps all of it.
+    // The next daemon keeps all of it.
     let id = sandbox.id("a");
     sandbox.kill_daemon();
     sandbox.ok(&["start"]);
@@ -215,7 +215,7 @@ fn the_name_of_a_group_means_its_services_in_every_verb() {
     assert_eq!(status["groups"], json!({"stack": ["a", "b"]}));
     let (a, b, near) = (sandbox.id("a"), sandbox.id("b"), sandbox.pid("near"));
 
-    // Restarted as its services are, while their lines are followed.
+    // Its services are restarted while their lines are followed.
     let following = sandbox.spawn(&["logs", "-f", "stack"]);
     sandbox.ok(&["restart", "stack"]);
     assert!(sandbox.id("a") != a && sandbox.id("b") != b);
@@ -229,7 +229,7 @@ fn the_name_of_a_group_means_its_services_in_every_verb() {
     drop(following);
     sandbox.ok(&["events", "stack"]);
 
-    // What needs one service does not guess.
+    // Commands that need one service do not guess.
     for words in [
         &["exec", "stack", "--", "true"][..],
         &["attach", "--no-stdin", "stack"],
@@ -237,7 +237,7 @@ fn the_name_of_a_group_means_its_services_in_every_verb() {
         &["service", "show", "stack"],
     ] {
         let refused = sandbox.harness(words).code(2);
-        let refused = refused.tells("`stack` is a group, and this is for one service");
+        let refused = refused.tells("`stack` is a group, but this needs one service");
         refused.tells("name one of its services: a, b");
     }
     for verb in ["stop", "status", "logs", "wait", "start", "restart", "events"] {
@@ -247,7 +247,7 @@ fn the_name_of_a_group_means_its_services_in_every_verb() {
             .tells("did you mean `stack`?");
     }
 
-    // The daemon that comes next knows it, without a file.
+    // The next daemon knows it, without a file.
     sandbox.kill_daemon();
     std::fs::remove_file(sandbox.project().join("services.yaml")).unwrap();
     let there = |words: &[&str]| sandbox.ok(&[&["-p", &named], words].concat());
@@ -257,7 +257,7 @@ fn the_name_of_a_group_means_its_services_in_every_verb() {
     let stopped = there(&["stop", "stack", "--json"]).json();
     assert_eq!(stopped["stopped"].as_array().unwrap().len(), 2, "{stopped}");
     there(&["wait", "stack", "--for", "stopped"]);
-    // What depends on them runs on, as ever.
+    // What depends on them keeps running, as always.
     assert_eq!(sandbox.pid("near"), near);
     assert!(sandbox.containers().is_empty());
     let lines = there(&["logs", "stack"]).stdout;

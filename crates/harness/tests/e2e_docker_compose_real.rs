@@ -1,4 +1,4 @@
-//! Compose files as real projects have them: what the engine is told is what Docker Compose would tell it.
+//! Compose files of the kind that real projects have: the engine gets what Docker Compose would send.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use common::docker::{DockerSandbox, project};
 use serde_json::{Value, json};
 
-/// Two ports that nobody had a moment ago.
+/// Two ports that were free a moment ago.
 fn free_ports() -> (u16, u16) {
     let taken = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     let [first, second] = taken.map(|listener| listener.local_addr().unwrap().port());
@@ -187,7 +187,7 @@ fn a_web_application_with_its_database() {
         looked.stdout.contains("hello\n") && looked.stdout.contains("host.docker.internal"),
         "{looked}"
     );
-    // A secret that an env file is made of is none of an output's.
+    // A secret in an env file does not appear in output.
     let shown = sandbox.ok(&["service", "show", "web"]);
     assert!(
         !shown.stdout.contains("s3cr$t") && shown.stdout.contains("postgres://app:•••@db"),
@@ -204,7 +204,7 @@ fn a_web_application_with_its_database() {
     assert!(sandbox.networks().is_empty());
 }
 
-/// A broker, what is set up in it, and what comes after that.
+/// A broker, a service that sets something up in it, and one that follows that.
 const BROKER: &str = r#"
 services:
   broker:
@@ -250,7 +250,7 @@ fn a_broker_and_what_is_set_up_in_it() {
         "broker",
         "services:\n  kafka: {type: compose, file: compose.yml}\n",
     );
-    // Other runs on this engine must find their addresses free.
+    // Other runs on this engine must not use the same addresses.
     let own = (std::process::id() % 256).to_string();
     sandbox.write("compose.yml", &BROKER.replace("OWN", &own));
     sandbox.ok(&["start"]);

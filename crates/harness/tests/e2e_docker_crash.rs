@@ -1,4 +1,4 @@
-//! What dies beside containers: the daemon at any moment, and containers behind its back.
+//! Crashes with containers: the daemon at any moment, and containers that others kill.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -9,7 +9,7 @@ use common::cable::Cable;
 use common::docker::{DockerSandbox, request};
 use common::eventually;
 
-/// The numbers behind `line ` in what `logs` prints, as they come.
+/// The numbers after `line ` in the output of `logs`, in their order.
 fn numbers(logs: &str) -> Vec<u32> {
     logs.lines()
         .filter_map(|line| line.rsplit_once("line ")?.1.trim().parse().ok())
@@ -113,7 +113,7 @@ fn what_happens_behind_our_back_is_noticed() {
     sandbox.await_state("removed", "failed/none");
     let removed = sandbox.service("removed");
     let why = removed["error"].as_str().unwrap();
-    // The engine may tell of the kill before it has removed it.
+    // The engine may report the kill before it has removed the container.
     assert!(
         why.contains("removed by somebody else") || why.contains("SIGKILL"),
         "{removed}"
@@ -206,7 +206,7 @@ fn a_launch_whose_answer_is_lost_leaves_nothing_behind() {
     let mut cable = Cable::plug(path.clone());
     for round in 0..8 {
         sandbox.ok(&["start", "-d"]);
-        // Another moment of the launch each time; whichever it is, the outcome below is the same.
+        // A different moment of the launch each time; the outcome below is always the same.
         std::thread::sleep(std::time::Duration::from_millis(round * 70));
         cable.cut();
         cable = Cable::plug(path.clone());

@@ -1,5 +1,5 @@
-//! What a Docker engine may do in the middle of a run: crash, end, come back, with its containers or without. Each
-//! test has an engine of its own.
+//! A Docker engine crashes, ends and comes back in the middle of a run, with its containers or without them. Each
+//! test has its own engine.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -10,14 +10,14 @@ use common::docker::{DockerSandbox, transfer};
 use common::engine::PrivateEngine;
 use common::{eventually, proc};
 
-/// The numbers behind `line ` in what `logs` prints, as they come.
+/// The numbers after `line ` in the output of `logs`, in their order.
 fn numbers(logs: &str) -> Vec<u32> {
     logs.lines()
         .filter_map(|line| line.rsplit_once("line ")?.1.trim().parse().ok())
         .collect()
 }
 
-/// What a service is said to suffer from.
+/// The error that `status` shows for a service.
 fn error(sandbox: &DockerSandbox, service: &str) -> String {
     sandbox.service(service)["error"]
         .as_str()
@@ -25,7 +25,7 @@ fn error(sandbox: &DockerSandbox, service: &str) -> String {
         .to_owned()
 }
 
-/// Nothing is there twice, and what is there is as told.
+/// Nothing runs twice, and everything is as `status` says.
 fn is_as_told(sandbox: &DockerSandbox) {
     for (name, service) in sandbox.status() {
         let of = |container: &&serde_json::Value| container["Labels"]["harness.service"] == *name;
@@ -40,7 +40,7 @@ fn is_as_told(sandbox: &DockerSandbox) {
     }
 }
 
-/// What was said in so many rounds was kept, each line once: the first ones of each, or all of them.
+/// The lines of this many rounds were kept, each once: the first ones of each round, or all of them.
 fn is_whole(sandbox: &DockerSandbox, rounds: usize, all: Option<u32>) {
     let told = numbers(&sandbox.ok(&["logs", "chat", "-n", "100000"]).stdout);
     let count = |line: u32| told.iter().filter(|told| **told == line).count();
@@ -110,7 +110,7 @@ fn containers_that_end_with_their_engine_are_explained_and_restarted_by_policy()
         sandbox.await_state("ends", "failed/none");
         is_as_told(&sandbox);
         is_whole(&sandbox, rounds, None);
-        // All of it can be had again.
+        // Everything can be started again.
         sandbox.ok(&["start", "stays"]);
         sandbox.ok(&["stop", "--all"]);
         assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());
@@ -203,7 +203,7 @@ fn an_engine_whose_socket_stays_is_noticed_to_have_ended() {
     let sandbox = DockerSandbox::on(&engine, "activated", services);
     for _ in 0..2 {
         sandbox.ok(&["start"]);
-        // A connection is held open that long before its end is one of the engine.
+        // A connection must be open for this long before its end counts as the end of the engine.
         std::thread::sleep(std::time::Duration::from_millis(1_500));
         let again = sandbox.id("again").unwrap();
         engine.terminate();

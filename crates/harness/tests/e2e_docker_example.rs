@@ -1,5 +1,5 @@
-//! A process and containers that work together: `examples/web-and-db`, and the example that the project was
-//! commissioned with.
+//! A process and containers that work together: `examples/web-and-db`, and the example that was given when this
+//! project was commissioned.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -14,7 +14,7 @@ use common::{eventually, proc};
 
 const IMAGE: &str = "harness-test/postgres";
 
-/// "Example Configuration", to the letter.
+/// "Example Configuration", unchanged.
 const COMMISSIONED: &str = r#"# services.yaml
 version: "1.0"
 name: "my-application"
@@ -131,7 +131,7 @@ fn the_example_comes_up_works_and_goes() {
     assert_eq!(
         sandbox.service("database")["exit_code"],
         0,
-        "it was not shut down in order"
+        "it was not shut down properly"
     );
     assert!(!proc::is_listening(u16::try_from(port).unwrap()));
     sandbox.ok(&["logs", "database"]).says("database | ");
@@ -148,7 +148,7 @@ fn what_was_commissioned_runs() {
     let mut sandbox = DockerSandbox::with_file("commissioned", COMMISSIONED);
     sandbox.set_env("DB_PASSWORD", "hunter2");
     sandbox.ok(&["validate"]);
-    // What the machine may use otherwise: the image, which is made here, and its ports.
+    // Replaced, because the machine may use them: the image, which is built here, and its ports.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,4 +1,4 @@
-//! What an image EXPOSEs counts as declared where the file gives its container no ports.
+//! The ports that an image EXPOSEs count as declared if the file gives its container no ports.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -46,7 +46,7 @@ fn an_exposed_port_is_the_containers_port() {
     );
     let validated = sandbox.ok(&["validate"]);
     assert!(!validated.stderr.contains("warning"), "{validated}");
-    // Only the image knows, and a dry run makes none.
+    // Only the image has the port, and a dry run does not build it.
     sandbox
         .harness(&["start", "--dry-run"])
         .code(2)
@@ -59,13 +59,13 @@ fn an_exposed_port_is_the_containers_port() {
     assert_eq!(sandbox.service("db")["ports"], serde_json::json!([]));
     let env = sandbox.ok(&["env"]).stdout;
     assert!(env.contains("HARNESS_DB_PORT='7000'"), "{env}");
-    // Known by now; and nothing changes by asking again.
+    // Now it is known, and another dry run changes nothing.
     sandbox.ok(&["start", "--dry-run"]);
     let id = sandbox.id("db");
     let again = sandbox.ok(&["start"]);
     assert!(!again.stderr.contains("replaced"), "{again}");
     assert_eq!(sandbox.id("db"), id);
-    // What runs has the port of the image that it was made from, whatever the next one will say.
+    // A running container has the port of the image it was made from, whatever the next image says.
     sandbox.write(
         "db/Dockerfile",
         "FROM harness-test/program\nEXPOSE 7001\nCMD [\"listen\", \"7001\", \"db-says\"]\n",
@@ -74,7 +74,7 @@ fn an_exposed_port_is_the_containers_port() {
     let env = || sandbox.ok(&["env"]).stdout;
     assert!(env().contains("HARNESS_DB_PORT='7000'"), "{}", env());
     assert_eq!(sandbox.id("db"), id);
-    // A start of the others alone knows them all, as before.
+    // A start of only the others still knows all services.
     sandbox.ok(&["start", "literal"]);
     assert_eq!(sandbox.service("container")["in_file"], true);
     sandbox.ok(&["restart", "db", "container"]);
@@ -104,13 +104,13 @@ fn a_port_that_the_image_does_not_tell_is_asked_for() {
             .tells("nothing was started");
         assert!(sandbox.containers().is_empty());
     }
-    // What cannot be built is told before anything starts, too.
+    // A failed build is also reported before anything starts.
     sandbox.write("db/Dockerfile", "FROM harness-test/program\nRUN exit 7\n");
     sandbox
         .harness(&["start"])
         .code(2)
         .tells("building the image failed");
-    // The others do not need to know it.
+    // Starting the service itself does not need the port.
     sandbox.write("db/Dockerfile", "FROM harness-test/program\n");
     sandbox.ok(&["start", "db"]);
 }

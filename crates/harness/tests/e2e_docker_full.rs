@@ -1,4 +1,4 @@
-//! An engine whose disk is full: what needs room fails for that, and says so; all else goes on.
+//! An engine with a full disk: what needs space fails, and says so; everything else continues.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -18,7 +18,7 @@ const SERVICES: &str = r#"services:
 /// What is said of it, and what to do.
 const FULL: [&str; 2] = ["no space left on device", "`docker system df` shows what uses it"];
 
-/// Less than the build needs, and more than all else does.
+/// Less than the build needs, and more than anything else needs.
 const SOME_ROOM: u64 = 20 << 20;
 
 #[test]
@@ -61,7 +61,7 @@ fn a_full_disk_of_the_engine_is_named_and_holds_up_nothing_else() {
     }
     others_go_on();
 
-    // A step of the build writes more than there is room for: what it says of that is in the report.
+    // A step of the build writes more than fits: its error message is in the report.
     engine.empty_disk();
     engine.fill_disk(SOME_ROOM);
     let start = sandbox.harness(&["start", "built"]).code(18);

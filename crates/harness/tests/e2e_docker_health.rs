@@ -1,4 +1,4 @@
-//! The HEALTHCHECK of an image counts where the file has no `health_check`.
+//! The HEALTHCHECK of an image counts if the file has no `health_check`.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -10,7 +10,7 @@ use common::eventually;
 
 #[test]
 fn postgres_is_healthy_by_its_image() {
-    // The last one ends with 0 only if it was launched when the database was ready.
+    // The last service ends with 0 only if the database was ready when it was launched.
     let sandbox = DockerSandbox::new(
         "by_image",
         r#"services:
@@ -45,11 +45,11 @@ fn postgres_is_healthy_by_its_image() {
     sandbox
         .ok(&["service", "show", "db"])
         .says("command healthcheck (of its image)");
-    // Ours runs it, and the engine does not do so as well.
+    // Our prober runs it, and the engine does not run it as well.
     let test = &sandbox.inspect("db")["Config"]["Healthcheck"]["Test"];
     assert_eq!(test[0], "NONE", "{test}");
     sandbox.ok(&["start"]).tells("unchanged");
-    // The next daemon knows it too, and asks again before it says so.
+    // The next daemon knows the check too, and runs it again before it reports the result.
     sandbox.kill_daemon();
     sandbox.ok(&["daemon", "start"]);
     sandbox.await_state("db", "running/healthy");
@@ -58,7 +58,7 @@ fn postgres_is_healthy_by_its_image() {
         .says("command healthcheck (of its image)");
 }
 
-// Images are removed behind the containers that use them: they come first.
+// Images come first, because they must be dropped after the containers that use them.
 
 #[test]
 fn a_failing_healthcheck_of_a_built_image_says_why() {
@@ -103,7 +103,7 @@ fn an_image_whose_check_may_take_long_gets_the_time() {
             "FROM harness-test/program\nHEALTHCHECK --interval=1s --timeout=1s --retries=5 --start-period=200s CMD false\n",
         );
     }
-    // Only a terminal is told how much time is left.
+    // Only on a terminal is the remaining time shown.
     let inside = format!("stty cols 200; {} start", env!("CARGO_BIN_EXE_harness"));
     let start = sandbox.command("script", &["-qec", &inside, "/dev/null"]);
     // The latest of `app  starting  0.5s  (56s left)`. A line is filled up to its end, and the next one follows it.
@@ -117,11 +117,11 @@ fn an_image_whose_check_may_take_long_gets_the_time() {
         });
         told.last()
     };
-    eventually("its image gives it longer than all get", || {
+    eventually("its image gives it more time than the default", || {
         left("slow").filter(|left| left.starts_with("3m "))
     });
-    // What the file says counts.
-    let hurried = eventually("the other one is told of", || left("hurried"));
+    // The file's value counts.
+    let hurried = eventually("the other one is shown", || left("hurried"));
     assert!(!hurried.contains('m'), "{hurried}");
     sandbox.ok(&["stop", "--all"]);
     start.wait(common::PATIENCE);
@@ -149,7 +149,7 @@ fn who_becomes_unhealthy_by_its_image_is_restarted() {
         (now != first && sandbox.state("app") == "running/healthy").then_some(())
     });
     assert_eq!(sandbox.service("app")["restarts"], 1);
-    // What the file says beats what the image says.
+    // The file overrides the image.
     sandbox.replace(
         "services.yaml",
         "restart: on-failure,",
@@ -189,7 +189,7 @@ fn who_has_no_healthcheck_is_never_healthy() {
         "[none, plain]",
         "[{service: none, condition: healthy}]",
     );
-    // At once: no patience would make it healthy.
+    // At once, because waiting would not make it healthy.
     sandbox
         .harness(&["start", "--timeout", "50"])
         .code(18)

@@ -1,4 +1,4 @@
-//! Hooks of containers: on this machine while there is no container, in it while there is one.
+//! Hooks of containers run on this machine while there is no container, and in the container while there is one.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -72,7 +72,7 @@ fn a_failing_hook_says_where_and_why() {
     assert!(sandbox.id("before").is_none());
     sandbox.ok(&["start", "after"]);
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    eventually("the failure is told, and changes nothing", || {
+    eventually("the failure is reported, and changes nothing", || {
         let after = sandbox.service("after");
         let error = after["error"].to_string();
         let inside = !error.contains(&format!("not content: {}\"", host.trim()));
@@ -107,9 +107,9 @@ fn a_hook_of_a_killed_daemon_does_not_run_on() {
     sandbox.write("go", "");
     sandbox.ok(&["daemon", "start"]);
     sandbox.await_state("here", "running/none");
-    // The interrupted one was begun again, and the first of them never came to its end.
+    // The interrupted hook was begun again, and its first run never ended.
     assert_eq!(sandbox.read("begun"), "begin\nbegin\nend\n");
-    // The one inside was ended with its daemon. Its container had become ready, so it is not begun again.
+    // The hook inside ended with its daemon. Its container was already ready, so the hook is not begun again.
     sandbox.write("given/go", "");
     let left = sandbox.harness(&[
         "exec",

@@ -1,4 +1,4 @@
-//! Which engine is used, and what is said of one that cannot be.
+//! Which engine is used, and the messages about an engine that cannot be used.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -52,7 +52,7 @@ fn an_engine_that_cannot_be_used_is_refused_by_name_and_processes_run() {
     }
 }
 
-/// The programs, where every user may run them.
+/// The programs, in a place where every user may run them.
 fn programs(sandbox: &Sandbox) -> std::path::PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_harness")).parent().unwrap();
     let to = sandbox.root().join("bin");

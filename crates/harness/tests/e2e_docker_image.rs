@@ -1,4 +1,4 @@
-//! Images that are there, are not, or are built; and engines that are not there.
+//! Images that exist, are missing or are built, and missing engines.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -26,7 +26,7 @@ fn an_image_that_is_nowhere_is_named() {
 
 #[test]
 fn an_image_for_another_platform_is_none() {
-    // No registry listens there.
+    // No registry listens on this port.
     let image = format!("127.0.0.1:9/{}", project("platform"));
     let tag = format!("/images/harness-test%2Fprogram/tag?repo={image}&tag=1");
     assert_eq!(request("POST", &tag, None).0, 201);

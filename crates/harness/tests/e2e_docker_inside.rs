@@ -1,4 +1,4 @@
-//! What a container is given and how it is entered: addresses, volumes, limits, commands, streams.
+//! What a container gets, and the ways into it: addresses, volumes, limits, commands, streams.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -11,8 +11,8 @@ use rustix::process::Signal;
 
 #[test]
 fn addresses_are_right_from_every_place() {
-    // The process listens on every address: a container reaches it at the gateway. Where a container is published, the
-    // engine accepts connections before its program does: what is asked is a line.
+    // The process listens on every address, because a container reaches it at the gateway. The engine accepts
+    // connections to a published port before the program does, so the test asks for a line.
     let sandbox = DockerSandbox::new(
         "places",
         r#"services:
@@ -120,7 +120,7 @@ fn what_few_containers_need_they_get() {
     );
     assert_eq!(inside("id -G"), "0 4242");
     assert_eq!(inside("test -c /dev/nothing && head -c 3 /dev/zero | wc -c"), "3");
-    // Names within the project are found all the same, so the engine's own server stands before these.
+    // Names within the project must still be found, so the engine's own server comes before these.
     let host_config = sandbox.inspect("app")["HostConfig"].clone();
     assert_eq!(
         host_config["Dns"],
@@ -184,7 +184,8 @@ fn what_is_written_is_what_the_container_gets() {
     assert_eq!(host["CapDrop"][0], "NET_RAW");
     let volume = format!("{}_data", project("given"));
     assert!(host["Binds"].to_string().contains(&volume), "{host}");
-    // Made by the user rather than by the engine's root, which here is the same; but made.
+    // Harness makes the folder as the user, not the engine as root. Here both are the same user, so only check that
+    // it exists.
     assert!(sandbox.project().join("made").is_dir());
     sandbox
         .harness(&["exec", "app", "--", "sh", "-c", "echo x > /conf/app.conf"])
@@ -236,7 +237,7 @@ fn commands_run_inside() {
     running.signal(Signal::INT);
     running.wait(common::PATIENCE);
     eventually("it has ended inside", || (!runs()).then_some(()));
-    // And what the command itself started, when whoever wanted it is gone.
+    // And what the command itself started ends when the client is gone.
     let running = sandbox.spawn(&["exec", "app", "--", "sh", "-c", "sleep 4321 & sleep 4321; true"]);
     eventually("it runs inside", || runs().then_some(()));
     running.signal(Signal::KILL);
@@ -252,7 +253,7 @@ fn stdin_reaches_the_container() {
     );
     sandbox.ok(&["start"]);
     let mut attached = sandbox.spawn(&["attach", "echo"]);
-    // Attached only a moment after it was started.
+    // Attaching takes effect only a moment after the start.
     eventually("it answers", || {
         attached.type_in(b"hello\n");
         std::thread::sleep(std::time::Duration::from_millis(200));
@@ -273,7 +274,7 @@ fn a_terminal_inside_has_a_size_and_an_interrupt() {
         "services:\n  app: {type: docker, image: harness-test/program}\n",
     );
     sandbox.ok(&["start"]);
-    // `script` gives a terminal, whose size is changed once the first one was told.
+    // `script` provides a terminal; its size changes after the first one was reported.
     let inside = format!(
         "stty rows 33 cols 101; T=$(tty); (until test -e go; do sleep 0.05; done; stty -F $T rows 40 cols 90) & exec {} exec -it app -- program tty",
         env!("CARGO_BIN_EXE_harness")

@@ -1,5 +1,5 @@
-//! The last words of containers: whatever they said before they ended is kept, once, also without a newline, and
-//! whoever dies at that moment.
+//! The last output of containers: everything they wrote before they ended is kept, once, even without a newline, and
+//! whatever else dies at that moment.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -10,7 +10,7 @@ use common::docker::DockerSandbox;
 use common::engine::PrivateEngine;
 use common::{eventually, proc};
 
-/// What services say, each followed when it says its last words. The engine leaves out most of them.
+/// Services and their last output, each followed while it writes that. The engine leaves out most of it.
 const TALKERS: [(&str, &str, &str); 8] = [
     ("short", "", "echo one; sleep 0.4; printf last"),
     ("errs", "", "echo one; sleep 0.4; printf last >&2"),
@@ -25,7 +25,7 @@ const TALKERS: [(&str, &str, &str); 8] = [
         "",
         "sleep 0.3; head -c 40000 /dev/zero | tr '\\0' a; sleep 0.2; printf last",
     ),
-    // What is said of a line that the engine has cut has the time of its beginning.
+    // All parts of a line that the engine has split have the time of its beginning.
     (
         "slow",
         "",
@@ -45,7 +45,7 @@ fn services(talkers: &[(&str, &str, &str)]) -> String {
     format!("services:\n{}", talkers.iter().map(service).collect::<String>())
 }
 
-/// What a service said, both streams one after the other: stdout, then stderr.
+/// The output of a service: first stdout, then stderr.
 fn said(sandbox: &DockerSandbox, service: &str) -> (String, String) {
     let logs = sandbox.ok(&["--json", "logs", service]).stdout;
     let (mut out, mut err) = (String::new(), String::new());
@@ -118,7 +118,7 @@ fn last_words_are_kept_when_the_daemon_dies_at_that_moment() {
     assert_all_said(&sandbox);
 }
 
-/// With and without `live-restore`, by the engine's default log driver whatever that is.
+/// With and without `live-restore`, with the engine's default log driver.
 #[test]
 fn last_words_are_kept_when_the_engine_dies_at_that_moment() {
     for (name, flags) in [
@@ -143,7 +143,7 @@ fn last_words_are_kept_when_the_engine_dies_at_that_moment() {
             let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
             command.starts_with("sleep").then_some(pid)
         });
-        // It ends, and at once its engine.
+        // It ends, and immediately after it the engine.
         proc::kill(pid);
         eventually("the engine has seen its end", || {
             (state()["Running"] != true).then_some(())

@@ -1,4 +1,4 @@
-//! Containers as services, on a real engine: they start, say what they say, end as they end, and leave nothing.
+//! Containers as services, on a real engine: their start, their output, their end, and that they leave nothing.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -56,7 +56,7 @@ fn ends_are_told_as_they_are() {
         "services:\n  crash: {type: docker, image: harness-test/program, command: [crash, 3, 600]}\n  signal: {type: docker, image: harness-test/program, command: [kill, USR1]}\n  done: {type: docker, image: harness-test/program, command: [chat, 3], oneshot: true}\n  greedy: {type: docker, image: harness-test/program, entrypoint: [sh, -c], command: ['until test -e /go; do sleep 0.02; done; exec program memory 200'], resources: {memory: 32M}}\n  lost: {type: docker, image: harness-test/base, command: [no-such-program]}\n",
     );
     let start = sandbox.harness(&["start"]).code(18);
-    // An engine looks at the memory of what it has started, so not quite from the first instant.
+    // An engine starts to watch a container's memory only after it has started it.
     sandbox.await_state("greedy", "running/none");
     sandbox.ok(&["exec", "greedy", "--", "touch", "/go"]);
     sandbox.await_state("done", "completed/none");

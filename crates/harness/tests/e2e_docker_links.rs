@@ -1,4 +1,4 @@
-//! What is mounted into a container, or put there, goes through no link that others could have made.
+//! Files that are mounted into a container, or written there, do not go through a link that others could have made.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -57,7 +57,7 @@ fn a_volume_is_no_link_that_others_could_have_made() {
         );
     }
     assert_eq!(fs::read_dir(&secret).unwrap().count(), 1);
-    // Root's own link, where nobody else may write.
+    // Root's own link, in a folder where nobody else may write.
     symlink(&secret, sandbox.project().join("mine")).unwrap();
     sandbox.ok(&["start", "own"]);
     sandbox.ok(&["logs", "own"]).says("root's own");

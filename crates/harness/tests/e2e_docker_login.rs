@@ -1,5 +1,5 @@
-//! Images that registries give only to those who have logged in. The registries are the tests' own, on this machine: they
-//! give away one image, ask for credentials in both ways there are, and repeat in their refusals what they were shown.
+//! Images that registries give only to logged-in users. The tests run their own registries on this machine: they have
+//! one image, ask for credentials in both possible ways, and repeat in their refusals the credentials they got.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -19,14 +19,14 @@ use sha2::{Digest, Sha256};
 
 const USER: &str = "keeper";
 
-/// In base64 it has all that the two alphabets differ in, wherever it begins.
+/// At every offset, its base64 form contains all characters in which the two alphabets differ.
 const PASSWORD: &str = "open>>>???~~~ÿÿÿ-sesame";
 
 const IDENTITY_TOKEN: &str = "identity-of-sesame";
 
 const BEARER_TOKEN: &str = "borne-by-sesame";
 
-/// How a registry wants to be shown credentials.
+/// How a registry wants to get credentials.
 #[derive(Clone, Copy, PartialEq)]
 enum Scheme {
     /// With each request.
@@ -35,7 +35,7 @@ enum Scheme {
     Bearer,
 }
 
-/// A registry on 127.0.0.1, to which engines speak without TLS, and its image.
+/// A registry on 127.0.0.1, which engines use without TLS, and its image.
 struct Registry {
     port: u16,
 }
@@ -74,7 +74,7 @@ impl Drop for Registry {
     }
 }
 
-/// A request, as far as registries care.
+/// The parts of a request that registries use.
 struct Asked {
     path: String,
     authorization: String,
@@ -176,7 +176,7 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// One with a single file in it: its layer, its configuration and its manifest.
+/// An image with a single file: its layer, its configuration and its manifest.
 fn image(port: u16) -> (Vec<u8>, String, String) {
     let text = port.to_string();
     let mut header = tar::Header::new_ustar();
@@ -211,7 +211,7 @@ fn image(port: u16) -> (Vec<u8>, String, String) {
     (layer, config, manifest)
 }
 
-/// A service on that image, which has no programs: it gets this machine's.
+/// A service on that image. The image has no programs, so the service gets this machine's.
 fn service(image: &str) -> String {
     let programs = ["/usr", "/bin", "/lib", "/lib64"];
     let mounts = programs.iter().filter(|folder| Path::new(folder).is_dir());
@@ -245,7 +245,7 @@ fn helper(sandbox: &mut DockerSandbox, name: &str, script: &str) {
     sandbox.set_env("PATH", format!("{}:{path}", folder.display()));
 }
 
-/// Looks for secrets in all that harness shows and keeps.
+/// Looks for secrets in everything that harness shows and stores.
 fn assert_nowhere(sandbox: &DockerSandbox, secrets: &[&str]) {
     let mut secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
     let basic = secrets
@@ -288,7 +288,7 @@ fn assert_nowhere(sandbox: &DockerSandbox, secrets: &[&str]) {
 fn a_pull_shows_what_docker_login_left_when_it_is_made() {
     let registry = Registry::new(Scheme::Basic);
     let mut sandbox = sandbox("login", &format!("image: \"{}\"", registry.image()));
-    // Even this says nothing of what is given to the engine.
+    // Even this level does not log what the engine gets.
     sandbox.set_env("HARNESS_LOG", "trace");
     let (name, file) = (registry.name(), sandbox.root().join("docker/config.json"));
     let login = format!("`docker login {name}`");
@@ -307,7 +307,7 @@ fn a_pull_shows_what_docker_login_left_when_it_is_made() {
         start.stderr.contains(&said) && start.stderr.contains(&login),
         "{start}"
     );
-    // The registry's words come with it, without what it repeats.
+    // The message contains the registry's text, without the repeated credentials.
     assert!(start.stderr.contains("not with Basic •••"), "{start}");
     assert_nowhere(&sandbox, &["wrong>sesame"]);
 
@@ -319,7 +319,7 @@ fn a_pull_shows_what_docker_login_left_when_it_is_made() {
         "{start}"
     );
 
-    // They are read when the image is pulled, not when the daemon began.
+    // Credentials are read when the image is pulled, not when the daemon starts.
     write_config(&sandbox, &registry.login(PASSWORD));
     sandbox.ok(&["start"]);
     assert_eq!(sandbox.state("web"), "running/none");

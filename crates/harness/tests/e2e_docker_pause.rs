@@ -1,4 +1,4 @@
-//! Containers that somebody pauses in the engine are not taken for healthy, say why, and can be stopped.
+//! Containers that somebody pauses in the engine do not count as healthy, say why, and can be stopped.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -15,8 +15,8 @@ impl DockerSandbox {
         assert_eq!(status, 204, "{answer}");
     }
 
-    /// Waits until a probe of a service has just ended. An engine that pauses a container in which a command is just
-    /// being started stops answering for it (its runc is frozen with it and waits for itself).
+    /// Waits until a probe of a service has just ended. If an engine pauses a container while a command is starting
+    /// in it, it stops answering for the container (its runc is frozen too, and waits for itself).
     fn await_quiet(&self, service: &str) {
         let probed = || {
             let id = self.id(service)?;
@@ -35,7 +35,7 @@ impl DockerSandbox {
         eventually("it was probed again", probed);
     }
 
-    /// Waits until a service is told to be paused.
+    /// Waits until a service is reported as paused.
     fn await_paused(&self, service: &str) {
         self.await_state(service, "running/unknown");
         let error = self.service(service)["error"].clone();
@@ -79,9 +79,9 @@ fn a_pause_is_told_and_goes_on_when_it_is_over() {
     let user = sandbox.service("user");
     assert_eq!(user["error"], "depends on web, which is paused", "{user}");
     sandbox.ok(&["status"]).says("paused in the engine");
-    // Several rounds of probes go wrong meanwhile: they explain themselves, and nobody is restarted for them.
+    // Several rounds of probes fail in this time: they give the reason, and nothing is restarted because of them.
     for service in ["web", "inside"] {
-        eventually("its probe tells the same", || {
+        eventually("its probe gives the same reason", || {
             let shown = sandbox.ok(&["service", "show", service]).stdout;
             let probe = shown.lines().find(|line| line.contains("last probe"))?;
             probe.contains("paused in the engine").then_some(())
@@ -98,7 +98,7 @@ fn a_pause_is_told_and_goes_on_when_it_is_over() {
     sandbox.await_state("web", "running/healthy");
     sandbox.await_state("inside", "running/healthy");
     sandbox.await_state("plain", "running/none");
-    eventually("its dependent is well again", || {
+    eventually("its dependent is healthy again", || {
         sandbox.service("user")["error"].is_null().then_some(())
     });
     assert_eq!(
@@ -148,7 +148,7 @@ fn the_next_daemon_sees_pauses_too() {
     sandbox.await_state("plain", "running/none");
     sandbox.ask_of("plain", "pause");
     sandbox.await_paused("plain");
-    // At once, before the daemon could look.
+    // At once, before the daemon could check.
     sandbox.kill_daemon();
     sandbox.ok(&["stop", "--all"]);
     assert!(sandbox.containers().is_empty() && sandbox.networks().is_empty());

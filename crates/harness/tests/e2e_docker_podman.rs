@@ -1,5 +1,5 @@
-//! Podman's socket in the place of Docker's. Where Podman is not installed, or cannot run a container, nothing is
-//! tested and that is said.
+//! Podman's socket instead of Docker's. If Podman is not installed, or cannot run a container, the test does nothing
+//! and says so.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -23,7 +23,7 @@ struct Podman {
 }
 
 impl Podman {
-    /// None where there can be none.
+    /// `None` if Podman cannot run here.
     fn start() -> Option<Self> {
         let version = command("podman")
             .arg("--version")
@@ -38,7 +38,7 @@ impl Podman {
             std::env::temp_dir()
         };
         let folder = tempfile::Builder::new().prefix("hxp").tempdir_in(place).unwrap();
-        // Its own figures may be beyond what this machine's root may set.
+        // Its default limits may be higher than this machine's root may set.
         let settings = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
         fs::write(folder.path().join("containers.conf"), settings).unwrap();
         let mut service = command("unshare");
@@ -78,7 +78,7 @@ impl Podman {
         if status != 204 {
             eprintln!("podman runs no container here: {made} {said}");
         }
-        // Podman may stumble over one that ends at this moment.
+        // Podman may fail to remove a container that ends at this moment.
         eventually("the probe is gone", || {
             let (status, _) = request_at(&self.socket(), "DELETE", "/containers/probe?force=1", None);
             (status == 404).then_some(())
@@ -170,14 +170,14 @@ services:
         .harness(&["exec", "stays", "--", "sh", "-c", "echo inside; exit 5"])
         .code(5)
         .says("inside");
-    // A killed daemon costs nothing.
+    // Nothing is lost when the daemon is killed.
     let pid = sandbox.daemon_pid().unwrap();
     proc::kill(pid);
     eventually("the daemon is gone", || (!proc::is_alive(pid)).then_some(()));
     sandbox.ok(&["daemon", "start"]);
     sandbox.await_state("stays", "running/healthy");
     assert_eq!(sandbox.service("again")["restarts"], 0);
-    // What is killed behind our back is started again.
+    // A container that others kill is started again.
     let killed = format!("/containers/{name}-again/kill");
     assert_eq!(request_at(&podman.socket(), "POST", &killed, None).0, 204);
     eventually("it is started again", || {

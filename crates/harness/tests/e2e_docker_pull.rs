@@ -1,5 +1,5 @@
-//! Pulling and building: heard of while it goes on, ended when nobody wants it, explained when it fails. The registry is
-//! the test's own, on this machine.
+//! Pulling and building: reported while it runs, ended when it is no longer wanted, explained when it fails. The test
+//! runs its own registry on this machine.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -16,18 +16,18 @@ use common::docker::{DockerSandbox, project, request};
 use common::eventually;
 use rustix::process::Signal;
 
-/// What a registry answers to whatever it is asked.
+/// How a registry answers every request.
 #[derive(Clone, Copy)]
 enum Manner {
-    /// It knows nothing.
+    /// It has nothing.
     NotFound,
-    /// Something that is no registry.
+    /// It answers something that is not a registry's answer.
     Garbage,
-    /// Nothing, for as long as one waits.
+    /// It never answers.
     Silent,
 }
 
-/// A registry on 127.0.0.1, to which engines speak without TLS.
+/// A registry on 127.0.0.1, which engines use without TLS.
 struct Registry {
     port: u16,
     /// Connections that are open.
@@ -119,7 +119,7 @@ fn a_stop_does_not_wait_for_a_pull() {
     registry.await_open(true);
     let began = Instant::now();
     sandbox.ok(&["stop", "app"]);
-    // Without giving the pull up it is waited for until the stop's own patience ends.
+    // If the pull were not cancelled, the stop would wait until its own timeout.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(sandbox.state("app"), "stopped/none");
     registry.await_open(false);
@@ -155,7 +155,7 @@ fn a_pull_that_does_not_move_ends_with_the_startup_timeout() {
     registry.await_open(false);
 }
 
-/// One whose port is its image's to say, and one that wants to know it: the image is needed to plan.
+/// A service with a port that only its image declares, and one that refers to it: the plan needs the image.
 fn asked_for_its_port(image: &str) -> String {
     format!(
         "services:\n  db: {{type: docker, startup_timeout: 300, image: \"{image}\"}}\n  \
@@ -239,7 +239,7 @@ fn a_stop_does_not_wait_for_a_build() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     start.wait(common::PATIENCE);
     assert_eq!(sandbox.state("app"), "stopped/none");
-    // The step of the build is ended by the engine, too.
+    // The engine also ends the step of the build.
     eventually("nothing of the build runs", || {
         let (_, running) = request("GET", "/containers/json", None);
         let of_build = |container: &&serde_json::Value| {

@@ -1,4 +1,4 @@
-//! Containers are stopped by the signal that their image names, unless the file names one.
+//! Containers are stopped with the signal that their image names, unless the file names one.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -8,7 +8,7 @@ mod common;
 use common::docker::{DockerSandbox, Image, project};
 use common::eventually;
 
-/// Tells which signal it got, and ends of it; of some it only tells.
+/// Prints which signal it got and ends; for some signals it only prints.
 const PROGRAM: &str = r#"FROM harness-test/base
 COPY app /app
 CMD ["perl", "/app"]
@@ -25,7 +25,7 @@ sleep 1 while 1;
 struct Signals<'a>(&'a [(&'a str, Option<&'a str>)]);
 
 impl Signals<'_> {
-    /// To be held behind the containers that use them.
+    /// Must be dropped after the containers that use them.
     fn images(&self, name: &str) -> Vec<Image> {
         self.0
             .iter()
@@ -36,7 +36,7 @@ impl Signals<'_> {
     fn write(&self, sandbox: &DockerSandbox, name: &str) {
         for (service, signal) in self.0 {
             let line = signal.map_or_else(String::new, |signal| format!("STOPSIGNAL {signal}\n"));
-            // No two have layers in common: a removed image takes those with it that others are just built on.
+            // No two images share layers: removing an image would also remove layers that others are just built on.
             let project = project(name);
             sandbox.write(
                 &format!("{service}/app"),
@@ -90,7 +90,7 @@ fn an_image_names_its_stop_signal_and_the_file_wins() {
         ("file", "HUP", "1"),
     ];
     for (service, _, number) in got {
-        // `docker stop` and an engine that ends do the same.
+        // `docker stop`, and an engine that ends, use the same signal.
         let config = &sandbox.inspect(service)["Config"];
         assert_eq!(config["StopSignal"], number, "{service}");
     }

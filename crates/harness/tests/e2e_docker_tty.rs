@@ -1,4 +1,4 @@
-//! Containers that are typed to: terminals, prompts, the end of input.
+//! Containers with input: terminals, prompts, the end of input.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]
@@ -20,7 +20,7 @@ fn asks_and_is_answered(name: &str, key: &str) {
     );
     sandbox.ok(&["start"]);
     let logs = || sandbox.ok(&["logs", "ask"]).stdout.replace('\r', "");
-    // Nobody need be attached to see what it asks.
+    // Its question is visible without attaching.
     eventually("it asks", || logs().contains("name> ").then_some(()));
     let mut attached = sandbox.spawn(&["attach", "ask"]);
     attached.type_in(b"joe\n");
@@ -28,7 +28,7 @@ fn asks_and_is_answered(name: &str, key: &str) {
     assert_eq!(logs(), "ask | name> hello joe\nask | again> \n");
     attached.signal(rustix::process::Signal::KILL);
     attached.wait(PATIENCE);
-    // The next daemon has each once, and what was asked is still to be answered.
+    // The next daemon has each line once, and the question can still be answered.
     sandbox.kill_daemon();
     sandbox.ok(&["daemon", "start"]);
     assert_eq!(sandbox.state("ask"), "running/none");
@@ -58,7 +58,7 @@ fn a_terminal_has_a_size_an_interrupt_and_an_end_of_input() {
         "services:\n  app: {type: docker, image: harness-test/program, command: [tty], tty: true}\n  echo: {type: docker, image: harness-test/program, command: [echo], tty: true}\n",
     );
     sandbox.ok(&["start"]);
-    // `script` gives a terminal, whose size is changed once the first one was told.
+    // `script` provides a terminal; its size changes after the first one was reported.
     let inside = format!(
         "stty rows 33 cols 101; T=$(tty); (until test -e go; do sleep 0.05; done; stty -F $T rows 40 cols 90) & exec {} attach app",
         env!("CARGO_BIN_EXE_harness")

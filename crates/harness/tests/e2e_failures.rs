@@ -1,5 +1,5 @@
-//! What `harness` says and does when something goes wrong: services that die, checks that never pass, ports that
-//! are taken, words that are mistyped.
+//! What `harness` says and does when something goes wrong: services that die, checks that never pass, ports that are
+//! taken, words that are misspelt.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{PATIENCE, Sandbox, eventually, proc};
 
-/// A service that fails at start, with one that it blocks and one that it does not.
+/// A service that fails at start, one that it blocks, and one that it does not block.
 const BROKEN: &str = r#"
 version: "1.0"
 name: broken
@@ -53,18 +53,18 @@ fn a_service_that_exits_at_start_is_explained() {
     assert_eq!(sandbox.state("worker"), "pending/none");
     assert_eq!(sandbox.state("db"), "running/none");
 
-    // The blocked one knows the root.
+    // The blocked service names the root cause.
     let why = sandbox.ok(&["why", "worker"]);
     let why = why.says("worker is pending: it waits for api");
     why.says("exited 3").says("FATAL: no such role");
 
-    // Programs read the same.
+    // Programs get the same information.
     let report = sandbox.harness(&["--json", "start"]).code(18).json();
     assert_eq!(report["failures"][0]["service"], "api", "{report}");
     assert_eq!(report["failures"][0]["exit"]["code"], 3, "{report}");
     assert_eq!(report["failures"][0]["blocked"][0], "worker", "{report}");
     assert_eq!(report["error"]["exit_code"], 18, "{report}");
-    // A service has the same keys wherever it is listed.
+    // A service has the same keys in every list.
     let graph = sandbox.ok(&["--json", "graph"]).json();
     for service in ["api", "worker", "db"] {
         let status = sandbox.service(service);
@@ -81,7 +81,7 @@ fn a_service_that_exits_at_start_is_explained() {
 
 #[test]
 fn a_health_check_that_never_passes_ends_at_the_startup_timeout() {
-    // A port that nobody listens on while this is held.
+    // A port where nobody can listen while this socket exists.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
@@ -144,7 +144,7 @@ services:
     sandbox.ok(&["events", "api"]).says("killed by SIGKILL");
     sandbox.ok(&["why", "api"]).says("killed by SIGKILL");
 
-    // Without a policy it stays dead, and that is told.
+    // Without a policy it stays dead, and that is reported.
     proc::kill(batch);
     sandbox.await_state("batch", "failed/none");
     let service = sandbox.service("batch");
@@ -206,7 +206,7 @@ services:
         .tells("Nothing was started.");
     assert!(!sandbox.project().join("first-ran").exists(), "{start}");
 
-    // The same file starts once the stranger is gone, and its own service is no stranger to itself.
+    // The same file starts when the other process is gone, and its own service does not count as another process.
     drop(stranger);
     sandbox.ok(&["start"]);
     sandbox.ok(&["start"]).says("nothing changed");
@@ -240,7 +240,7 @@ services:
     sandbox.harness(&["start", "--no-such-flag"]).code(2);
     sandbox.harness(&["stop"]).code(2).tells("stop --all");
 
-    // 3: nothing there that runs.
+    // 3: nothing runs.
     sandbox.harness(&["status"]).code(3);
     sandbox.ok(&["start"]);
     sandbox.ok(&["stop", "--all"]);
@@ -322,7 +322,7 @@ fn a_failure_takes_back_what_the_start_began_if_asked() {
         .harness(&["start", "--rollback-on-failure"])
         .code(18)
         .tells("✗ api failed");
-    assert_eq!(sandbox.pid("db"), db, "it ran before, so it runs on");
+    assert_eq!(sandbox.pid("db"), db, "it ran before, so it keeps running");
     assert_eq!(sandbox.service("cache")["status"], "stopped");
 }
 
@@ -355,7 +355,7 @@ services:
     let (api, phoenix) = (sandbox.pid("api"), sandbox.pid("phoenix"));
     std::fs::remove_file(sandbox.project().join("well")).unwrap();
     sandbox.await_state("api", "running/unhealthy");
-    assert_eq!(sandbox.pid("api"), api, "without a policy it is left alone");
+    assert_eq!(sandbox.pid("api"), api, "without a policy it is not restarted");
     let front = eventually("front says that api is unhealthy", || {
         let front = sandbox.service("front");
         front["error"]

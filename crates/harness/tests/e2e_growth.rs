@@ -1,7 +1,5 @@
-//! Whatever is done again and again leaves the daemon as large as it was: starts and stops, restarts, questions,
-//! commands, followers that come and go.
-//!
-//! `HARNESS_SOAK=n` does n times as much.
+//! The daemon does not grow when the same things are repeated: starts and stops, restarts, reads, commands, followers
+//! that come and go. `HARNESS_SOAK=n` does n times as many rounds.
 
 #![cfg(test)]
 
@@ -16,7 +14,7 @@ use harness_wire::client::{Client, Item};
 use harness_wire::message::Request;
 use serde_json::{Value, json};
 
-/// What the daemon may grow by after it has warmed up, in KiB. Not nothing: it remembers the last 10,000 events, and
+/// How much the daemon may grow after it has warmed up, in KiB. Not zero: it remembers the last 10,000 events, and
 /// these are the first few hundred.
 const GROWTH: u64 = 6 << 10;
 
@@ -32,7 +30,7 @@ fn request(text: Value) -> Request {
     serde_json::from_value(text).unwrap()
 }
 
-/// Runs this with a client of its own connection.
+/// Runs this with a client on a new connection.
 fn with_client<F: Future<Output = ()>>(sandbox: &Sandbox, use_it: impl FnOnce(Client) -> F) {
     let options = ConnectOptions {
         home: Home::at(sandbox.home()),
@@ -58,7 +56,7 @@ fn soak() -> usize {
     std::env::var("HARNESS_SOAK").map_or(1, |times| times.parse().unwrap())
 }
 
-/// So many rounds of everything.
+/// Runs this many rounds of everything.
 fn work(sandbox: &Sandbox, rounds: usize) {
     let project = json!({"named": "growth"});
     for _ in 0..rounds {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::{PATIENCE, Sandbox, eventually};
 
-/// A web server in a few lines. It answers what stands in the file `answer`; nothing without that file.
+/// A web server in a few lines. It answers with the content of the file `answer`, and does not answer without that
+/// file.
 const SERVER: &str = r#"#!/usr/bin/perl
 use IO::Socket::INET;
 my $server = IO::Socket::INET->new(Listen => 16, LocalAddr => '127.0.0.1', LocalPort => $ARGV[0], ReuseAddr => 1) or die $!;
@@ -67,7 +68,7 @@ services:
     sandbox.await_state("web", "running/unhealthy");
     let web = sandbox.service("web");
     assert!(web.to_string().contains("500"), "{web}");
-    // Waiting for it now does not end well, or in time.
+    // A wait for it now fails, or times out.
     let wait = sandbox.harness(&["wait", "web", "--timeout", "1"]);
     assert!(matches!(wait.code, Some(17 | 18)), "{wait}");
     sandbox.write("answer", "301 Elsewhere\n");
@@ -195,7 +196,7 @@ services:
     sandbox.ok(&["wait", "--for", "completed", "job"]);
     sandbox.ok(&["wait", "job"]);
 
-    // What is blocked for good, or stopped, is not waited for until the end of days.
+    // Services that are blocked for good, or stopped, are not waited for endlessly.
     sandbox.write("finish", "8");
     sandbox.replace(
         "services.yaml",
@@ -227,7 +228,7 @@ services:
     sandbox.write("go", "");
     sandbox.ok(&["start"]);
     assert_eq!(sandbox.state("app"), "running/healthy");
-    // What the former one printed does not count for the next.
+    // The output of the former instance does not count for the next.
     std::fs::remove_file(sandbox.project().join("go")).unwrap();
     sandbox.harness(&["restart", "--timeout", "700ms"]).code(17);
     assert_eq!(sandbox.state("app"), "starting/starting");

@@ -1,5 +1,5 @@
-//! Homes that are removed, emptied, moved or half removed, with a daemon and without: nothing is orphaned, nothing is
-//! doubled, and no stranger is touched.
+//! Homes that are removed, emptied, moved or half removed, with a daemon and without one: nothing is orphaned or
+//! doubled, and no unrelated process is touched.
 
 #![cfg(test)]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{Sandbox, eventually, proc, within};
 
-/// Each notes when another one of it lives already, and when it is asked to end.
+/// Each notes if another instance of it already runs, and when it is asked to end.
 const WITNESS: &str = r#"
 name=$1
 old=$(cat "w.$name" 2>/dev/null)
@@ -118,7 +118,7 @@ fn what_is_lost_without_a_daemon_doubles_and_strands_nothing() {
                 sandbox.home().to_str().unwrap(),
             ],
         );
-        // What was not wanted to run again is started by this, once what was left is gone.
+        // Services without a restart policy are started by this, when what was left is gone.
         sandbox.ok(&["start"]);
         settles_with(&sandbox, 2, &what);
         assert_ne!(sandbox.pids()["keeps"], before["keeps"], "{what}");
@@ -191,7 +191,7 @@ fn an_emptied_home_and_the_next_daemon_at_once_double_nothing() {
             "removed" => remove(&sandbox.home()),
             _ => fs::rename(sandbox.home(), sandbox.root().join("moved")).unwrap(),
         }
-        // The former daemon may not have noticed yet; a command may meet it while it ends.
+        // The former daemon may not have noticed yet, and a command may reach it while it ends.
         eventually("the next daemon starts them", || {
             (sandbox.harness(&["start"]).code == Some(0)).then_some(())
         });
@@ -242,7 +242,7 @@ fn a_home_by_another_name_has_the_same_services() {
     sandbox.ok(&["start"]);
     assert_eq!(sandbox.pids(), before, "moved");
     settles_with(&sandbox, 2, "moved");
-    // A daemon in the old place leaves alone what the one in the new place has.
+    // A daemon in the old place does not touch the services that the one in the new place has.
     sandbox.set_env("HARNESS_HOME", home.to_str().unwrap());
     sandbox.ok(&["daemon", "start"]);
     sandbox.ok(&["daemon", "stop"]);
@@ -262,7 +262,7 @@ fn a_held_supervisor_is_killed_by_a_stop() {
     settles_with(&sandbox, 0, "a held supervisor");
 }
 
-/// The cgroups that a daemon made for these processes; none where it may not.
+/// The cgroups that a daemon made for these processes; none if it may not make any.
 fn cgroups(sandbox: &Sandbox) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for pid in sandbox.pids().values() {

@@ -1,5 +1,5 @@
-//! Hooks belong to their generation: they end with it, whatever they have left behind, and `after_stop` has run before
-//! anything follows, whatever dies in between.
+//! Hooks belong to their generation: they end with it, together with everything they left behind, and `after_stop`
+//! has run before anything follows, whatever dies in between.
 
 #![cfg(test)]
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Output, Sandbox, eventually, proc, seen_within};
 
-/// Leaves a process behind, in each of the ways that there are, and notes its pid.
+/// Leaves a process behind, in each possible way, and notes its pid.
 const LEAVE: &str = r#"
 case $1 in
   stay) echo $$ >> left; exec sleep 7807;;
@@ -20,8 +20,8 @@ case $1 in
 esac
 "#;
 
-/// `step.sh WHAT SECONDS`: notes its pid, when it begins and when it ends. It does its work in another session, as a
-/// script may that calls a tool. `overlap` is noted if another one still runs.
+/// `step.sh WHAT SECONDS`: notes its pid, when it begins and when it ends. It does its work in another session, like
+/// a script that calls a tool. It notes `overlap` if another one still runs.
 const STEP: &str = r#"
 for pid in $(cat pids 2> /dev/null); do
   test -e /proc/$pid && echo overlap >> order
@@ -84,7 +84,7 @@ fn nothing_of_after_healthy_outlives_a_restart_or_a_stop() {
         eventually("every hook has left something", || {
             (pids(&sandbox, "left").len() == ways.len() * round).then_some(())
         });
-        // What is left stays as long as its service.
+        // What hooks leave stays as long as their service.
         assert_eq!(living(&sandbox, "left"), ways.len(), "round {round}");
         if round < 3 {
             sandbox.ok(&["restart"]);
@@ -187,7 +187,7 @@ fn a_migration_has_the_startup_timeout_or_its_own() {
     assert_eq!(living(&sandbox, "pids"), 0);
 }
 
-/// Notes that it is up, in a folder that it makes.
+/// Notes that it is up, in a folder that it creates.
 const UP: &str = r#"'mkdir -p data; echo up >> order; touch data/there; exec sleep 1000'"#;
 
 #[test]
@@ -216,7 +216,7 @@ fn the_next_start_and_the_stop_wait_for_after_stop() {
         order(&sandbox),
         ["up", "after_stop begin", "after_stop end", "up"]
     );
-    // It takes longer than the service may take to stop, and it is not cut.
+    // It takes longer than the service may take to stop, and it is not cut off.
     sandbox.ok(&["stop", "--all"]);
     assert_eq!(order(&sandbox)[4..], ["after_stop begin", "after_stop end"]);
     assert!(!sandbox.project().join("data").exists());
@@ -265,7 +265,7 @@ fn after_stop_follows_every_end() {
         order(&sandbox),
         ["done begin", "done end", "over begin", "over end", "after"]
     );
-    // What was never launched has not ended either.
+    // A service that was never launched has no `after_stop`.
     sandbox.harness(&["start", "missing"]).code(18);
     sandbox.ok(&["stop", "--all"]);
     assert_eq!(count(&sandbox, "missing begin"), 0);
@@ -347,10 +347,12 @@ fn every_hook_survives_the_death_of_its_daemon_as_it_should() {
     };
     sandbox.ok(&["start", "-d"]);
     killed_in("before_start");
-    // Of the hooks before its end, one that a killed daemon ran is ended, and what the service waits for runs again.
+    // Before the end of a service, a hook that a killed daemon ran is ended, and a hook that the service waits for
+    // runs again.
     await_step(&sandbox, "up");
     killed_in("after_healthy");
-    // The two before it are of `before_start`. A fourth is there if the daemon died before it had recorded the health.
+    // The two before it are from `before_start`. There is a fourth if the daemon died before it had recorded the
+    // health.
     let of_the_killed_daemon = pids(&sandbox, "pids")[2];
     assert!(!proc::is_alive(of_the_killed_daemon));
     let stop = sandbox.spawn(&["stop", "--all"]);
@@ -360,7 +362,7 @@ fn every_hook_survives_the_death_of_its_daemon_as_it_should() {
     sandbox.await_state("api", "stopped/none");
     let mut steps = order(&sandbox);
     let all = steps.len();
-    // Whether it was on record by then that the service was healthy, the killed daemon had to decide.
+    // It depends on the killed daemon whether the service was already recorded as healthy.
     steps.dedup_by(|next, this| next == this && this == "after_healthy begin");
     assert_eq!(
         steps,
@@ -378,7 +380,7 @@ fn every_hook_survives_the_death_of_its_daemon_as_it_should() {
             "after_stop end",
         ]
     );
-    // It is paid: no later daemon runs it again.
+    // It is done: no later daemon runs it again.
     kill_daemon(&sandbox);
     sandbox.ok(&["daemon", "start"]);
     sandbox.await_state("api", "stopped/none");
@@ -421,7 +423,7 @@ fn what_ends_while_no_daemon_runs_has_its_after_stop_before_it_is_started_again(
         ["up", "after_stop begin", "after_stop end", "up"]
     );
 
-    // By what a service was launched with, whatever its file says when it ends.
+    // Hooks run as in the file that the service was launched with, whatever the file says when it ends.
     sandbox.replace("services.yaml", "echo old", "echo new");
     sandbox.replace("services.yaml", "  removed:", "  later:");
     let start = sandbox.spawn(&["start", "--prune"]);
@@ -509,7 +511,7 @@ fn a_lost_or_damaged_note_of_a_debt_costs_that_hook_alone() {
         std::fs::write(note("damaged"), "{").unwrap();
     };
     spoil();
-    // Who launched them knows what is owed.
+    // The daemon that launched them knows which hooks are due.
     sandbox.ok(&["restart"]);
     let mut ran = order(&sandbox);
     ran.sort_unstable();
@@ -524,7 +526,7 @@ fn a_lost_or_damaged_note_of_a_debt_costs_that_hook_alone() {
         sandbox.await_state(service, "failed/none");
     }
     assert_eq!(order(&sandbox)[3..], ["kept"]);
-    // What was damaged is not in the way.
+    // A damaged file is not in the way.
     sandbox.ok(&["start"]);
     sandbox.ok(&["stop", "--all"]);
     assert_eq!(order(&sandbox).len(), 7);
@@ -542,7 +544,7 @@ fn what_cannot_be_owed_is_not_launched() {
     );
     sandbox.ok(&["start", "other"]);
     let note = sandbox.home().join("projects/project/api/after_stop.json");
-    // What cannot be replaced by a file.
+    // A file cannot replace this.
     std::fs::create_dir_all(note.join("in the way")).unwrap();
     sandbox
         .harness(&["start", "api"])

@@ -1,5 +1,5 @@
-//! Clients that mean harm, against the real daemon: it stays small, answers everybody else in the meantime, and
-//! is the same afterwards.
+//! Malicious clients against the real daemon: it stays small, still answers everybody else, and is the same
+//! afterwards.
 
 #![cfg(test)]
 
@@ -39,10 +39,10 @@ fn hundreds_of_strangers_at_once_disturb_nobody() {
     let mut silent: Vec<TcpStream> = (0..300).map(|_| siege.tcp()).collect();
     siege.goes_on();
     for stream in silent.iter().step_by(2) {
-        // Thrown out already, some of them.
+        // The daemon has already closed some of them.
         let _ = stream.shutdown(Shutdown::Write);
     }
-    // In the middle of a TLS record, then gone with a reset.
+    // Clients that reset the connection in the middle of a TLS record.
     for _ in 0..100 {
         let mut stream = siege.tcp();
         let _ = stream.write_all(&[22, 3, 1, 2, 0, 1, 0]);
@@ -58,7 +58,7 @@ fn hundreds_of_strangers_at_once_disturb_nobody() {
         }
     });
     siege.goes_on();
-    // A byte at a time of what could be a ClientHello, for longer than the handshake may take.
+    // A possible ClientHello, byte by byte, for longer than the handshake may take.
     let mut slow: Vec<TcpStream> = (0..60).map(|_| siege.tcp()).collect();
     let hello = [22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3]
         .into_iter()
@@ -66,7 +66,7 @@ fn hundreds_of_strangers_at_once_disturb_nobody() {
     let began = Instant::now();
     for byte in hello.take(30) {
         for stream in &mut slow {
-            // Thrown out after five seconds.
+            // Closed after five seconds.
             let _ = stream.write_all(&[byte]);
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -76,7 +76,7 @@ fn hundreds_of_strangers_at_once_disturb_nobody() {
     }
     for stream in silent.iter_mut().chain(&mut slow) {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        // The end or a reset, and no byte of an answer beyond a TLS alert.
+        // The connection ends or is reset, and the answer is at most a TLS alert.
         let mut heard = Vec::new();
         let _ = stream.read_to_end(&mut heard);
         assert!(heard.len() < 100, "{heard:?}");
@@ -102,7 +102,7 @@ fn who_is_slow_after_tls_is_thrown_out_too() {
                 let _ = stream.flush().await;
             }
             for socket in &mut hellos {
-                // A frame whose end never comes.
+                // A frame that never ends.
                 let _ = socket
                     .get_mut()
                     .write_all(&[if *byte == b'G' { 0x81 } else { 0xfe }])
@@ -122,7 +122,7 @@ fn who_is_slow_after_tls_is_thrown_out_too() {
         }
         siege.goes_on();
 
-        // Headers without end, large ones and many.
+        // Headers that never end, large ones and many of them.
         for header in [
             "X: ".to_owned() + &"y".repeat(1 << 20),
             "X: y\r\n".repeat(100_000),
@@ -224,7 +224,7 @@ fn what_is_within_the_rules_is_answered_however_odd() {
         large.push_str(&" ".repeat((16 << 20) - large.len()));
         socket.send(Message::text(large)).await.unwrap();
         assert!(answer(&mut socket, 2).await.get("response").is_some());
-        // Unknown verbs and shapes are refused alone.
+        // For unknown verbs and shapes, only the request is refused.
         for (id, request) in [
             (3, json!({"fly": {}})),
             (4, json!({"status": 7})),
@@ -233,7 +233,7 @@ fn what_is_within_the_rules_is_answered_however_odd() {
             say(&mut socket, &json!({"v": 1, "id": id, "request": request})).await;
             assert!(answer(&mut socket, id).await.get("error").is_some());
         }
-        // What belongs to no request is passed over: a full binary message, credit, a cancel.
+        // Messages that belong to no request are ignored: a full binary message, credit, a cancel.
         let mut frame = 77_u64.to_be_bytes().to_vec();
         frame.push(0);
         frame.resize(9 + (1 << 20), b'x');
@@ -252,7 +252,7 @@ fn what_is_within_the_rules_is_answered_however_odd() {
     });
     siege.goes_on();
 
-    // A flood of pings, whose pongs are not read until the end.
+    // A flood of pings from a client that does not read the pongs until the end.
     smol::block_on(async {
         let socket = siege.session().await;
         let (mut sender, mut receiver) = socket.split();
@@ -266,7 +266,7 @@ fn what_is_within_the_rules_is_answered_however_odd() {
                 .await
                 .unwrap();
         };
-        // The daemon may stop reading somebody who reads nothing; then it is read from, so that both go on.
+        // The daemon may stop reading from a client that reads nothing. Then the client reads, so that both continue.
         let read = async {
             async_io::Timer::after(Duration::from_secs(3)).await;
             loop {
@@ -309,7 +309,7 @@ fn ten_thousand_requests_that_are_cancelled_at_once_leave_nothing() {
                 }
             }
         };
-        // Each gets exactly one answer, a refusal included.
+        // Each gets exactly one answer, which may be a refusal.
         let hear = async {
             let mut answers = 0;
             while answers < REQUESTS {
@@ -328,7 +328,7 @@ fn ten_thousand_requests_that_are_cancelled_at_once_leave_nothing() {
     });
     siege.goes_on();
 
-    // More than may be in flight: the surplus is refused, the others go on.
+    // More requests than may be in flight: the excess is refused, the others continue.
     smol::block_on(async {
         let mut socket = siege.session().await;
         for id in 1..=300 {
@@ -355,7 +355,7 @@ fn streams_that_nobody_reads_cost_a_bounded_amount() {
                 json!({"events": {"project": selector(), "services": [], "follow": true, "since": null}})
             };
             say(&mut socket, &json!({"v": 1, "id": 1, "request": request})).await;
-            // As if it would take anything.
+            // It grants unlimited credit.
             say(&mut socket, &json!({"v": 1, "id": 1, "credit": u64::MAX})).await;
             sockets.push(socket);
         }

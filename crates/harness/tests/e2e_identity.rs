@@ -1,5 +1,5 @@
-//! Who is who: a pid that now belongs to a stranger is never taken for ours, whatever lies in the home; nor is a
-//! stranger's port. After a reboot nothing is.
+//! Identity: a pid that now belongs to another process is never taken for ours, whatever the home contains, and
+//! neither is another program's port. After a reboot, no old pid is ours.
 
 #![cfg(test)]
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Running, Sandbox, eventually, proc};
 
-/// Two that would be started again, one that would not; each writes down that it started.
+/// Two services that would be restarted, and one that would not; each records its starts.
 const FILE: &str = r#"
 version: "1.0"
 name: who
@@ -49,7 +49,7 @@ fn run_dir(sandbox: &Sandbox, service: &str) -> PathBuf {
     service.join(generation.to_string())
 }
 
-/// Replaces words of a line of an `identity` file.
+/// Replaces words in a line of an `identity` file.
 fn doctor(sandbox: &Sandbox, service: &str, change: impl Fn(&str, &mut Vec<String>)) {
     let path = run_dir(sandbox, service).join("identity");
     let text = fs::read_to_string(&path).unwrap();
@@ -62,7 +62,7 @@ fn doctor(sandbox: &Sandbox, service: &str, change: impl Fn(&str, &mut Vec<Strin
     fs::write(&path, lines.collect::<String>()).unwrap();
 }
 
-/// A process of nobody's, which leads a session of its own.
+/// An unrelated process, which leads its own session.
 fn stranger(sandbox: &Sandbox) -> Running {
     let stranger = sandbox.command("setsid", &["sleep", "1000"]);
     eventually("the stranger sleeps", || {
@@ -71,7 +71,7 @@ fn stranger(sandbox: &Sandbox) -> Running {
     stranger
 }
 
-/// Kills daemon, shims and services, and gives their pids to a stranger.
+/// Kills daemon, shims and services, and makes their pids those of an unrelated process.
 fn kill_all_and_give_the_pids_to(sandbox: &Sandbox, stranger: u32) {
     let pids: Vec<u32> = ["api", "once"].iter().map(|name| sandbox.pid(name)).collect();
     kill_daemon(sandbox);
@@ -118,7 +118,7 @@ fn a_stranger_with_the_pids_of_ours_is_left_alone() {
     assert_eq!(sandbox.state("once"), "running/none");
     sandbox.ok(&["stop", "--all"]);
     assert!(!stranger.has_ended());
-    // Again, now that both are up under a daemon that was asked to end everything.
+    // Again, when both are up and the daemon was asked to end everything.
     sandbox.ok(&["start"]);
     kill_all_and_give_the_pids_to(&sandbox, stranger.pid());
     sandbox.ok(&["stop", "--all"]);
@@ -135,7 +135,7 @@ fn a_stranger_with_the_pids_of_ours_is_left_alone() {
     stranger.wait(PATIENCE);
 }
 
-/// The same with the kernel giving out the very same pids again, in a pid namespace of the test's own.
+/// The same, but the kernel really assigns the same pids again, in the test's own pid namespace.
 #[test]
 fn a_pid_that_came_round_is_left_alone() {
     if !rustix::process::geteuid().is_root() {
@@ -211,7 +211,7 @@ fn whatever_lies_in_the_place_of_daemon_json_no_stranger_is_believed() {
     sandbox.ok(&["start", "once"]);
     let once = sandbox.pid("once");
     let path = sandbox.home().join("daemon.json");
-    // One that accepts and says nothing, and one that hangs up at once.
+    // One that accepts and stays silent, and one that closes the connection at once.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let rude = TcpListener::bind("127.0.0.1:0").unwrap();
     let rude_port = rude.local_addr().unwrap().port();
@@ -247,12 +247,12 @@ fn whatever_lies_in_the_place_of_daemon_json_no_stranger_is_believed() {
         assert_eq!(sandbox.pid("once"), once, "{case}");
         assert_ne!(sandbox.daemon_pid(), Some(stranger.pid()));
     }
-    // Nobody may read it: the next daemon replaces it all the same.
+    // Nobody may read it: the next daemon still replaces it.
     kill_daemon(&sandbox);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(sandbox.pid("once"), once);
 
-    // A folder is nobody's daemon, and is not removed by a guess.
+    // A folder is not a daemon's file, and is not removed.
     kill_daemon(&sandbox);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
@@ -282,7 +282,7 @@ fn a_daemon_says_again_where_it_is() {
         }
         if damage == Some(r#"{"format": 2}"#) {
             let refused = sandbox.harness(&["status"]);
-            // Unless it was mended in between.
+            // Unless the daemon has repaired it in between.
             if refused.code != Some(0) {
                 refused
                     .code(1)
@@ -337,7 +337,7 @@ services:
     args: [-c, 'echo batch >> order']
 "#;
 
-/// As a reboot leaves it: everything gone at once, and another boot id in every file.
+/// As after a reboot: everything is gone at once, and every file has another boot id.
 #[test]
 fn after_a_reboot_what_was_wanted_runs_again_in_order_and_the_rest_is_reported() {
     let sandbox = Sandbox::with_file("rebooted", REBOOT);
@@ -362,7 +362,7 @@ fn after_a_reboot_what_was_wanted_runs_again_in_order_and_the_rest_is_reported()
             if key == "shim" || key == "main" {
                 assert_eq!(words[2], boot.trim());
                 words[2] = earlier.to_owned();
-                // In the new boot everybody has another's pid.
+                // In the new boot, every pid belongs to another process.
                 words[0] = stranger.pid().to_string();
             }
         });
@@ -400,7 +400,7 @@ fn after_a_reboot_what_was_wanted_runs_again_in_order_and_the_rest_is_reported()
     assert_eq!(sandbox.pids().keys().collect::<Vec<_>>(), ["api", "db"]);
     sandbox.ok(&["events", "plain"]).says("rebooted");
 
-    // What was reported can be started.
+    // A service that was reported as stopped can be started.
     sandbox.ok(&["start", "plain"]);
     assert_eq!(sandbox.state("plain"), "running/none");
     assert!(!stranger.has_ended());

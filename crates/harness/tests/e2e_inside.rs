@@ -1,4 +1,4 @@
-//! Commands inside the place of a service that speak to the daemon it belongs to: exec, hooks, services themselves.
+//! Commands inside a service that send requests to its own daemon: from exec, from hooks, from services themselves.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use common::{PATIENCE, Sandbox, eventually, proc};
 
 const HARNESS: &str = env!("CARGO_BIN_EXE_harness");
 
-/// `app` does what is written into a file.
+/// `app` runs the commands that are written into a file.
 const FILE: &str = r#"
 name: inside
 services:
@@ -22,7 +22,7 @@ services:
   plain: {type: process, binary: sleep, args: [1000]}
 "#;
 
-/// No daemon was looked for anywhere else.
+/// No daemon was looked for in another home.
 fn no_other_home(sandbox: &Sandbox) {
     let other = sandbox.root().join("user/.local/share/harness");
     assert!(!other.exists(), "{} was made", other.display());
@@ -42,11 +42,11 @@ fn a_daemon_restart_from_exec_ends_with_a_daemon_in_the_same_home() {
     let pids = sandbox.pids();
     for again in 0..2 {
         let (daemon, port) = (sandbox.daemon_pid().unwrap(), sandbox.daemon_port());
-        // It ends with the daemon whose command it is, or just before.
+        // It ends with its daemon, or just before.
         let _ = sandbox.harness(&["exec", "plain", "--", HARNESS, "daemon", "restart"]);
         next_daemon(&sandbox, daemon);
         assert_eq!(sandbox.daemon_port(), port, "{again}: where clients know it");
-        assert_eq!(sandbox.pids(), pids, "services ran on");
+        assert_eq!(sandbox.pids(), pids, "services kept running");
     }
     sandbox
         .ok(&["exec", "plain", "--", HARNESS, "status"])
@@ -68,7 +68,7 @@ fn a_daemon_stop_from_exec_ends_it_and_services_as_asked() {
     let _ = sandbox.harness(&["exec", "plain", "--", HARNESS, "daemon", "stop"]);
     eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
     sandbox.harness(&["daemon", "status"]).code(3);
-    assert_eq!(sandbox.pids(), pids, "services ran on");
+    assert_eq!(sandbox.pids(), pids, "services kept running");
 
     let daemon = sandbox.daemon_pid().unwrap();
     let _ = sandbox.harness(&["exec", "plain", "--", HARNESS, "daemon", "stop", "--services"]);
@@ -121,12 +121,12 @@ fn what_a_command_says_of_its_home_counts() {
             "echo $HARNESS_HOME",
         ])
         .says("/else\n");
-    // Services have what their file says, and no more.
+    // Services have only the environment that their file says.
     let environ = fs::read(format!("/proc/{}/environ", sandbox.pid("plain"))).unwrap();
     assert!(!String::from_utf8_lossy(&environ).contains("HARNESS_HOME="));
 }
 
-/// Has `app` run this, and returns what it said.
+/// Makes `app` run this, and returns the output.
 fn ordered(sandbox: &Sandbox, order: &str) -> String {
     let done = sandbox.project().join("done");
     let _ = fs::remove_file(&done);
@@ -148,7 +148,7 @@ fn a_service_may_replace_the_daemon_and_none_starts_inside_it() {
     let daemon = sandbox.daemon_pid().unwrap();
     let answer = ordered(&sandbox, &format!("{HARNESS} daemon restart"));
     assert!(answer.contains("restarted"), "{answer}");
-    assert!(answer.contains("2 services ran on"), "{answer}");
+    assert!(answer.contains("2 services kept running"), "{answer}");
     let next = next_daemon(&sandbox, daemon);
     assert_eq!(sandbox.pids(), pids);
     let mut ancestor = Some(next);
@@ -164,15 +164,19 @@ fn a_service_may_replace_the_daemon_and_none_starts_inside_it() {
     for order in ["status", "daemon start", "daemon stop --services", "start"] {
         let answer = ordered(&sandbox, &format!("{HARNESS} {order}; echo rc $?"));
         assert!(
-            answer.contains("from inside the service inside/app"),
+            answer.contains("started inside the service inside/app"),
             "{order}: {answer}"
         );
         assert!(answer.contains("rc 1"), "{order}: {answer}");
         assert_eq!(sandbox.daemon_pid(), None, "{order}");
     }
-    assert_eq!(sandbox.pids(), pids, "from outside one starts as ever");
+    assert_eq!(
+        sandbox.pids(),
+        pids,
+        "outside a service, a daemon starts as usual"
+    );
 
-    // A stop of everything, asked for by who is stopped by it, is carried out.
+    // A stop of everything is completed, even if a service that it stops asked for it.
     sandbox.write("order", &format!("{HARNESS} stop --all"));
     sandbox.await_state("app", "stopped/none");
     sandbox.await_state("plain", "stopped/none");

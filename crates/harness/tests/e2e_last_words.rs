@@ -1,5 +1,5 @@
-//! The last words of a process: whatever it wrote is shown, ended by a line or not, and a failure shows what the start
-//! that failed wrote, never what an earlier one did.
+//! The last output of a process is shown, with or without a line end. A failure shows the output of the start that
+//! failed, never of an earlier one.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use common::{Sandbox, eventually};
 use serde_json::Value;
 
-/// Each of them ends badly right after its last words.
+/// Each of them fails right after its last output.
 const TALKERS: &[(&str, &str, &str)] = &[
     ("unended", "printf 'FATAL: no such role'", "FATAL: no such role"),
     ("after_a_line", "echo connecting; printf 'bye >' >&2", "bye >"),
@@ -108,7 +108,7 @@ services:
     assert!(!junit.contains("all is well"), "{junit}");
     let json: Value = serde_json::from_str(&sandbox.read("out/report.json")).unwrap();
     for failure in json["failures"].as_array().unwrap() {
-        // What never ran has nothing to write.
+        // A service that never ran has no output.
         let ran = ["silent", "crashing"]
             .iter()
             .any(|name| failure["service"] == *name);
@@ -120,6 +120,6 @@ services:
         let why = sandbox.ok(&["why", name]);
         assert!(!why.stdout.contains("all is well"), "{why}");
     }
-    // It is not gone: whoever asks for it gets it.
+    // It is still available on request.
     sandbox.ok(&["logs", "silent"]).says("all is well");
 }

@@ -1,5 +1,5 @@
-//! Root follows no link that a service's user could have made, and replaces nothing but regular files of the service's
-//! own. All of it needs root, to be others.
+//! Root does not follow a link that a service's user could have made, and replaces only regular files of the service
+//! itself. These tests need root, to act as other users.
 
 #![cfg(test)]
 
@@ -16,8 +16,8 @@ use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
 
-/// A sandbox with these services, a template, a folder that only root may look into, and `run`, which is nobody's. `None`
-/// without root.
+/// A sandbox with these services, a template, a folder that only root may read, and `run`, which belongs to the user
+/// `nobody`. `None` without root.
 fn sandbox(name: &str, services: &str) -> Option<Sandbox> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can be others");
@@ -53,7 +53,7 @@ fn renders(name: &str, more: &str, target: &str) -> String {
 
 const AS_NOBODY: &str = "    user: nobody\n    working_dir: run\n";
 
-/// The folder that only root may look into is as it was.
+/// Checks that the folder that only root may read is unchanged.
 fn nothing_in_secret(sandbox: &Sandbox) {
     let secret = sandbox.root().join("secret");
     let names: Vec<_> = fs::read_dir(&secret)
@@ -65,7 +65,7 @@ fn nothing_in_secret(sandbox: &Sandbox) {
     assert_eq!(fs::metadata(secret.join("own")).unwrap().uid(), 0);
 }
 
-/// A start that fails, and says so about a path.
+/// A start that fails, with this reason for this path.
 #[track_caller]
 fn refused(sandbox: &Sandbox, args: &[&str], path: &str, why: &str) -> Output {
     let output = sandbox.harness(args).code(18);
@@ -119,7 +119,7 @@ fn a_folder_of_the_services_user_that_becomes_a_link_leads_root_nowhere() {
     refused(&sandbox, &["restart", "file"], "run/own", "Permission denied");
     nothing_in_secret(&sandbox);
 
-    // A link to where the user may write is the user's own affair.
+    // A link to a place where the user may write is allowed.
     theirs(&run.join("elsewhere"));
     fs::remove_file(run.join("conf")).unwrap();
     symlink("elsewhere", run.join("conf")).unwrap();
@@ -215,7 +215,7 @@ fn a_secret_is_for_the_services_user_alone() {
 
 #[test]
 fn the_kernel_decides_where_the_user_may_write() {
-    // Others may write to `shared`, but not this user: root does not do it in its place.
+    // Others may write to `shared`, but this user may not: root does not write there for the user.
     let services = renders("app", "    user: nobody\n", "shared/app.toml")
         + &renders("none", "    user: no-such-user\n", "run/app.toml");
     let Some(sandbox) = sandbox("link_kernel", &services) else {
@@ -345,7 +345,7 @@ fn a_service_of_roots_does_not_run_where_a_link_of_others_leads() {
         "run/here is a link that others could have put there",
         "working_dir",
     );
-    // Its own user goes where that user likes.
+    // As its own user, it may go wherever that user can.
     sandbox.ok(&["start", "other"]);
     let cwd = |service: &str| fs::read_link(format!("/proc/{}/cwd", sandbox.pid(service))).unwrap();
     assert_eq!(cwd("other"), Path::new("/usr"));
@@ -354,7 +354,7 @@ fn a_service_of_roots_does_not_run_where_a_link_of_others_leads() {
     fs::create_dir(&here).unwrap();
     sandbox.ok(&["start", "app"]);
     assert_eq!(cwd("app"), here.canonicalize().unwrap());
-    // What is run beside it is held to the same.
+    // The same rule holds for commands beside it.
     fs::rename(&here, sandbox.project().join("run/kept")).unwrap();
     symlink("/usr", &here).unwrap();
     let output = sandbox.harness(&["exec", "app", "--", "pwd"]);

@@ -1,5 +1,5 @@
-//! A thousand services in one project, and fifty clients that follow them: everything within its time, once, and
-//! in proportion.
+//! A thousand services in one project, and fifty clients that follow them: everything happens in time, once, and at a
+//! cost in proportion.
 
 #![cfg(test)]
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const THOUSAND: usize = 1_000;
 
-/// One after the other: each takes all of the machine.
+/// The tests run one after the other, because each uses the whole machine.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -45,7 +45,7 @@ fn daemon_with_open_files(sandbox: &Sandbox, soft: u32, hard: u32) -> u32 {
     sandbox.daemon_pid().unwrap()
 }
 
-/// Status, with everybody in this state.
+/// The status, with all services in this state.
 fn all_are(sandbox: &Sandbox, count: usize, state: &str) {
     let status = sandbox
         .spawn(&["--json", "status"])
@@ -84,7 +84,7 @@ fn a_thousand_services_start_answer_and_stop() {
             "{name} is missing"
         );
     }
-    // They have the limit that the daemon was started with, not the one it gave itself.
+    // They have the limit that the daemon was started with, not the one that it set for itself.
     let limit = sandbox.ok(&["exec", "s7", "--", "sh", "-c", "ulimit -Sn; ulimit -Hn"]);
     assert_eq!(limit.stdout, "1024\n4096\n", "{limit}");
     let own = std::fs::read_to_string(format!("/proc/{}/limits", sandbox.pid("s7"))).unwrap();
@@ -130,7 +130,7 @@ fn a_daemon_without_room_says_what_to_raise_and_still_answers() {
         .filter(|service| service["status"] == "running")
         .count();
     assert_eq!(running, 64);
-    // There is room for another when one has gone.
+    // When one has gone, another one fits.
     let failed = status
         .iter()
         .find(|(_, service)| service["status"] == "failed")
@@ -146,7 +146,7 @@ fn a_daemon_without_room_says_what_to_raise_and_still_answers() {
     sandbox.ok(&["stop", "--all"]);
 }
 
-/// The CPU ticks of the daemon, and of the supervisors that ended, for each step with so many services.
+/// The CPU ticks of the daemon, and of the supervisors that ended, for each step with this many services.
 fn cost(count: usize) -> BTreeMap<&'static str, u64> {
     let sandbox = Sandbox::with_file(&format!("cost_{count}"), &many(count));
     sandbox.ok(&["daemon", "start"]);
@@ -174,7 +174,7 @@ fn what_is_done_costs_in_proportion_to_the_services() {
     let (few, many) = (cost(150), cost(600));
     eprintln!("150 services: {few:?}\n600 services: {many:?}");
     for (step, ticks) in &many {
-        // Four times as much is in proportion, sixteen times is quadratic; a small step is not measured finely.
+        // Four times as much is linear, sixteen times is quadratic. Small steps cannot be measured exactly.
         let most = 9 * few[step] + 30;
         assert!(
             *ticks <= most,
@@ -187,7 +187,7 @@ fn what_is_done_costs_in_proportion_to_the_services() {
 const LINES: usize = 2_000;
 const RESTARTS: usize = 4;
 
-/// One service that prints numbered lines and ends, again and again; one that crashes at once, as often.
+/// One service that prints numbered lines and ends, again and again, and one that crashes at once, just as often.
 fn flooding() -> String {
     let flood = "until [ -e go ]; do echo ready; sleep 0.05; done; n=$(cat n 2>/dev/null || echo 1); \
                  echo $((n + 1)) > n; i=1; while [ $i -le LINES ]; do echo $n $i; i=$((i + 1)); done; exit 3"
@@ -200,7 +200,7 @@ fn flooding() -> String {
     )
 }
 
-/// What a follower of `flood` has read: generations from 1, each with the lines from 1, none missing or mixed.
+/// Checks what a follower of `flood` has read: generations from 1, each with the lines from 1, none missing or mixed.
 fn follows_everything(follower: &Running) {
     let text = follower.stdout();
     let lines: Vec<&str> = text
@@ -215,10 +215,10 @@ fn follows_everything(follower: &Running) {
         assert_eq!(next, format!("{generation} {line}"));
     }
     assert_eq!(found.next(), None);
-    assert_eq!(follower.stderr(), "", "no gap is told of");
+    assert_eq!(follower.stderr(), "", "no gap is reported");
 }
 
-/// The changes that a follower was told of have consecutive numbers.
+/// The changes that a follower received have consecutive numbers.
 fn events_are_consecutive(follower: &Running) -> usize {
     let text = follower.stdout();
     let mut last = None;

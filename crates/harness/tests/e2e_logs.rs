@@ -1,4 +1,4 @@
-//! No line is lost or mixed, nobody who reads slows a service, and what rotation took is counted.
+//! No line is lost or mixed, readers do not slow a service, and lines that rotation removed are counted.
 
 #![cfg(test)]
 
@@ -48,7 +48,7 @@ fn two_hundred_megabytes_neither_stall_nor_lose_a_line() {
     assert_eq!(number, 2_000_000);
     assert!(flooded, "stderr is there as well");
     assert_eq!(logs.stderr, "", "nothing is missing");
-    // The end of it is found without reading it all.
+    // The end is found without reading everything.
     let tail = sandbox.ok(&["logs", "flood", "-n", "3", "--grep", "x"]);
     assert_eq!(tail.stdout.lines().count(), 3, "{tail}");
     assert!(tail.stdout.contains("02000000"), "{tail}");
@@ -64,7 +64,7 @@ fn a_reader_that_stands_still_slows_nobody() {
     eventually("it reads", || (!reader.stdout().is_empty()).then_some(()));
     reader.signal(Signal::STOP);
     sandbox.ok(&["wait", "--for", "completed", "--timeout", "60"]);
-    // It goes on where it stood, and is told what it has missed.
+    // It continues where it was, and is told what it has missed.
     reader.signal(Signal::CONT);
     within(Duration::from_secs(60), "the reader caught up", || {
         reader
@@ -90,8 +90,7 @@ fn a_reader_that_stands_still_slows_nobody() {
     reader.wait(PATIENCE);
 }
 
-/// How many gaps there are, and the lines they stand for. A line whose first half is in a gap and whose second
-/// half is not is none of them.
+/// How many gaps there are, and how many lines they contain. A line that is only partly in a gap does not count.
 fn missing(text: &str) -> (usize, usize) {
     let gap = |line: &str| {
         let rest = line.strip_prefix("-- ")?;
@@ -192,7 +191,7 @@ services:
         });
         assert_eq!(lines(), wanted);
     }
-    // And across a restart that is asked for.
+    // And across a requested restart.
     std::fs::remove_file(sandbox.project().join("last")).unwrap();
     sandbox.ok(&["restart", "crasher"]);
     eventually("it starts over", || {
@@ -273,7 +272,7 @@ services:
         "{json}"
     );
 
-    // After the project is stopped, with nobody left, the lines are still there.
+    // After the project is stopped, and nothing runs, the lines are still there.
     sandbox.ok(&["stop", "--all"]);
     assert_eq!(sandbox.ok(&["logs"]).stdout, all.stdout);
 }

@@ -1,4 +1,5 @@
-//! What Harness hides, and what it does not: secrets in the text of others, in whatever form; never its own words.
+//! What Harness hides and what it does not: secrets in text that others write, in every form, but never Harness's own
+//! words.
 
 #![cfg(test)]
 
@@ -64,7 +65,7 @@ fn its_own_words_are_never_hidden() {
     sandbox
         .ok(&["logs", "postgres"])
         .says("postgres exited, false, healthy: warehouse");
-    // In its own place each is hidden, whatever its value.
+    // Where Harness itself shows the variable, each is hidden, whatever its value.
     let shown = sandbox.json(&["service", "show", "postgres"]).to_string();
     for name in ["POSTGRES_PASSWORD", "A_KEY", "PIN_SECRET"] {
         assert!(shown.contains(&format!("\"{name}\":\"•••\"")), "{name}: {shown}");
@@ -72,7 +73,8 @@ fn its_own_words_are_never_hidden() {
     assert!(shown.contains("\"TOKENIZERS_PARALLELISM\":\"false\""), "{shown}");
     let validated = sandbox.ok(&["validate"]);
     for note in [
-        "note: the value of POSTGRES_PASSWORD (postgres) is a common word, or a name in this file: it is not hidden in output",
+        "note: the value of POSTGRES_PASSWORD (postgres) is a common word, or a name in this file, so it \
+            is not hidden in output",
         "note: the value of DB_PASSWORD (warehouse) is a common word",
         "note: the value of PIN_SECRET (postgres) is very short",
     ] {
@@ -97,7 +99,7 @@ const FORMS: &[&str] = &[
     "GET /?q=gr%C3%BCn%22quagga%2F7%3F%3Ea%2Bb%20c%26d%3Ce'f",
 ];
 
-/// Says it in all of these, and in base64 with whatever before it.
+/// Prints it in all of these forms, and in base64 at every offset.
 const SAY: &str = r#"
 printf '%s\n' "$ODD_SECRET"
 cat forms
@@ -177,7 +179,7 @@ services:
         told.push(sandbox.read(&format!("out/logs/{log}.log")));
     }
     told.push(std::fs::read_to_string(sandbox.home().join("logs/daemon.log")).unwrap_or_default());
-    // The middle of every form of it, which base64 writes in three ways.
+    // The middle of every form of it; base64 has three forms.
     let pieces = [
         "quagga",
         "cXVhZ2dh",

@@ -1,4 +1,4 @@
-//! Patterns that ask for gigabytes, by the file and by the wire: they are refused, and nobody waits for that.
+//! Patterns that would need gigabytes, in the file and in requests: they are refused, and nobody else has to wait.
 
 #![cfg(test)]
 
@@ -12,10 +12,10 @@ use common::{Output, Sandbox};
 use futures_lite::StreamExt;
 use serde_json::{Value, json};
 
-/// What three messages of 14 MB take while they are read, in KiB; their patterns alone took four million.
+/// The memory for reading three messages of 14 MB, in KiB. Their compiled patterns alone once needed four million.
 const IN_FLIGHT: u64 = 256 << 10;
 
-/// Of few characters or of many, and each of them too much.
+/// Patterns with few or many characters; each of them is too large.
 fn greedy() -> Vec<String> {
     vec![
         "a{0,1000}{0,1000}".to_owned(),
@@ -42,7 +42,7 @@ fn a_file_or_a_command_with_such_a_pattern_is_refused() {
         let refused = sandbox.harness(&["logs", "--grep", &pattern]).code(2);
         assert!(refused.stderr.contains("the regular expression"), "{refused}");
         is_short(&refused);
-        // As JSON it is YAML with every backslash in its place.
+        // JSON is also YAML, and keeps every backslash.
         let pattern = json!(pattern);
         for part in [
             format!("health_check: {{log: {pattern}}}"),
@@ -93,7 +93,7 @@ fn many_at_once_by_the_wire_hold_nobody_up() {
             let refused = answer(socket, 1).await;
             assert!(refusal(&refused).contains("bytes"), "{refused}");
         }
-        // A few characters that stand for much, a hundred at once.
+        // Short patterns with large repetitions, a hundred at once.
         for (id, most) in (2..102).zip(10..) {
             let pattern = format!(r"(?i)(?:\w{{1,{most}}}){{1,90}}");
             say(&mut sockets[0], &search(id, &pattern, false)).await;
@@ -103,7 +103,7 @@ fn many_at_once_by_the_wire_hold_nobody_up() {
             let refused = next_answer(&mut sockets[0]).await;
             assert!(refused["error"].is_object(), "{refused}");
         }
-        // A project that no `validate` has seen.
+        // A project that was never validated.
         let start = start(&siege, &"a".repeat(8 << 20));
         say(&mut sockets[1], &json!({"v": 1, "id": 9, "request": start})).await;
         let refused = answer(&mut sockets[1], 9).await;
@@ -139,7 +139,7 @@ fn start(siege: &Siege, pattern: &str) -> Value {
         "rollback_on_failure": false, "detach": true, "project_named": false, "environment": {}}})
 }
 
-/// The next message that is no event, whatever it is about.
+/// The next message that is not an event, about any request.
 async fn next_answer(socket: &mut Socket) -> Value {
     in_time("an answer", async {
         loop {
@@ -163,10 +163,13 @@ fn a_client_has_four_searches_at_a_time_and_others_have_theirs() {
             say(&mut socket, &search(id, "never", true)).await;
         }
         let refused = next_answer(&mut socket).await;
-        assert!(refusal(&refused).contains("4 patterns already"), "{refused}");
+        assert!(
+            refusal(&refused).contains("already runs 4 log searches"),
+            "{refused}"
+        );
         let id = (1..=5).find(|id| refused["id"] != *id).unwrap();
         siege.sandbox.ok(&["logs", "--grep", "never"]);
-        // Its place is free once one has ended.
+        // When one has ended, there is room for another.
         say(&mut socket, &json!({"v": 1, "id": id, "cancel": {}})).await;
         let cancelled = answer(&mut socket, id).await;
         assert!(cancelled["error"].is_object(), "{cancelled}");

@@ -1,5 +1,5 @@
-//! Into a running system: exec, attach, run, env; what a service finds in its place: files, environment, hooks,
-//! a user, a terminal.
+//! Ways into a running system: exec, attach, run, env. And what a service gets: files, environment, hooks, a user, a
+//! terminal.
 
 #![cfg(test)]
 
@@ -42,7 +42,7 @@ services:
     assert_eq!(output.stdout, format!("in app green {port}\n"));
     assert_eq!(output.stderr, "oops\n");
 
-    // Bytes go in, unchanged and to their end.
+    // All bytes go in unchanged.
     let mut cat = sandbox.spawn(&["exec", "-i", "app", "--", "sh", "-c", "wc -c; echo end"]);
     cat.type_in(&vec![0xfe; 300_000]);
     let cat = cat.wait(PATIENCE).code(0);
@@ -51,7 +51,7 @@ services:
         ["300000", "end"]
     );
 
-    // Options, a terminal, a signal's end, and a program that is not there.
+    // Options, a terminal, an end by a signal, and a missing program.
     let env = sandbox.ok(&[
         "exec",
         "-e",
@@ -100,7 +100,7 @@ fn an_interrupted_exec_leaves_nothing() {
     exec.signal(Signal::TERM);
     exec.wait(PATIENCE);
     eventually("the signal reached it", || (!proc::is_alive(pid)).then_some(()));
-    // And when the CLI is killed, its command goes as well.
+    // And when the CLI is killed, its command ends as well.
     let exec = sandbox.spawn(&["exec", "app", "--", "sh", "-c", "echo $$; sleep 1001 & wait"]);
     let pid: u32 = eventually("it runs", || exec.stdout().trim().parse().ok());
     exec.signal(Signal::KILL);
@@ -147,10 +147,10 @@ services:
     eventually("its answer", || {
         attached.stdout().contains("got hello\n").then_some(())
     });
-    // Letting go leaves it running.
+    // Detaching leaves it running.
     attached.signal(Signal::INT);
     let attached = attached.wait(PATIENCE).code(130);
-    attached.tells("echo runs on");
+    attached.tells("echo keeps running");
     assert_eq!(sandbox.state("echo"), "running/none");
 
     let mut attached = sandbox.spawn(&["attach", "echo"]);
@@ -297,7 +297,7 @@ services:
     sandbox.harness(&["run", "--", "no-such-program-here"]).code(127);
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
 
-    // What ran before runs on.
+    // A service that ran before keeps running.
     sandbox.ok(&["start", "db"]);
     let db = sandbox.pid("db");
     sandbox.ok(&["run", "--", "true"]);
@@ -306,7 +306,7 @@ services:
         [("db".to_owned(), u64::from(db))]
     );
 
-    // The same variables, for shells and files.
+    // The same variables in the formats for shells and files.
     let port = sandbox.service("db")["ports"][0]["port"].to_string();
     sandbox
         .ok(&["env"])

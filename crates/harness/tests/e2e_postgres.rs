@@ -1,4 +1,4 @@
-//! `examples/postgres`: a real PostgreSQL under load, from a first start to nothing.
+//! `examples/postgres`: a real PostgreSQL under load, from the first start until everything is gone.
 //!
 //! Needs PostgreSQL's programs (Debian: postgresql), and fails without them: `cargo xtask test` installs them.
 
@@ -20,7 +20,7 @@ const UP: [(&str, &str); 5] = [
     ("app", "running/healthy"),
 ];
 
-/// A copy of the example with a data folder of its own.
+/// A copy of the example with its own data folder.
 fn example(test: &str) -> Sandbox {
     let programs =
         std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| versions.next().is_some());
@@ -31,7 +31,7 @@ fn example(test: &str) -> Sandbox {
         "PostgreSQL is not installed; on Debian: apt-get install postgresql"
     );
     let mut sandbox = Sandbox::with_example(test, "postgres");
-    // As root it is the user postgres who makes the cluster.
+    // If the test runs as root, the user postgres creates the cluster.
     let data = sandbox.root().join("pg");
     std::fs::create_dir(&data).unwrap();
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -81,12 +81,12 @@ fn it_comes_up_is_left_alone_is_replaced_in_part_and_goes() {
     let before = sandbox.pids();
     assert_eq!(before.keys().collect::<Vec<_>>(), ["app", "db"]);
 
-    // Nothing changed: nothing is replaced, and no one-shot runs again.
+    // Nothing changed, so nothing is replaced, and no one-shot runs again.
     sandbox.ok(&["start"]);
     assert_eq!(sandbox.pids(), before);
     assert_eq!(port(&sandbox), port_before);
 
-    // One service changed: it alone is replaced.
+    // One service changed, so only that one is replaced.
     sandbox.replace("services.yaml", "PGAPPNAME: app", "PGAPPNAME: renamed");
     let again = sandbox.ok(&["start"]);
     assert!(
@@ -107,7 +107,7 @@ fn it_comes_up_is_left_alone_is_replaced_in_part_and_goes() {
         assert_eq!(sandbox.state(service), "stopped/none", "{service}");
     }
 
-    // And the same from there, with the data of before.
+    // And the same again, with the existing data.
     sandbox.ok(&["start"]);
     for (service, state) in UP {
         assert_eq!(sandbox.state(service), state, "{service}");
@@ -133,7 +133,7 @@ fn run_ends_with_the_code_of_its_command_and_leaves_nothing() {
 fn it_stops_cleanly_under_load() {
     let sandbox = example("postgres_load");
     sandbox.ok(&["start"]);
-    // A client that harness knows nothing of, as busy as it can be, which `stop` does not end first.
+    // A very busy client that harness does not know, and that `stop` does not end first.
     let port = port(&sandbox).to_string();
     let words = [
         "-h",

@@ -80,15 +80,16 @@ fn services_of_a_profile_started_before_are_in_the_file() {
     same("a lost store");
     sandbox.ok(&["start", "--prune"]);
     same("a start after a lost store");
-    // By its name it is found, with the profile that has it.
+    // It is found by its name, and the message names its profile.
     let refused = sandbox.harness(&["restart", "shell"]).code(4);
     refused.tells("profile `debug`").tells("--profile debug");
     sandbox.ok(&["stop", "shell"]);
-    // One that is down is waited for by nobody who did not name it.
+    // A stopped service is waited for only if it is named.
     sandbox.ok(&["start"]);
     sandbox.ok(&["wait"]);
     sandbox.harness(&["wait", "shell"]).code(18);
-    // What really left the file is said, and goes with --prune, whoever died meanwhile.
+    // Services that were really removed from the file are reported, and `--prune` removes them, even if a daemon died
+    // in between.
     let path = sandbox.project().join("services.yaml");
     let whole = std::fs::read_to_string(&path).unwrap();
     let tracer = whole.find("  tracer:").unwrap();
@@ -142,13 +143,13 @@ fn services_of_a_further_file_stay_while_it_is_there() {
         assert_eq!(sandbox.pid("side"), side);
         assert_eq!(sandbox.service("side")["in_file"], true);
     }
-    // A restart from elsewhere is by all the files of the last start.
+    // A restart from another folder uses all files of the last start.
     sandbox.ok(&["-c", "services.yaml", "-c", "more/over.yaml", "start"]);
     let restart = sandbox.harness_in(&sandbox.root().join("tmp"), &["-p", "chosen", "restart"]);
     restart.code(0);
     assert_ne!(sandbox.pid("side"), side);
     let side = sandbox.pid("side");
-    // One that is in both files and was taken out of one of them.
+    // A service that was in both files and was removed from one of them.
     sandbox.write(
         "more/over.yaml",
         &OVERLAY.replace("  side:", "  extra: {env: {B: '2'}}\n  side:"),
@@ -164,7 +165,7 @@ fn services_of_a_further_file_stay_while_it_is_there() {
     std::fs::rename(&to, &from).unwrap();
     sandbox.ok(&["start", "--prune"]);
     assert_eq!(sandbox.pid("side"), side);
-    // A file that is gone has no services.
+    // The services of a removed file are no longer in the project.
     std::fs::remove_file(sandbox.project().join("more/over.yaml")).unwrap();
     sandbox.ok(&["start"]).tells("no longer in the file: side");
     assert_eq!(sandbox.service("side")["in_file"], false);

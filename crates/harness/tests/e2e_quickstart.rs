@@ -1,4 +1,4 @@
-//! `examples/quickstart`, as somebody meets it who has just built harness.
+//! `examples/quickstart`, as a user sees it who has just built harness.
 
 #![cfg(test)]
 

@@ -1,5 +1,5 @@
-//! Daemons that take each other's place: many at once, a newer build, one that lost its home, one whose client
-//! left. There is one daemon, and services notice nothing.
+//! Daemons that replace each other: many at once, a newer build, one that lost its home, one with a client that left.
+//! There is always one daemon, and services notice nothing.
 
 #![cfg(test)]
 
@@ -13,8 +13,7 @@ use std::time::Duration;
 use common::{PATIENCE, Running, Sandbox, eventually, proc, within};
 use rustix::process::Signal;
 
-/// One that writes down each of its starts and counts in its log, one that is never ready, one that takes its time
-/// to stop.
+/// A service that records its starts and counts in its log, one that is never ready, and one that stops slowly.
 const FILE: &str = r#"
 version: "1.0"
 name: replaced
@@ -54,7 +53,7 @@ fn kill_daemon(sandbox: &Sandbox) {
     eventually("the daemon is gone", || (!proc::is_alive(pid)).then_some(()));
 }
 
-/// The rounds of the race; a soak gives more.
+/// The rounds of the race; `cargo xtask soak` sets more.
 fn rounds() -> u32 {
     let given = std::env::var("HARNESS_TEST_ROUNDS").ok();
     given.and_then(|rounds| rounds.parse().ok()).unwrap_or(20)
@@ -77,25 +76,25 @@ fn of_many_that_race_for_a_home_one_daemon_lives() {
         for client in clients {
             client.wait(PATIENCE).code(0);
         }
-        // The one that was typed by hand is the daemon, or says that there is one.
+        // A daemon that was started by hand is the only one, or says that there is another one.
         let daemon = sandbox.daemon_pid().unwrap_or_else(|| panic!("round {round}"));
         for mut typed in by_hand {
             if typed.pid() != daemon {
                 eventually("it gives up", || typed.has_ended().then_some(()));
                 let typed = typed.wait(PATIENCE).code(1);
-                typed.tells("a daemon runs already for");
+                typed.tells("a daemon is already running for");
             } else {
                 std::mem::forget(typed);
             }
         }
-        // One that a client started may be giving up still.
+        // One that a client started may still be giving up.
         eventually("one daemon lives", || {
             (daemons(&sandbox).len() == 1).then_some(())
         });
         assert_eq!(sandbox.daemon_pid(), Some(daemon), "round {round}");
         sandbox.await_state("counter", "running/healthy");
         assert_eq!(sandbox.read("starts"), "x\n", "round {round}");
-        // The next ones find it killed, or ended in order.
+        // In the next round, the former daemon was killed, or ended normally.
         if round % 2 == 0 {
             kill_daemon(&sandbox);
         } else {
@@ -105,7 +104,7 @@ fn of_many_that_race_for_a_home_one_daemon_lives() {
     sandbox.ok(&["stop", "--all"]);
 }
 
-/// Copies of the programs, with a shim that is another one by its digest.
+/// Copies of the programs, with a shim that has another digest.
 fn newer_build(sandbox: &Sandbox) -> PathBuf {
     let folder = sandbox.root().join("newer");
     fs::create_dir(&folder).unwrap();
@@ -149,22 +148,22 @@ fn a_newer_build_takes_over_under_running_services() {
         .wait(PATIENCE)
         .code(0)
         .says("restarted")
-        .says("services ran on");
+        .says("services kept running");
     let daemon = sandbox.daemon_pid().unwrap();
     let program = fs::read_link(format!("/proc/{daemon}/exe")).unwrap();
     assert_eq!(program, newer.join("harness-executor-daemon"));
-    assert_eq!(sandbox.pids(), before, "nothing was started anew");
-    // The start that was under way lost its daemon, said so, and goes on.
+    assert_eq!(sandbox.pids(), before, "nothing was started again");
+    // The command of the running start lost its daemon and said so; the start continues.
     let lost = starting.wait(PATIENCE).code(1);
     assert!(
-        lost.stderr.contains("harness status") || lost.stderr.contains("carries this on"),
+        lost.stderr.contains("harness status") || lost.stderr.contains("the next daemon continues this"),
         "{lost}"
     );
     assert_eq!(sandbox.state("after"), "pending/none");
     sandbox.write("ready", "");
     sandbox.await_state("after", "running/none");
 
-    // What ran goes on under the old shim, what is launched now runs under the new one.
+    // Running services continue under the old shim; new launches use the new one.
     let pids = sandbox.pids();
     let new = shim_of(pids["after"]);
     assert!(
@@ -184,7 +183,7 @@ fn a_newer_build_takes_over_under_running_services() {
     assert!(counts.iter().copied().eq(1..=counts.len() as u64), "{counts:?}");
     assert_eq!(sandbox.read("starts"), "x\n");
 
-    // Nothing runs under the old one any more: it goes when the newer daemon begins.
+    // Nothing runs under the old shim any more, so it is removed when the newer daemon starts.
     sandbox.ok(&["stop", "--all"]);
     let restart = sandbox.command(harness.to_str().unwrap(), &["daemon", "restart"]);
     restart.wait(PATIENCE).code(0);
@@ -200,7 +199,7 @@ fn another_version_of_the_daemon_is_told() {
     let path = sandbox.home().join("daemon.json");
     let mut info = sandbox.daemon_json().unwrap();
     info["version"] = "0.0.1".into();
-    // The daemon corrects the file at its next look: caught before that, the command line tells.
+    // The daemon corrects the file at its next check. Before that, the command line reports the difference.
     eventually("the versions differ", || {
         fs::write(&path, info.to_string()).unwrap();
         let status = sandbox.ok(&["status"]);
@@ -256,9 +255,9 @@ fn a_daemon_whose_home_was_removed_stops_its_services_and_ends() {
         });
         let left = sandbox.processes();
         assert!(left.is_empty(), "{how}: {left:?}");
-        // Asked to, and not killed.
+        // It was asked to end, and not killed.
         assert_eq!(sandbox.read("stops"), "x\n", "{how}");
-        // Whoever comes next begins anew.
+        // The next daemon begins with a new home.
         assert!(!sandbox.home().exists());
         sandbox.ok(&["start", "counter"]);
         sandbox.ok(&["stop", "--all"]);
@@ -277,7 +276,7 @@ fn a_daemon_whose_lock_was_removed_makes_way_and_services_run_on() {
     assert_eq!(sandbox.read("starts"), "x\n");
 }
 
-/// A supervisor whose identity was lost is known by the lock that it holds.
+/// A supervisor without its identity file is recognized by the lock that it holds.
 #[test]
 fn a_supervisor_that_has_lost_its_identity_is_managed_on() {
     let sandbox = Sandbox::with_file("mute_shim", FILE);
@@ -297,7 +296,7 @@ fn a_supervisor_that_has_lost_its_identity_is_managed_on() {
     sandbox.ok(&["stop", "--all"]);
 }
 
-/// What a newer version wrote is refused by name, touched by nobody, and nothing is started beside it.
+/// Files of a newer version are refused, named and not changed, and nothing is started beside them.
 #[test]
 fn what_a_newer_version_left_is_refused_by_name() {
     let sandbox = Sandbox::with_file("newer_formats", FILE);
@@ -324,7 +323,7 @@ fn what_a_newer_version_left_is_refused_by_name() {
         assert_eq!(sandbox.pid("counter"), counter, "{file}");
     }
     assert_eq!(sandbox.read("starts"), "x\n");
-    // The files of a run, while it runs: it is not managed until they can be read, and not doubled.
+    // The files of a running service: it is not managed until they can be read, and not doubled.
     kill_daemon(&sandbox);
     let identity = project.join("counter/1/identity");
     let whole = fs::read_to_string(&identity).unwrap();

@@ -1,4 +1,4 @@
-//! `run`: what it started goes again, however it ends.
+//! `run`: what it started is stopped again, however it ends.
 
 #![cfg(test)]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{PATIENCE, Running, Sandbox, eventually, proc};
 use rustix::process::Signal;
 
-/// `kept` runs before; `app` is what `run` starts, healthy once there is a file.
+/// `kept` runs before. `run` starts `app`, which is healthy when a file exists.
 const FILE: &str = r#"
 name: runs
 services:
@@ -23,10 +23,10 @@ services:
     health_check: {command: "test -e ready", interval: 50ms}
 "#;
 
-/// A command that says who it is, and leaves a child beside it.
+/// A command that writes its pid, and leaves a child behind.
 const COMMAND: &str = "sleep 777 & echo $! > child; echo $$ > command; wait";
 
-/// The phases that a run can be ended in.
+/// The phases in which a run can be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -37,7 +37,7 @@ fn pid_in(file: &Path) -> Option<u32> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Begins a run and waits until it has come so far.
+/// Begins a run and waits until it has reached this phase.
 fn begin(sandbox: &Sandbox, phase: Phase, options: &[&str]) -> (Running, u32) {
     let at = |file: &str| sandbox.project().join(file);
     for file in ["ready", "command", "child"] {
@@ -82,12 +82,12 @@ fn whatever_signal_ends_a_run_what_it_started_is_stopped() {
             match (phase, signal) {
                 (_, Signal::KILL) => assert_eq!(output.code, None, "{case}"),
                 (Phase::Starting, _) => assert_eq!(output.code, Some(130), "{case}"),
-                // The command's own end is told.
+                // The command's own end is reported.
                 (Phase::Running, signal) => assert_eq!(output.code, Some(128 + signal.as_raw()), "{case}"),
             }
             sandbox.await_state("app", "stopped/none");
             for file in ["command", "child"] {
-                // Signals are the command's business, and those it leaves behind its own.
+                // The command itself handles signals, and is responsible for what it leaves behind.
                 if let Some(pid) = pid_in(&sandbox.project().join(file)) {
                     proc::kill(pid);
                 }
@@ -102,11 +102,11 @@ fn when_the_time_is_over_the_command_ends_and_what_was_started_goes() {
     let sandbox = Sandbox::with_file("run_timeout", FILE);
     let (run, app) = begin(&sandbox, Phase::Starting, &["--timeout", "3s"]);
     let late = run.wait(PATIENCE).code(17);
-    let late = late.tells("error: not everything was up within 3.0s; not there yet: app (starting");
+    let late = late.tells("error: not everything was up within 3.0s; still waiting for: app (starting");
     late.tells("stopping what was started");
     gone("app", app);
 
-    // Words and deeds of the command: it and its child are ended, one that does not listen to SIGTERM too.
+    // The command and its child are ended, even if they ignore SIGTERM.
     for command in [
         COMMAND,
         "trap '' TERM; sleep 777 & echo $! > child; echo $$ > command; while :; do wait; done",
@@ -117,7 +117,7 @@ fn when_the_time_is_over_the_command_ends_and_what_was_started_goes() {
         sandbox.write("ready", "");
         let words = ["run", "--timeout", "3s", "--", "sh", "-c", command];
         let late = sandbox.harness(&words).code(17);
-        let late = late.tells("`sh` had not ended after 3.0s and was ended");
+        let late = late.tells("`sh` was still running after 3.0s and was ended");
         assert!(late.elapsed < Duration::from_secs(60), "{late}");
         for file in ["command", "child"] {
             let pid = pid_in(&sandbox.project().join(file)).unwrap();
@@ -125,7 +125,7 @@ fn when_the_time_is_over_the_command_ends_and_what_was_started_goes() {
         }
         assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
     }
-    // One that is quick enough is not held up.
+    // A command that ends in time is not delayed.
     sandbox.ok(&["run", "--timeout", "80s", "--", "true"]);
 }
 
@@ -157,7 +157,7 @@ services:
     let output = run.wait(Duration::from_secs(30));
     output
         .code(143)
-        .tells("the daemon goes on stopping what was started");
+        .tells("the daemon continues to stop what was started");
     assert!(proc::is_alive(slow));
     sandbox.write("go", "");
     gone("slow", slow);
@@ -193,7 +193,10 @@ fn a_run_outlives_its_daemon() {
                 gone("the daemon", daemon);
             }
         }
-        assert!(proc::is_alive(app), "{how}: services run on for the command");
+        assert!(
+            proc::is_alive(app),
+            "{how}: services keep running for the command"
+        );
         sandbox.write("end", "");
         run.wait(PATIENCE).code(0);
         assert!(!proc::is_alive(app), "{how}");

@@ -1,4 +1,4 @@
-//! A secret goes to the services that need it and is seen nowhere else.
+//! A secret reaches the services that need it and is visible nowhere else.
 
 #![cfg(test)]
 
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use common::{Output, Sandbox, eventually, proc};
 
-/// Values that appear nowhere by chance.
+/// Values that do not appear anywhere by chance.
 const LISTED: &str = "zebra-listed-93417";
 const NAMED: &str = "zebra-named-55081";
 const REPLACED: &str = "zebra-changed-20466";
 const INHERITED: &str = "zebra-inherited-70032";
 
-/// The secrets everywhere they may be: environment, files, a URL of a check, the output of the service itself, and
-/// the messages of failures.
+/// The secrets in all places where they may be: environment, files, the URL of a check, the output of the service
+/// itself, and failure messages.
 const FILE: &str = r#"
 version: "1.0"
 name: vault
@@ -73,7 +73,7 @@ fn a_secret_is_seen_by_its_services_alone() {
     run(&sandbox, &["validate"]).code(0);
     run(&sandbox, &["start", "--dry-run"]).code(0);
     run(&sandbox, &["start", "--report", "report"]).code(18);
-    // It did reach its service.
+    // It reached its service.
     assert_eq!(sandbox.read("made/keeper.conf"), format!("pin={LISTED}\n"));
     let pid = sandbox.pid("keeper");
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap();
@@ -116,7 +116,7 @@ fn a_secret_is_seen_by_its_services_alone() {
     ] {
         run(&sandbox, args);
     }
-    // A changed secret replaces its services, and is no more seen than the first.
+    // A changed secret replaces its services, and is just as hidden as the first.
     sandbox.set_env("PIN", REPLACED);
     let replaced = run(&sandbox, &["start", "keeper"]);
     assert!(all(&replaced).contains("env PIN changed"), "{replaced}");
@@ -129,7 +129,7 @@ fn a_secret_is_seen_by_its_services_alone() {
         "the lines are there\n{logs}"
     );
 
-    // The next daemon keeps it too.
+    // The next daemon also hides it.
     run(&sandbox, &["daemon", "restart"]).code(0);
     run(&sandbox, &["logs"]);
     run(&sandbox, &["why", "keeper"]);
@@ -146,7 +146,7 @@ fn a_secret_is_seen_by_its_services_alone() {
     let log = fs::read_to_string(sandbox.home().join("logs/daemon.log")).unwrap();
     assert!(!has_secret(&log), "{}", lines_with_secret(&log));
 
-    // Files that carry it are their owner's alone, and so is every folder on the way.
+    // Only the owner can read files that contain it, and every folder on the way.
     assert_eq!(mode(&sandbox.home()), 0o700);
     let mut carriers = 0;
     for file in walk(&sandbox.home()) {
@@ -167,7 +167,7 @@ fn an_exec_with_a_secret_shows_it_to_nobody() {
         "version: \"1.0\"\nservices:\n  app: {type: process, binary: sleep, args: [1000]}\n",
     );
     sandbox.ok(&["start"]);
-    // By `-e` it stands in the CLI's own argv, which is the caller's doing; nobody else's has it.
+    // With `-e` it is in the CLI's own argv, because the caller put it there; no other argv contains it.
     let pair = format!("MY_PASSWORD={NAMED}");
     let exec = sandbox.spawn(&[
         "exec",
@@ -239,7 +239,7 @@ fn a_replaced_secret_stays_hidden_in_the_logs_it_left() {
     sandbox.ok(&["start"]).tells("env TOKEN changed");
     let logs = sandbox.ok(&["logs"]);
     assert_eq!(logs.stdout.matches("token is •••").count(), 2, "{logs}");
-    // Also for a daemon that never saw the first one.
+    // Also with a daemon that never had the first one.
     sandbox.ok(&["daemon", "restart"]);
     let logs = sandbox.ok(&["logs"]);
     assert_eq!(logs.stdout.matches("token is •••").count(), 2, "{logs}");

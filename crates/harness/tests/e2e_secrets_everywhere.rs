@@ -1,5 +1,6 @@
-//! One run that uses secrets everywhere, and a search for them everywhere afterwards: in every file of the home, in
-//! what every verb says, in every argument list of the machine, in what the daemon says and leaves when it dies.
+//! One run that uses secrets everywhere, and afterwards a search for them everywhere: in every file of the home, in
+//! the output of every verb, in every argument list of the machine, and in what the daemon prints and leaves when it
+//! dies.
 
 #![cfg(test)]
 
@@ -17,8 +18,7 @@ use std::time::{Duration, Instant};
 use common::{Output, PATIENCE, Running, Sandbox, eventually, proc};
 use rustix::process::Signal;
 
-/// What no text may hold. Each part appears nowhere by chance, and is a part that escapes of JSON and of shells
-/// leave as it is.
+/// Texts that must not appear. None appears by chance, and the escapes of JSON and shells do not change them.
 const SECRETS: [&str; 8] = [
     "quagga-listed-7140352918",
     "quagga-password-3388127",
@@ -30,8 +30,8 @@ const SECRETS: [&str; 8] = [
     "quagga-url-4451",
 ];
 
-/// What services write: whole, over two writes, over the end of a line that is cut, as one long line, and again and
-/// again.
+/// How services write secrets: whole, in two writes, across the end of a line that is cut, as one long line, and
+/// again and again.
 const KEEPER: &str = r#"
 echo "whole: $PIN, $DB_PASSWORD, $API_TOKEN and $ODD_SECRET"
 echo "$TLS_PRIVATE_KEY" >&2
@@ -101,7 +101,7 @@ services:
     health_check: {command: [sh, -c, 'echo "no answer to $PIN, $ODD_SECRET" >&2; echo "$TLS_PRIVATE_KEY"; exit 1']}
 "#;
 
-/// What was said, by whom.
+/// All output, with its source.
 #[derive(Default)]
 struct Told(Vec<(String, String)>);
 
@@ -130,7 +130,7 @@ fn has_secret(bytes: &[u8]) -> bool {
     SECRETS.iter().any(|secret| contains(bytes, secret.as_bytes()))
 }
 
-/// Looks for the first byte, which is rare, before the rest.
+/// Searches for the first byte, which is rare, and then compares the rest.
 fn contains(mut haystack: &[u8], needle: &[u8]) -> bool {
     while let Some(at) = haystack.iter().position(|byte| *byte == needle[0]) {
         if haystack[at..].starts_with(needle) {
@@ -141,7 +141,7 @@ fn contains(mut haystack: &[u8], needle: &[u8]) -> bool {
     false
 }
 
-/// A line that may be long, near what it should not hold.
+/// The part of a line, which may be long, around a secret.
 fn around_secret(line: &str) -> String {
     let at = SECRETS.iter().find_map(|secret| line.find(secret)).unwrap_or(0);
     let from: Vec<char> = line.chars().collect();
@@ -165,7 +165,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Reads the argument lists of the whole machine, again and again.
+/// Reads all argument lists of the machine, again and again.
 struct Watcher {
     stop: std::sync::Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<(u64, Vec<String>)>>,
@@ -207,14 +207,14 @@ impl Drop for Watcher {
     }
 }
 
-/// A sandbox with all of them set, whose daemon logs all that it can.
+/// A sandbox with all secrets set, and a daemon that logs as much as possible.
 fn sandbox(name: &str) -> Sandbox {
     let mut sandbox = Sandbox::with_file(name, FILE);
     let [pin, password, token, quoted, back, first, second, _] = SECRETS;
     sandbox.set_env("PIN", pin);
     sandbox.set_env("DB_PASSWORD", password);
     sandbox.set_env("API_TOKEN_OF_SHELL", token);
-    // No backslash that `echo` would make something else of.
+    // No backslash that `echo` would interpret.
     sandbox.set_env("ODD_SECRET", format!("{quoted}\"{back}\\#end"));
     sandbox.set_env("TLS_PRIVATE_KEY", format!("{first}\n{second}"));
     sandbox.set_env("HARNESS_LOG", "trace");
@@ -235,7 +235,7 @@ fn no_secret_is_anywhere_but_where_it_is_promised_to_be() {
     let sandbox = sandbox("secrets_everywhere");
     let watcher = Watcher::new();
     let mut told = Told::default();
-    // In the foreground, so that all it says is heard.
+    // In the foreground, so that all its output is captured.
     let first_daemon = daemon(&sandbox);
 
     told.run(&sandbox, &["validate"]).code(0);
@@ -253,7 +253,7 @@ fn no_secret_is_anywhere_but_where_it_is_promised_to_be() {
     every_verb(&sandbox, &mut told);
     a_check_with_a_password_in_its_url(&sandbox, &mut told);
 
-    // Another daemon, which knows of them by the disk alone.
+    // Another daemon, which knows the secrets only from the disk.
     told.run(&sandbox, &["daemon", "stop"]).code(0);
     told.take(&first_daemon.wait(PATIENCE));
     let second_daemon = daemon(&sandbox);
@@ -291,7 +291,7 @@ fn it_reached_its_services(sandbox: &Sandbox) {
             "{secret} is not in its environment"
         );
     }
-    // What is shown on purpose, to nobody but its caller.
+    // Shown on purpose, only to the caller.
     let shown = sandbox.ok(&["exec", "keeper", "--", "sh", "-c", "echo $PIN"]);
     assert_eq!(shown.stdout.trim(), pin);
 }
@@ -349,13 +349,14 @@ fn every_verb(sandbox: &Sandbox, told: &mut Told) {
         eventually("it says something new", || {
             (follower.stdout().matches("again •••").count() > 3).then_some(())
         });
-        // Not SIGINT or SIGQUIT: a shell that runs tests in the background has them ignored by all.
+        // Not SIGINT or SIGQUIT: if a shell runs the tests in the background, everything ignores these.
         follower.signal(Signal::TERM);
         told.take(&follower.wait(PATIENCE));
     }
 }
 
-/// Refused, and the refusal does not tell it either: written out, and by way of a variable.
+/// It is refused, and the message does not show the password either, whether it is written directly or comes from a
+/// variable.
 fn a_check_with_a_password_in_its_url(sandbox: &Sandbox, told: &mut Told) {
     let written = SECRETS[7];
     for password in [written, "${DB_PASSWORD}"] {
@@ -378,7 +379,7 @@ fn a_check_with_a_password_in_its_url(sandbox: &Sandbox, told: &mut Told) {
     }
 }
 
-/// Which files of the home have a secret, and that only those do of which DAEMON.md says so.
+/// Checks that only those files of the home contain secrets that DAEMON.md names.
 fn only_where_promised(sandbox: &Sandbox) {
     let home = sandbox.home();
     assert_eq!(fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o700);
@@ -395,7 +396,7 @@ fn only_where_promised(sandbox: &Sandbox) {
             ["projects", _, _, "record.json"] => "record.json",
             ["projects", _, _, _, "lock"] => "lock",
             ["projects", _, _, _, "log", segment] if segment.ends_with(".seg") => "log segment",
-            _ => panic!("a secret stands in {}", name.display()),
+            _ => panic!("a secret is in {}", name.display()),
         };
         let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}", name.display());
@@ -407,7 +408,7 @@ fn only_where_promised(sandbox: &Sandbox) {
             "the search finds nothing: {carriers:?}"
         );
     }
-    // It did log all that it can.
+    // It really logged as much as possible.
     let log = fs::read_to_string(home.join("logs/daemon.log")).unwrap();
     assert!(
         log.contains("\"TRACE\"") || log.contains("\"DEBUG\""),
@@ -437,7 +438,8 @@ fn with_cores(sandbox: &Sandbox, program: &str, args: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
-/// Ends it by a signal, sent again and again: what handles SIGSEGV takes the first one for a mistake of its own.
+/// Ends it with a signal, sent again and again: a handler of SIGSEGV treats the first one as a fault of its own
+/// program.
 fn ended(mut child: Child, signal: Signal) -> ExitStatus {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -453,7 +455,7 @@ fn ended(mut child: Child, signal: Signal) -> ExitStatus {
     }
 }
 
-/// The core files below a folder; an empty one tells nothing.
+/// The core files below a folder, without empty ones.
 fn cores(sandbox: &Sandbox) -> Vec<PathBuf> {
     let mut files = walk(sandbox.root());
     files.retain(|file| {
@@ -465,7 +467,7 @@ fn cores(sandbox: &Sandbox) -> Vec<PathBuf> {
 
 #[test]
 fn a_daemon_that_crashes_leaves_no_core() {
-    // Where nothing leaves a core, a daemon that leaves none tells nothing.
+    // If no program leaves a core on this machine, a daemon without a core proves nothing.
     let control = Sandbox::new("secrets_core_control");
     let other = with_cores(&control, "sleep", &["1000"]);
     eventually("it runs", || {

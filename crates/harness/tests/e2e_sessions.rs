@@ -1,5 +1,5 @@
-//! Sessions and terminals: nothing of Harness stays in the session of whoever starts it, so neither a shell that is
-//! gone nor a terminal that somebody types in has anything to do with it; and no stranger in that session is touched.
+//! Sessions and terminals: nothing of Harness stays in the session where it was started. So a shell that ends, or a
+//! terminal that somebody types in, does not affect it, and no unrelated process in that session is touched.
 
 #![cfg(test)]
 
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 const HARNESS: &str = env!("CARGO_BIN_EXE_harness");
 const DAEMON: &str = env!("CARGO_BIN_EXE_harness-executor-daemon");
 
-/// A service with a probe, and one with a hook, that go on for ever; each command appends its pid to a file.
+/// A service with an endless probe, and one with an endless hook; each command appends its pid to a file.
 const BUSY: &str = r#"
 name: busy
 services:
@@ -38,8 +38,8 @@ services:
       after_healthy: [sh, -c, 'echo $$$$ >> commands; sleep 777']
 "#;
 
-/// Ways to start a daemon from a shell that is gone a moment later, with a job of the user's own left behind in its
-/// session: the first argument of the shell's command is the file for the job's pid.
+/// Ways to start a daemon from a shell that ends a moment later and leaves a job of the user in its session. The
+/// first argument of the shell's command is the file for the job's pid.
 fn shells() -> [Vec<String>; 4] {
     let job = "nohup sleep 9999 > /dev/null 2>&1 & echo $! > stranger";
     let start = format!("{HARNESS} start -q -d && {HARNESS} wait plain");
@@ -48,7 +48,7 @@ fn shells() -> [Vec<String>; 4] {
     [
         words(&["setsid", "bash", "-c", &format!("{start}; {exec}\n{job}")]),
         words(&["setsid", "sh", "-c", &format!("{job}\n{start}; {exec}")]),
-        // A shell that gives each job a process group of its own, on a terminal.
+        // A shell on a terminal that gives each job its own process group.
         words(&[
             "script",
             "-qec",
@@ -58,7 +58,7 @@ fn shells() -> [Vec<String>; 4] {
             ),
             "/dev/null",
         ]),
-        // One whose parent leads the session, and dies first.
+        // A shell with a parent that leads the session and dies first.
         words(&[
             "setsid",
             "bash",
@@ -75,7 +75,7 @@ fn pid_in(path: &Path) -> u32 {
     })
 }
 
-/// How a daemon gives way to the next one.
+/// How a daemon is replaced by the next one.
 #[derive(Debug, Clone, Copy)]
 enum Succession {
     Restart,
@@ -116,7 +116,8 @@ fn a_shell_that_is_gone_has_nothing_to_do_with_its_daemons_services() {
     }
 }
 
-/// Every process of the sandbox but its daemon's starter has a session that one of them leads, and no terminal.
+/// Every process of the sandbox, except the one that started the daemon, is in a session that one of them leads, and
+/// has no terminal.
 fn assert_ours_have_no_terminal(sandbox: &Sandbox, stranger: u32) {
     let ours: Vec<u32> = sandbox
         .processes()
@@ -176,7 +177,7 @@ services:
         before = spy("before_start"),
         after = spy("after_healthy"),
     );
-    // A daemon that a command starts, and one that somebody types by hand.
+    // A daemon that a command starts, and one that is started by hand.
     for by_hand in [false, true] {
         let sandbox = Sandbox::with_file(&format!("terminal_{by_hand}"), &file);
         fs::set_permissions(sandbox.project(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -228,7 +229,7 @@ fn an_exec_with_a_terminal_gets_one_of_its_own() {
     assert_ne!(inner[0], outer.trim());
 }
 
-/// The command of `run` is its caller's: it stays in his session, and may ask at his terminal.
+/// The command of `run` belongs to its caller: it stays in the caller's session, and may use the caller's terminal.
 #[test]
 fn the_command_of_run_stays_with_its_caller() {
     let sandbox = Sandbox::with_file("run_terminal", BUSY);
@@ -250,7 +251,7 @@ fn zygote_of(sandbox: &Sandbox) -> Option<u32> {
         .map(|process| process.pid)
 }
 
-/// A zygote that is held when its daemon dies keeps the locks of the launches that wait in its socket.
+/// A zygote that is suspended when its daemon dies keeps the locks of the launches that wait in its socket.
 #[test]
 fn a_held_zygote_of_a_dead_daemon_is_ended_and_its_launches_come_about() {
     for launches in [1, 4, 30] {

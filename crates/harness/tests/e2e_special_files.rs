@@ -1,4 +1,4 @@
-//! FIFOs, devices and the like in the place of any file that a command reads: told at once, by path.
+//! FIFOs, devices and so on instead of any file that a command reads: reported at once, with the path.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 const FILE: &str =
     "version: \"1.0\"\nservices:\n  app:\n    type: process\n    binary: sleep\n    args: [1000]\n";
 
-/// Far more than any of these takes, and less than a person waits.
+/// Much longer than any of these takes, and shorter than a person would wait.
 const AT_ONCE: Duration = Duration::from_secs(60);
 
 fn fifo(path: &Path) {
@@ -35,7 +35,7 @@ fn a_pipe_in_the_place_of_a_file_hangs_nobody() {
             .tells("pipe")
             .tells("it is a pipe (FIFO), not a regular file");
     }
-    at_once(&sandbox, &["-c", "pipe", "validate"]).tells("next: write what it gives into a file");
+    at_once(&sandbox, &["-c", "pipe", "validate"]).tells("next: save the content as a regular file first");
     at_once(&sandbox, &["-c", "/dev/zero", "validate"])
         .code(2)
         .tells("it is a device");
@@ -119,7 +119,7 @@ fn a_home_with_pipes_in_it_hangs_nobody() {
         fifo(&path);
         let output = at_once(&sandbox, &["status"]);
         if name == "daemon.json" {
-            // A daemon says where it is in a new one.
+            // A daemon writes its address to a new file.
             assert_eq!(output.code, Some(0), "{output}");
         } else {
             let told = output.stderr.contains("it is a pipe") && output.stderr.contains(name);

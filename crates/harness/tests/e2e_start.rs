@@ -43,7 +43,7 @@ fn a_second_start_changes_nothing() {
     assert_eq!(sandbox.pids(), pids);
     assert_eq!(sandbox.read("schema-runs"), "1\n", "a completed one-shot is done");
 
-    // Nor does the environment of another shell, which is no part of the spec.
+    // The environment of another shell changes nothing either, because it is not part of the spec.
     let elsewhere = sandbox.command(
         "sh",
         &[
@@ -136,7 +136,7 @@ fn a_dry_run_tells_and_does_nothing() {
     let plan = sandbox.ok(&["start", "--dry-run"]);
     plan.says("replace: env LOG_LEVEL changed").says("unchanged");
     assert_eq!(sandbox.pids(), pids);
-    // The plan was not kept either.
+    // The dry run did not keep its plan.
     sandbox.replace("services.yaml", "LOG_LEVEL: debug", "LOG_LEVEL: info");
     sandbox.ok(&["start"]).says("nothing changed");
     assert_eq!(sandbox.pids(), pids);
@@ -145,7 +145,7 @@ fn a_dry_run_tells_and_does_nothing() {
 #[test]
 fn services_are_chosen_with_and_without_what_they_need() {
     let sandbox = Sandbox::with_file("chosen", FILE);
-    // What it needs is left alone, not waived.
+    // Its dependencies are not started, but still required.
     let alone = sandbox.harness(&["start", "--no-deps", "web"]).code(18);
     alone.tells("✗ web failed: depends on api, which is not running");
     assert_eq!(sandbox.pids().len(), 0);
@@ -224,7 +224,7 @@ services:
     }
     assert_eq!(sandbox.pid("db"), db);
 
-    // Not for ever: the caller's time and the service's own end it, and it is said what ails it.
+    // The wait is not endless: the caller's timeout and the service's own end it, and the message gives the reason.
     std::fs::remove_file(&well).unwrap();
     sandbox.await_state("db", "running/unhealthy");
     let late = sandbox
@@ -275,7 +275,7 @@ services:
         (before["db"], before["follower"])
     );
 
-    // `restart: true` follows its dependency, the other does not.
+    // A dependent with `restart: true` restarts with its dependency, the other one does not.
     let before = after;
     sandbox.ok(&["restart", "db"]);
     sandbox.ok(&["wait"]);
@@ -341,7 +341,7 @@ services:
         (sandbox.read("said") == "base dev\n").then_some(())
     });
     assert_eq!(sandbox.pids().len(), 2);
-    // A variable of the CLI's environment beats the .env beside the file.
+    // A variable in the CLI's environment overrides the .env beside the file.
     sandbox.write(
         "dev.yaml",
         "services:\n  app:\n    env: {B: \"${WHO:-nobody} ${FROM:-nowhere}\"}\n",

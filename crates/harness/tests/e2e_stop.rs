@@ -1,4 +1,4 @@
-//! Stop means gone: whole trees, with all the time they were promised, in the reverse order of their start.
+//! After a stop everything is gone: whole trees, with their full grace period, in the reverse order of their start.
 
 #![cfg(test)]
 
@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::{PATIENCE, Sandbox, eventually, proc};
 use rustix::process::Signal;
 
-/// A tree that tries to get away: a child, a grandchild that outlives its parent in a session of its own, and one
-/// that ignores SIGTERM besides. Each writes its pid.
+/// A tree that tries to escape: a child, a grandchild that outlives its parent in its own session, and one that also
+/// ignores SIGTERM. Each writes its pid.
 const ESCAPEES: &str = r"#!/usr/bin/perl
 use POSIX qw(setsid);
 $| = 1;
@@ -137,7 +137,7 @@ services:
     assert!(stop.elapsed >= Duration::from_secs(2), "{stop}");
     assert!(
         stop.elapsed < Duration::from_secs(9),
-        "nobody needed the full grace\n{stop}"
+        "nothing needed the full grace period\n{stop}"
     );
     assert!(!proc::is_alive(deaf), "{stop}");
     for name in ["careful", "deaf", "polite"] {
@@ -146,7 +146,7 @@ services:
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
 }
 
-/// Three in a row; each notes when it came up and when it was told to go.
+/// A chain of three services; each notes when it came up and when it was told to stop.
 const ROW: &str = r#"
 version: "1.0"
 services:
@@ -183,8 +183,8 @@ fn services_stop_in_the_reverse_order_of_their_start() {
         sandbox.read("order"),
         "up db\nup api\nup web\ndown web\ndown api\ndown db\n"
     );
-    // Stopping what is stopped is success.
-    sandbox.ok(&["stop", "--all"]).says("not running already");
+    // Stopping a stopped service is a success.
+    sandbox.ok(&["stop", "--all"]).says("not running before");
     sandbox.ok(&["stop", "db"]);
 }
 
@@ -200,7 +200,7 @@ fn stopping_one_stops_that_one_and_its_dependent_says_so() {
     assert_eq!(after["web"]["pid"], before["web"]);
     let error = after["web"]["error"].as_str().unwrap_or_default();
     assert!(error.contains("api"), "{:?}", after["web"]);
-    // Starting the dependent brings back what it needs, and nothing else changes.
+    // Starting the dependent also starts what it needs, and nothing else changes.
     sandbox.ok(&["start", "web"]);
     assert_eq!(sandbox.state("api"), "running/healthy");
     assert_eq!(sandbox.pid("db") as u64, before["db"]);

@@ -1,4 +1,4 @@
-//! The daemon's store under attack: damaged while services run, and its daemon killed amid commits.
+//! The daemon's store under attack: it is damaged while services run, and its daemon is killed during commits.
 
 #![cfg(test)]
 
@@ -23,7 +23,7 @@ services:
   three: {type: process, binary: sleep, args: [1003], env: {MARK: "a mark that stands in the store"}}
 "#;
 
-/// Rounds of kills amid commits, unless `HARNESS_STORE_ROUNDS` says otherwise.
+/// Rounds of kills during commits, unless `HARNESS_STORE_ROUNDS` says otherwise.
 const ROUNDS: u64 = 15;
 
 fn kill_daemon(sandbox: &Sandbox) {
@@ -49,7 +49,7 @@ fn flip(bytes: &mut [u8], at: impl Iterator<Item = usize>) {
     }
 }
 
-/// Damages the bytes of a store so that it must be noticed.
+/// Damages the bytes of a store so that the daemon must notice it.
 type Damage = fn(&mut Vec<u8>);
 
 /// Every way to damage one, by name.
@@ -86,7 +86,10 @@ fn a_damaged_store_is_set_aside_by_name_and_services_are_adopted() {
         assert_eq!(pids.len(), 3);
         sandbox.ok(&["daemon", "status"]);
         let doctor = sandbox.harness(&["doctor"]);
-        assert!(doctor.stdout.contains("no damaged one was set aside"), "{doctor}");
+        assert!(
+            doctor.stdout.contains("no damaged store was set aside"),
+            "{doctor}"
+        );
         kill_daemon(&sandbox);
         let state = sandbox.home().join("state");
         let mut bytes = fs::read(&state).unwrap();
@@ -112,7 +115,7 @@ fn a_damaged_store_is_set_aside_by_name_and_services_are_adopted() {
         // They are managed as before, by this daemon and the next.
         sandbox.ok(&["restart", "one"]);
         sandbox.ok(&["daemon", "restart"]);
-        assert_eq!(set_aside(&sandbox), aside, "{how}: the new one is good");
+        assert_eq!(set_aside(&sandbox), aside, "{how}: the new store is good");
         let now = sandbox.pids();
         assert_ne!(now["one"], pids["one"], "{how}");
         assert_eq!(now["three"], pids["three"], "{how}");
@@ -142,7 +145,7 @@ fn an_empty_or_missing_store_is_filled_from_the_run_directories() {
     }
 }
 
-/// SplitMix64: one seed, told when the test fails.
+/// SplitMix64, with one seed that is printed when the test fails.
 struct Random(u64);
 
 impl Random {
@@ -160,12 +163,12 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// What a service was last told, and whether the command line heard that it was done.
+/// The last request for a service, and whether the command line got its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
     Up,
     Down,
-    /// The daemon was killed before it answered: either will do.
+    /// The daemon was killed before it answered: both states are right.
     Unanswered,
 }
 
@@ -174,7 +177,7 @@ fn a_daemon_killed_amid_commits_loses_nothing_that_was_acknowledged() {
     let seed = number("HARNESS_STORE_SEED").unwrap_or_else(|| RandomState::new().hash_one("store") >> 16);
     eprintln!("HARNESS_STORE_SEED={seed}");
     let mut random = Random(seed);
-    // Each is a loop of its own, so that commits of several clients meet; none is restarted by a policy.
+    // Each has its own loop of requests, so that commits of several clients overlap; no policy restarts them.
     let names = ["a", "b", "c"];
     let mut file = "version: \"1.0\"\nname: commits\nservices:\n".to_owned();
     for name in names {
@@ -200,7 +203,7 @@ fn a_daemon_killed_amid_commits_loses_nothing_that_was_acknowledged() {
                     scope.spawn(move || (*name, orders_until_it_dies(sandbox, daemon, name, seed, begin)))
                 })
                 .collect();
-            // The instant is the input of this test: this sleep is not for luck.
+            // The instant is the input of this test, so this sleep does not wait for anything.
             std::thread::sleep(kill_after);
             proc::kill(daemon);
             for one in loops {
@@ -211,7 +214,7 @@ fn a_daemon_killed_amid_commits_loses_nothing_that_was_acknowledged() {
         eventually("the daemon is gone", || (!proc::is_alive(daemon)).then_some(()));
         let context = format!("round {round} of HARNESS_STORE_SEED={seed}: {last:?}");
 
-        // What was acknowledged is in the file, whatever the run directories would tell as well.
+        // Acknowledged requests are in the store, not only in the run directories.
         let stored = wanted_by_the_store(&sandbox);
         for name in names {
             let fits = match last[name] {
@@ -221,7 +224,7 @@ fn a_daemon_killed_amid_commits_loses_nothing_that_was_acknowledged() {
             };
             assert!(fits, "the store has {stored:?}; {context}");
         }
-        // What was interrupted is carried on, which takes a moment; what was acknowledged is there from the first look.
+        // Interrupted requests are continued, which takes a moment; acknowledged ones show at once.
         let first = sandbox.status();
         assert_eq!(set_aside(&sandbox), Vec::<PathBuf>::new(), "{}", context);
         for name in names {
@@ -263,7 +266,7 @@ fn a_daemon_killed_amid_commits_loses_nothing_that_was_acknowledged() {
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
 }
 
-/// Which services the store wants to run. A copy is read: to read one is to repair it.
+/// Which services should run according to the store. It reads a copy, because reading a store repairs it.
 fn wanted_by_the_store(sandbox: &Sandbox) -> BTreeMap<String, bool> {
     let copy = sandbox.root().join("state");
     fs::copy(sandbox.home().join("state"), &copy).unwrap();
@@ -272,13 +275,13 @@ fn wanted_by_the_store(sandbox: &Sandbox) -> BTreeMap<String, bool> {
     contents.services.iter().map(wanted).collect()
 }
 
-/// A few orders of one client for one service; it ends with the first that fails.
+/// A few requests of one client for one service; ends with the first that fails.
 fn orders_until_it_dies(sandbox: &Sandbox, daemon: u32, name: &str, seed: u64, begin: Last) -> Last {
     let mut random = Random(seed);
     let mut last = begin;
-    // Few, so that some clients have been answered to the last when the daemon dies, and others have not.
+    // Few, so that when the daemon dies, some clients have all their answers and others do not.
     for _ in 0..=random.below(6) {
-        // The next daemon is the next round's, although an order may have started it.
+        // A request may have started the next daemon, but that one belongs to the next round.
         if sandbox.daemon_pid() != Some(daemon) {
             return last;
         }
@@ -290,7 +293,7 @@ fn orders_until_it_dies(sandbox: &Sandbox, daemon: u32, name: &str, seed: u64, b
         let output = sandbox.spawn(args).wait(PATIENCE);
         if output.code != Some(0) {
             eventually(
-                &format!("nothing but the daemon's end fails an order\n{output}"),
+                &format!("a request fails only when the daemon ends\n{output}"),
                 || (!proc::is_alive(daemon)).then_some(()),
             );
             return Last::Unanswered;

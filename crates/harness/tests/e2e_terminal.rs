@@ -1,5 +1,5 @@
-//! What others write reaches a terminal as something to read, and as nothing else: neither the output of services nor
-//! the answers of probes and hooks, nor the names of processes, programs and folders.
+//! Text that others write can only be read on a terminal, and does nothing else there: the output of services, the
+//! answers of probes and hooks, and the names of processes, programs and folders.
 
 #![cfg(test)]
 
@@ -10,13 +10,13 @@ use std::fs;
 use common::{PATIENCE, Sandbox, eventually, within};
 use rustix::process::Signal;
 
-/// What a terminal would act on: the clipboard, the title, a cleared screen, the cursor, a reset, a string for the
-/// terminal, C1 as bytes and as UTF-8, other character sets, deletions, and a turned direction of writing.
+/// Sequences that a terminal acts on: the clipboard, the title, a cleared screen, the cursor, a reset, a string for
+/// the terminal, C1 as bytes and as UTF-8, other character sets, deletions, and a reversed writing direction.
 const EVIL: &[u8] =
     b"\x1b]52;c;Zm9yZ2Vk\x07\x1b]0;FORGED\x1b\\\x1b[2J\x1b[1;1H\x1bc\x1bP1$r\x1b\\\x9b2J\xc2\x9b2J\
     \xc2\x9d0;FORGED\xc2\x9c\x0e\x05\x08\x7f\xe2\x80\xae\x1b[?1049h\x1b[>4;2m\x1b[8 q";
 
-/// What is left of a text besides characters to read: escapes other than colours, and lines that look like ours.
+/// The harmful parts of a text: escapes other than colours, and lines that look like ours.
 fn harm(said: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let text = match std::str::from_utf8(said) {
@@ -46,7 +46,7 @@ fn forged(plain: &str) -> Vec<String> {
     forged.map(|line| format!("the line {line:?}")).collect()
 }
 
-/// `ESC [`, digits and semicolons, `m`: taken out.
+/// Removes `ESC [`, digits and semicolons, `m`.
 fn without_colours(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -69,7 +69,7 @@ fn shown(said: &[u8]) -> String {
     String::from_utf8_lossy(said).into_owned()
 }
 
-/// Runs it on a terminal; nothing that comes to that does harm.
+/// Runs it on a terminal, and checks that its output does no harm.
 #[track_caller]
 fn read_only(sandbox: &Sandbox, args: &[&str]) -> String {
     let (_, said) = sandbox.on_terminal(args).wait(PATIENCE);
@@ -105,7 +105,7 @@ fn logs_show_colours_and_nothing_else_of_what_a_service_does() {
     let seen = read_only(&sandbox, &["logs"]);
     for wanted in [
         "\u{1b}[31mred\u{1b}[0m plain",
-        // Whatever a service leaves on is off at the end of the line.
+        // Colours that a service leaves on are turned off at the end of the line.
         "\u{1b}[1;35mopen\u{1b}[0m\n",
         "\u{1b}[38;5;9;48;2;1;2;3mmany\u{1b}[0m\n",
         "\u{1b}[4;32mline \u{1b}[0m␛[\n",
@@ -126,7 +126,7 @@ fn logs_show_colours_and_nothing_else_of_what_a_service_does() {
     let (_, said_live) = followed.wait(PATIENCE);
     assert_eq!(harm(&said_live), Vec::<String>::new());
 
-    // Colours that nobody wants are left out, everywhere else nothing is touched.
+    // Without colours, only the colours are removed.
     sandbox.set_env("TERM", "xterm");
     let plain = read_only(&sandbox, &["--no-color", "logs"]);
     assert!(
@@ -148,7 +148,7 @@ fn logs_show_colours_and_nothing_else_of_what_a_service_does() {
         .split(|byte| *byte == b'\n')
         .flat_map(|line| [b"api | ", line, b"\n"].concat());
     assert_eq!(piped, prefixed.collect::<Vec<u8>>(), "{}", shown(&piped));
-    // JSON is the same for programs, and can be looked at.
+    // JSON stays the same for programs, and is safe to look at.
     let json = read_only(&sandbox, &["--json", "logs"]);
     assert!(!json.contains('\u{1b}'), "{json}");
     let lines: Vec<serde_json::Value> = json
@@ -225,7 +225,7 @@ fn nothing_that_is_told_of_services_speaks_to_the_terminal() {
         ])
         .wait(PATIENCE);
     assert_eq!(code, Some(18), "{}", shown(&said));
-    // Lines move there, by sequences of our own.
+    // Lines are redrawn there with our own sequences.
     let text = shown(&said);
     for evil in [
         "\u{1b}]",
@@ -273,7 +273,7 @@ fn nothing_that_is_told_of_services_speaks_to_the_terminal() {
     ] {
         read_only(&sandbox, args);
     }
-    // Piped, words are as harmless: somebody may look at them later.
+    // In a pipe the text is just as harmless, because somebody may look at it later.
     for args in [
         &["start", "failing", "unhealthy", "missing"][..],
         &["wait", "failing", "unhealthy"],
@@ -358,7 +358,7 @@ fn files_and_folders_of_others_are_named_without_harm() {
             assert_eq!(harm(text.as_bytes()), Vec::<String>::new(), "{piped}");
         }
     }
-    // Words of a script that others chose, also where they are no words of ours.
+    // Arguments in a script that others wrote, even if harness does not know them.
     read_only(&sandbox, &["statu\u{1b}[2J\n✓ FORGED"]);
     read_only(&sandbox, &["status", "-p", "\u{1b}]0;FORGED\u{7}"]);
     sandbox.write(

@@ -1,4 +1,4 @@
-//! The verbs that need only files, through the real program.
+//! The verbs that need only files, run with the real program.
 
 #![cfg(test)]
 #![expect(
@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// The program in a folder, with a home that it must not touch.
+/// Runs the program in a folder, with a home that it must not touch.
 fn harness(folder: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(words)
@@ -147,7 +147,7 @@ fn without_a_file_the_next_step_is_told() {
     }
     assert!(
         !dir.path().join("home").exists(),
-        "no daemon is started for a file that is not there"
+        "no daemon is started for a missing file"
     );
 }
 
@@ -195,7 +195,7 @@ fn wrong_usage_is_2_also_for_programs() {
     assert_eq!(code(&output), Some(2));
     assert!(
         err(&output).contains("start"),
-        "the likely verb is named: {}",
+        "the message names the likely verb: {}",
         err(&output)
     );
     let json: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();

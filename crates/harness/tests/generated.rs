@@ -1,13 +1,11 @@
-//! The generated files of `docs/` are what the code says.
-//!
-//! `cargo xtask generate` writes them: it runs this test with `HARNESS_GENERATE=write`. Without it, a stale file
-//! fails the test.
+//! The generated files of `docs/` match the code. `cargo xtask generate` writes them: it runs this test with
+//! `HARNESS_GENERATE=write`. Without that variable, the test fails if a file is out of date.
 
 #![cfg(test)]
 
 use std::path::Path;
 
-/// Each file with the text that it must have.
+/// Each file with its correct text.
 fn files() -> [(&'static str, String); 4] {
     [
         ("cli-reference.md", harness::cli::cli_reference_markdown()),
@@ -28,7 +26,7 @@ fn generated_files_are_fresh() {
     let mut stale = Vec::new();
     for (name, text) in files() {
         let path = docs.join(name);
-        // A file that is not there is stale.
+        // A missing file counts as out of date.
         if std::fs::read_to_string(&path).unwrap_or_default() == text {
             continue;
         }
@@ -41,7 +39,7 @@ fn generated_files_are_fresh() {
     }
     assert!(
         stale.is_empty(),
-        "stale: {}; `cargo xtask generate` writes them",
+        "out of date: {}; run `cargo xtask generate`",
         stale.join(", ")
     );
 }

@@ -1,18 +1,18 @@
-//! The tables of DAEMON.md that promise something: each row names the tests that hold it, and they exist.
+//! Checks that each row of the tables of promises in DAEMON.md names tests that exist.
 
 #![cfg(test)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The headings below which every row of a table has the tests that hold it in its last column.
+/// Below these headings, the last column of each table row names the tests that check the row.
 const HEADINGS: [&str; 2] = ["## When something is lost", "## Who is promised what"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The cells of the rows below a heading, without the head of the table and its rule.
+/// The cells of the table rows below a heading, without the header row and the line below it.
 fn rows<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
     let (_, section) = document
         .split_once(heading)
@@ -52,7 +52,7 @@ fn every_row_is_held_by_a_test_that_exists() {
         for row in rows {
             let held_by = row.last().copied().unwrap_or_default();
             let tests: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
-            assert!(!tests.is_empty(), "{heading}: no test holds {row:?}");
+            assert!(!tests.is_empty(), "{heading}: no test checks {row:?}");
             for test in tests {
                 let (program, name) = test
                     .split_once("::")

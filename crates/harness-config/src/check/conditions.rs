@@ -1,4 +1,5 @@
-//! Dependencies: that their targets exist and can fulfil the condition, and what the condition is if none is written.
+//! Checks that the targets of dependencies exist and can meet the condition, and finds the condition if none is
+//! written.
 
 use harness_model::ServiceName;
 use harness_model::spec::{Condition, Dependency};
@@ -10,19 +11,19 @@ use crate::lower::{DraftDependency, DraftProject, DraftService};
 use crate::read::Context;
 use crate::suggest::{did_you_mean, listed};
 
-/// What a file says of whether a service has a health check.
+/// What a file says about a service's health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checked {
-    /// It is written.
+    /// The file has one.
     Written,
-    /// It is not, and its image may have one.
+    /// The file has none, but the image may have one.
     ByImage,
     /// There is none.
     No,
 }
 
 impl Checked {
-    /// By what is written, of a service of this type.
+    /// Decides from the file and the service's type.
     pub(crate) fn of(written: bool, service_type: &str) -> Self {
         match (written, service_type) {
             (true, _) => Self::Written,
@@ -32,7 +33,7 @@ impl Checked {
     }
 }
 
-/// What is waited for when nothing is written.
+/// The condition to wait for when none is written.
 pub(crate) fn default_condition(checked: Checked, oneshot: bool) -> Condition {
     match checked {
         _ if oneshot => Condition::Completed,
@@ -42,7 +43,7 @@ pub(crate) fn default_condition(checked: Checked, oneshot: bool) -> Condition {
     }
 }
 
-/// The dependencies of every active service, those implied by references last.
+/// The dependencies of every active service. Those implied by references come last.
 pub(super) fn resolve(context: &Context<'_>, project: &DraftProject) -> Dependencies {
     let mut out = Dependencies::new();
     for (name, draft) in &project.services {

@@ -1,4 +1,4 @@
-//! Dependencies that go round.
+//! Finds cycles in the dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::Dependencies;
 use crate::diagnostics::Finding;
 use crate::read::Context;
 
-/// Who waits for whom. A dependency that waits for nothing orders nothing.
+/// Which service waits for which. A dependency with `condition: none` does not wait, so it is left out.
 pub(crate) fn ordering_edges<'a>(
     services: impl Iterator<Item = (&'a ServiceName, &'a Dependency)>,
 ) -> BTreeMap<&'a ServiceName, Vec<&'a ServiceName>> {
@@ -22,7 +22,7 @@ pub(crate) fn ordering_edges<'a>(
     out
 }
 
-/// Reports each cycle once, with its whole path, where its first service names the second.
+/// Reports each cycle once, with its whole path, at the place where its first service names the second.
 pub(super) fn check(context: &Context<'_>, dependencies: &Dependencies) {
     let all = dependencies
         .iter()
@@ -46,26 +46,26 @@ pub(super) fn check(context: &Context<'_>, dependencies: &Dependencies) {
         });
         if let Some((first, _)) = spans.next() {
             let mut finding = Finding::error(first, format!("dependency cycle: {}", path.join(" -> ")))
-                .help("take one of these dependencies out; `condition: none` takes only an address");
+                .help("remove one of these dependencies; `condition: none` uses only the address");
             for (span, label) in spans {
                 finding = finding.related(span, label);
             }
             context.report(finding);
         }
-        // What is left without these services may have another cycle.
+        // The other services may have another cycle.
         let found: BTreeSet<&ServiceName> = cycle.into_iter().collect();
         edges.retain(|name, _| !found.contains(name));
     }
 }
 
-/// A cycle, beginning with its first service in the order of names.
+/// Finds a cycle. It begins with the service that is first in the order of names.
 pub(crate) fn find_cycle<'a>(
     edges: &BTreeMap<&'a ServiceName, Vec<&'a ServiceName>>,
 ) -> Option<Vec<&'a ServiceName>> {
     let mut done: BTreeSet<&ServiceName> = BTreeSet::new();
     for start in edges.keys() {
-        // The way from `start` to where we are, each with the next edge to follow. Not recursive: a file may
-        // hold a chain of thousands.
+        // The path from `start` to the current service, each with the next edge to follow. Not recursive, because a
+        // file may have a chain of thousands.
         let mut path: Vec<(&'a ServiceName, usize)> = vec![(start, 0)];
         let mut on_path: BTreeSet<&ServiceName> = BTreeSet::from([*start]);
         while let Some((name, next)) = path.last_mut() {

@@ -1,4 +1,4 @@
-//! What needs more than one service to tell: references, dependencies and their conditions, cycles, ports, unused
+//! Checks that need more than one service: references, dependencies and their conditions, cycles, ports, unused
 //! networks.
 
 mod conditions;
@@ -19,7 +19,7 @@ use crate::source::Span;
 pub(crate) use conditions::{Checked, default_condition};
 pub(crate) use cycles::{find_cycle, ordering_edges};
 
-/// The dependencies of the active services, explicit and implied, and where each is written.
+/// The explicit and implied dependencies of the active services, and where each is written.
 pub(crate) type Dependencies = BTreeMap<ServiceName, Vec<(Dependency, Span)>>;
 
 /// Checks the services against each other.

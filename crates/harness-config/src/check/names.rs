@@ -1,4 +1,4 @@
-//! Containers that are found by the same name on the same network.
+//! Finds containers with the same name on the same network.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::diagnostics::Finding;
 use crate::lower::{DraftProject, DraftService};
 use crate::read::Context;
 
-/// Warns of a name on a network that leads to several services: each answer is one of them.
+/// Warns about a name on a network that several services have. A lookup then returns any one of them.
 pub(super) fn check(context: &Context<'_>, project: &DraftProject) {
     let mut known: BTreeMap<(String, String), (&str, &DraftService)> = BTreeMap::new();
     for (service, draft) in &project.services {
@@ -41,7 +41,7 @@ pub(super) fn check(context: &Context<'_>, project: &DraftProject) {
                         draft.name_span,
                         format!("`{service}` and `{other}` are both found as `{alias}` on `{network}`"),
                     )
-                    .help("put one of them on another network, or leave one out")
+                    .help("put one of them on another network, or remove one")
                     .related(other_draft.name_span, format!("`{other}`")),
                 );
                 continue;

@@ -1,4 +1,4 @@
-//! `${service.…}`: the service exists, is among those that start, and has the port.
+//! Checks each `${service.…}`: the service exists, belongs to the chosen profiles, and has the port.
 
 use harness_model::{AddressField, ServiceName};
 
@@ -49,7 +49,7 @@ fn known(context: &Context<'_>, project: &DraftProject, mention: &Mention, targe
         return;
     }
     match &mention.reference.field {
-        // Its image may declare one, which the daemon asks.
+        // Its image may declare a port. The daemon finds out.
         AddressField::Port(None) if target.ports.is_empty() && target.is_container => {}
         AddressField::Port(None) if target.ports.is_empty() => context.report(
             Finding::error(mention.span, format!("the service `{name}` has no ports"))
@@ -66,10 +66,7 @@ fn known(context: &Context<'_>, project: &DraftProject, mention: &Mention, targe
                     .map(harness_model::PortName::as_str)
             };
             let help = did_you_mean(port.as_str(), names()).unwrap_or_else(|| {
-                format!(
-                    "its named ports are {}",
-                    listed(names(), "none; give one a `name`")
-                )
+                format!("its named ports: {}", listed(names(), "none; give one a `name`"))
             });
             context.report(
                 Finding::error(mention.span, format!("the service `{name}` has no port `{port}`")).help(help),
@@ -80,8 +77,8 @@ fn known(context: &Context<'_>, project: &DraftProject, mention: &Mention, targe
     if let (AddressField::Ip | AddressField::Host, Some(port)) =
         (&mention.reference.field, mention.literal_port)
     {
-        // A container is reached at its own address, where its image may declare the port, except by a process if it
-        // publishes any.
+        // A container is reached at its own address, where its image may declare the port. Only a process reaches it
+        // at its published ports, if it has any.
         let from_container = project
             .services
             .get(&mention.from)
@@ -102,7 +99,7 @@ fn known(context: &Context<'_>, project: &DraftProject, mention: &Mention, targe
     }
 }
 
-/// How to get a service of another profile.
+/// How to choose a service of another profile.
 pub(super) fn profile_help(target: &DraftService) -> String {
     match target.profiles.first() {
         Some(profile) => format!("choose it with `--profile {profile}`"),

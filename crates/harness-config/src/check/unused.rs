@@ -1,4 +1,4 @@
-//! Networks that nobody is on, and ports that two services want.
+//! Finds networks without services, and ports that two services want.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ pub(super) fn ports(context: &Context<'_>, project: &DraftProject) {
     let listening: Vec<(&str, &DraftService, &DraftPort)> = project
         .services
         .iter()
-        // A oneshot has let go of its port when the next one needs it.
+        // A oneshot has released its port before the next service needs it.
         .filter(|(_, draft)| draft.active && !draft.oneshot && !has_address_of_its_own(project, draft))
         .flat_map(|(name, draft)| draft.ports.iter().map(move |port| (name.as_str(), draft, port)))
         .filter(|(_, _, port)| port.spec.port != 0)
@@ -62,7 +62,7 @@ pub(super) fn ports(context: &Context<'_>, project: &DraftProject) {
     }
 }
 
-/// Whether processes get addresses from a pool here, so that equal ports do not meet.
+/// Whether processes on this network get their own addresses from a pool, so that equal ports do not conflict.
 fn has_address_of_its_own(project: &DraftProject, draft: &DraftService) -> bool {
     draft
         .network

@@ -34,7 +34,7 @@ pub(super) fn build(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) 
             _ => said.push(unsupported(
                 name,
                 "`build`",
-                "take it out, or build the image before and write `image`",
+                "remove it, or build the image yourself and write `image`",
             )),
         }
     }
@@ -46,14 +46,14 @@ fn context(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option
     if text.contains("://") || text.starts_with("git@") {
         said.push(
             Finding::error(node.span, "a build context that is not a folder is not supported")
-                .help("check it out, and write its folder"),
+                .help("check it out, and give its folder"),
         );
         return None;
     }
     Some(strings.literal(node.span, &text))
 }
 
-/// A command: a string that is split after its variables have been replaced, or words.
+/// A command: a string, which is split after its variables are replaced, or a list of words.
 pub(super) fn words(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option<Node> {
     if let Kind::List(items) = &node.kind {
         let words = items
@@ -75,10 +75,7 @@ pub(super) fn words(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) 
             Some(nodes::list(node.span, words))
         }
         Err(_) => {
-            said.push(Finding::error(
-                node.span,
-                "the quotes of this command do not close",
-            ));
+            said.push(Finding::error(node.span, "a quote in this command is not closed"));
             None
         }
     }

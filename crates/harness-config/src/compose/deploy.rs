@@ -1,4 +1,4 @@
-//! What a service may use at most, and when it is started again.
+//! Resource limits, and the restart policy.
 
 use crate::diagnostics::Finding;
 use crate::tree::{Key, Kind, Node};
@@ -30,7 +30,7 @@ pub(super) fn deploy(strings: Strings<'_>, node: &Node, out: &mut Vec<(Key, Node
                 }
             }
             (other, _) if other.starts_with("x-") => {}
-            _ => said.push(unsupported(name, OF, "take it out: it is for swarms of hosts")),
+            _ => said.push(unsupported(name, OF, "remove it: it is for swarms of hosts")),
         }
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn limit(
     };
     let text = match ours {
         "memory" | "shm_size" => size(&text),
-        // Without end.
+        // No limit.
         "pids" if matches!(text.as_str(), "-1" | "0") => return,
         _ => text,
     };
@@ -79,7 +79,7 @@ pub(super) fn ulimits(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>
     out
 }
 
-/// A size in the spelling of services.yaml: a compose file counts `kb`, `mb`, … in 1024s too.
+/// A size as services.yaml writes it. In a compose file, `kb`, `mb`, … are powers of 1024 too.
 pub(super) fn size(text: &str) -> String {
     let lower = text.trim().to_ascii_lowercase();
     let plain = lower.strip_suffix('b').unwrap_or(&lower);

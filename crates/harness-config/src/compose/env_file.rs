@@ -1,5 +1,5 @@
-//! Env files as Docker Compose reads them: variables in them are replaced, by those of the environment, of what is
-//! given with them, and of earlier lines, in this order.
+//! Env files as Docker Compose reads them. Variables in them are replaced with values from the environment, from the
+//! given scope, and from earlier lines, in this order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use crate::variables::Scope;
 
 use super::strings::Strings;
 
-/// The variables of an env file, by its index among the sources. `around` are those that it may use besides the
-/// environment; afterwards those of the file are the ones that its index stands for.
+/// The variables of an env file, given as its index among the sources. `around` has the variables that it may use in
+/// addition to the environment. Afterwards the scope of this index has the file's variables too.
 pub(crate) fn variables(reader: Reader<'_>, file: usize, around: Scope) -> BTreeMap<String, Template> {
     let context = reader.context;
     let beaten_by: BTreeSet<String> = around.values.keys().cloned().collect();
@@ -91,11 +91,11 @@ pub(crate) fn dotenv(reader: Reader<'_>, file: usize) -> Scope {
     context.scopes.borrow_mut().remove(&file).unwrap_or_default()
 }
 
-/// What is wrong in a secret value, without any of it.
+/// A finding about a secret value, without any part of the value.
 fn without_its_words(finding: Finding, name: &str) -> Finding {
     finding
         .reworded(format!(
-            "a `$` in the value of `{name}` names a variable that is not set, or means nothing"
+            "a `$` in the value of `{name}` names a variable that is not set, or has no meaning"
         ))
         .help("`$$` is a plain `$`, and so is every `$` in single quotes")
 }

@@ -6,7 +6,8 @@ use crate::tree::{Key, Kind, Node};
 use super::nodes::{self, key};
 use super::strings::Strings;
 
-/// Variables that have values, and the names of those that take theirs from whoever starts.
+/// Variables with values, and the names of variables that get their values from the environment of the user who
+/// starts the service.
 #[derive(Default)]
 pub(super) struct Variables {
     pub(super) pairs: Vec<(Key, Node)>,

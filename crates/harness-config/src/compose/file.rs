@@ -6,12 +6,12 @@ use crate::tree::{Key, Kind, Node};
 
 use super::nodes::{entries_of, section};
 
-/// The keys of the top level that mean something here, or nothing.
+/// The top-level keys that are used here, or may be ignored.
 const KEYS: [&str; 7] = [
     "version", "name", "services", "networks", "volumes", "secrets", "configs",
 ];
 
-/// A compose file, its sections not yet looked into.
+/// A compose file. Its sections have not been read yet.
 #[derive(Debug, Clone)]
 pub(crate) struct ComposeFile {
     root: Node,
@@ -44,12 +44,12 @@ impl ComposeFile {
         Self { root }
     }
 
-    /// Its services.
+    /// The services of the file.
     pub(crate) fn services(&self) -> &[(Key, Node)] {
         self.section("services")
     }
 
-    /// A service of it.
+    /// A service of the file.
     pub(crate) fn service(&self, name: &str) -> Option<&(Key, Node)> {
         self.services().iter().find(|(key, _)| key.name == name)
     }

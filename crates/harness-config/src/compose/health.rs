@@ -8,13 +8,13 @@ use super::keys::unsupported;
 use super::nodes::{self, key, section};
 use super::strings::Strings;
 
-/// What a compose file says about health.
+/// What a compose file says about a health check.
 pub(super) enum Health {
-    /// A command of its own.
+    /// The service has its own command.
     Check(Node),
-    /// None, the image's neither.
+    /// No health check, and the image's is turned off too.
     Off,
-    /// Nothing of use.
+    /// Nothing usable.
     Nothing,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn health(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>)
         return Health::Off;
     }
     if !out.iter().any(|(key, _)| key.name == "command") {
-        // The image's own check with other figures: they are not known to us.
+        // The image's own check with other figures. We do not know its command.
         if !out.is_empty() && !tested {
             said.push(
                 Finding::error(node.span, "this `healthcheck` has no `test`")
@@ -106,9 +106,9 @@ fn shell(span: Span, command: Node) -> Vec<Node> {
     vec![nodes::string(span, "sh"), nodes::string(span, "-c"), command]
 }
 
-/// `logging`: what is said of its size is taken over.
+/// `logging`: only the limits of its size are translated.
 pub(super) fn logging(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Vec<(Key, Node)> {
-    const REMEDY: &str = "take it out: harness keeps the output, and `logs` in services.yaml says how much";
+    const REMEDY: &str = "remove it: harness keeps the output, and `logs` in services.yaml says how much";
     let mut out = Vec::new();
     for (name, value) in section(node, said) {
         match name.name.as_str() {

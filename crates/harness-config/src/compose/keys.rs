@@ -1,4 +1,4 @@
-//! The keys of a compose service: which are not taken over, and what to do instead.
+//! The keys of a compose service: which ones are not supported, and what to do instead.
 
 use crate::diagnostics::Finding;
 use crate::suggest::did_you_mean;
@@ -52,12 +52,12 @@ const TAKEN: [&str; 44] = [
     "platform",
 ];
 
-/// The keys that are not, each with the remedy.
+/// The keys that are not translated, each with the remedy.
 const REFUSED: [(&str, &str); 41] = [
-    ("extends", "write the keys of that service out here"),
+    ("extends", "copy the keys of that service here"),
     (
         "network_mode",
-        "leave it out: services are on the project's network, and `networks` names others",
+        "leave it out: services are on the project's network, and `networks` adds others",
     ),
     (
         "links",
@@ -72,10 +72,13 @@ const REFUSED: [(&str, &str); 41] = [
         "write it as a volume, or pass it through `environment`",
     ),
     ("configs", "write it as a volume"),
-    ("volumes_from", "write the volumes out"),
+    ("volumes_from", "list the volumes here"),
     ("post_start", "use a service of its own that depends on this one"),
     ("pre_stop", "use a service of its own that depends on this one"),
-    ("memswap_limit", "leave it out: beyond its memory it has no swap"),
+    (
+        "memswap_limit",
+        "leave it out: a service has no swap beyond its memory limit",
+    ),
     ("mem_reservation", "write `mem_limit`"),
     ("scale", "leave it out: a service is one container"),
     ("dns_opt", ""),
@@ -109,13 +112,13 @@ const REFUSED: [(&str, &str); 41] = [
     ("userns_mode", ""),
 ];
 
-/// The keys that tell the client of Docker Compose something, and nothing about a container.
+/// The keys for the client of Docker Compose, which say nothing about a container.
 const WITHOUT_EFFECT: [&str; 2] = ["attach", "develop"];
 
 /// What to do about a key without a better remedy.
-const OTHERWISE: &str = "take it out, or leave this service to Docker Compose";
+const OTHERWISE: &str = "remove it, or run this service with Docker Compose";
 
-/// What is said of a key that is not translated.
+/// The finding about a key that is not translated.
 pub(super) fn refusal(key: &Key) -> Finding {
     let name = key.name.as_str();
     if WITHOUT_EFFECT.contains(&name) {
@@ -138,7 +141,7 @@ pub(super) fn unsupported(key: &Key, of: &str, remedy: &str) -> Finding {
     Finding::error(key.span, format!("`{}` of {of} is not supported", key.name)).help(remedy)
 }
 
-/// Refuses every key of a map but some.
+/// Refuses every key of a map except the ones in `taken`.
 pub(super) fn refuse_others(
     entries: &[(Key, crate::tree::Node)],
     of: &str,

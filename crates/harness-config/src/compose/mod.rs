@@ -10,9 +10,9 @@
 //!     lowered as if they stood in services.yaml     written as YAML
 //! ```
 //!
-//! There is one reading for both. A key without a counterpart is refused at its place, with what to do; nothing is
-//! passed over in silence. What a docker service cannot say (several networks, names in the engine) comes beside the
-//! keys, typed.
+//! Both use the same translation. A key without a counterpart is refused at its place, with a remedy; nothing is
+//! ignored silently. What the keys of a docker service cannot express (several networks, names in the engine) comes
+//! in typed fields next to the keys.
 
 mod build;
 mod deploy;

@@ -8,13 +8,13 @@ use super::nodes::{self, key, section};
 
 /// A service that another one needs.
 pub(crate) struct Need {
-    /// As the compose file calls it.
+    /// Its name in the compose file.
     pub service: Key,
-    /// In the words of services.yaml.
+    /// The condition as services.yaml writes it.
     pub condition: &'static str,
-    /// Whether the needing one is restarted with it.
+    /// Whether the dependent is restarted with it.
     pub(super) restart: bool,
-    /// Whether the needing one cannot do without it.
+    /// Whether the dependent cannot start without it.
     pub(super) required: bool,
 }
 

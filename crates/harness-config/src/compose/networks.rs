@@ -14,27 +14,27 @@ use super::strings::Strings;
 
 /// A network that a service is on.
 pub(crate) struct Join {
-    /// As the compose file calls it.
+    /// Its name in the compose file.
     pub name: String,
     pub ipv4_address: Option<Ipv4Addr>,
     pub aliases: Vec<String>,
     pub definition: NetworkDefinition,
 }
 
-/// What a compose file says of a network.
+/// What a compose file says about a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NetworkDefinition {
-    /// Where it stands; `None`: it is implied.
+    /// Where it is written; `None`: it is implied.
     pub span: Option<Span>,
-    /// What the engine calls it.
+    /// Its name in the engine.
     pub engine_name: Option<String>,
-    /// Whether it is somebody else's.
+    /// Whether it exists already and is not managed by this project.
     pub external: bool,
     /// Its addresses, in CIDR notation.
     pub subnet: Option<String>,
 }
 
-/// The network of services that name none.
+/// The network of services that list no networks.
 pub(crate) const DEFAULT: &str = "default";
 
 /// Reads `networks` of a service.
@@ -160,7 +160,7 @@ fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Findi
             "driver" if matches!(strings.plain(value, said).as_deref(), Some("bridge" | "default")) => {}
             "driver" => said.push(
                 Finding::error(value.span, "this network driver is not supported")
-                    .help("`bridge` is; make another network yourself and write `external: true`"),
+                    .help("use `bridge`, or create the network yourself and write `external: true`"),
             ),
             "ipam" => out.subnet = ipam(strings, value, said),
             "attachable" | "internal" | "enable_ipv6" if matches!(value.kind, Kind::Bool(false)) => {}
@@ -170,7 +170,7 @@ fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Findi
                     name.span,
                     format!("`{}` of a network is not supported", name.name),
                 )
-                .help("take it out, or make the network yourself and write `external: true`"),
+                .help("remove it, or create the network yourself and write `external: true`"),
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Nodes made of nodes: a translated value stands where the original does.
+//! Builds nodes for translated values. Each has the place of the original.
 
 use crate::diagnostics::Finding;
 use crate::source::Span;
@@ -45,7 +45,7 @@ pub(super) fn scalar(node: &Node) -> Option<String> {
     }
 }
 
-/// The entries of a map; none of anything else.
+/// The entries of a map; none if it is something else.
 pub(crate) fn entries_of(node: &Node) -> &[(Key, Node)] {
     match &node.kind {
         Kind::Map(entries) => entries,
@@ -53,7 +53,7 @@ pub(crate) fn entries_of(node: &Node) -> &[(Key, Node)] {
     }
 }
 
-/// The entries of what must be a map, or nothing; a mistake if it is something else.
+/// The entries of a node that must be a map or empty. Reports a mistake if it is something else.
 pub(super) fn section<'n>(node: &'n Node, said: &mut Vec<Finding>) -> &'n [(Key, Node)] {
     if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
         said.push(Finding::error(
@@ -64,7 +64,7 @@ pub(super) fn section<'n>(node: &'n Node, said: &mut Vec<Finding>) -> &'n [(Key,
     entries_of(node)
 }
 
-/// The parts of a text between colons, those within `${…}` and `[…]` left alone.
+/// The parts of a text between colons. Colons within `${…}` and `[…]` do not count.
 pub(super) fn split_at_colons(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut depth, mut start) = (0usize, 0);

@@ -8,7 +8,7 @@ use super::keys::refuse_others;
 use super::nodes::{self, key, split_at_colons};
 use super::strings::Strings;
 
-/// Most ports of one range: a longer one is a slip.
+/// The longest range of ports. A longer one is a mistake.
 const LONGEST_RANGE: u16 = 1000;
 
 /// Reads `ports`.
@@ -85,7 +85,7 @@ fn short(text: &str) -> Option<Vec<String>> {
         _ => return None,
     };
     let container = range(container)?;
-    // Without a port of the host any free one is taken.
+    // Without a port of the host, any free port is used.
     let host = match host {
         "" => vec!["0".to_owned(); container.len()],
         host => range(host)?,
@@ -102,7 +102,7 @@ fn short(text: &str) -> Option<Vec<String>> {
     )
 }
 
-/// `80` or `80-82`; a variable that stays counts as one.
+/// `80` or `80-82`. A variable that is not replaced counts as one port.
 fn range(text: &str) -> Option<Vec<String>> {
     if text.contains("${") {
         return Some(vec![text.to_owned()]);
@@ -136,7 +136,7 @@ fn long(strings: Strings<'_>, span: Span, entries: &[(Key, Node)], said: &mut Ve
     for (name, value) in entries {
         let ours = match name.name.as_str() {
             "published" => "port",
-            // Both modes mean the same for one host, and what is spoken on a port changes nothing of it.
+            // Both modes mean the same on one host, and the application protocol changes nothing.
             "mode" | "app_protocol" => continue,
             "target" | "host_ip" | "protocol" | "name" => name.name.as_str(),
             _ => continue,
@@ -147,7 +147,7 @@ fn long(strings: Strings<'_>, span: Span, entries: &[(Key, Node)], said: &mut Ve
             said.push(
                 Finding::error(
                     value.span,
-                    format!("`{text}` is a range, and which of it is taken is not known"),
+                    format!("`{text}` is a range, and it is not known which port of it is used"),
                 )
                 .help("write one port, or leave `published` out for a free one"),
             );

@@ -1,4 +1,5 @@
-//! Variables in the strings of a compose file: its spelling made that of services.yaml, which the readers know.
+//! Variables in the strings of a compose file. They are rewritten as services.yaml writes them, because the readers
+//! know only that form.
 //!
 //! | compose | means |
 //! |---|---|
@@ -21,12 +22,12 @@ use super::nodes;
 pub(crate) enum Strings<'a> {
     /// Variables have values.
     Known(Reader<'a>),
-    /// Variables stay, for a file that is written now and read later.
+    /// Variables are kept, for a file that is written now and read later.
     Kept,
 }
 
 impl Strings<'_> {
-    /// A text in the spelling of services.yaml.
+    /// A text with its variables written as in services.yaml.
     pub(super) fn respelled(&self, text: &str, span: Span, said: &mut Vec<Finding>) -> String {
         let mut out = String::new();
         let mut rest = text;
@@ -86,7 +87,7 @@ impl Strings<'_> {
                 }
                 format!("${{{name}}}")
             }
-            // A default stays beside its variable, since a secret's is secret too.
+            // A default stays with its variable, because the default of a secret is secret too.
             Some('-') if there && value.as_deref() == Some("") => String::new(),
             Some('-') => {
                 let default = self.respelled(&operator[1..], span, said);
@@ -106,14 +107,14 @@ impl Strings<'_> {
         }
     }
 
-    /// A scalar as a string in the spelling of services.yaml.
+    /// A scalar as a string, with its variables written as in services.yaml.
     pub(super) fn template(&self, node: &Node, said: &mut Vec<Finding>) -> Option<Node> {
         let text = scalar(node, said)?;
         Some(nodes::string(node.span, self.respelled(&text, node.span, said)))
     }
 
-    /// The text of a scalar whose form is looked at, its variables replaced where they are known. None of them may
-    /// be secret: a mistake in it is told with the text.
+    /// The text of a scalar that is parsed further, with variables replaced where they are known. None of them may be
+    /// secret, because messages about mistakes show the text.
     pub(super) fn plain(&self, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
         let text = self.respelled(&scalar(node, said)?, node.span, said);
         match self {
@@ -122,8 +123,8 @@ impl Strings<'_> {
         }
     }
 
-    /// How to read a string that may have secrets in it: with its variables unreplaced if it has, so that its form can
-    /// be looked at and told.
+    /// How to read a string that may contain secrets: if it does, without replacing its variables, so that it can be
+    /// parsed and shown.
     pub(super) fn discreet(self, node: &Node) -> Self {
         let (Self::Known(reader), Kind::String(text)) = (self, &node.kind) else {
             return self;
@@ -153,7 +154,7 @@ impl Strings<'_> {
         text.as_deref() == Some("true")
     }
 
-    /// A string of what `plain` gave.
+    /// Makes a string node from the result of `plain`.
     pub(super) fn literal(&self, span: Span, text: &str) -> Node {
         match self {
             Self::Known(_) => nodes::string(span, text.replace('$', "$$")),
@@ -161,7 +162,7 @@ impl Strings<'_> {
         }
     }
 
-    /// Whether a variable that is only named (`- NAME`) has a value to pass on; `None`: that is told later.
+    /// Whether a variable without a value (`- NAME`) has one in the environment to pass on. `None`: not known yet.
     pub(super) fn has(&self, name: &str, span: Span) -> Option<bool> {
         match self {
             Self::Known(reader) => Some(reader.context.variable(name, span.file).is_some()),

@@ -1,4 +1,4 @@
-//! One service: from the keys of a compose file to those of `type: docker`.
+//! Translates one service from the keys of a compose file to those of `type: docker`.
 
 use std::collections::BTreeMap;
 
@@ -23,11 +23,11 @@ pub(crate) struct Translated {
     pub joins: Vec<Join>,
     /// Whether it says which networks it is on.
     pub has_networks: bool,
-    /// What its named volumes are called, where the file says so.
+    /// The names of its named volumes in the engine, where the file gives them.
     pub volume_names: BTreeMap<String, VolumeName>,
-    /// Whether no health check is wanted, the image's neither.
+    /// Whether health checks are turned off, also the image's.
     pub no_health_check: bool,
-    /// What is wrong with it, or has no counterpart.
+    /// Findings about mistakes in it, and about keys without a counterpart.
     pub said: Vec<Finding>,
 }
 
@@ -41,7 +41,7 @@ struct Translation<'a> {
     said: Vec<Finding>,
 }
 
-/// Translates a service. `called` tells by which name here another service of the file is known.
+/// Translates a service. `called` gives the name that another service of the file has here.
 pub(crate) fn translate(
     strings: Strings<'_>,
     file: &ComposeFile,
@@ -219,7 +219,7 @@ impl Translation<'_> {
         if matches!(self.strings, Strings::Kept) {
             self.said.push(Finding::warning(
                 value.span,
-                "variables in the values of the `env_file`: they are taken literally here",
+                "variables in the values of the `env_file` are not replaced here",
             ));
         }
         let mut files = Vec::new();
@@ -313,7 +313,7 @@ impl Translation<'_> {
         }
     }
 
-    /// What several keys add to.
+    /// Adds the entries that several keys contribute to.
     fn collect(&mut self, service: &Node) {
         let resources = std::mem::take(&mut self.resources);
         for (at, (key, _)) in resources.iter().enumerate() {

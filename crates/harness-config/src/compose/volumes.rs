@@ -1,4 +1,4 @@
-//! `volumes` of a service, and what named ones are called in the engine.
+//! `volumes` of a service, and the names of volumes in the engine.
 
 use harness_model::spec::VolumeName;
 
@@ -18,7 +18,7 @@ pub(super) struct Volumes {
     pub(super) volumes: Vec<Node>,
     /// `target[:options]`
     pub(super) tmpfs: Vec<Node>,
-    /// The named ones, and where.
+    /// The named volumes, and where they are written.
     pub(super) named: Vec<(String, Span)>,
 }
 
@@ -73,11 +73,11 @@ fn short(strings: Strings<'_>, span: Span, text: &str, out: &mut Volumes, said: 
     for mode in modes.split(',').filter(|mode| !mode.is_empty()) {
         match mode {
             "ro" => read_only = true,
-            // The latter three mean something only where containers run in a virtual machine.
+            // The last three matter only where containers run in a virtual machine.
             "rw" | "cached" | "delegated" | "consistent" => {}
             _ => said.push(
                 Finding::error(span, format!("the option `{mode}` of a volume is not supported"))
-                    .help("`ro` and `rw` are"),
+                    .help("use `ro` or `rw`"),
             ),
         }
     }
@@ -87,7 +87,7 @@ fn short(strings: Strings<'_>, span: Span, text: &str, out: &mut Volumes, said: 
 fn add(strings: Strings<'_>, span: Span, source: &str, target: &str, read_only: bool, out: &mut Volumes) {
     let mode = if read_only { ":ro" } else { "" };
     let source = if source.starts_with(['/', '~', '.']) {
-        // Whatever begins with a dot is a path, `.config` too.
+        // Everything that begins with a dot is a path, also `.config`.
         match source.starts_with("./")
             || source.starts_with("..")
             || !source.starts_with('.')
@@ -166,12 +166,12 @@ fn long(
         },
         Some(other) => said.push(
             Finding::error(item.span, format!("volumes of type `{other}` are not supported"))
-                .help("`volume`, `bind` and `tmpfs` are"),
+                .help("use `volume`, `bind` or `tmpfs`"),
         ),
     }
 }
 
-/// What a named volume is called, if that is not up to us.
+/// The name of a named volume in the engine, if the compose file gives one.
 pub(super) fn name_of(
     strings: Strings<'_>,
     file: &ComposeFile,
@@ -203,7 +203,7 @@ pub(super) fn name_of(
             _ => said.push(
                 Finding::error(key.span, format!("`{}` of a volume is not supported", key.name)).help(
                     format!(
-                        "take it out, or make the volume yourself and write `external: true` for `{volume}`"
+                        "remove it, or create the volume yourself and write `external: true` for `{volume}`"
                     ),
                 ),
             ),

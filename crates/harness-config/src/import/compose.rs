@@ -1,4 +1,4 @@
-//! Compose files: each service becomes a docker service. What has no counterpart is named in a comment.
+//! Compose files: each service becomes a docker service. Keys without a counterpart are named in a comment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub fn from_compose(text: &str) -> Result<String, ImportError> {
         out.push_str(&format!("name: {}\n", scalar(name.as_str())));
     }
     out.push_str(
-        "\n# From a compose file. Ports are published on 127.0.0.1 here unless an address is written.\n",
+        "\n# From a compose file. Here, ports are published on 127.0.0.1 unless an address is given.\n",
     );
     let mut lines = Lines::default();
     left_out(&mut lines, 0, &said);
@@ -60,7 +60,7 @@ pub fn from_compose(text: &str) -> Result<String, ImportError> {
             lines.put(2, "image", &scalar(&name));
         }
         if translated.no_health_check {
-            lines.comment(2, "not taken over: `healthcheck` turned off");
+            lines.comment(2, "not imported: `healthcheck` turned off");
         }
         beside(&mut lines, &translated);
         left_out(&mut lines, 2, &translated.said);
@@ -69,7 +69,7 @@ pub fn from_compose(text: &str) -> Result<String, ImportError> {
     Ok(out)
 }
 
-/// Whether another service waits for this one to be done.
+/// Whether another service waits for this one to complete.
 fn is_awaited(file: &ComposeFile, name: &str) -> bool {
     let all = file
         .services()
@@ -79,21 +79,21 @@ fn is_awaited(file: &ComposeFile, name: &str) -> bool {
         .any(|need| need.condition == "completed" && need.service.name == name)
 }
 
-/// What a docker service cannot say.
+/// Names what the keys of a docker service cannot express.
 fn beside(lines: &mut Lines, translated: &Translated) {
     if translated.has_networks {
-        lines.comment(2, "not taken over: `networks`");
+        lines.comment(2, "not imported: `networks`");
     }
     for volume in translated.volume_names.keys() {
         lines.comment(
             2,
-            &format!("not taken over: the name in the engine of the volume `{volume}`"),
+            &format!("not imported: the engine's name for the volume `{volume}`"),
         );
     }
 }
 
 fn left_out(lines: &mut Lines, depth: usize, said: &[Finding]) {
     for finding in said {
-        lines.comment(depth, &format!("not taken over: {}", finding.message()));
+        lines.comment(depth, &format!("not imported: {}", finding.message()));
     }
 }

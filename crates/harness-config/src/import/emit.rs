@@ -1,11 +1,11 @@
-//! Writing YAML that reads back as the same text.
+//! Writes YAML that reads back as the same text.
 
 use std::fmt::Write as _;
 
 use crate::env_file::is_variable_name;
 use crate::tree::{Kind, Node};
 
-/// A scalar, quoted where YAML would otherwise take it for something else.
+/// A scalar, quoted where YAML would otherwise read it as something else.
 pub(super) fn scalar(text: &str) -> String {
     let plain = !text.is_empty()
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '.' | '_'))
@@ -20,7 +20,7 @@ pub(super) fn scalar(text: &str) -> String {
     if plain { text.to_owned() } else { quoted(text) }
 }
 
-/// A double-quoted scalar; JSON's strings are YAML's too, but for characters that YAML wants escaped.
+/// A double-quoted scalar. JSON strings are valid YAML, except for some characters that YAML wants escaped.
 pub(super) fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     let mut out = String::with_capacity(json.len());
@@ -74,7 +74,7 @@ pub(super) fn text_of(node: &Node) -> Option<String> {
     }
 }
 
-/// `key: value`, a map in lines of its own.
+/// Writes `key: value`; a map gets one line per entry.
 pub(super) fn entry(lines: &mut Lines, depth: usize, key: &str, node: &Node) {
     match &node.kind {
         Kind::Map(entries) if !entries.is_empty() => {
@@ -87,7 +87,7 @@ pub(super) fn entry(lines: &mut Lines, depth: usize, key: &str, node: &Node) {
     }
 }
 
-/// A value in one line.
+/// A value on one line.
 fn inline(node: &Node) -> String {
     match &node.kind {
         Kind::Null => "null".to_owned(),
@@ -104,12 +104,12 @@ fn inline(node: &Node) -> String {
     }
 }
 
-/// Lines of a service.
+/// The lines of a YAML file.
 #[derive(Debug, Default)]
 pub(super) struct Lines(String);
 
 impl Lines {
-    /// `key: value`, at a depth of two blanks a step.
+    /// Writes `key: value`, indented by two blanks per level.
     pub(super) fn put(&mut self, depth: usize, key: &str, value: &str) {
         let blanks = "  ".repeat(depth);
         let gap = if value.is_empty() { "" } else { " " };
@@ -117,7 +117,7 @@ impl Lines {
         let _ = writeln!(self.0, "{blanks}{}:{gap}{value}", scalar(key));
     }
 
-    /// `# text`, kept in one line.
+    /// Writes `# text` on one line.
     pub(super) fn comment(&mut self, depth: usize, text: &str) {
         let text: String = text
             .chars()
@@ -126,7 +126,7 @@ impl Lines {
         let _ = writeln!(self.0, "{}# {text}", "  ".repeat(depth));
     }
 
-    /// The lines.
+    /// All lines as text.
     pub(super) fn finish(self) -> String {
         self.0
     }

@@ -28,7 +28,7 @@ pub enum ImportError {
     #[error("what it says cannot be a services.yaml:\n{0}")]
     Invalid(Diagnostics),
     /// It describes no service.
-    #[error("it describes no services")]
+    #[error("it has no services")]
     NoServices,
     /// A package.json without a script to start from.
     #[error("it has no script called `dev`, `start`, `serve` or `watch`")]
@@ -51,13 +51,14 @@ pub enum ImportError {
     },
 }
 
-/// Where the first line of a new services.yaml tells editors to find the JSON Schema, relative to it.
+/// The path of the JSON Schema that the first line of a new services.yaml gives to editors, relative to the file.
 pub const SCHEMA_FILE: &str = "services.schema.json";
 
-/// The first lines of every file that is made here.
+/// The first lines of every imported file.
 fn header() -> String {
     format!(
-        "# yaml-language-server: $schema={SCHEMA_FILE}\n# `harness schema > {SCHEMA_FILE}` makes the schema that editors complete from.\n\nversion: \"1.0\"\n"
+        "# yaml-language-server: $schema={SCHEMA_FILE}\n# `harness schema > {SCHEMA_FILE}` writes the \
+            schema that editors use for completion.\n\nversion: \"1.0\"\n"
     )
 }
 
@@ -88,7 +89,7 @@ fn unique(name: &str, names: &mut BTreeSet<String>) -> String {
     free.unwrap_or_else(|| name.to_owned())
 }
 
-/// A small services.yaml that starts on any machine with `sh`. The name is made a valid one.
+/// A small services.yaml that starts on any machine with `sh`. The name is changed to a valid one if needed.
 pub fn starter(name: &str) -> String {
     format!(
         "{}name: {}\n{STARTER}",
@@ -99,14 +100,14 @@ pub fn starter(name: &str) -> String {
 
 const STARTER: &str = r#"
 services:
-  # A oneshot is done when it exits 0. Whoever depends on it starts then.
+  # A oneshot is done when it exits 0. Services that depend on it start then.
   prepare:
     type: process
     binary: sh
     args: ["-c", "echo everything is prepared"]
     oneshot: true
 
-  # This one keeps running. It is healthy once it has said so.
+  # This one keeps running. It is healthy once it has printed its first line.
   clock:
     type: process
     binary: sh

@@ -1,4 +1,4 @@
-//! Procfiles: `name: command`, the command being a shell's.
+//! Procfiles: `name: command`, where a shell runs the command.
 //!
 //! Those who run Procfiles give each line a port of its own in `PORT`: the first one that of `.env`, else 5000, and each
 //! further line 100 more. All variables of `.env`, and all of their own environment, are every line's.
@@ -12,7 +12,7 @@ use super::{ImportError, header, in_shell};
 use crate::env_file::{self, Dollar, Value};
 use crate::source::Sources;
 
-/// The first line's port, and how far those of the others are apart.
+/// The first line's port, and the distance between ports.
 const FIRST_PORT: usize = 5000;
 const APART: usize = 100;
 

@@ -1,17 +1,17 @@
-//! The one table of keys. The reader refuses what is not in it, the JSON Schema and the reference are made from
-//! it, and a test sees to it that every key in it is read: so the three cannot drift apart.
+//! The one table of keys. The reader refuses keys that are not in it, the JSON Schema and the reference are made from
+//! it, and a test checks that every key in it is read. So the three always agree.
 
 mod table;
 
 pub(crate) use table::*;
 
-/// The types a service may have.
+/// The types that a service can have.
 pub(crate) const SERVICE_TYPES: [&str; 5] = ["process", "docker", "compose", "remote", "package"];
 
-/// From here on an upper bound is only what fits, and not worth telling.
+/// An upper bound from here on is only a technical limit, and is not shown.
 pub(crate) const WIDE: u64 = u32::MAX as u64;
 
-/// What may stand after a key.
+/// The kinds of values that a key can have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
     /// A string.
@@ -41,7 +41,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// Whether leaving the value out (`env:`) may mean an empty one.
+    /// Whether a missing value (`env:`) means an empty one.
     pub(crate) fn is_collection(self) -> bool {
         match self {
             Self::List(_) | Self::Map(_) | Self::Section(_) => true,
@@ -86,9 +86,9 @@ pub(crate) struct Key {
     pub shape: Shape,
     /// What it means, for the reference and for editors.
     pub doc: &'static str,
-    /// What holds when it is not written.
+    /// The value or rule when it is not written.
     pub default: &'static str,
-    /// The service types that have it; empty: all.
+    /// The service types that have this key; empty: all types.
     pub types: &'static [&'static str],
 }
 
@@ -117,14 +117,14 @@ impl Key {
 pub(crate) struct Section {
     /// Its name in the schema's `$defs` and the reference.
     pub name: &'static str,
-    /// What one of it is called in messages.
+    /// The name of one such map in messages.
     pub title: &'static str,
-    /// What several of it are called in messages.
+    /// The name of several such maps in messages.
     pub plural: &'static str,
     pub keys: &'static [Key],
-    /// The keys it cannot be without.
+    /// The required keys.
     pub required: &'static [&'static str],
-    /// Whether keys that begin with `x-` are passed over: a place for anchors.
+    /// Whether keys that begin with `x-` are ignored, so that anchors can be put there.
     pub extensible: bool,
 }
 
@@ -135,7 +135,7 @@ impl Section {
     }
 }
 
-/// Words that hands know from elsewhere, and the keys that mean the same here.
+/// Words from other tools, and the keys that mean the same here.
 pub(crate) const SYNONYMS: [(&str, &str); 22] = [
     ("depends_on", "dependencies"),
     ("depends", "dependencies"),

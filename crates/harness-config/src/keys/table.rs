@@ -1,4 +1,4 @@
-//! The table itself, a section after the other.
+//! The table itself, one section after the other.
 
 use super::{Key, SERVICE_TYPES, Section, Shape};
 
@@ -26,7 +26,7 @@ pub(crate) const CONDITIONS: [&str; 5] = ["started", "healthy", "completed", "lo
 const PROGRAMS: &[&str] = &["process", "remote"];
 const WITH_BINARY: &[&str] = &["process", "remote", "package"];
 const WITH_FOLDER: &[&str] = &["process", "remote", "docker", "compose"];
-/// What stands beside `service` of a compose file lies over what that says.
+/// Next to `service` in an entry of `type: compose`, these keys override those of the compose file.
 const DOCKER: &[&str] = &["docker", "compose"];
 const COMPOSE: &[&str] = &["compose"];
 const PACKAGE: &[&str] = &["package"];
@@ -54,17 +54,18 @@ pub(crate) static PROJECT: Section = Section {
         Key::new(
             "secrets",
             STRINGS,
-            "Names of variables whose values are never shown. Names with PASSWORD, SECRET or CREDENTIAL in them, or TOKEN or KEY as their last word, need not be listed.",
+            "Names of variables whose values are never shown. Names that contain PASSWORD, SECRET or \
+                CREDENTIAL, or have TOKEN or KEY as their last word, need not be listed.",
         ),
         Key::new(
             "networks",
             Shape::Map(&Shape::Section(&NETWORK)),
-            "The places services run in. `local`, this machine, always exists.",
+            "The places that services run in. `local`, this machine, always exists.",
         ),
         Key::new(
             "services",
             Shape::Map(&Shape::Section(&SERVICE)),
-            "What is to run.",
+            "The services to run.",
         ),
     ],
 };
@@ -169,10 +170,13 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("type", Shape::Choice(&SERVICE_TYPES), "What it is: a local process, a container, services of a compose file, a process on an SSH host, or a package deployed to one."),
         Key::new("network", Shape::Text, "The network it runs on. A process or package on a network with exactly one node runs on that node.").or("local"),
         Key::new("host", Shape::Text, "The node it runs on, by `host` or `name`; needed when the network has several."),
-        Key::new("binary", Shape::Text, "The program. With a slash: a path relative to this file (on a node: to the home there). Without: looked up in PATH. For a package: the program in it, if not the one its manifest names.").of(WITH_BINARY),
+        Key::new("binary", Shape::Text, "The program. With a slash: a path relative to this file (on a \
+            node: to the home there). Without: looked up in PATH. For a package: the program in it, if it \
+            is not the one that its manifest names.").of(WITH_BINARY),
         Key::new("args", SCALARS, "Its arguments.").of(WITH_BINARY),
         Key::new("working_dir", Shape::Text, "The folder it runs in.").or("this file's folder; on a node the home; in a container the image's").of(WITH_FOLDER),
-        Key::new("user", Shape::Scalar, "The user it runs as.").or("whoever runs the daemon; on a node the SSH user; in a container the image's").of(WITH_FOLDER),
+        Key::new("user", Shape::Scalar, "The user it runs as.").or("the user who runs the daemon; on a \
+            node the SSH user; in a container the image's").of(WITH_FOLDER),
         Key::new("umask", Shape::Scalar, "The permission bits that its new files do not get, in octal: `022`, `\"0077\"`.").or("that of the shell that started it").of(PROGRAMS),
         Key::new("limits", Shape::Section(&LIMITS), "Resource limits (setrlimit).").of(PROGRAMS),
         Key::new("image", Shape::Text, "The image to run; with `build`, the name the built image gets.").of(DOCKER),
@@ -187,22 +191,27 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("privileged", Shape::Bool, "Full access to the host.").or("false").of(DOCKER),
         Key::new("cap_add", STRINGS, "Capabilities to add.").of(DOCKER),
         Key::new("cap_drop", STRINGS, "Capabilities to drop.").of(DOCKER),
-        Key::new("resources", Shape::Section(&RESOURCES), "What it may use at most.").of(DOCKER),
+        Key::new("resources", Shape::Section(&RESOURCES), "The most that it may use.").of(DOCKER),
         Key::new("container_name", Shape::Text, "Its name in the engine.").or("`<project>-<service>`").of(DOCKER),
         Key::new("hostname", Shape::Text, "Its own host name.").or("the container's id").of(DOCKER),
-        Key::new("read_only", Shape::Bool, "Whether its root file system can only be read.").or("false").of(DOCKER),
-        Key::new("expose", SCALARS, "Ports that it listens on and does not publish: `8080`, `\"5353/udp\"`.").of(DOCKER),
+        Key::new("read_only", Shape::Bool, "Whether its root file system is read-only.").or("false").of(DOCKER),
+        Key::new("expose", SCALARS, "Ports that it listens on but does not publish: `8080`, \
+            `\"5353/udp\"`.").of(DOCKER),
         Key::new("shm_size", Shape::Size, "The size of its `/dev/shm`.").or("64MiB").of(DOCKER),
-        Key::new("ulimits", Shape::Map(&Shape::Scalar), "Resource limits by the engine's names, soft or `soft:hard`, -1 for none: `nofile: \"1024:65536\"`.").or("as the engine decides").of(DOCKER),
+        Key::new("ulimits", Shape::Map(&Shape::Scalar), "Resource limits by the engine's names, `soft` or \
+            `soft:hard`, -1 for no limit: `nofile: \"1024:65536\"`.").or("as the engine decides").of(DOCKER),
         Key::new("dns", Shape::Any(&[Shape::Text, STRINGS]), "The addresses of its name servers.").or("as the engine decides").of(DOCKER),
-        Key::new("sysctls", Shape::Map(&Shape::Scalar), "Kernel parameters of its own: `net.core.somaxconn: 1024`.").of(DOCKER),
+        Key::new("sysctls", Shape::Map(&Shape::Scalar), "Its own kernel parameters: `net.core.somaxconn: \
+            1024`.").of(DOCKER),
         Key::new("security_opt", STRINGS, "Options of the security modules: `no-new-privileges:true`.").of(DOCKER),
-        Key::new("group_add", SCALARS, "Groups that its user is in besides.").of(DOCKER),
+        Key::new("group_add", SCALARS, "More groups for its user.").of(DOCKER),
         Key::new("devices", STRINGS, "Devices of this machine: `/dev/fuse`, `/dev/sda:/dev/xvda:r`.").of(DOCKER),
-        Key::new("platform", Shape::Text, "What its image is for, where there are several: `linux/arm64`.").or("as the engine decides").of(DOCKER),
+        Key::new("platform", Shape::Text, "The platform of its image, if there are several: `linux/arm64`.").or("as the engine decides").of(DOCKER),
         Key::new("file", Shape::Text, "The compose file.").of(COMPOSE),
-        Key::new("service", Shape::Text, "The one service of the compose file to run, which is called as this entry is. Other keys beside it lie over those of the compose file.").or("all of them").of(COMPOSE),
-        Key::new("services", STRINGS, "The services of the compose file to run, each called as it is there; this entry's name stands for all of them in `dependencies`.").or("all of them").of(COMPOSE),
+        Key::new("service", Shape::Text, "The one service of the compose file to run. It gets the name of \
+            this entry. Other keys of the entry override those of the compose file.").or("all of them").of(COMPOSE),
+        Key::new("services", STRINGS, "The services of the compose file to run. They keep their names; \
+            this entry's name stands for all of them in `dependencies`.").or("all of them").of(COMPOSE),
         Key::new("package", Shape::Text, "The package archive, on this machine.").of(PACKAGE),
         Key::new("version", Shape::Scalar, "The package's version.").of(PACKAGE),
         Key::new("install_path", Shape::Text, "Where it is unpacked on the node.").of(PACKAGE),
@@ -220,12 +229,13 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("stop_mode", Shape::Choice(&["mixed", "group"]), "`mixed`: the main process gets the signal, the rest once it has exited. `group`: all at once.").or("mixed"),
         Key::new("stdin", Shape::Bool, "Whether its stdin is kept open for `attach`.").or("false"),
         Key::new("tty", Shape::Bool, "Whether it gets a terminal instead of pipes.").or("false"),
-        Key::new("restart", RESTART_SHAPE, "When it is started again after it ended.").or("no"),
-        Key::new("max_restarts", SMALL, "How many restarts in a row at most.").or("without end"),
-        Key::new("oneshot", Shape::Bool, "Done when it exits 0, rather than meant to keep running.").or("false"),
-        Key::new("profiles", STRINGS, "The profiles it belongs to; without any it always does."),
-        Key::new("logs", Shape::Section(&LOGS), "How much of its output is kept."),
-        Key::new("hooks", Shape::Section(&HOOKS), "Commands around its life."),
+        Key::new("restart", RESTART_SHAPE, "When to start it again after it ended.").or("no"),
+        Key::new("max_restarts", SMALL, "The most restarts in a row.").or("no limit"),
+        Key::new("oneshot", Shape::Bool, "Whether it is done when it exits 0, instead of being meant to \
+            keep running.").or("false"),
+        Key::new("profiles", STRINGS, "The profiles it belongs to; without any, it belongs to all."),
+        Key::new("logs", Shape::Section(&LOGS), "How much of its output to keep."),
+        Key::new("hooks", Shape::Section(&HOOKS), "Commands to run before and after it starts and stops."),
     ],
 };
 
@@ -241,7 +251,9 @@ pub(crate) static FILE: Section = Section {
         Key::new(
             "target",
             Shape::Text,
-            "Where the rendered file goes, at the service's place. Links that others could have made are not followed; only a regular file is replaced, and never one that the project is read from.",
+            "The path of the file to write, where the service runs. Links that other users could have made \
+                are not followed. Only a regular file is replaced, and never one that the project is read \
+                from.",
         ),
     ],
 };
@@ -255,7 +267,11 @@ pub(crate) static PORT: Section = Section {
     extensible: false,
     keys: &[
         Key::new("name", Shape::Text, "Its name, for `${service.port.NAME}`."),
-        Key::new("port", PORT_NUMBER, "The port on the host; `0` takes a free one."),
+        Key::new(
+            "port",
+            PORT_NUMBER,
+            "The port on the host; `0` selects a free one.",
+        ),
         Key::new(
             "target",
             Shape::Whole { min: 1, max: 65535 },
@@ -275,11 +291,11 @@ pub(crate) static DEPENDENCY: Section = Section {
     required: &["service"],
     extensible: false,
     keys: &[
-        Key::new("service", Shape::Text, "The service needed."),
+        Key::new("service", Shape::Text, "The service that this one needs."),
         Key::new(
             "condition",
             Shape::Choice(&CONDITIONS),
-            "What of it must hold. `none` takes only its address and orders nothing.",
+            "The condition that it must meet. `none` uses only its address and does not wait.",
         )
         .or("completed if it is a oneshot, healthy if it has a health check, else started"),
         Key::new(
@@ -290,13 +306,13 @@ pub(crate) static DEPENDENCY: Section = Section {
         Key::new(
             "restart",
             Shape::Bool,
-            "Whether this service restarts when that one does.",
+            "Whether this service restarts when the other one does.",
         )
         .or("false"),
         Key::new(
             "required",
             Shape::Bool,
-            "Whether this one may not start without it.",
+            "Whether this service cannot start without it.",
         )
         .or("true"),
     ],
@@ -313,7 +329,7 @@ pub(crate) static HEALTH_CHECK: Section = Section {
         Key::new(
             "http",
             Shape::Text,
-            "A URL: 2xx and 3xx answers are good. Localhost is the service's own host.",
+            "A URL. Answers 2xx and 3xx are good. Localhost is the service's own host.",
         ),
         Key::new(
             "tcp",
@@ -323,7 +339,7 @@ pub(crate) static HEALTH_CHECK: Section = Section {
         Key::new(
             "command",
             Shape::Words,
-            "A command that must exit with 0, run at the service's place.",
+            "A command that must exit with 0. It runs where the service runs.",
         ),
         Key::new(
             "log",
@@ -331,7 +347,12 @@ pub(crate) static HEALTH_CHECK: Section = Section {
             "A regular expression that a line of the output must match.",
         ),
         Key::new("args", SCALARS, "More arguments for `command`."),
-        Key::new("interval", Shape::Duration, "Between two probes once it is up.").or("10"),
+        Key::new(
+            "interval",
+            Shape::Duration,
+            "The time between two probes once it is up.",
+        )
+        .or("10"),
         Key::new("timeout", Shape::Duration, "How long one probe may take.").or("5"),
         Key::new(
             "retries",
@@ -339,10 +360,15 @@ pub(crate) static HEALTH_CHECK: Section = Section {
                 min: 1,
                 max: u32::MAX as u64,
             },
-            "Failures in a row that make it unhealthy.",
+            "How many failures in a row make it unhealthy.",
         )
         .or("3"),
-        Key::new("start_period", Shape::Duration, "Failures within it never count.").or("0"),
+        Key::new(
+            "start_period",
+            Shape::Duration,
+            "A time after the start in which failures do not count.",
+        )
+        .or("0"),
     ],
 };
 
@@ -357,9 +383,9 @@ pub(crate) static RESTART: Section = Section {
         Key::new(
             "policy",
             Shape::Choice(&RESTART_WORDS),
-            "After which ends it is started again.",
+            "After which ends to start it again.",
         ),
-        Key::new("max_restarts", SMALL, "How many restarts in a row at most.").or("without end"),
+        Key::new("max_restarts", SMALL, "The most restarts in a row.").or("no limit"),
     ],
 };
 
@@ -371,8 +397,13 @@ pub(crate) static LOGS: Section = Section {
     required: &[],
     extensible: false,
     keys: &[
-        Key::new("max_size", Shape::Size, "Size of a segment.").or("64MiB"),
-        Key::new("max_files", Shape::Whole { min: 1, max: 1000 }, "Segments kept.").or("5"),
+        Key::new("max_size", Shape::Size, "The size of a segment.").or("64MiB"),
+        Key::new(
+            "max_files",
+            Shape::Whole { min: 1, max: 1000 },
+            "How many segments to keep.",
+        )
+        .or("5"),
     ],
 };
 
@@ -387,18 +418,20 @@ pub(crate) static HOOKS: Section = Section {
         Key::new(
             "before_start",
             HOOK_SHAPE,
-            "Before its process is launched; a failure fails the start.",
+            "Runs before its process is launched. If it fails, the start fails.",
         ),
         Key::new(
             "after_healthy",
             HOOK_SHAPE,
-            "After it became healthy (or started, without a health check; of a oneshot: after it exited 0).",
+            "Runs after it became healthy (without a health check: after it started; for a oneshot: after \
+                it exited 0).",
         ),
-        Key::new("before_stop", HOOK_SHAPE, "Before its stop signal."),
+        Key::new("before_stop", HOOK_SHAPE, "Runs before its stop signal."),
         Key::new(
             "after_stop",
             HOOK_SHAPE,
-            "After it is gone, however it ended. It is not started again, and not called stopped, before this has run.",
+            "Runs after it is gone, however it ended. The service does not start again, and is not shown \
+                as stopped, before this has run.",
         ),
     ],
 };
@@ -411,13 +444,13 @@ pub(crate) static HOOK: Section = Section {
     required: &["command"],
     extensible: false,
     keys: &[
-        Key::new("command", Shape::Words, "What it runs."),
+        Key::new("command", Shape::Words, "The command to run."),
         Key::new(
             "timeout",
             Shape::Duration,
-            "How long it may take; then it is killed, and has failed.",
+            "How long it may take. After that it is killed, and has failed.",
         )
-        .or("60; of `before_start` the `startup_timeout`"),
+        .or("60; for `before_start` the `startup_timeout`"),
     ],
 };
 

@@ -1,10 +1,14 @@
-//! `type: compose`: the chosen services of a compose file become docker services, before anything else is read of them.
+//! `type: compose`: turns the chosen services of a compose file into docker services, before anything else in them is
+//! read.
 //!
-//! - `service: db` is one service, called as its entry is. `services: [a, b]`, or neither, is a group: each of its
-//!   services is called as the compose file calls it, and the entry's name stands for all of them in `dependencies`.
-//! - What a chosen service needs by `depends_on` comes along under its own name, unless an entry has it already.
-//! - The keys of an entry for one service lie over those of the compose file, as those of a second `-c` do over the
-//!   first's: maps are merged, everything else is replaced. A group has `dependencies` and `profiles` for all of it.
+//! - `service: db` is one service, with the name of its entry. `services: [a, b]`, or neither key, is a group: each
+//!   of its services has its name from the compose file, and the entry's name stands for all of them in
+//!   `dependencies`.
+//! - Services that a chosen service needs by `depends_on` are included under their own names, unless an entry has
+//!   them already.
+//! - The keys of an entry for one service override those of the compose file, as a second `-c` overrides the first:
+//!   maps are merged, everything else is replaced. A group can have `dependencies` and `profiles`, which apply to all
+//!   its services.
 
 mod choose;
 mod extras;
@@ -27,13 +31,13 @@ pub(super) use extras::Extras;
 
 use choose::{Choice, Chosen};
 
-/// A service of a compose file, in the keys of a docker service.
+/// A service of a compose file, translated to the keys of a docker service.
 pub(super) struct Instance {
     pub name: ServiceName,
     pub span: Span,
     pub node: Node,
     pub extras: Extras,
-    /// Whose `depends_on` brought it, if no entry names it.
+    /// The service that brought it in by `depends_on`, if no entry names it.
     pub brought_by: Option<ServiceName>,
 }
 
@@ -42,15 +46,15 @@ pub(crate) struct Group {
     pub members: Vec<ServiceName>,
 }
 
-/// What became of the entries of `type: compose`.
+/// The result of expanding the entries of `type: compose`.
 pub(super) struct Expanded {
     pub instances: Vec<Instance>,
     pub groups: BTreeMap<ServiceName, Group>,
-    /// Entries of which nothing is known: something in them is wrong.
+    /// Entries that could not be read, because something in them is wrong.
     pub lost: Vec<(ServiceName, Span)>,
 }
 
-/// Whether an entry is for here.
+/// Whether an entry has `type: compose`.
 pub(crate) fn is_compose(node: &Node) -> bool {
     matches!(node.get("type").map(|node| &node.kind), Some(Kind::String(word)) if word == "compose")
 }
@@ -104,7 +108,7 @@ pub(super) fn expand(
     }
 }
 
-/// The services that others wait for to be done.
+/// The services that others wait for to complete.
 fn oneshots<'a>(files: &'a [ComposeFile], chosen: &'a [Chosen<'_>]) -> BTreeSet<(usize, &'a str)> {
     let mut out = BTreeSet::new();
     for one in chosen {
@@ -127,21 +131,22 @@ fn is_active(reader: Reader<'_>, profiles: &BTreeSet<String>, written: Option<&N
     items.is_empty() || names.any(|name| profiles.contains(&name.value))
 }
 
-/// Refuses an instance whose name another service has.
+/// Refuses an instance with the name of another service.
 pub(super) fn refuse_clash(reader: Reader<'_>, instance: &Instance, other: Span) {
     let name = &instance.name;
     let finding = match &instance.brought_by {
         None => Finding::error(
             instance.span,
-            format!("two services are called `{name}`: this one of a compose file, and another one"),
+            format!("two services have the name `{name}`: this one from a compose file, and another one"),
         )
-        .help("name one of them otherwise: `NAME: {type: compose, file: …, service: …}` is one service of a compose file"),
+        .help("rename one of them: `NAME: {type: compose, file: …, service: …}` is one service of a compose file"),
         Some(by) => Finding::error(
             instance.span,
-            format!("two services are called `{name}`: this one, which `{by}` needs, and another one"),
+            format!("two services have the name `{name}`: this one, which `{by}` needs, and another one"),
         )
         .help(format!(
-            "write the `dependencies` of `{by}` out, or give this one an entry with another name: `{{type: compose, file: …, service: {}}}`",
+            "list the `dependencies` of `{by}` in its entry, or give this one an entry with another name: \
+                `{{type: compose, file: …, service: {}}}`",
             name
         )),
     };

@@ -1,4 +1,4 @@
-//! `dependencies` as written: names or maps. Whether they hold together is told in `check`.
+//! `dependencies` as written: names or maps. The module `check` checks whether they fit together.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::read::Reader;
 use crate::source::Span;
 use crate::tree::{Kind, Node};
 
-/// Reads `dependencies`. Those that are wrong are left out.
+/// Reads `dependencies`. Leaves out those that are wrong.
 pub(super) fn lower(fields: &Fields<'_>) -> Vec<DraftDependency> {
     let mut out: Vec<DraftDependency> = Vec::new();
     let mut written: HashMap<String, Span> = HashMap::new();
@@ -55,11 +55,8 @@ fn one(reader: Reader<'_>, node: &Node) -> Option<DraftDependency> {
     let pattern = fields.text("pattern");
     if fields.has("pattern") && word != Some("log") {
         reader.report(
-            Finding::error(
-                fields.key_span("pattern"),
-                "`pattern` belongs to `condition: log`",
-            )
-            .help("write `condition: log`, or leave it out"),
+            Finding::error(fields.key_span("pattern"), "`pattern` needs `condition: log`")
+                .help("write `condition: log`, or leave it out"),
         );
     }
     let condition = match word {

@@ -1,4 +1,4 @@
-//! `health_check`: exactly one probe, and how often.
+//! `health_check`: exactly one probe, and how often it runs.
 
 use std::time::Duration;
 
@@ -31,22 +31,19 @@ pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
     if check.has("args") && !check.has("command") {
         reader.report(Finding::error(
             check.key_span("args"),
-            "`args` belongs to `command`, which is not here",
+            "`args` needs `command`, which is missing here",
         ));
     }
     match written.as_slice() {
         [_] => {}
         [] => reader.report(
-            Finding::error(
-                fields.key_span("health_check"),
-                "this health check probes nothing",
-            )
-            .help("give it one of `http`, `tcp`, `command`, `log`"),
+            Finding::error(fields.key_span("health_check"), "this health check has no probe")
+                .help("give it one of `http`, `tcp`, `command`, `log`"),
         ),
         [first, second, ..] => reader.report(
             Finding::error(
                 key_span(&check, second),
-                "a health check has one probe, and this has several",
+                "a health check has one probe, but this one has several",
             )
             .related(key_span(&check, first), "the first one"),
         ),
@@ -84,14 +81,14 @@ fn key_span(check: &Fields<'_>, probe: &str) -> Span {
         .map_or(check.span, |name| check.key_span(name))
 }
 
-/// How long a start may take: 60 s, or what the check's own figures need.
+/// How long a start may take: 60 s, or longer if the check's own figures need it.
 pub(super) fn default_startup_timeout(check: Option<&HealthCheck>) -> Duration {
     check
         .map_or(Duration::ZERO, HealthCheck::needs)
         .max(ServiceSpec::STARTUP_TIMEOUT)
 }
 
-/// Whether a regular expression can be used; a mistake if not.
+/// Whether a regular expression can be used. Reports a mistake if not.
 pub(super) fn check_pattern(reader: Reader<'_>, pattern: &Text) -> bool {
     match Pattern::new(&pattern.value) {
         Ok(_) => true,
@@ -122,13 +119,13 @@ fn check_url(reader: Reader<'_>, url: &Template, span: Span) -> bool {
         );
     }
     let Some(rest) = start.strip_prefix("http://") else {
-        // A reference or a secret may begin the string, but then no scheme does.
+        // If a reference or a secret begins the string, it does not begin with a scheme either.
         return bad(
             format!("`{url}` is not a URL"),
             "write it as `http://localhost:8080/health`",
         );
     };
-    // The authority may go on behind a secret or a reference; the text after those tells where it ends.
+    // The authority may continue after a secret or a reference; the text after those shows where it ends.
     let written = url.to_string();
     let whole = written.strip_prefix("http://").unwrap_or_default();
     if whole
@@ -136,7 +133,7 @@ fn check_url(reader: Reader<'_>, url: &Template, span: Span) -> bool {
         .next()
         .is_some_and(|authority| authority.contains('@'))
     {
-        // Not quoted: what stands before the `@` is a secret.
+        // The URL is not shown, because the part before the `@` is a secret.
         return bad(
             "a URL with a user or password in it cannot be probed".to_owned(),
             "use `command: curl -fsS …` with the password from its environment",
@@ -170,7 +167,7 @@ fn tcp_address(reader: Reader<'_>, address: Template, span: Span) -> Option<Temp
     Some(address)
 }
 
-/// `host`, `host:port` or `[v6]:port`; with `port_needed`, only the latter two.
+/// `host`, `host:port` or `[v6]:port`; with `port_needed`, only the last two.
 fn is_authority(text: &str, port_needed: Option<()>) -> bool {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         match rest.split_once(']') {

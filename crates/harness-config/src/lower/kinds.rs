@@ -17,7 +17,7 @@ use crate::read::Allow;
 use crate::source::Span;
 use crate::tree::Kind;
 
-/// Reads the keys of a service's type. Everything wrong is reported even if `None` comes out early.
+/// Reads the keys of a service's type. Reports every mistake, even if the result is `None`.
 pub(super) fn lower(
     fields: &Fields<'_>,
     service_type: &str,
@@ -173,7 +173,7 @@ fn engine_options(fields: &Fields<'_>) -> EngineOptions {
     }
 }
 
-/// `ulimits`: `soft` or `soft:hard`, where -1 is without limit.
+/// `ulimits`: `soft` or `soft:hard`, where -1 means no limit.
 fn ulimits(fields: &Fields<'_>) -> BTreeMap<String, Ulimit> {
     let limit = |text: &str| text.parse().ok().filter(|limit| *limit >= -1);
     let read = |text: &str| {
@@ -208,7 +208,7 @@ fn security_options(fields: &Fields<'_>) -> Vec<String> {
         if profile.is_some_and(|profile| profile != "unconfined" && !profile.trim_start().starts_with('{')) {
             fields.reader.report(
                 Finding::error(text.span, "a seccomp profile in a file is not supported")
-                    .help("write the profile itself behind `seccomp=`, or `unconfined`"),
+                    .help("write the profile itself after `seccomp=`, or `unconfined`"),
             );
             continue;
         }
@@ -244,7 +244,7 @@ fn container_name(fields: &Fields<'_>) -> Option<String> {
                 name.span,
                 format!("`{}` cannot be the name of a container", name.value),
             )
-            .help("letters, digits, `_`, `.` and `-` may stand in it"),
+            .help("it may contain letters, digits, `_`, `.` and `-`"),
         );
     }
     good.then_some(name.value)

@@ -1,5 +1,5 @@
-//! From the merged tree to specifications, one room per part of the file. Rooms report what is wrong and go on with
-//! what is left, so that one mistake never hides another.
+//! Turns the merged tree into specifications, with one module per part of the file. A module reports mistakes and
+//! continues with the rest, so that one mistake never hides another.
 
 mod compose;
 mod dependencies;
@@ -25,7 +25,7 @@ pub(crate) use project::{lower_project, name as project_name};
 use crate::check::Checked;
 use crate::source::Span;
 
-/// A project whose services have not been checked against each other.
+/// A project before its services are checked against each other.
 pub(crate) struct DraftProject {
     pub name: Option<ProjectName>,
     pub description: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct DraftProject {
     pub groups: BTreeMap<ServiceName, Group>,
 }
 
-/// A service as far as it can be told without looking at others.
+/// A service, as far as it is known without looking at other services.
 pub(crate) struct DraftService {
     pub name_span: Span,
     /// Whether it belongs to the chosen profiles.
@@ -48,7 +48,7 @@ pub(crate) struct DraftService {
     pub network: Option<NetworkName>,
     pub host: Option<String>,
     pub ports: Vec<DraftPort>,
-    /// Ports that a container has and does not publish.
+    /// Ports of a container that are not published.
     pub exposed: Vec<u16>,
     pub dependencies: Vec<DraftDependency>,
     /// `None` when something in it is wrong.
@@ -67,16 +67,16 @@ pub(crate) struct DraftPort {
 pub(crate) struct DraftDependency {
     pub service: String,
     pub span: Span,
-    /// As written; otherwise what the target suggests.
+    /// The condition as written. `None`: the default for the target.
     pub condition: Option<Condition>,
     pub restart: bool,
     pub required: bool,
-    /// Whether a group is written, which its members of other profiles are left out of.
+    /// Whether it was written as a group. Then members with other profiles are left out.
     pub of_group: bool,
 }
 
 impl DraftService {
-    /// Nothing is known of it yet.
+    /// A service about which nothing is known yet.
     pub(crate) fn unknown(name_span: Span) -> Self {
         Self {
             name_span,

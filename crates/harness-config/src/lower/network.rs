@@ -15,11 +15,11 @@ use crate::scalars;
 use crate::source::Span;
 use crate::tree::Node;
 
-/// A network and where it is written; `None`: the implied one.
+/// A network and where it is written. The span is `None` for a network that is implied.
 pub(crate) struct DraftNetwork {
     pub spec: NetworkSpec,
     pub span: Option<Span>,
-    /// The definition of a compose file that it comes from.
+    /// The definition in a compose file, if it comes from one.
     pub compose: Option<NetworkDefinition>,
 }
 
@@ -42,7 +42,7 @@ impl DraftNetwork {
         draft
     }
 
-    /// Whether it is what a compose file says it is: two files may have the same network.
+    /// Whether it is the same as this definition of a compose file. Two files may have the same network.
     pub(super) fn is_of_compose(&self, definition: &NetworkDefinition) -> bool {
         let same = |mine: &NetworkDefinition| {
             mine.subnet == definition.subnet && mine.engine_name == definition.engine_name
@@ -51,7 +51,7 @@ impl DraftNetwork {
     }
 }
 
-/// Reads a network; what is wrong in it is left out.
+/// Reads a network. Leaves out the parts that are wrong.
 pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node) -> DraftNetwork {
     let mut draft = DraftNetwork::implied();
     draft.span = Some(name_span);
@@ -70,7 +70,7 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
         reader.report(
             Finding::error(
                 fields.key_span("type"),
-                "the network `local` is this machine: its type is `local`",
+                "the network `local` is this machine, so its type must be `local`",
             )
             .help("give the network another name"),
         );
@@ -104,7 +104,7 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
             if !(new_host && new_name) {
                 reader.report(Finding::error(
                     host.span,
-                    "this node has the host or name of an earlier one",
+                    "this node has the same host or name as an earlier one",
                 ));
             }
             spec.nodes.push(node);

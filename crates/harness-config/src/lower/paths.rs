@@ -13,7 +13,7 @@ pub(super) fn local(reader: &Reader<'_>, text: &Text) -> PathBuf {
     absolute(reader, &text.value, text.span)
 }
 
-/// A path on this machine that may have addresses in it, absolute.
+/// A path on this machine that may contain addresses, absolute.
 pub(super) fn local_template(reader: &Reader<'_>, template: &Template, span: Span) -> Template {
     let mut parts = template.parts().to_vec();
     match parts.first_mut() {
@@ -30,7 +30,7 @@ pub(super) fn local_template(reader: &Reader<'_>, template: &Template, span: Spa
     Template::from_parts(parts)
 }
 
-/// Whether a slash is written in a template.
+/// Whether the literal text of a template contains a slash.
 pub(super) fn has_slash(template: &Template) -> bool {
     template
         .parts()
@@ -56,7 +56,7 @@ fn absolute(reader: &Reader<'_>, text: &str, span: Span) -> PathBuf {
             Some(home) => home.join(rest.trim_start_matches('/')),
             None => {
                 reader.report(
-                    Finding::error(span, "`~` has no meaning: HOME is not set").help("write the whole path"),
+                    Finding::error(span, "`~` has no meaning: HOME is not set").help("write the full path"),
                 );
                 PathBuf::from(text)
             }
@@ -68,12 +68,13 @@ fn absolute(reader: &Reader<'_>, text: &str, span: Span) -> PathBuf {
     path
 }
 
-/// The path without `.` components; `..` stays, since what it means depends on symbolic links.
+/// The path without `.` components. `..` stays, because its meaning depends on symbolic links.
 fn without_dots(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// How a file is called in messages: as the file that names it is, which may be from another folder.
+/// The name of a file in messages, written like the name of the file that mentions it, which may be in another
+/// folder.
 pub(super) fn shown(reader: Reader<'_>, path: &Path, span: Span) -> String {
     let source = reader.context.sources.get(span.file);
     match path.strip_prefix(&source.dir) {

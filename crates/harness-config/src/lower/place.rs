@@ -12,7 +12,7 @@ use crate::read::Text;
 use crate::source::Span;
 use crate::suggest::{did_you_mean, listed};
 
-/// A place that is right.
+/// A valid place.
 pub(super) enum Place {
     /// This machine.
     Here,
@@ -20,7 +20,7 @@ pub(super) enum Place {
     Node(String),
 }
 
-/// A service's network, and its place on it. Each is `None` if it is wrong.
+/// A service's network, and its place on it. Each is `None` if there is a mistake in it.
 pub(super) fn lower(
     fields: &Fields<'_>,
     service_type: &str,
@@ -66,7 +66,7 @@ fn on_this_machine(
             Finding::error(
                 span,
                 format!(
-                    "a {service_type} service needs a network with nodes, and `{network}` is this machine"
+                    "a {service_type} service needs a network with nodes, but `{network}` is this machine"
                 ),
             )
             .help("give it a `network` of type `lan` or `wireguard`"),
@@ -99,7 +99,7 @@ fn on_a_node(
         reader.report(
             Finding::error(
                 span,
-                format!("a {service_type} service cannot run on a node yet, and `{network}` has only nodes"),
+                format!("a {service_type} service cannot run on a node yet, but `{network}` has only nodes"),
             )
             .help("give it the network `local`"),
         );

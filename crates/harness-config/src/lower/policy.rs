@@ -1,4 +1,5 @@
-//! Restart policies, log limits, inherited variables, hooks, resource limits: what `settings` has too, and the like.
+//! Restart policies, log limits, inherited variables, hooks, resource limits: the keys that `settings` has too, and
+//! similar ones.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::read::Reader;
 use crate::suggest::did_you_mean;
 use crate::tree::{Kind, Node};
 
-/// What services have that do not say otherwise.
+/// The defaults for services.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
     pub startup_timeout: Option<Duration>,
@@ -80,14 +81,14 @@ fn refuse_useless_limit(fields: &Fields<'_>, mode: RestartMode) {
         fields.reader.report(
             Finding::error(
                 fields.key_span("max_restarts"),
-                "`max_restarts` without a restart policy means nothing",
+                "`max_restarts` has no effect without a restart policy",
             )
             .help("write `restart: on-failure`"),
         );
     }
 }
 
-/// A service's restart policy: its own, its `max_restarts`, the settings' one.
+/// A service's restart policy: its own, else that of the settings, with its `max_restarts`.
 pub(super) fn service_restart(fields: &Fields<'_>, settings: &Settings, oneshot: bool) -> RestartPolicy {
     let written = restart(fields);
     if oneshot
@@ -97,7 +98,7 @@ pub(super) fn service_restart(fields: &Fields<'_>, settings: &Settings, oneshot:
         fields.reader.report(
             Finding::error(
                 fields.key_span("restart"),
-                "a oneshot is done when it exits 0, and this would start it again",
+                "a oneshot is done when it exits 0, but this would start it again",
             )
             .help("write `restart: on-failure`, or leave `oneshot` out"),
         );
@@ -121,13 +122,13 @@ pub(super) fn service_restart(fields: &Fields<'_>, settings: &Settings, oneshot:
     policy
 }
 
-/// `logs` over its defaults.
+/// `logs`, with defaults for what is not written.
 pub(super) fn logs(fields: &Fields<'_>, defaults: LogLimits) -> LogLimits {
     let Some(logs) = fields.section("logs", &LOGS) else {
         return defaults;
     };
     let max_size = logs.size("max_size");
-    // A segment must hold a read of the shim with its header.
+    // A segment must be large enough for one read of the shim with its header.
     if max_size.is_some_and(|size| size < 64 * 1024) {
         logs.reader.report(Finding::error(
             logs.key_span("max_size"),

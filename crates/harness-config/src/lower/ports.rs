@@ -1,4 +1,4 @@
-//! `ports`: what a process listens on, what a container publishes.
+//! `ports`: the ports that a process listens on, or that a container publishes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::read::{Reader, Text};
 use crate::source::Span;
 use crate::tree::{Kind, Node};
 
-/// Reads `ports`. Those that are wrong are left out.
+/// Reads `ports`. Leaves out those that are wrong.
 pub(super) fn lower(fields: &Fields<'_>, service_type: &str) -> Vec<DraftPort> {
     let reader = fields.reader;
     let docker = service_type == "docker";
@@ -174,7 +174,7 @@ fn scalar(reader: Reader<'_>, text: &Text, docker: bool) -> Option<DraftPort> {
         return None;
     }
     if target == Some(0) {
-        return bad("the port inside the container must be known: it is never 0");
+        return bad("the port inside the container must be known, so it cannot be 0");
     }
     finish(reader, None, host_ip, port, target, protocol, text.span, docker)
 }
@@ -202,7 +202,7 @@ fn finish(
         reader.report(
             Finding::error(
                 span,
-                "port 0 takes a free port, and the one inside the container is not known",
+                "port 0 selects a free port, but the port inside the container is not given",
             )
             .help("write `\"0:5432\"`"),
         );

@@ -1,4 +1,4 @@
-//! The file as a whole.
+//! Reads the file as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,7 @@ pub(crate) fn lower_project(
     }
     for (name, span) in expanded.lost {
         services.entry(name).or_insert_with(|| DraftService {
-            // What can be waited for is not known.
+            // It is not known which conditions it can meet, so allow all of them.
             checked: Checked::Written,
             oneshot: true,
             ..DraftService::unknown(span)
@@ -99,7 +99,7 @@ pub(crate) fn lower_project(
     })
 }
 
-/// Puts the members of groups in the place of their names. A member that has a dependency of its own keeps it.
+/// Replaces names of groups with their members. A member that is also written by its own name keeps that dependency.
 fn name_members(draft: &mut DraftService, groups: &BTreeMap<ServiceName, Group>) {
     let written = std::mem::take(&mut draft.dependencies);
     let mut named: BTreeSet<String> = written
@@ -138,7 +138,7 @@ fn version(fields: &Fields<'_>) {
     }
 }
 
-/// What the files call their project.
+/// The name that the files give their project.
 pub(crate) fn name(fields: &Fields<'_>) -> Option<ProjectName> {
     let text = fields.text("name")?;
     match ProjectName::new(&text.value) {
@@ -147,7 +147,7 @@ pub(crate) fn name(fields: &Fields<'_>) -> Option<ProjectName> {
             let nearest = ProjectName::from_lossy(&text.value);
             fields
                 .reader
-                .report(Finding::error(text.span, error.to_string()).help(format!("`{nearest}` would do")));
+                .report(Finding::error(text.span, error.to_string()).help(format!("use `{nearest}`")));
             None
         }
     }

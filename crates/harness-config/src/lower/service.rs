@@ -1,4 +1,4 @@
-//! A service: the keys that every type has.
+//! Reads a service: the keys that every type has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::read::{Allow, Context, Reader, Text, secret_template};
 use crate::source::Span;
 use crate::tree::{Kind, Node};
 
-/// What a service is lowered with.
+/// What is needed to read a service.
 pub(super) struct Surroundings<'a> {
     pub context: &'a Context<'a>,
     pub profiles: &'a BTreeSet<String>,
@@ -100,7 +100,7 @@ pub(super) fn lower(
     draft
 }
 
-/// A network of a compose file may have a name of its own in the engine, for whoever joins it.
+/// A network of a compose file may have its own name in the engine. Services that join it need to know that name.
 fn name_network(
     docker: &mut DockerSpec,
     network: &NetworkName,
@@ -114,7 +114,7 @@ fn name_network(
     }
 }
 
-/// The common keys of a service, read.
+/// The values of the keys that every service has.
 struct Common {
     env: BTreeMap<String, Template>,
     inherit_env: harness_model::spec::InheritEnv,
@@ -165,7 +165,7 @@ fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place:
 fn assemble(common: Common, kind: ServiceKind, network: NetworkName, draft: &DraftService) -> ServiceSpec {
     let stop_signal = match &kind {
         ServiceKind::Docker(_) => common.stop_signal,
-        // Nothing else could name one.
+        // Nothing else can set the signal.
         _ => Some(common.stop_signal.unwrap_or_default()),
     };
     ServiceSpec {
@@ -228,7 +228,8 @@ fn files(fields: &Fields<'_>, place: Option<&Place>) -> Vec<FileSpec> {
     out
 }
 
-/// A rendered file never replaces what the project is made of. What links lead to is seen when it is written.
+/// A rendered file must never replace a file that the project is read from. Links are checked when the file is
+/// written.
 fn check_target(reader: Reader<'_>, file: &FileSpec, span: Span) {
     let Some(target) = file.target.expose() else {
         return;
@@ -242,11 +243,11 @@ fn check_target(reader: Reader<'_>, file: &FileSpec, span: Span) {
     } else {
         return;
     };
-    reader.report(Finding::error(span, message).help("give it a name of its own"));
+    reader.report(Finding::error(span, message).help("give it another name"));
 }
 
-/// The variables of the service's env files, the later ones over the earlier. Those of a compose file may use what is
-/// `own` to the service.
+/// The variables of the service's env files. Later files override earlier ones. Env files of a compose file may use
+/// the variables in `own`.
 fn env_files(fields: &Fields<'_>, own: &BTreeMap<String, Template>) -> BTreeMap<String, Template> {
     let context = fields.reader.context;
     let mut out = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Loading texts as a user would load files.
+//! Loads texts as a user would load files.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use harness_config::{Diagnostics, LoadError, LoadOptions, Loaded, load};
 
-/// A folder with a services.yaml and whatever else a test puts there.
+/// A folder with a services.yaml and other files of a test.
 pub(crate) struct Folder {
     path: PathBuf,
     _guard: tempfile::TempDir,
@@ -36,7 +36,7 @@ impl Folder {
         self
     }
 
-    /// What loading from here is told, with no variables.
+    /// The options for loading from here, without variables.
     pub(crate) fn options(&self) -> LoadOptions {
         LoadOptions {
             cwd: self.path().to_path_buf(),
@@ -45,7 +45,7 @@ impl Folder {
         }
     }
 
-    /// What loading from here is told, with these variables.
+    /// The options for loading from here, with these variables.
     pub(crate) fn options_with(&self, variables: &[(&str, &str)]) -> LoadOptions {
         LoadOptions {
             environment: environment(variables),
@@ -62,7 +62,7 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String
         .collect()
 }
 
-/// The mistakes of what must be wrong.
+/// The mistakes of a project that must be wrong.
 pub(crate) fn mistakes(options: &LoadOptions) -> Diagnostics {
     match load(options) {
         Err(LoadError::Invalid(diagnostics)) => diagnostics,
@@ -71,7 +71,7 @@ pub(crate) fn mistakes(options: &LoadOptions) -> Diagnostics {
     }
 }
 
-/// The project of what must be right.
+/// Loads a project that must be right.
 pub(crate) fn good(options: &LoadOptions) -> Loaded {
     match load(options) {
         Ok(loaded) => loaded,

@@ -1,4 +1,4 @@
-//! Calls of registered actions.
+//! Calls registered actions.
 
 use futures_lite::FutureExt;
 use harness_wire::message::{ActionCall, ErrorBody, ErrorCode, Event, Response};
@@ -8,7 +8,7 @@ use service_orchestration::words::chain;
 use super::{Answer, Context, stream};
 use crate::action::ActionError;
 
-/// Events of an action that wait for a slow caller before the action itself waits.
+/// How many events of an action may wait for a slow caller before the action itself waits.
 const EVENTS_QUEUED: usize = 64;
 
 pub(super) async fn call(context: &Context, call: ActionCall, responder: &Responder) -> Answer {

@@ -1,4 +1,4 @@
-//! `attach`: the streams of a running service from now on, until it ends or the client lets go.
+//! `attach`: the streams of a running service from now on, until it ends or the client detaches.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) async fn attach(context: &Context, request: AttachRequest, responder:
     };
     let feed = async {
         feed(responder.input(), &instance, spec.tty).await;
-        // Output is told on without more input.
+        // Output continues without more input.
         futures_lite::future::pending().await
     };
     let cancelled = async {
@@ -73,12 +73,12 @@ pub(super) async fn attach(context: &Context, request: AttachRequest, responder:
     pump.or(feed).or(cancelled).await
 }
 
-/// The client let go; the service runs on.
+/// The client detached; the service keeps running.
 fn detached() -> Response {
     Response::Exec(ExecResult { exit: None })
 }
 
-/// How the service ended, whose output is over.
+/// The answer when the output is over: how the service ended.
 async fn ended(instance: &dyn Instance, name: &str) -> Answer {
     match instance.wait().await {
         Ended::Exit(exit)
@@ -90,7 +90,8 @@ async fn ended(instance: &dyn Instance, name: &str) -> Answer {
     }
 }
 
-/// The client's input to the service. Credit paces it: more is asked for only when the service has read.
+/// Passes the client's input to the service. Credit limits the speed: more is asked for only when the service has
+/// read.
 async fn feed(mut inputs: Inputs, instance: &Arc<dyn Instance>, tty: bool) {
     let mut open = true;
     while let Some(input) = inputs.next().await {

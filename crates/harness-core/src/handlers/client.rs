@@ -1,14 +1,14 @@
-//! What one client, that is one connection, may hold of the daemon at a time.
+//! Limits what one client, that is one connection, may use of the daemon at a time.
 
 use std::sync::{Arc, LazyLock};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use harness_wire::message::{ErrorBody, ErrorCode};
 
-/// Searches through logs of one client at a time.
+/// How many searches through logs one client may run at a time.
 const SEARCHES: usize = 4;
 
-/// The same of all clients together: each keeps what its pattern was compiled to, a few MiB at most.
+/// How many searches all clients together may run. Each keeps its compiled pattern, a few MiB at most.
 const ALL_SEARCHES: usize = 32;
 
 static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(ALL_SEARCHES)));
@@ -19,7 +19,7 @@ pub(crate) struct Client {
     searches: Arc<Semaphore>,
 }
 
-/// A place for a search; given back when dropped.
+/// A place for a search. Given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Search {
     _own: SemaphoreGuardArc,
@@ -27,7 +27,7 @@ pub(crate) struct Search {
 }
 
 impl Client {
-    /// One that holds nothing yet.
+    /// A client that runs no searches yet.
     pub(crate) fn new() -> Self {
         Self {
             searches: Arc::new(Semaphore::new(SEARCHES)),
@@ -37,17 +37,21 @@ impl Client {
     /// A place for a search through logs.
     ///
     /// # Errors
-    /// When this client, or all together, have as many as they may.
+    /// When this client, or all clients together, have reached the limit.
     pub(crate) fn search(&self) -> Result<Search, ErrorBody> {
         let own = self.searches.try_acquire_arc();
         let own = own.ok_or_else(|| {
             busy(format!(
-                "this client searches logs with {SEARCHES} patterns already"
+                "this client already runs {SEARCHES} log searches, the most that are allowed"
             ))
         })?;
         let of_all = ALL.try_acquire_arc();
-        let of_all =
-            of_all.ok_or_else(|| busy(format!("logs are searched with {ALL_SEARCHES} patterns already")))?;
+        let of_all = of_all.ok_or_else(|| {
+            busy(format!(
+                "the daemon already runs {ALL_SEARCHES} log searches, the \
+                most that are allowed"
+            ))
+        })?;
         Ok(Search {
             _own: own,
             _of_all: of_all,

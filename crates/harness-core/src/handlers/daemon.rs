@@ -33,8 +33,8 @@ pub(super) fn status(context: &Context) -> Answer {
     }))
 }
 
-/// Prepares the end of the daemon; the end itself comes after the answer has been sent. Once begun it is carried
-/// out, even if its client goes away.
+/// Prepares the end of the daemon. The daemon ends after the answer has been sent. Once begun, this is completed even
+/// if the client goes away.
 pub(super) async fn stop(context: &Context, request: &DaemonStopRequest, responder: &Responder) -> Answer {
     if let Some(successor) = &request.successor {
         background::check(successor).map_err(|error| invalid(chain(&error)))?;
@@ -53,7 +53,7 @@ pub(super) async fn stop(context: &Context, request: &DaemonStopRequest, respond
     Ok(answer)
 }
 
-/// Stops every service of every project, and tells which those were.
+/// Stops every service of every project, and reports which services were stopped.
 async fn services_stopped(context: &Context, responder: &Responder) -> Result<DaemonStopReport, ErrorBody> {
     let mut stopped: BTreeMap<ProjectName, BTreeSet<ServiceName>> = BTreeMap::new();
     let mut failed = BTreeSet::new();
@@ -86,9 +86,9 @@ async fn services_stopped(context: &Context, responder: &Responder) -> Result<Da
     }
 }
 
-/// Begins to stop every service of every project.
+/// Starts to stop every service of every project.
 async fn stop_every_service(context: &Context) -> Result<Vec<Operation>, ErrorBody> {
-    // A daemon that is there to stop has begun already.
+    // A daemon that was started to stop services has begun already.
     let mut operations = context.orchestrator.begun().await;
     for project in context.registry.projects() {
         let order = StopOrder {
@@ -101,7 +101,7 @@ async fn stop_every_service(context: &Context) -> Result<Vec<Operation>, ErrorBo
     Ok(operations)
 }
 
-/// Stops every service without a client, as well as that can be done.
+/// Stops every service without a client, as far as possible.
 pub(crate) async fn stop_services(context: &Context) {
     let operations = match stop_every_service(context).await {
         Ok(operations) => operations,
@@ -125,7 +125,7 @@ fn not_stopped(projects: &BTreeSet<ProjectName>) -> ErrorBody {
             .first()
             .map(|project| format!("harness status -p {project}")),
         ..internal(format!(
-            "not everything of {} could be stopped; the daemon goes on",
+            "not every service of {} could be stopped; the daemon keeps running",
             names.join(", ")
         ))
     }

@@ -1,4 +1,4 @@
-//! `events`: what changed in the registry, and what changes from now on.
+//! `events`: changes in the registry, past ones and those from now on.
 
 use futures_lite::FutureExt;
 use harness_wire::message::{Event, EventsRequest, Response};
@@ -14,7 +14,7 @@ pub(super) async fn events(context: &Context, request: &EventsRequest, responder
         None => None,
     };
     if let Some(project) = &project {
-        // Finds misspelt names, with a suggestion.
+        // Refuses misspelt names, with a suggestion.
         context.services(project, &request.services)?;
     }
     let asked = |change: &Change| {

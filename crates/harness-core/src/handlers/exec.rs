@@ -1,4 +1,4 @@
-//! `exec`: a command in the place of a service, with its streams.
+//! `exec`: a command that runs where a service runs, with its streams.
 
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
@@ -47,14 +47,14 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
     let pump = pump(session.as_mut(), &controls, responder);
     let feed = async {
         feed(responder.input(), stdin, &sender).await;
-        // The command goes on without more input.
+        // The command continues without more input.
         futures_lite::future::pending().await
     };
     let cancelled = async {
         responder.cancelled().await;
         Err(stream::cancelled())
     };
-    // Dropping the session kills the command: nobody is left who could see or end it.
+    // Dropping the session kills the command, because nobody is left who could see or end it.
     pump.or(feed).or(cancelled).await
 }
 
@@ -71,7 +71,7 @@ fn refused(error: &LaunchError) -> ErrorBody {
     }
 }
 
-/// That a service does not run, and must.
+/// The error for a service that must run but does not.
 pub(super) fn not_running(record: &service_registry::record::ServiceRecord) -> ErrorBody {
     ErrorBody {
         code: ErrorCode::NotRunning,
@@ -80,13 +80,13 @@ pub(super) fn not_running(record: &service_registry::record::ServiceRecord) -> E
     }
 }
 
-/// What goes to the command besides bytes.
+/// Messages to the command other than bytes.
 enum Control {
     Resize(u16, u16),
     Signal(i32),
 }
 
-/// Output to the client and controls to the command, until it has ended.
+/// Passes output to the client and controls to the command, until the command has ended.
 async fn pump(session: &mut dyn Session, controls: &Receiver<Control>, responder: &Responder) -> Answer {
     enum Next {
         Said(Option<SessionEvent>),
@@ -124,7 +124,8 @@ async fn pump(session: &mut dyn Session, controls: &Receiver<Control>, responder
     }
 }
 
-/// The client's input to the command. Credit paces it: more is asked for only when the command has read.
+/// Passes the client's input to the command. Credit limits the speed: more is asked for only when the command has
+/// read.
 async fn feed(mut inputs: Inputs, mut stdin: Option<Box<dyn SessionStdin>>, controls: &Sender<Control>) {
     while let Some(input) = inputs.next().await {
         match input {

@@ -1,4 +1,4 @@
-//! What a failed service has to say for itself: promise 5.
+//! Explains why a service failed: promise 5.
 
 use harness_model::{ProjectName, Redactor, ServiceName, ServiceState};
 use harness_wire::message::Failure;
@@ -10,10 +10,10 @@ use service_registry::record::ServiceRecord;
 use super::Context;
 use crate::convert;
 
-/// Lines of output in a report.
+/// How many lines of output a report has.
 const LAST_LINES: u64 = 20;
 
-/// The reports of the roots of a failed operation.
+/// The reports about the services that caused an operation to fail.
 pub(super) async fn failures(
     context: &Context,
     project: &ProjectName,
@@ -33,17 +33,17 @@ pub(super) async fn failures(
     failures
 }
 
-/// What of a service failed, and why.
+/// Which start of a service failed, and why.
 pub(super) struct Failed {
     reason: String,
-    /// As far as it is known.
+    /// The cause, if it is known.
     cause: Option<FailureCause>,
-    /// Which of its starts; `None` if it was none.
+    /// The generation that failed; `None` if none was started.
     generation: Option<u64>,
 }
 
 impl Failed {
-    /// The service as it is now.
+    /// Describes the service as it is now.
     pub(super) fn now(record: &ServiceRecord) -> Self {
         let cause = record.failure.clone();
         Self {
@@ -53,7 +53,7 @@ impl Failed {
         }
     }
 
-    /// Whether a process of it ran, which might have written something.
+    /// Whether a process of the service ran, so that it may have written something.
     fn ran(&self) -> bool {
         use FailureCause as C;
         self.generation.is_some()
@@ -64,7 +64,7 @@ impl Failed {
     }
 }
 
-/// The report of one service: of the start that failed alone.
+/// The report about one service, with output only from the start that failed.
 pub(super) async fn report(
     context: &Context,
     record: &ServiceRecord,
@@ -77,7 +77,7 @@ pub(super) async fn report(
         Some(generation) => last_lines(context, record, generation, &redactor).await,
         None => None,
     };
-    // While nobody can ask how it is, its output may be on its way yet.
+    // While the state is unknown, more output may still come.
     let is_told = record.state != ServiceState::Unknown;
     let wrote_nothing = |said: &LastLines| said.lines.is_empty() && !said.is_incomplete;
     Failure {
@@ -103,7 +103,7 @@ pub(super) async fn report(
     }
 }
 
-/// The last lines of one start; `None` if they are lost.
+/// The last lines of one generation; `None` if they are lost.
 async fn last_lines(
     context: &Context,
     record: &ServiceRecord,

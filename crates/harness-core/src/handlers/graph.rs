@@ -1,4 +1,4 @@
-//! `graph`: who needs whom, and whether it holds now.
+//! `graph`: which services depend on which, and whether the conditions hold now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +50,8 @@ pub(super) async fn graph(context: &Context, request: &GraphRequest) -> Answer {
     }))
 }
 
-/// The longest chain below a service. Files have no cycles; a record of one would end here at 0.
+/// The length of the longest chain of dependencies of a service. Files have no cycles; a cycle in a record would
+/// count as 0.
 fn depth(name: &ServiceName, records: &Records, known: &mut BTreeMap<ServiceName, u32>) -> u32 {
     if let Some(depth) = known.get(name) {
         return *depth;
@@ -69,7 +70,7 @@ fn depth(name: &ServiceName, records: &Records, known: &mut BTreeMap<ServiceName
     depth
 }
 
-/// The condition as written in a file (`ready`: by default, where an image has the say).
+/// The condition as written in a file. `ready` is the default where the image decides.
 pub(super) fn label(condition: &Condition) -> String {
     match condition {
         Condition::Started => "started".to_owned(),

@@ -1,4 +1,4 @@
-//! `logs`: what services write, over all their generations, merged in the order of time.
+//! `logs`: the output of services, from all their generations, merged in the order of time.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use service_orchestration::words::chain;
 
 use super::{Answer, Client, Context, internal, invalid, stream};
 
-/// How large a frame of lines grows, in bytes: a client that does not read holds up a few of them.
+/// The size of a frame of lines, in bytes. If a client does not read, a few frames stay in memory.
 const FRAME: usize = 64 << 10;
 
 pub(super) async fn logs(
@@ -22,7 +22,7 @@ pub(super) async fn logs(
 ) -> Answer {
     let project = context.looked_at(&request.project).await?.name.clone();
     let services = context.services(&project, &request.services)?;
-    // Held until the last line is told: what it is compiled to is kept so long.
+    // Held until the last line is sent, because the compiled pattern is kept that long.
     let _place = match &request.grep {
         Some(_) => Some(client.search()?),
         None => None,
@@ -73,7 +73,7 @@ pub(super) async fn logs(
     pump.or(reading).or(cancelled).await
 }
 
-/// Sends lines and gaps in their order, as few frames as may be.
+/// Sends lines and gaps in their order, in as few frames as possible.
 async fn send(items: Vec<LogItem>, responder: &Responder) -> Result<(), SendError> {
     let mut frame = Vec::new();
     for item in items {

@@ -1,4 +1,4 @@
-//! Answering requests: one file a verb, named as the CLI and the wire name it.
+//! Answers requests: one file per verb, with the name that the verb has in the CLI and on the wire.
 
 mod actions;
 mod attach;
@@ -44,39 +44,39 @@ pub(crate) use daemon::{stop_services, successor};
 
 /// What the handlers of a daemon share.
 pub struct Context {
-    /// Where the daemon lives.
+    /// The daemon's home.
     pub home: Home,
-    /// What it says of itself.
+    /// What the daemon says about itself.
     pub info: DaemonInfo,
-    /// Its certificates.
+    /// The daemon's certificates.
     pub tls: TlsDir,
-    /// Who runs where.
+    /// Knows which service runs where.
     pub registry: Registry,
-    /// Starts and stops.
+    /// Starts and stops services.
     pub orchestrator: Orchestrator,
-    /// Where run directories are.
+    /// Knows where run directories are.
     pub layout: Layout,
-    /// What it offers beyond the verbs.
+    /// The actions that the daemon offers in addition to the verbs.
     pub actions: Actions,
     /// Asks the daemon to end.
     pub shutdown: Sender<()>,
-    /// The daemon that takes over from this one, once one was asked for.
+    /// The daemon to start when this one ends, if a client asked for one.
     pub successor: Mutex<Option<Successor>>,
 }
 
 /// The answer of a verb.
 type Answer = Result<Response, ErrorBody>;
 
-/// What remains to be done after an answer.
+/// What to do after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// Nothing.
+    /// Nothing: keep running.
     GoOn,
     /// End the daemon, once the answer has reached the client.
     EndDaemon,
 }
 
-/// Answers one request. Whatever happens, the client gets exactly one response.
+/// Answers one request. The client always gets exactly one response.
 pub(crate) async fn handle(
     context: Arc<Context>,
     request: Request,
@@ -128,7 +128,7 @@ async fn dispatch(
 }
 
 impl Context {
-    /// What hides the secrets of a project in the text of others.
+    /// The redactor that hides the secrets of a project in other text.
     fn redactor(&self, project: &ProjectName) -> Arc<Redactor> {
         self.orchestrator.redactors().of(project)
     }
@@ -143,7 +143,7 @@ impl Context {
     }
 }
 
-/// That the daemon itself could not do something.
+/// The error for something that the daemon itself could not do.
 fn internal(message: impl Into<String>) -> ErrorBody {
     ErrorBody {
         code: ErrorCode::Internal,
@@ -152,7 +152,7 @@ fn internal(message: impl Into<String>) -> ErrorBody {
     }
 }
 
-/// That what was asked makes no sense.
+/// The error for an invalid request.
 fn invalid(message: impl Into<String>) -> ErrorBody {
     ErrorBody {
         code: ErrorCode::Invalid,

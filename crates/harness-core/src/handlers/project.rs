@@ -16,7 +16,7 @@ pub(super) fn projects(context: &Context) -> Vec<ProjectSummary> {
     registry.projects().iter().map(summary).collect()
 }
 
-/// Carried out once begun, even if its client goes away.
+/// Once begun, this is completed even if the client goes away.
 pub(super) async fn forget(context: &Context, request: ProjectForgetRequest) -> Answer {
     let project = request.project;
     match context.orchestrator.forget_project(&project).await {
@@ -25,7 +25,7 @@ pub(super) async fn forget(context: &Context, request: ProjectForgetRequest) -> 
             services: forgotten.services,
             removed: forgotten.folder,
         })),
-        // As it is wanted.
+        // The project is unknown already, which is what was wanted.
         Err(OrderError::NoSuchProject(_)) => Ok(Response::Done {}),
         Err(error) => Err(context.refusal(&project, &error)),
     }

@@ -1,4 +1,4 @@
-//! `run`: services for as long as their caller wants them.
+//! `run`: keeps services up as long as the caller wants them.
 //!
 //! ```text
 //! start ──▶ started ──▶ kept up ──▶ stop ──▶ response
@@ -7,8 +7,8 @@
 //!      the client closes stdin, cancels, is interrupted, dies
 //! ```
 //!
-//! Whatever ends it, what the start began is stopped by the daemon: a client that is killed cannot ask for it any
-//! more.
+//! However it ends, the daemon stops the services that the start began, because a client that was killed can no
+//! longer ask for it.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, request: StartRequest, responder: &Re
     ended.and(stopped)
 }
 
-/// Waits until the client wants the services no more, or is gone.
+/// Waits until the client no longer wants the services, or is gone.
 async fn until_let_go(responder: &Responder) {
     let mut inputs = responder.input();
     while let Some(input) = inputs.next().await {
@@ -63,7 +63,7 @@ async fn until_let_go(responder: &Responder) {
     }
 }
 
-/// Stops what the start of this operation began, whether or not the client hears of it.
+/// Stops the services that this start began, whether or not the client still listens.
 async fn stop_begun(context: &Context, started: &Operation, responder: &Responder) -> Answer {
     let (began, since) = (WallTime::steady(), Instant::now());
     let steps = started.steps.iter();
@@ -91,7 +91,7 @@ async fn stop_begun(context: &Context, started: &Operation, responder: &Responde
         tracing::info!(
             project,
             stopped,
-            "stopped what a run had started whose client is gone"
+            "the client of a `run` is gone; stopped the services that it had started"
         );
     }
     Ok(Response::Stop(report))

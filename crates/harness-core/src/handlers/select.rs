@@ -1,4 +1,4 @@
-//! `select`: which project a request means; for every other verb, too.
+//! `select`: finds the project that a request refers to, also for every other verb.
 
 mod refusal;
 
@@ -19,7 +19,7 @@ use super::{Answer, Context};
 use crate::looks;
 use crate::selection::{self, Asked, Known, Meant, Starting, Way};
 
-/// Only here is a project bound to where it was moved: whoever asks this tells people.
+/// Only this request binds a project to the place where it was moved, because its callers tell people about it.
 pub(super) async fn select(context: &Context, request: &SelectRequest) -> Answer {
     let (project, remarks, binds) = match (&request.project, request.purpose) {
         (
@@ -77,16 +77,16 @@ pub(super) async fn select(context: &Context, request: &SelectRequest) -> Answer
 pub(super) struct Beginning<'a> {
     pub(super) name: &'a ProjectName,
     pub(super) file: &'a Path,
-    /// Where that is called.
+    /// The folder where the file was found.
     pub(super) folder: &'a Path,
-    /// Where the caller is, if the file was found above and that matters.
+    /// The caller's folder, if the file was found in a folder above and that matters.
     pub(super) from: Option<&'a Path>,
-    /// Its name was given with `-p`.
+    /// Whether its name was given with `-p`.
     pub(super) named: bool,
 }
 
 impl Context {
-    /// The project that a request means which only looks.
+    /// The project for a request that only looks.
     pub(super) async fn looked_at(
         &self,
         selector: &ProjectSelector,
@@ -94,12 +94,12 @@ impl Context {
         Ok(self.meant(selector, true).await?.0)
     }
 
-    /// The project that a request means which changes something, or on which somebody will act.
+    /// The project for a request that changes something, or on which somebody will act.
     pub(super) async fn changed(&self, selector: &ProjectSelector) -> Result<Arc<ProjectRecord>, ErrorBody> {
         Ok(self.meant(selector, false).await?.0)
     }
 
-    /// The project that a selector means, and what there is to say of that.
+    /// The project that a selector refers to, and remarks about the choice.
     async fn meant(
         &self,
         selector: &ProjectSelector,
@@ -134,7 +134,7 @@ impl Context {
         Ok((project, remarks))
     }
 
-    /// Whether a project may be started from a file, and what there is to say of that.
+    /// Whether a project may be started from a file, and remarks about that.
     pub(super) async fn starting(&self, start: Beginning<'_>) -> Result<(Starting, Vec<Remark>), ErrorBody> {
         let Beginning {
             name,
@@ -190,7 +190,7 @@ impl Context {
         })
     }
 
-    /// Binds a project to the file that it was moved to, and the folder in which that is called.
+    /// Binds a project to the file that it was moved to, and to the folder where that file was found.
     async fn bind(&self, project: &ProjectName, to: &Path, folder: &Path) {
         let Some(known) = self.registry.project(project) else {
             return;
@@ -205,7 +205,7 @@ impl Context {
         self.orchestrator.move_project(order).await;
     }
 
-    /// Files that a project was read from before, that it is not read from this time, and that are still there.
+    /// Files that the project was read from before but not this time, and that still exist.
     pub(super) async fn earlier_files(&self, project: &ProjectSpec) -> Vec<ProjectFile> {
         let Some(known) = self.registry.project(&project.name) else {
             return Vec::new();
@@ -230,7 +230,7 @@ impl Context {
     }
 }
 
-/// That a project is another file's from now on. A link to a file may have been moved alone.
+/// The remark that a project now belongs to another file. If only a link to the file was moved, it names the folders.
 fn moved(project: &ProjectRecord, to: &Path, folder: &Path) -> Remark {
     let (from, to) = match project.source == to {
         true => (&project.spec.base_dir, folder),
@@ -242,7 +242,7 @@ fn moved(project: &ProjectRecord, to: &Path, folder: &Path) -> Remark {
     }
 }
 
-/// What people should hear of a choice, beside that the project was moved.
+/// The remark about a choice, other than that the project was moved.
 fn remark(meant: Meant) -> Option<Remark> {
     Some(match meant.remark? {
         selection::Remark::Renamed(to) => Remark::Renamed { to },

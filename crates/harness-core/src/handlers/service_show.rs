@@ -16,7 +16,7 @@ pub(super) async fn service_show(context: &Context, request: &ServiceShowRequest
     Ok(Response::Service(Box::new(detail(context, &record))))
 }
 
-/// Everything about a service.
+/// Collects everything about a service.
 pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail {
     let spec = &record.spec;
     let (command, working_dir) = match &spec.kind {

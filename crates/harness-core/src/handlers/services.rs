@@ -1,4 +1,4 @@
-//! Which services of a project a request means.
+//! Finds the services of a project that a request names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use super::{Context, targets};
 use crate::convert;
 
 impl Context {
-    /// The services of a project that a request names, those of a group by its name; all when it names none.
+    /// The services of a project that a request names. The name of a group stands for its services. All services if
+    /// it names none.
     pub(super) fn services(
         &self,
         project: &ProjectName,
@@ -40,7 +41,7 @@ impl Context {
         })
     }
 
-    /// Whether names mean a service, by itself or by a group.
+    /// Whether the names include a service, directly or through a group.
     pub(super) fn means(&self, project: &ProjectName, named: &[ServiceName], service: &ServiceName) -> bool {
         named.contains(service)
             || self.registry.project(project).is_some_and(|project| {
@@ -49,13 +50,13 @@ impl Context {
             })
     }
 
-    /// The groups of a project, by its file as it was when it was last started.
+    /// The groups of a project, from its file as it was at the last start.
     pub(super) fn groups(&self, project: &ProjectName) -> targets::Groups {
         let project = self.registry.project(project);
         project.map_or_else(BTreeMap::new, |project| project.spec.groups.clone())
     }
 
-    /// A refusal of the orchestrator, with what could have been meant.
+    /// Turns a refusal of the orchestrator into an error with suggestions.
     pub(super) fn refusal(&self, project: &ProjectName, error: &OrderError) -> ErrorBody {
         let services: Vec<ServiceName> = self
             .registry

@@ -1,4 +1,4 @@
-//! `start` and `restart`: bring services up until they are ready.
+//! `start` and `restart`: start services and wait until they are ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,10 +52,10 @@ pub(super) async fn start(
     ))
 }
 
-/// The order that a request asks for.
+/// Makes the order for a request.
 ///
 /// # Errors
-/// When a name in it means no service, a pattern in it is not within the limits, or the name of the project is taken.
+/// When a name is not a service, a pattern exceeds the limits, or the project's name is taken.
 pub(super) async fn order(
     context: &Context,
     request: StartRequest,
@@ -84,7 +84,7 @@ pub(super) async fn order(
         prune: request.prune,
         dry_run: request.dry_run,
         rollback: request.rollback_on_failure,
-        // Whatever belongs to another file was looked at just now.
+        // Whether the project belongs to another file was checked just now.
         take_over: starting != Starting::Again,
         earlier_files,
         folder,
@@ -94,7 +94,8 @@ pub(super) async fn order(
     })
 }
 
-/// Gives the order, and tells what has to be fetched before it can be planned. That is given up when its client goes.
+/// Gives the order to the orchestrator, and reports what is fetched before there is a plan. If the client goes away
+/// before that, the order is dropped.
 pub(super) async fn ordered(
     context: &Context,
     order: StartOrder,
@@ -123,12 +124,12 @@ pub(super) async fn ordered(
         link.give_up();
         future::pending().await
     };
-    // One that was planned just before is carried out all the same.
+    // If the plan was made just before that, it is carried out all the same.
     let planned = context.orchestrator.start(order);
     planned.or(giving_up).or(telling).await
 }
 
-/// Refuses patterns that are not within their limits: a client need not have read them from a file.
+/// Refuses patterns that exceed their limits. A client may not have read them from a file that was checked.
 async fn check_patterns(project: &ProjectSpec) -> Result<(), ErrorBody> {
     let mut seen = BTreeSet::new();
     for (name, spec) in &project.services {
@@ -148,8 +149,8 @@ async fn check_patterns(project: &ProjectSpec) -> Result<(), ErrorBody> {
     Ok(())
 }
 
-/// The services that are to be started, those of groups in the place of these; `None`: all. Misspelt names are found
-/// before anything else, with a suggestion out of the file.
+/// The services to start, with groups replaced by their services. `None`: all. Misspelt names are refused before
+/// anything else happens, with a suggestion from the file.
 fn targets(request: &StartRequest) -> Result<Option<BTreeSet<ServiceName>>, ErrorBody> {
     if request.services.is_empty() {
         return Ok(None);
@@ -162,7 +163,7 @@ fn targets(request: &StartRequest) -> Result<Option<BTreeSet<ServiceName>>, Erro
     targets::several(&request.services, &known, &project.groups).map(Some)
 }
 
-/// How a start ended, or stands.
+/// The report about a start: its result, or its current state.
 pub(super) async fn report(
     context: &Context,
     operation: &Operation,

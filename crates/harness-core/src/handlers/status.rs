@@ -1,4 +1,4 @@
-//! `status`: how the services of a project are. Answered from the registry alone.
+//! `status`: the state of a project's services, from the registry only.
 
 use harness_model::WallTime;
 use harness_wire::message::{Response, StatusReport, StatusRequest};

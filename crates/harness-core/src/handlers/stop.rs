@@ -1,4 +1,4 @@
-//! `stop`: take services down, dependents first.
+//! `stop`: stops services, dependents first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -19,10 +19,12 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
         return Err(invalid("stop needs the names of services, or `all`"));
     }
     if request.volumes && !request.all {
-        return Err(invalid("`volumes` needs `all`: they belong to the whole project"));
+        return Err(invalid(
+            "`volumes` needs `all`, because volumes belong to the whole project",
+        ));
     }
     let project = context.changed(&request.project).await?;
-    // Those of stopped services that are not in the file any more are forgotten with the stop.
+    // Collect the types now: the stop forgets stopped services that are no longer in the file.
     let types = context.registry.services(&project.name);
     let types: BTreeSet<_> = types
         .iter()
@@ -63,7 +65,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     Ok(Response::Stop(report))
 }
 
-/// How a stop ended.
+/// The report about a stop.
 pub(super) async fn report(
     context: &Context,
     operation: &Operation,
@@ -85,7 +87,7 @@ pub(super) async fn report(
     }
 }
 
-/// The services that an operation was to stop and that are gone.
+/// The services that an operation has stopped.
 pub(super) fn stopped(operation: &Operation, outcome: &OperationOutcome) -> Vec<ServiceName> {
     gone(&operation.steps, &outcome.timings)
 }

@@ -1,4 +1,4 @@
-//! Following an operation to its end, with its progress as events.
+//! Follows an operation to its end, and sends its progress as events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use service_orchestration::words::chain;
 use super::Context;
 use crate::convert;
 
-/// How long a client that does not read is waited for where something else must go on.
+/// How long to wait for a client that does not read, where the operation must continue.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An operation being followed.
+/// An operation that is followed.
 pub(super) struct Followed<'a> {
     context: &'a Context,
     operation: &'a Operation,
@@ -40,8 +40,7 @@ impl<'a> Followed<'a> {
         }
     }
 
-    /// Sends the plan, then each step of it as it is taken, until the operation has finished or the client asks
-    /// no more.
+    /// Sends the plan, then the progress of each step, until the operation has finished or the client cancels.
     pub(super) async fn until_finished(&self, responder: &Responder) -> Result<OperationOutcome, ErrorBody> {
         let follow = async {
             tell(responder, Event::Plan(convert::plan(&self.operation.steps))).await;
@@ -74,7 +73,7 @@ impl<'a> Followed<'a> {
         follow.or(cancelled).await
     }
 
-    /// The same for what is carried out whether or not its client stays, reads or asks any more.
+    /// The same for an operation that is completed even if its client goes away, stops reading, or cancels.
     pub(super) async fn until_finished_regardless(
         &self,
         responder: &Responder,
@@ -107,7 +106,7 @@ impl<'a> Followed<'a> {
     }
 }
 
-/// Sends something, and finds out whether there is any use in sending more.
+/// Sends something, and notes whether the client still reads.
 async fn patiently(send: impl Future<Output = ()>, listens: &mut bool) {
     let sent = async {
         send.await;
@@ -123,28 +122,28 @@ async fn patiently(send: impl Future<Output = ()>, listens: &mut bool) {
 fn shutting_down() -> ErrorBody {
     ErrorBody {
         code: ErrorCode::ShuttingDown,
-        message: "the daemon is shutting down; the next one carries this on".to_owned(),
+        message: "the daemon is shutting down; the next daemon continues this".to_owned(),
         hint: None,
     }
 }
 
-/// Sends an event. One that cannot be sent has no taker: the answer, or its loss, tells the rest.
+/// Sends an event. If it cannot be sent, the client is gone, which shows again when the answer is sent.
 pub(super) async fn tell(responder: &Responder, event: Event) {
     if let Err(error) = responder.event(event).await {
         tracing::debug!(error = chain(&error), "an event did not reach its client");
     }
 }
 
-/// That the client cancelled.
+/// The error for a request that the client cancelled.
 pub(super) fn cancelled() -> ErrorBody {
     ErrorBody {
         code: ErrorCode::Cancelled,
-        message: "cancelled; what it began goes on".to_owned(),
+        message: "cancelled; what was begun continues".to_owned(),
         hint: None,
     }
 }
 
-/// That another operation took over.
+/// The error for an operation that another one replaced.
 pub(super) fn superseded(verb: &str) -> ErrorBody {
     ErrorBody {
         code: ErrorCode::Cancelled,

@@ -1,4 +1,4 @@
-//! Which services the names in a request mean: each its own, and the name of a group those of its members.
+//! Finds the services for the names in a request. The name of a group stands for its members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,15 @@ use harness_wire::message::{ErrorBody, ErrorCode};
 use super::invalid;
 use crate::convert;
 
-/// The names that stand for several services, and for which.
+/// The names that stand for several services, with those services.
 pub(super) type Groups = BTreeMap<ServiceName, BTreeSet<ServiceName>>;
 
-/// The services that are meant where several may be named. Members that are not known yet are left out: nothing can be
-/// said of them or done to them. A service that is called as the group is, from before the file changed, goes with it.
+/// The services for names in a request that may name several. Members that are not known yet are left out, because
+/// nothing can be done with them. If a service from before a change of the file has the same name as the group, it is
+/// included.
 ///
 /// # Errors
-/// When a name means nothing: with the nearest one that does.
+/// When a name is not known. The error suggests the nearest one.
 pub(super) fn several(
     named: &[ServiceName],
     known: &BTreeSet<&ServiceName>,
@@ -36,10 +37,10 @@ pub(super) fn several(
     Ok(meant)
 }
 
-/// Refuses a name that means only services of profiles that are not chosen, which a start leaves as they are.
+/// Refuses a name that stands only for services of profiles that are not chosen. A start would not touch them.
 ///
 /// # Errors
-/// When it does: with a profile that has it.
+/// When that is so. The error names a profile to choose.
 pub(super) fn refuse_unchosen(name: &ServiceName, project: &ProjectSpec) -> Result<(), ErrorBody> {
     let mut meant = project.groups.get(name).into_iter().flatten().chain([name]);
     if meant.any(|name| project.services.contains_key(name)) {
@@ -54,7 +55,10 @@ pub(super) fn refuse_unchosen(name: &ServiceName, project: &ProjectSpec) -> Resu
     };
     let (what, is) = match project.groups.contains_key(name) {
         true => ("the group ", "has no service in the chosen profiles".to_owned()),
-        false => ("", format!("is of the profile `{profile}`, which is not chosen")),
+        false => (
+            "",
+            format!("belongs to the profile `{profile}`, which is not chosen"),
+        ),
     };
     Err(ErrorBody {
         code: ErrorCode::NoSuchService {
@@ -66,7 +70,7 @@ pub(super) fn refuse_unchosen(name: &ServiceName, project: &ProjectSpec) -> Resu
     })
 }
 
-/// That a name means no service.
+/// The error for a name that is not a service or group.
 fn nobody(name: &ServiceName, known: &BTreeSet<&ServiceName>, groups: &Groups) -> ErrorBody {
     let Some(members) = groups.get(name) else {
         let names = known.iter().copied().chain(groups.keys());
@@ -93,13 +97,13 @@ fn nobody(name: &ServiceName, known: &BTreeSet<&ServiceName>, groups: &Groups) -
     }
 }
 
-/// That a name means no service where one is asked for.
+/// The error for a name that is not a service, where exactly one service is needed.
 pub(super) fn not_one(name: &ServiceName, known: &BTreeSet<&ServiceName>, groups: &Groups) -> ErrorBody {
     let Some(members) = groups.get(name) else {
         return convert::no_such_service(name.as_str(), &known.iter().copied().cloned().collect::<Vec<_>>());
     };
     let members: Vec<&str> = members.iter().map(ServiceName::as_str).collect();
-    let mut error = invalid(format!("`{name}` is a group, and this is for one service"));
+    let mut error = invalid(format!("`{name}` is a group, but this needs one service"));
     error.hint = match members.as_slice() {
         [] => Some("it has no service in the chosen profiles".to_owned()),
         members => Some(format!("name one of its services: {}", members.join(", "))),
@@ -195,7 +199,7 @@ mod tests {
         }
         assert_eq!(
             refused("shell").unwrap(),
-            "`shell` is of the profile `debug`, which is not chosen; add --profile debug"
+            "`shell` belongs to the profile `debug`, which is not chosen; add --profile debug"
         );
         assert_eq!(
             refused("tools").unwrap(),
@@ -209,7 +213,7 @@ mod tests {
         let error = |text: &str| not_one(&name(text), &known.iter().collect(), &groups());
         let group = error("stack");
         assert_eq!(group.code, ErrorCode::Invalid);
-        assert_eq!(group.message, "`stack` is a group, and this is for one service");
+        assert_eq!(group.message, "`stack` is a group, but this needs one service");
         assert_eq!(group.hint.unwrap(), "name one of its services: api, db");
         assert_eq!(error("dbb").hint.unwrap(), "did you mean `db`?");
     }

@@ -1,4 +1,4 @@
-//! `wait`: until services are in a state, however they get there.
+//! `wait`: waits until services are in a state, whatever brings them there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,14 +16,15 @@ use crate::convert;
 pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &Responder) -> Answer {
     let project = context.changed(&request.project).await?;
     let began = WallTime::steady();
-    // Subscribed first, so that nothing happens between the look and the wait.
+    // Subscribe first, so that no change is missed between looking and waiting.
     let mut changes = context.registry.changes().subscribe(None);
-    // Everybody is told of at first, then those of whom there is news.
+    // First report all services, then those that changed.
     let mut news: Option<BTreeSet<ServiceName>> = None;
     let reached = async {
         loop {
             let mut records = context.services(&project.name, &request.services)?;
-            // One of a profile that is not chosen is waited for while it is wanted, or where it is named itself.
+            // A service of a profile that is not chosen is waited for only while it is wanted, or if the request
+            // names it.
             let unchosen = context
                 .registry
                 .project(&project.name)
@@ -32,7 +33,7 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                 record.wanted || !unchosen.contains(&record.name) || request.services.contains(&record.name)
             });
             let all = records.iter().all(|record| holds(record, request.until));
-            // What will never get there is told by its state, like what did.
+            // Answer also when a service will never reach the state. Its state in the answer says so.
             if all || records.iter().any(|record| never(context, record, request.until)) {
                 let now = WallTime::steady();
                 let view = |record: &Arc<ServiceRecord>| convert::view(record, now);
@@ -87,12 +88,12 @@ fn holds(record: &Arc<ServiceRecord>, until: WaitFor) -> bool {
     }
 }
 
-/// Whether only another command could still bring it there.
+/// Whether only another command could still bring the service to this state.
 fn never(context: &Context, record: &ServiceRecord, until: WaitFor) -> bool {
     if until == WaitFor::Stopped {
         return false;
     }
-    // Whoever waits for what never comes never comes either.
+    // A service that waits for one that never gets there never gets there either.
     let mut seen = BTreeSet::new();
     let mut open = vec![(record.name.clone(), until)];
     while let Some((name, until)) = open.pop() {

@@ -1,4 +1,4 @@
-//! `why`: the chain of causes from a service down to the root, with what the root has to say.
+//! `why`: the chain of causes from a service to the root cause, with the report about the root.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use service_registry::record::ServiceRecord;
 use super::{Answer, Context, failure, service_show};
 use crate::convert;
 
-/// Events in the answer.
+/// How many events the answer has.
 const EVENTS: usize = 20;
 
 pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
@@ -36,8 +36,8 @@ pub(super) async fn why(context: &Context, request: &WhyRequest) -> Answer {
     Ok(Response::Why(Box::new(report)))
 }
 
-/// From the service to the root: each line names a service and how it is; each waits for, or suffers from, the
-/// next.
+/// The chain from the service to the root. Each line describes a service, which waits for the next one or fails
+/// because of it.
 fn causes(context: &Context, record: &Arc<ServiceRecord>) -> Vec<(String, Arc<ServiceRecord>)> {
     let mut chain = vec![(sentence(record), Arc::clone(record))];
     let mut seen = BTreeSet::from([record.name.clone()]);
@@ -49,7 +49,7 @@ fn causes(context: &Context, record: &Arc<ServiceRecord>) -> Vec<(String, Arc<Se
     chain
 }
 
-/// The dependency that a service waits for or suffers from.
+/// The dependency that a service waits for, or fails because of.
 fn cause(context: &Context, record: &ServiceRecord) -> Option<Arc<ServiceRecord>> {
     let waits = record.waiting.iter().map(|waiting| &waiting.service);
     let needs = record
@@ -62,7 +62,7 @@ fn cause(context: &Context, record: &ServiceRecord) -> Option<Arc<ServiceRecord>
     let suffered = needs
         .filter_map(|name| context.registry.service(&record.project, name))
         .filter(|r| is_bad(r));
-    // What is failed explains more than what merely waits itself.
+    // A failed service explains more than one that only waits.
     let mut candidates: Vec<Arc<ServiceRecord>> = waited_for.chain(suffered).collect();
     candidates.sort_by_key(|record| !is_bad(record));
     candidates.into_iter().next()
@@ -94,7 +94,7 @@ fn blocked_by(context: &Context, root: &ServiceRecord) -> Vec<ServiceName> {
     blocked.into_iter().collect()
 }
 
-/// How a service is and why, in one sentence.
+/// The state of a service and the reason, in one sentence.
 fn sentence(record: &ServiceRecord) -> String {
     let name = &record.name;
     match record.state {
@@ -109,7 +109,7 @@ fn sentence(record: &ServiceRecord) -> String {
         ServiceState::Running if record.health == Health::Healthy && record.error.is_none() => {
             format!("{name} is running and healthy")
         }
-        ServiceState::Stopped if record.error.is_none() => format!("{name} is stopped: that was asked for"),
+        ServiceState::Stopped if record.error.is_none() => format!("{name} is stopped, as requested"),
         state => {
             let health = match record.health {
                 Health::None => String::new(),

@@ -1,4 +1,4 @@
-//! Which project each place means, a row each.
+//! Which project is chosen for each place, one row each.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn name(text: &str) -> ProjectName {
     ProjectName::new(text).unwrap()
 }
 
-/// `name seen up by file`, each project on a line.
+/// Parses `name seen up by file`, one project per line.
 fn known(lines: &str) -> Vec<Known> {
     let read = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -71,16 +71,16 @@ fn told(found: Result<Meant, NotMeant>) -> String {
 #[test]
 fn a_file_means_its_own_project_alone() {
     for (projects, called, wanted) in [
-        // By its path, whatever else there is.
+        // Found by its path, whatever else there is.
         ("shop asked up file /a/s", "shop", "shop"),
         ("shop asked up file /a/s\nblog there up file /b/s", "shop", "shop"),
         ("shop asked up file /a/s", "?", "shop"),
-        // The only project there is, a parent's, or a namesake of nobody is none of its own.
+        // The only project, a parent's project, or one with another name is not the file's own.
         ("", "shop", "not started"),
         ("blog there up file /a/s", "shop", "not started"),
         ("blog there up file /s", "?", "not started"),
         ("blog gone up file /b/s", "shop", "not started"),
-        // Renamed in the file: it is still the one that runs.
+        // Renamed in the file: the running project is still the one.
         ("old asked up file /a/s", "shop", "old renamed shop"),
         ("old asked down file /a/s", "shop", "old renamed shop"),
         ("ci asked up caller /a/s", "shop", "ci by caller"),
@@ -125,7 +125,7 @@ fn a_file_means_its_own_project_alone() {
             "shop",
             "shop",
         ),
-        // Moved: by the folder, then by the name where the recorded file is gone.
+        // Moved: found by the folder, then by the name if the recorded file is gone.
         ("shop moved up file /b/s", "shop", "shop moved"),
         ("shop moved up folder /b/s", "other", "shop moved renamed other"),
         ("shop moved up file /b/s", "?", "shop moved"),
@@ -137,7 +137,7 @@ fn a_file_means_its_own_project_alone() {
             "old moved renamed shop",
         ),
         ("shop asked up file /a/s\nold moved up file /b/s", "shop", "shop"),
-        // The same file by a link from another folder, where one without a name has another one.
+        // The same file through a link from another folder. Without a name in it, the project there has another name.
         ("shop linked up file /b/s", "shop", "shop"),
         ("shop linked up file /b/s", "?", "shop"),
         ("shop linked up folder /b/s", "other", "not started"),
@@ -154,7 +154,7 @@ fn a_file_means_its_own_project_alone() {
         // A copy.
         ("shop there up file /b/s", "shop", "shop is in /b/s"),
         ("shop there down file /b/s", "shop", "shop is in /b/s"),
-        // A name that the move has changed, too.
+        // The move has changed the name too.
         ("shop gone up folder /b/s", "other", "lost shop"),
         ("ci gone up caller /b/s", "other", "lost ci"),
         ("shop gone down folder /b/s", "other", "not started"),
@@ -204,7 +204,7 @@ fn what_runs_nearer_than_a_file_found_above_may_be_meant() {
             "/a/b/c",
             "one,two before ",
         ),
-        // What does not run there, is elsewhere, or is the project of the file itself.
+        // Projects that do not run, are elsewhere, or belong to the file itself.
         ("top asked up file /a/s\nsub gone down file /a/b/s", "/a/b", "top"),
         ("top asked up file /a/s\nsub there up file /a/bc/s", "/a/b", "top"),
         (
@@ -307,7 +307,7 @@ fn a_start_takes_nothing_over_silently() {
             "runs as old",
             "new, was [older], beside [old]",
         ),
-        // Both run already: an earlier version did not tell a name that was given with -p.
+        // Both run already: an earlier version did not record that a name was given with -p.
         (
             "ci asked up folder /a/s\nshop asked up folder /a/s",
             "again",

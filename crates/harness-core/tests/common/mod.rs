@@ -1,4 +1,4 @@
-//! A daemon in a thread of the test, with its own home, and words to ask it.
+//! A daemon in a thread of the test, with its own home, and helpers to send requests to it.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Daemon {
         daemon
     }
 
-    /// Waits until it has ended, as it was asked to.
+    /// Waits until it has ended after a request.
     pub(crate) fn join(mut self) {
         let thread = self.thread.take().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -1,11 +1,11 @@
-//! Values that are not searched for in the text of others: they stand there for other reasons.
+//! Values that are not searched for in other text, because they occur there for other reasons.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::MIN_REDACTED_LEN;
 
-/// What programs write anyway: states, yes and no, and the names and passwords of examples.
+/// Words that programs write anyway: states, yes and no, and names and passwords from examples.
 const COMMON: &[&str] = &[
     "administrator",
     "admin",
@@ -87,7 +87,7 @@ const COMMON: &[&str] = &[
 pub enum Unsearched {
     /// It is shorter than [`MIN_REDACTED_LEN`].
     Short,
-    /// It is a word that programs write anyway, or the name of something in the same project.
+    /// It is a word that programs write anyway, or a name in the same project.
     Common,
 }
 
@@ -100,8 +100,8 @@ impl fmt::Display for Unsearched {
     }
 }
 
-/// Why a secret of this value is not searched for in the text of others; `None` for one that is. `names`: those of the
-/// project and its services.
+/// Why a secret with this value is not searched for in other text; `None` if it is searched for. `names` has the
+/// names of the project and its services.
 pub fn unsearched(value: &str, names: &BTreeSet<String>) -> Option<Unsearched> {
     if value.chars().count() < MIN_REDACTED_LEN {
         return Some(Unsearched::Short);

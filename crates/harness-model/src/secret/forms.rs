@@ -1,4 +1,4 @@
-//! How a value looks in the text of others: as it is, and as JSON, URLs and base64 write it.
+//! The forms that a value has in other text: the plain one, and those of JSON, URLs and base64.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::MIN_REDACTED_LEN;
 
-/// Shorter pieces of base64 would be found where there is no secret.
+/// Shorter pieces of base64 would match where there is no secret.
 const MIN_BASE64: usize = 6;
 
-/// What one line of wrapped base64 holds, in bytes: 76 letters as `base64` writes it, 64 as in PEM.
+/// How many bytes one line of wrapped base64 contains: 76 letters as `base64` writes it, or 64 as in PEM.
 const LINES: [usize; 2] = [57, 48];
 
 /// The forms of one line of a value.
@@ -20,7 +20,7 @@ pub(super) fn of_line(line: &str) -> BTreeSet<Vec<u8>> {
     forms
 }
 
-/// The encoded forms of a whole value, of several lines maybe.
+/// The encoded forms of a whole value, which may have several lines.
 pub(super) fn of_value(value: &str) -> BTreeSet<Vec<u8>> {
     let mut forms = BTreeSet::new();
     forms.extend(json(value).into_iter().map(String::into_bytes));
@@ -35,7 +35,8 @@ pub(super) fn of_value(value: &str) -> BTreeSet<Vec<u8>> {
     forms
 }
 
-/// As in a JSON string: plainly, for old browsers (`\/`, `\u003c`), and in ASCII with small and capital digits.
+/// The forms in a JSON string: plain, for old browsers (`\/`, `\u003c`), and in ASCII with lower and upper case
+/// digits.
 fn json(value: &str) -> Vec<String> {
     let quoted = serde_json::Value::from(value).to_string();
     let plain = quoted[1..quoted.len() - 1].to_owned();
@@ -73,7 +74,7 @@ fn json(value: &str) -> Vec<String> {
     forms
 }
 
-/// As in a URL: everything but letters, digits and what a path, a query or a form leaves as it is.
+/// The forms in a URL: everything is encoded except letters, digits and what a path, a query or a form keeps.
 fn percent(value: &str) -> Vec<String> {
     let encode = |kept: &str, capital: bool| -> String {
         let mut out = String::new();
@@ -90,7 +91,8 @@ fn percent(value: &str) -> Vec<String> {
         out
     };
     let mut forms = Vec::new();
-    // RFC 3986's unreserved letters; what JavaScript leaves; what stands in paths; who logs in by a URL (RFC 3986, 3.2.1).
+    // The characters that are kept: unreserved ones of RFC 3986; those of JavaScript; those in paths; those in the
+    // user part of a URL (RFC 3986, 3.2.1).
     for kept in ["-._~", "-._~!*'()", "-._~/", "-._~!$&'()*+,;="] {
         for capital in [true, false] {
             let form = encode(kept, capital);
@@ -103,7 +105,7 @@ fn percent(value: &str) -> Vec<String> {
     forms
 }
 
-/// What base64 makes of the bytes, whatever stands before and after them: as far as it depends on them alone.
+/// The base64 of the bytes with anything before and after them, as far as it depends only on the bytes.
 fn base64(bytes: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     for before in 0..3 {
         let mut shifted = vec![0; before];
@@ -167,7 +169,7 @@ mod tests {
         for width in [76, 64] {
             assert!(has(&long, &text[..width]), "{width}");
         }
-        // Three bytes are the base64 of too much.
+        // The base64 of three bytes would match too much.
         assert!(!of_value("abcd").iter().any(|form| form.len() < MIN_BASE64));
     }
 }

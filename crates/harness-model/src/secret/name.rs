@@ -1,10 +1,10 @@
-//! Which names are those of secrets.
+//! Decides which names are names of secrets.
 
-/// What makes a secret wherever it stands in a name.
+/// Words that make a name secret wherever they occur in it.
 const ANYWHERE: [&str; 5] = ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "CREDENTIAL"];
 
-/// Whether a variable of this name holds a secret unless told otherwise: PASSWORD, SECRET or CREDENTIAL stand anywhere
-/// in it, or its last word is TOKEN or KEY. Words are told apart by case, too, and a number at the end counts as none.
+/// Whether a variable with this name is a secret by default: PASSWORD, SECRET or CREDENTIAL occurs in it, or its last
+/// word is TOKEN or KEY. A change of case also separates words, and a number at the end is ignored.
 ///
 /// ```
 /// use harness_model::secret::is_secret_name;
@@ -19,7 +19,7 @@ pub fn is_secret_name(name: &str) -> bool {
         return true;
     }
     let last = last_word(name);
-    // TOKEN ends no other word; KEY does: MONKEY, HOTKEY.
+    // No other word ends with TOKEN, but some end with KEY: MONKEY, HOTKEY.
     ["KEY", "KEYS"].contains(&last.as_str())
         || ["TOKEN", "TOKENS", "APIKEY", "APIKEYS"]
             .iter()

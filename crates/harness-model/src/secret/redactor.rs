@@ -1,4 +1,4 @@
-//! Finding the values of secrets in the text of others.
+//! Finds the values of secrets in text from other programs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,25 +8,25 @@ use std::sync::Arc;
 use super::common::unsearched;
 use super::{MIN_REDACTED_LEN, REDACTED, SecretString, forms, stream};
 
-/// Replaces known secret values in text that others wrote: output, probe answers, what an engine says. Values that are
-/// very short or common are not searched for ([`unsearched`]); the forms that JSON, URLs and base64 give them are.
-/// Clones share the values.
+/// Replaces known secret values in text from other programs: output, probe answers, messages of an engine. Finds them
+/// also in the forms of JSON, URLs and base64. Values that are very short or common are not searched for
+/// ([`unsearched`]). Clones share the values.
 ///
-/// What Harness says itself is put together from values that show themselves as [`REDACTED`], and never searched.
+/// Harness's own messages are built from values that print as [`REDACTED`], so they need no search.
 #[derive(Clone, Default)]
 pub struct Redactor(Option<Arc<Needles>>);
 
-/// What is searched for. Made anew whenever a specification changes, of a thousand services maybe: an automaton
-/// would find as fast, but takes a second to build for those.
+/// The values to search for. Built again whenever a specification changes, perhaps for a thousand services. An
+/// automaton would be as fast, but would take a second to build for that many.
 struct Needles {
-    /// In order of their bytes; none is shorter than [`MIN_REDACTED_LEN`].
+    /// Sorted by their bytes. None is shorter than [`MIN_REDACTED_LEN`].
     sorted: Vec<Vec<u8>>,
     longest: usize,
-    /// A bit for the beginning of each, which tells most others from them at once.
+    /// A bit set for the beginning of each value, which excludes most other text at once.
     beginnings: Vec<u64>,
 }
 
-/// What each begins with, at least.
+/// The first bytes of each value.
 type Beginning = [u8; MIN_REDACTED_LEN];
 
 impl Needles {
@@ -44,20 +44,20 @@ impl Needles {
         new
     }
 
-    /// Whether one may begin like this.
+    /// Whether a value may begin like this.
     fn may_begin(&self, beginning: &Beginning) -> bool {
         let (word, bit) = place(beginning, self.beginnings.len());
         self.beginnings[word] & bit != 0
     }
 
-    /// Those that begin with these bytes.
+    /// The values that begin with these bytes.
     fn beginning(&self, bytes: &[u8]) -> &[Vec<u8>] {
         let start = self.sorted.partition_point(|needle| needle.as_slice() < bytes);
         let rest = &self.sorted[start..];
         &rest[..rest.partition_point(|needle| needle.starts_with(bytes))]
     }
 
-    /// Every place where one stands, those that overlap included.
+    /// Every place where a value occurs, including overlapping ones.
     fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for (at, window) in text.windows(MIN_REDACTED_LEN).enumerate() {
@@ -75,9 +75,9 @@ impl Needles {
     }
 }
 
-/// Where the bit of a beginning is, among so many words: a power of two.
+/// The position of the bit for a beginning, among `words` words. `words` must be a power of two.
 fn place(beginning: &Beginning, words: usize) -> (usize, u64) {
-    // Multiplied by 2^32 divided by the golden ratio, which spreads what is alike (Knuth, TAOCP 6.4).
+    // Multiply by 2^32 divided by the golden ratio, which spreads similar values (Knuth, TAOCP 6.4).
     let hash = u32::from_le_bytes(*beginning)
         .wrapping_mul(0x9e37_79b9)
         .rotate_right(16) as usize;
@@ -90,7 +90,7 @@ impl Redactor {
         Self::among(values, &BTreeSet::new())
     }
 
-    /// The same in a project where these names are common.
+    /// A redactor for these values, in a project where these names are common.
     pub fn among<'a>(values: impl IntoIterator<Item = &'a SecretString>, names: &BTreeSet<String>) -> Self {
         let values: BTreeSet<&str> = values.into_iter().map(SecretString::expose).collect();
         let mut needles = BTreeSet::new();
@@ -115,13 +115,13 @@ impl Redactor {
     /// The text with every known secret replaced by [`REDACTED`].
     pub fn redact(&self, text: &str) -> String {
         match self.redact_bytes(text.as_bytes()) {
-            // Secrets are whole characters, so what is left of the text is too.
+            // Secrets are whole characters, so the rest of the text is too.
             Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             None => text.to_owned(),
         }
     }
 
-    /// The bytes with every known secret replaced; `None` when there is none in them.
+    /// The bytes with every known secret replaced; `None` if they contain none.
     pub fn redact_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let spans = self.spans(bytes);
         if spans.is_empty() {
@@ -138,7 +138,7 @@ impl Redactor {
         Some(out)
     }
 
-    /// Where secrets stand, in order; those that overlap as one.
+    /// The places of secrets, in order. Overlapping ones are joined.
     pub(super) fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         match &self.0 {
             Some(needles) => stream::joined(needles.find(bytes)),

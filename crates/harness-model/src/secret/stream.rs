@@ -1,7 +1,7 @@
-//! Hiding secrets in text that comes in pieces: a secret may begin in one piece and end in the next.
+//! Hides secrets in text that comes in pieces. A secret may begin in one piece and end in the next.
 //!
 //! ```text
-//! push ──▶ held ──▶ what cannot belong to a secret any more ──▶ out, secrets as •••
+//! push ──▶ held ──▶ what can no longer belong to a secret ──▶ out, secrets as •••
 //!            └── the end, as far as it may be the beginning of a secret
 //! ```
 
@@ -13,16 +13,16 @@ use super::{MIN_REDACTED_LEN, REDACTED, Redactor};
 #[derive(Debug)]
 pub struct RedactingStream {
     redactor: Redactor,
-    /// What may still become a secret, or belongs to one that may be longer.
+    /// Bytes that may still become a secret, or belong to one that may be longer.
     held: Vec<u8>,
-    /// So many bytes at its start have been told already: by a pause, or because `hidden`.
+    /// How many bytes at its start have been given out already: by a pause, or as `hidden`.
     told: usize,
-    /// So many bytes at its start belong to a secret in whose place [`REDACTED`] has been told.
+    /// How many bytes at its start belong to a secret for which [`REDACTED`] has been given out.
     hidden: usize,
 }
 
 impl RedactingStream {
-    /// A stream that has not begun.
+    /// A new stream.
     pub fn new(redactor: Redactor) -> Self {
         Self {
             redactor,
@@ -32,7 +32,7 @@ impl RedactingStream {
         }
     }
 
-    /// Takes the next piece and gives back what can be shown by now.
+    /// Takes the next piece and returns what can be shown by now.
     pub fn push(&mut self, piece: Vec<u8>) -> Vec<u8> {
         if self.redactor.is_empty() {
             return piece;
@@ -56,8 +56,9 @@ impl RedactingStream {
         self.held.len().min(MIN_REDACTED_LEN - 1)
     }
 
-    /// What may be shown when nothing more comes for a while: fewer bytes than are worth hiding, so that the
-    /// last letter of a prompt or the echo of a key does not wait for ever. What they began stays hidden.
+    /// What may be shown if nothing more comes for a while: fewer bytes than are worth hiding, so that the last
+    /// letter of a prompt or the echo of a key does not wait forever. If they began a secret, the rest of it stays
+    /// hidden.
     pub fn pause(&mut self) -> Vec<u8> {
         if !self.is_waiting() {
             return Vec::new();
@@ -68,7 +69,7 @@ impl RedactingStream {
         shown
     }
 
-    /// The rest: nothing continues what is held. What may have become a secret is hidden as if it had.
+    /// The rest, at the end of the stream. Bytes that may have become a secret are hidden.
     pub fn finish(&mut self) -> Vec<u8> {
         let open = self.redactor.open_end(&self.held);
         let mut spans = self.redactor.spans(&self.held);
@@ -78,7 +79,7 @@ impl RedactingStream {
         self.release(self.held.len(), joined(spans))
     }
 
-    /// Gives away what is held before `end`.
+    /// Returns the held bytes before `end`.
     fn release(&mut self, end: usize, mut spans: Vec<Range<usize>>) -> Vec<u8> {
         if self.hidden > 0 {
             spans.insert(0, 0..self.hidden);
@@ -106,7 +107,7 @@ impl RedactingStream {
     }
 }
 
-/// Overlapping ranges as one, in their order.
+/// Joins overlapping ranges, and sorts them.
 pub(super) fn joined(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     spans.sort_by_key(|span| span.start);
     let mut out: Vec<Range<usize>> = Vec::with_capacity(spans.len());

@@ -1,4 +1,4 @@
-//! Containers: services of `type: docker`, and those of a compose file, which become the same.
+//! Containers: services of `type: docker`, and services of a compose file, which are turned into the same.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use crate::template::Template;
 /// A container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DockerSpec {
-    /// The image to run; `None` when it is built without a name.
+    /// The image to run; `None` if it is built without a name.
     pub image: Option<Template>,
     /// How to build the image.
     pub build: Option<BuildSpec>,
@@ -39,9 +39,9 @@ pub struct DockerSpec {
     pub extra_hosts: Vec<Template>,
     /// Labels of the container.
     pub labels: BTreeMap<String, Template>,
-    /// Whether an init reaps zombies in it.
+    /// Whether an init process reaps zombies in it.
     pub init: bool,
-    /// Full access to the host; only when written out.
+    /// Full access to the host; only if the file says so.
     pub privileged: bool,
     /// Capabilities to add.
     pub cap_add: Vec<String>,
@@ -50,35 +50,36 @@ pub struct DockerSpec {
     /// Its name in the engine; `None`: `<project>-<service>`.
     #[serde(default)]
     pub container_name: Option<String>,
-    /// Its own host name; `None`: as the engine decides.
+    /// Its own host name; `None`: the engine decides.
     #[serde(default)]
     pub hostname: Option<String>,
-    /// Whether its root file system can only be read.
+    /// Whether its root file system is read-only.
     #[serde(default)]
     pub read_only: bool,
-    /// Ports that it listens on and does not publish: `8080`, `5353/udp`.
+    /// Ports that it listens on but does not publish: `8080`, `5353/udp`.
     #[serde(default)]
     pub expose: Vec<String>,
-    /// What it is on each of its networks, the one of the service first; empty: only that one, and nothing special.
+    /// How it is attached to each of its networks, the service's own network first. Empty: only to that one, without
+    /// options.
     #[serde(default)]
     pub networks: Vec<NetworkAttachment>,
-    /// What its named volumes are called in the engine, where that is not `<project>_<name>`.
+    /// The names of its named volumes in the engine, where they differ from `<project>_<name>`.
     #[serde(default)]
     pub volume_names: BTreeMap<String, VolumeName>,
     /// Whether the health check of the image is turned off.
     #[serde(default)]
     pub no_image_health_check: bool,
-    /// Whether its start may take longer than `startup_timeout` where the health check of the image does by its own
-    /// figures: nothing else was said of either.
+    /// Whether its start may take longer than `startup_timeout` if the health check of the image needs it: true if
+    /// the file sets neither a timeout nor a check.
     #[serde(default)]
     pub startup_by_image: bool,
-    /// What few containers need.
+    /// Options that few containers need.
     #[serde(flatten)]
     pub options: EngineOptions,
 }
 
-/// What few containers need, handed to the engine as it is. What is not written does not stand in a stored specification:
-/// those of a time before these options keep their digests.
+/// Options that few containers need. They are passed to the engine unchanged. Options that are not written are not
+/// stored, so that specifications from before these options keep their digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EngineOptions {
@@ -88,7 +89,7 @@ pub struct EngineOptions {
     /// Its resource limits, by the names of the engine: `nofile`, `memlock`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ulimits: BTreeMap<String, Ulimit>,
-    /// The addresses of its name servers; empty: as the engine decides.
+    /// The addresses of its name servers; empty: the engine decides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<String>,
     /// Kernel parameters of its own namespaces.
@@ -97,23 +98,23 @@ pub struct EngineOptions {
     /// Options of the security modules: `no-new-privileges:true`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_opt: Vec<String>,
-    /// Groups that its user is in besides those of the image, by name or number.
+    /// More groups for its user, in addition to those of the image, by name or number.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group_add: Vec<String>,
     /// `host path[:container path[:rwm]]` of devices.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
-    /// What its image is for, where one is for several: `linux/arm64`.
+    /// The platform of its image, if there are several: `linux/arm64`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
 }
 
-/// A resource limit; -1 is without limit.
+/// A resource limit; -1 means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ulimit {
-    /// What holds.
+    /// The limit that applies.
     pub soft: i64,
-    /// What the container may raise it to.
+    /// The most that the container may raise it to.
     pub hard: i64,
 }
 
@@ -124,16 +125,17 @@ pub struct NetworkAttachment {
     pub network: NetworkName,
     /// Its name in the engine; `None`: `<project>_<network>`.
     pub engine_name: Option<String>,
-    /// Whether it is somebody else's: neither made nor removed, and its addresses are the engine's choice.
+    /// Whether it exists outside the project: it is neither created nor removed, and the engine chooses addresses on
+    /// it.
     pub external: bool,
-    /// The address of the container there; `None`: one that is chosen.
+    /// The address of the container on it; `None`: one is chosen.
     pub ipv4_address: Option<Ipv4Addr>,
-    /// Names by which it is found there besides its service's.
+    /// More names under which it is found there, in addition to the service's name.
     pub aliases: Vec<String>,
 }
 
 impl NetworkAttachment {
-    /// To a network of the project, with nothing special.
+    /// An attachment to a network of the project, without options.
     pub fn plain(network: NetworkName) -> Self {
         Self {
             network,
@@ -145,16 +147,16 @@ impl NetworkAttachment {
     }
 }
 
-/// What a named volume is called in the engine.
+/// The name of a named volume in the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VolumeName {
-    /// Its name there.
+    /// The name.
     pub name: String,
-    /// Whether it is somebody else's, and must be there.
+    /// Whether it exists outside the project, and must exist already.
     pub external: bool,
 }
 
-/// How an image is built.
+/// How to build an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BuildSpec {
     /// The build context.

@@ -1,4 +1,4 @@
-//! Commands around the life of a service.
+//! Commands to run before and after a service starts and stops.
 
 use std::time::Duration;
 
@@ -8,21 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::millis;
 use crate::template::Template;
 
-/// Commands around the life of a service. They belong to one start of it, and end with that.
+/// Commands to run before and after a service starts and stops. They belong to one generation of the service, and end
+/// with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hooks {
-    /// Before its process is launched; a failure fails the start.
+    /// Runs before its process is launched. If it fails, the start fails.
     pub before_start: Option<HookCommand>,
-    /// After it became healthy (or started, without a probe).
+    /// Runs after the service became healthy (without a probe: after it started).
     pub after_healthy: Option<HookCommand>,
-    /// Before its stop signal.
+    /// Runs before the stop signal.
     pub before_stop: Option<HookCommand>,
-    /// After it is gone, however it ended, and before it is started again.
+    /// Runs after the service is gone, however it ended, and before it starts again.
     pub after_stop: Option<HookCommand>,
 }
 
 impl Hooks {
-    /// Those that there are.
+    /// The hooks that are set.
     pub fn commands(&self) -> impl Iterator<Item = &HookCommand> {
         let all = [
             &self.before_start,
@@ -33,7 +34,7 @@ impl Hooks {
         all.into_iter().flatten()
     }
 
-    /// The same, to be changed.
+    /// The hooks that are set, mutable.
     pub fn commands_mut(&mut self) -> impl Iterator<Item = &mut HookCommand> {
         let all = [
             &mut self.before_start,
@@ -45,18 +46,18 @@ impl Hooks {
     }
 }
 
-/// One of them.
+/// One hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Written", into = "Written")]
 pub struct HookCommand {
     /// The program and its arguments.
     pub words: Vec<Template>,
-    /// How long it may take, where the file says so.
+    /// How long it may take, if the file says so.
     pub timeout: Option<Duration>,
 }
 
 impl HookCommand {
-    /// How long a hook may take where nothing else is said.
+    /// How long a hook may take by default.
     pub const TIMEOUT: Duration = Duration::from_secs(60);
 
     /// How long it may take.
@@ -65,7 +66,7 @@ impl HookCommand {
     }
 }
 
-/// Without a timeout it is kept as it was before there were any: its words, and the digest of its service, stay the
+/// Without a timeout, a hook is stored as it was before timeouts existed, so that the digest of its service stays the
 /// same.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -1,4 +1,4 @@
-//! What services take from the environment of whoever starts them.
+//! Which variables services get from the environment of the user who starts them.
 
 use std::collections::BTreeSet;
 
@@ -18,24 +18,24 @@ const NEEDED: [&str; 9] = [
     "SSH_AUTH_SOCK",
 ];
 
-/// The beginnings of the names of further ones.
+/// The beginnings of the names of more such variables.
 const NEEDED_PREFIXES: [&str; 2] = ["LC_", "XDG_"];
 
-/// What a service takes from the environment of whoever started it, besides what every program needs.
+/// What a service gets from the environment of the user who started it, in addition to what every program needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InheritEnv {
     /// Only what every program needs (PATH, HOME, LANG, …).
     #[default]
     Minimal,
-    /// These variables too.
+    /// Also these variables.
     Only(BTreeSet<String>),
     /// Everything.
     All,
 }
 
 impl InheritEnv {
-    /// Whether it takes the variable of this name.
+    /// Whether the service gets the variable with this name.
     ///
     /// ```
     /// use harness_model::spec::InheritEnv;

@@ -1,7 +1,7 @@
-//! What a project and its services are: the validated, defaulted meaning of a services.yaml.
+//! Projects and services: the meaning of a services.yaml, validated and with defaults.
 //!
-//! Every string that a user may put `${service.ip}` into is a [`Template`]. Relative paths have been made
-//! absolute against the file's folder, `~` expanded, `${VAR}` substituted.
+//! Every string that may contain `${service.ip}` is a [`Template`]. Relative paths are already absolute, `~` is
+//! expanded, and `${VAR}` is replaced.
 
 mod container;
 mod hooks;
@@ -23,32 +23,32 @@ pub use container::{BuildSpec, DockerSpec, EngineOptions, NetworkAttachment, Uli
 pub use hooks::{HookCommand, Hooks};
 pub use inherit::InheritEnv;
 
-/// A whole project: what one file (or several merged ones) describes.
+/// A whole project, as one file (or several merged ones) describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectSpec {
     /// Its name, unique in a daemon.
     pub name: ProjectName,
-    /// What it is, for people.
+    /// A description for people.
     pub description: Option<String>,
-    /// The file it was read from (the first `-c`), absolute; it identifies the project besides its name.
+    /// The file it was read from (the first `-c`), absolute. It identifies the project together with its name.
     pub source: PathBuf,
-    /// Every file that was read for it, or looked for, but for the templates of its services: those of `-c`, compose files,
-    /// env files.
+    /// Every file that was read for it or looked for, except the templates of its services: those of `-c`, compose
+    /// files, env files.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub read_from: BTreeSet<PathBuf>,
-    /// The folder relative paths were resolved against.
+    /// The folder that relative paths started from.
     pub base_dir: PathBuf,
-    /// Names of the variables whose values are secret by the file's own word.
+    /// Names of the variables that the file lists as secret.
     pub secrets: BTreeSet<String>,
-    /// The networks, the implied `local` among them.
+    /// The networks, including the implied `local`.
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
     /// The services of the chosen profiles.
     pub services: BTreeMap<ServiceName, ServiceSpec>,
-    /// Names that stand for several of the services, wherever several may be named; never one of a service. Those without
-    /// a service of the chosen profiles are there too.
+    /// Names of groups, which stand for several services wherever several may be named. A group never has the name of
+    /// a service. Groups without a service of the chosen profiles are included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
-    /// The services of its files that belong to none of the chosen profiles, each with its profiles.
+    /// The services of its files that belong to none of the chosen profiles, with their profiles.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unchosen: BTreeMap<ServiceName, BTreeSet<String>>,
     /// The files it was read from, `source` first.
@@ -64,7 +64,7 @@ pub struct ProjectSpec {
 pub struct ProjectFile {
     /// Where it is, absolute.
     pub path: PathBuf,
-    /// The services that it says something about, whatever their profiles.
+    /// The services that it describes, of any profile.
     pub services: BTreeSet<ServiceName>,
 }
 
@@ -75,14 +75,14 @@ pub enum NamedBy {
     /// From `name:` in its file.
     #[default]
     File,
-    /// From the folder of its file, which says no name.
+    /// From the folder of its file, because the file gives no name.
     Folder,
-    /// From whoever started it, with `-p`.
+    /// From `-p` when it was started.
     Caller,
 }
 
 impl ProjectSpec {
-    /// The files that it is made of: those that were read for it, and the templates of its services.
+    /// The files that it consists of: those that were read for it, and the templates of its services.
     pub fn own_files(&self) -> Vec<PathBuf> {
         let mut files = self.read_from.clone();
         files.insert(self.source.clone());
@@ -122,7 +122,7 @@ pub enum NetworkKind {
 pub struct NodeSpec {
     /// Its address or DNS name.
     pub host: String,
-    /// A short name to call it by.
+    /// A short name for it.
     pub name: Option<String>,
     /// The SSH user.
     pub ssh_user: Option<String>,
@@ -137,62 +137,62 @@ pub struct NodeSpec {
 /// One service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSpec {
-    /// What it is and how it is started: the `type` and the keys of that type.
+    /// The `type`, with the keys of that type.
     pub kind: ServiceKind,
     /// The network it runs on.
     pub network: NetworkName,
-    /// The node it runs on, by host or name; `None` on this machine.
+    /// The node it runs on, by host or name; `None`: this machine.
     pub host: Option<String>,
     /// Its environment.
     pub env: BTreeMap<String, Template>,
-    /// What it takes from the environment of whoever started it.
+    /// What it gets from the environment of the user who started it.
     pub inherit_env: InheritEnv,
     /// Its umask; `None`: that of whoever started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<Umask>,
-    /// Files rendered before it starts.
+    /// Files to write from templates before it starts.
     pub files: Vec<FileSpec>,
     /// Its ports.
     pub ports: Vec<PortSpec>,
-    /// What must hold before it starts; references in templates are included (`condition` by default).
+    /// What must hold before it starts. Services that templates refer to are included, with the default condition.
     pub dependencies: Vec<Dependency>,
-    /// How to tell whether it is healthy.
+    /// How to find out whether it is healthy.
     pub health_check: Option<HealthCheck>,
-    /// From its first launch until it must be ready.
+    /// The time from its first launch until it must be ready.
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
     pub startup_timeout: Duration,
-    /// From the stop signal until SIGKILL.
+    /// The time from the stop signal until SIGKILL.
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
     pub shutdown_timeout: Duration,
-    /// The signal that asks it to end; `None`: the one that its image names, else SIGTERM.
+    /// The signal that asks it to end; `None`: the one that its image sets, else SIGTERM.
     pub stop_signal: Option<Signal>,
     /// Who gets the stop signal.
     pub stop_mode: StopMode,
-    /// Whether its stdin is kept open for `attach`; otherwise it reads end of file.
+    /// Whether its stdin is kept open for `attach`; otherwise it reads the end of file.
     pub stdin: bool,
     /// Whether it gets a terminal instead of pipes.
     pub tty: bool,
-    /// When it is started again after it ended.
+    /// When to start it again after it ended.
     pub restart: RestartPolicy,
-    /// Done when it exits 0, rather than meant to keep running.
+    /// Whether it is done when it exits 0, instead of being meant to keep running.
     pub oneshot: bool,
-    /// The profiles it belongs to; empty: always.
+    /// The profiles it belongs to; empty: all.
     pub profiles: BTreeSet<String>,
-    /// How much of its output is kept.
+    /// How much of its output to keep.
     pub logs: LogLimits,
-    /// Commands around its life.
+    /// Commands to run before and after it starts and stops.
     pub hooks: Hooks,
 }
 
-/// The type of a service with what only that type has.
+/// The type of a service, with the keys that only this type has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
     /// A process on this machine (on a node, once lowered, it is [`ServiceKind::Remote`]).
     Process(ProcessSpec),
-    /// A container. A service of a compose file is one too, once lowered.
+    /// A container. A service of a compose file is lowered to this too.
     Docker(Box<DockerSpec>),
     /// A process on a node.
     Remote(ProcessSpec),
@@ -215,19 +215,19 @@ impl ServiceKind {
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessSpec {
-    /// With a slash a path, without one looked up in the service's PATH.
+    /// The program: a path if it contains a slash, else looked up in the service's PATH.
     pub binary: Template,
     /// Its arguments.
     pub args: Vec<Template>,
     /// The folder it runs in; `None`: the node's home (a local process always has one).
     pub working_dir: Option<Template>,
-    /// The user it runs as; `None`: whoever runs the daemon.
+    /// The user it runs as; `None`: the user who runs the daemon.
     pub user: Option<String>,
     /// Its resource limits.
     pub limits: Limits,
 }
 
-/// Resource limits, `setrlimit(2)`; `None` leaves what the daemon has.
+/// Resource limits, `setrlimit(2)`; `None` keeps the daemon's limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Open files (RLIMIT_NOFILE).
@@ -253,7 +253,7 @@ pub struct PackageSpec {
     pub version: Option<Template>,
     /// Where it is unpacked on the node.
     pub install_path: Option<Template>,
-    /// The program in it, if not the one its manifest names.
+    /// The program in it, if it is not the one that its manifest names.
     pub binary: Option<Template>,
     /// Arguments of the program.
     pub args: Vec<Template>,
@@ -261,14 +261,14 @@ pub struct PackageSpec {
     pub requires: Vec<String>,
 }
 
-/// A file rendered from a template before its service starts.
+/// A file that is written from a template before its service starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileSpec {
     /// The template, on the machine of the CLI.
     pub template: PathBuf,
-    /// Where the rendered file goes, at the service's place.
+    /// The path of the file to write, where the service runs.
     pub target: Template,
-    /// What stands in the template; read when the project is started, not when it is validated.
+    /// The content of the template. It is read when the project is started, not when it is validated.
     pub content: Option<Template>,
 }
 
@@ -279,13 +279,13 @@ pub struct PortSpec {
     pub name: Option<PortName>,
     /// The address it is published on; `None`: 127.0.0.1.
     pub host_ip: Option<String>,
-    /// The port on the host; 0 takes a free one.
+    /// The port on the host; 0 selects a free one.
     pub port: u16,
-    /// The port inside the container, if another one than `port`.
+    /// The port inside the container, if it differs from `port`.
     pub target: Option<u16>,
     /// The transport.
     pub protocol: Protocol,
-    /// Where it is written, for messages about a port that is taken.
+    /// Where it is written, for messages about a port that is in use.
     pub origin: Option<Origin>,
 }
 
@@ -315,7 +315,7 @@ impl Protocol {
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
-    /// The file, as the user called it.
+    /// The file, as the user wrote it.
     pub file: String,
     /// Line, from 1.
     pub line: u32,
@@ -323,27 +323,27 @@ pub struct Origin {
     pub text: String,
 }
 
-/// That one service needs another.
+/// A service that another one needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dependency {
-    /// The service needed.
+    /// The service that is needed.
     pub service: ServiceName,
-    /// What of it must hold.
+    /// The condition that it must meet.
     pub condition: Condition,
-    /// Whether this service restarts when that one does.
+    /// Whether this service restarts when the other one does.
     pub restart: bool,
-    /// Whether this one may not start without it (an optional one that failed or is absent is passed over).
+    /// Whether this service cannot start without it. If not, a dependency that failed or is absent is ignored.
     pub required: bool,
 }
 
-/// What of a dependency must hold before the dependent starts.
+/// The condition that a dependency must meet before the dependent starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// Its process has been started.
     Started,
-    /// Its probe succeeds if it has one, else its process has been started: what is waited for by default where
-    /// only the image knows whether there is a health check.
+    /// Its probe succeeds if it has one, else its process has been started. This is the default if only the image
+    /// knows whether there is a health check.
     Ready,
     /// Its probe succeeds.
     Healthy,
@@ -351,12 +351,12 @@ pub enum Condition {
     Completed,
     /// A line of its output since its start matches this regular expression.
     Log(String),
-    /// Nothing: only its address is taken.
+    /// Nothing: only its address is used.
     None,
 }
 
 impl Condition {
-    /// What is waited for, as in "waiting for db to be healthy".
+    /// The condition in words, as in "waiting for db to be healthy".
     pub fn describe(&self) -> String {
         match self {
             Self::Started => "be started".into(),
@@ -369,12 +369,12 @@ impl Condition {
     }
 }
 
-/// How to tell whether a service is healthy.
+/// How to find out whether a service is healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthCheck {
-    /// What is tried.
+    /// The probe to run.
     pub probe: Probe,
-    /// Between two probes once it is up.
+    /// The time between two probes once it is up.
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
     pub interval: Duration,
@@ -382,16 +382,17 @@ pub struct HealthCheck {
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
     pub timeout: Duration,
-    /// Failures in a row that make it unhealthy.
+    /// How many failures in a row make it unhealthy.
     pub retries: u32,
-    /// Kept for files that have it: failures within it never count (during start none do anyway).
+    /// A time after the start in which failures do not count. Kept for files that have it; during the start no
+    /// failure counts anyway.
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
     pub start_period: Duration,
 }
 
 impl HealthCheck {
-    /// How long it may take by its own figures to tell of a start that it failed.
+    /// How long the check may take, by its own figures, until it shows that a start failed.
     pub fn needs(&self) -> Duration {
         self.interval
             .saturating_add(self.timeout)
@@ -400,17 +401,17 @@ impl HealthCheck {
     }
 }
 
-/// What a health check tries, from the service's own place.
+/// What a health check tries, from where the service runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
-    /// GET of this URL answers 2xx or 3xx.
+    /// A GET request to this URL must answer 2xx or 3xx.
     Http(Template),
-    /// `host:port` accepts a connection.
+    /// `host:port` must accept a connection.
     Tcp(Template),
-    /// A command exits with 0: program and arguments.
+    /// A command, program and arguments, must exit with 0.
     Command(Vec<Template>),
-    /// A line of the output since the start matches this regular expression.
+    /// A line of the output since the start must match this regular expression.
     Log(String),
 }
 
@@ -449,7 +450,7 @@ impl Default for Signal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopMode {
-    /// The main process; the rest of the tree once it has exited.
+    /// The main process first; the rest of the tree once the main process has exited.
     #[default]
     Mixed,
     /// Every process of the tree at once.
@@ -459,9 +460,9 @@ pub enum StopMode {
 /// When a service is started again after it ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RestartPolicy {
-    /// After which ends.
+    /// After which ends to start it again.
     pub mode: RestartMode,
-    /// How many restarts in a row at most; `None`: without end.
+    /// The most restarts in a row; `None`: no limit.
     pub max_restarts: Option<u32>,
 }
 
@@ -480,12 +481,12 @@ pub enum RestartMode {
     UnlessStopped,
 }
 
-/// How much of a service's output is kept.
+/// How much of a service's output to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLimits {
     /// Bytes per segment.
     pub max_size: u64,
-    /// Segments kept.
+    /// How many segments to keep.
     pub max_files: u32,
 }
 

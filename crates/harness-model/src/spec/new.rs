@@ -1,4 +1,4 @@
-//! Specifications that nobody wrote: what a file means that says nothing more.
+//! Specifications with defaults only, as a file without any optional keys would give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ impl ServiceSpec {
     /// A service of this kind on the network `local`, with nothing special about it.
     pub fn new(kind: ServiceKind) -> Self {
         let stop_signal = match kind {
-            // Its image may name one.
+            // Its image may set one.
             ServiceKind::Docker(_) => None,
             ServiceKind::Process(_) | ServiceKind::Remote(_) | ServiceKind::Package(_) => {
                 Some(Signal::default())
@@ -75,7 +75,7 @@ impl ServiceSpec {
 }
 
 impl NetworkSpec {
-    /// This machine: the network `local` where no file says otherwise.
+    /// This machine: the network `local` as it is without a file that describes it.
     pub fn local() -> Self {
         Self {
             kind: NetworkKind::Local,
@@ -87,8 +87,8 @@ impl NetworkSpec {
 }
 
 impl ProjectSpec {
-    /// A project without services, on the network `local`. `source` identifies it besides its name; both paths are
-    /// absolute.
+    /// A project without services, on the network `local`. `source` identifies it together with its name; both paths
+    /// are absolute.
     pub fn new(name: ProjectName, source: PathBuf, base_dir: PathBuf) -> Self {
         Self {
             name,

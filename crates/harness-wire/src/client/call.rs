@@ -10,19 +10,19 @@ use super::error::ClientError;
 use crate::link::{self, CHUNK, CLIENT_WINDOW, Consumed, Credit, Gone, Outbox, STDIN_WINDOW};
 use crate::message::{Channel, ClientBody, ErrorBody, Event, Response, TerminalSize};
 
-/// What comes back on a request.
+/// An item that comes back for a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
-    /// Something happened on the way.
+    /// An event before the response.
     Event(Box<Event>),
     /// Bytes of logs, exec or attach.
     Data {
-        /// What they are.
+        /// The kind of bytes.
         channel: Channel,
         /// The bytes.
         payload: Vec<u8>,
     },
-    /// The answer; nothing comes after it.
+    /// The answer. Nothing comes after it.
     Response(Box<Response>),
 }
 
@@ -33,10 +33,10 @@ pub(super) struct Delivered {
     pub(super) credit: usize,
 }
 
-/// What the driver knows of a request in flight.
+/// What the driver knows about a request in flight.
 #[derive(Debug)]
 pub(super) struct CallState {
-    /// Unbounded, and yet bounded: the server sends no more than the credit it has from us.
+    /// The channel has no limit of its own, but the server cannot send more than the credit that we gave it.
     pub(super) items: Sender<Delivered>,
     pub(super) stdin: Credit,
 }
@@ -48,7 +48,7 @@ impl CallState {
         (Arc::new(Self { items, stdin }), delivered)
     }
 
-    /// Nothing will come any more.
+    /// Ends the call. Nothing more will come.
     pub(super) fn end(&self) {
         self.items.close();
         self.stdin.close();
@@ -64,7 +64,7 @@ pub struct Call {
     answered: bool,
 }
 
-/// The way to send to a request in flight, from anywhere.
+/// Sends to a request in flight, from anywhere.
 #[derive(Debug, Clone)]
 pub struct CallHandle {
     id: u64,
@@ -94,13 +94,13 @@ impl Call {
         }
     }
 
-    /// The id of the request on its connection; for logs.
+    /// The id of the request on its connection, for logs.
     pub fn id(&self) -> u64 {
         self.handle.id
     }
 
-    /// The next item, the response last. While nobody takes items, the daemon stops sending on this request, and
-    /// on this one only. Nothing is lost if the future is dropped.
+    /// The next item. The response comes last. While nobody takes items, the daemon stops sending on this request,
+    /// but not on others. Nothing is lost if the future is dropped.
     ///
     /// # Errors
     /// When the request was refused, or the connection lost.
@@ -113,14 +113,14 @@ impl Call {
             return Err(self.handle.shared.disconnected());
         };
         if let Some(grant) = self.consumed.take(credit) {
-            // If the connection is gone, what was delivered is still taken first.
+            // If the connection is gone, items that were delivered can still be taken.
             let _ = self.handle.push(ClientBody::Credit(grant));
         }
         self.answered = matches!(item, Ok(Item::Response(_)) | Err(_));
         item.map_err(ClientError::Refused)
     }
 
-    /// The response, leaving out what comes before it.
+    /// Waits for the response, and ignores everything before it.
     ///
     /// # Errors
     /// When the request was refused, or the connection lost.
@@ -132,7 +132,7 @@ impl Call {
         }
     }
 
-    /// The way to send to it while something else waits for [`next`](Self::next).
+    /// A handle to send to the request while something else waits for [`next`](Self::next).
     pub fn handle(&self) -> CallHandle {
         self.handle.clone()
     }
@@ -171,7 +171,7 @@ impl CallHandle {
         Ok(())
     }
 
-    /// Says that no more stdin comes.
+    /// Says that no more stdin will come.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -179,7 +179,7 @@ impl CallHandle {
         self.push(ClientBody::CloseStdin {})
     }
 
-    /// Tells the terminal's new size.
+    /// Sends the terminal's new size.
     ///
     /// # Errors
     /// When the connection is lost.
@@ -195,8 +195,8 @@ impl CallHandle {
         self.push(ClientBody::Signal(number))
     }
 
-    /// Asks for an end of the answer. The call still gets a response, mostly a refusal as cancelled; what the
-    /// request set in motion goes on.
+    /// Cancels the request. The call still gets a response, usually a refusal as cancelled. What the request started
+    /// continues.
     ///
     /// # Errors
     /// When the connection is lost.

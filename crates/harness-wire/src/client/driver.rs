@@ -1,4 +1,4 @@
-//! Running a client's connection: what comes in goes to the call it belongs to.
+//! Runs a client's connection, and passes incoming messages to the calls they belong to.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,12 +22,11 @@ use crate::message::{ClientBody, ClientMessage, DataFrame, PROTOCOL_VERSION, Ser
 
 pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// The future that reads and writes a connection: requests make progress while it is polled, so spawn it or
-/// race it with them. It ends with the connection, or after the last handle of it was dropped. Dropping it cuts
-/// the connection.
+/// The future that reads and writes a connection. Requests make progress only while it is polled, so spawn it or race
+/// it with them. It ends with the connection, or after the last handle was dropped. Dropping it cuts the connection.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What the handles of a connection and its driver share.
+/// State that the handles of a connection share with its driver.
 #[derive(Debug)]
 pub(super) struct Shared {
     calls: Mutex<Calls>,
@@ -51,7 +50,7 @@ impl Shared {
         }
     }
 
-    /// A new call, known from now on to the driver.
+    /// Adds a new call, which the driver knows from now on.
     pub(super) fn begin(&self) -> Result<(u64, Arc<CallState>, Receiver<Delivered>), ClientError> {
         let mut calls = self.lock();
         if let Some(why) = &calls.ended {
@@ -81,7 +80,7 @@ impl Shared {
         self.lock().open.get(&id).cloned()
     }
 
-    /// The first reason stays.
+    /// Ends all calls. The first reason is kept.
     fn end(&self, why: Disconnect) {
         let open = {
             let mut calls = self.lock();
@@ -98,8 +97,8 @@ impl Shared {
     }
 }
 
-/// Ends all calls, whichever way the driver ends. Made before the driver, since one that is dropped before it
-/// was ever polled has not run a line.
+/// Ends all calls, however the driver ends. Created before the driver, because a driver that is dropped before its
+/// first poll runs no code.
 pub(super) struct Teardown(pub(super) Arc<Shared>);
 
 impl Drop for Teardown {
@@ -115,7 +114,7 @@ pub(super) async fn drive(socket: Socket, teardown: Teardown, outgoings: Outgoin
     let write = async {
         match outgoings.write_to(&mut sender, |_| {}).await {
             Ok(()) => None,
-            // What the daemon said before it closed tells more than that we could not write any more.
+            // The daemon's last message says more than the failed write, so give the reader time to get it.
             Err(Error::Io(_) | Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => {
                 Timer::after(GOODBYE).await;
                 Some(Disconnect::Closed)
@@ -136,7 +135,8 @@ pub(super) async fn drive(socket: Socket, teardown: Teardown, outgoings: Outgoin
     }
 }
 
-/// A daemon that was killed says no goodbye, in TLS or TCP: that is no failure of the connection.
+/// Why the connection ended. A daemon that was killed sends no close message, in TLS or TCP; that does not count as a
+/// failure of the connection.
 fn lost(error: Error) -> Disconnect {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Disconnect::Closed,
@@ -169,7 +169,7 @@ async fn read(socket: &mut WebSocketReceiver<TlsStream<TcpStream>>, shared: &Sha
     Disconnect::Closed
 }
 
-/// Frames of calls that were dropped meanwhile go nowhere.
+/// Frames for calls that have been dropped are ignored.
 fn data(frame: DataFrame, shared: &Shared) {
     if let Some(call) = shared.find(frame.id) {
         let credit = frame.payload.len();
@@ -208,7 +208,7 @@ fn text_message(text: &str, shared: &Shared) -> Result<(), Disconnect> {
 
 fn finish(id: u64, item: Result<Item, crate::message::ErrorBody>, shared: &Shared) {
     if let Some(call) = shared.forget(id) {
-        // First, so that who has the response finds stdin closed.
+        // Close stdin first, so that it is closed when the caller has the response.
         call.stdin.close();
         deliver(&call, item, 0);
         call.items.close();
@@ -216,11 +216,11 @@ fn finish(id: u64, item: Result<Item, crate::message::ErrorBody>, shared: &Share
 }
 
 fn deliver(call: &CallState, item: Result<Item, crate::message::ErrorBody>, credit: usize) {
-    // A call being dropped right now does not want it.
+    // A call that is being dropped does not need it.
     let _ = call.items.try_send(Delivered { item, credit });
 }
 
-/// The JSON of a message of the client.
+/// Encodes a message of the client as JSON.
 pub(super) fn encode(id: u64, body: ClientBody) -> Result<String, ClientError> {
     let message = ClientMessage {
         v: PROTOCOL_VERSION,

@@ -1,4 +1,4 @@
-//! Why a client gets no connection, or no answer.
+//! Why a client has no connection, or no answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
-    /// The server has no certificate of our authority, or does not accept ours, or speaks no TLS.
+    /// The server has no certificate from our authority, does not accept ours, or does not speak TLS.
     #[error("the TLS handshake with {address} failed")]
     Tls {
         /// The address dialled.
@@ -46,7 +46,7 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
-    /// Our own certificate is not valid at this moment.
+    /// Our own certificate is not valid now.
     #[error("the certificate {} {}", path.display(), validity_words(*.validity))]
     ClientCertificate {
         /// The certificate.
@@ -62,7 +62,7 @@ pub enum ConnectError {
         /// How long it had.
         limit: Duration,
     },
-    /// The server is none of ours: it does not take the WebSocket.
+    /// The server is not a harness daemon: it does not accept the WebSocket.
     #[error("{address} does not speak the harness protocol")]
     Upgrade {
         /// The address dialled.
@@ -71,10 +71,10 @@ pub enum ConnectError {
         #[source]
         source: Box<tungstenite::Error>,
     },
-    /// The server speaks other protocol versions only; what it said about that.
+    /// The server speaks only other protocol versions. Holds its message.
     #[error("the daemon does not speak protocol version {PROTOCOL_VERSION}")]
     Version(#[source] ErrorBody),
-    /// The connection was lost, or nonsense came, before the server's hello.
+    /// Before the server's hello, the connection was lost, or the server sent something invalid.
     #[error("the connection to {address} was lost before the daemon's hello")]
     Lost {
         /// The address dialled.
@@ -86,8 +86,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether there was somebody who took the connection and let it fall before its hello, as one who is just
-    /// ending does.
+    /// Whether a server accepted the connection and dropped it before its hello, as an ending daemon does.
     pub fn was_dropped(&self) -> bool {
         match self {
             Self::Tls { source, .. } => is_broken(source),
@@ -101,7 +100,7 @@ impl ConnectError {
         }
     }
 
-    /// How a certificate, ours or the server's, is not valid at this moment; `None` if that is not the reason.
+    /// How a certificate, ours or the server's, is not valid now; `None` if that is not the reason.
     pub fn certificate_validity(&self) -> Option<Validity> {
         match self {
             Self::ClientCertificate { validity, .. } => Some(*validity),
@@ -159,7 +158,7 @@ pub enum ClientError {
     /// The daemon refused the request, or it failed as a whole.
     #[error(transparent)]
     Refused(ErrorBody),
-    /// The connection was lost; whether the request took effect is not known.
+    /// The connection was lost. It is not known whether the request took effect.
     #[error("the connection to the daemon was lost")]
     Disconnected(#[source] Arc<Disconnect>),
     /// The request is larger than the protocol allows; nothing was sent.
@@ -184,10 +183,10 @@ pub enum Disconnect {
     /// The daemon closed it, or ended.
     #[error("the daemon closed the connection")]
     Closed,
-    /// The daemon gave it up, and said why.
+    /// The daemon closed it, and said why.
     #[error("the daemon refused the connection")]
     Refused(#[source] ErrorBody),
-    /// It failed.
+    /// The connection failed.
     #[error("the connection failed")]
     Transport(#[source] Box<tungstenite::Error>),
     /// A text message from the daemon cannot be read.
@@ -196,10 +195,10 @@ pub enum Disconnect {
     /// A binary message from the daemon cannot be read.
     #[error("the daemon sent a malformed binary message")]
     MalformedFrame(#[source] MalformedFrame),
-    /// A message of the daemon breaks the rules.
+    /// A message of the daemon breaks the protocol.
     #[error("the daemon sent an unexpected message")]
     Unexpected,
     /// The future that runs the connection was dropped.
-    #[error("the connection is not being run any more")]
+    #[error("the connection is no longer running")]
     Dropped,
 }

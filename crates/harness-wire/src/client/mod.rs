@@ -1,6 +1,6 @@
-//! The client's end of a connection: many requests at once over one socket.
+//! The client's end of a connection: many requests at the same time over one socket.
 //!
-//! [`connect`] gives a [`Client`] and a driver future. Nothing is spawned here: the caller runs the driver on its
+//! [`connect`] returns a [`Client`] and a driver future. Nothing is spawned here: the caller runs the driver on its
 //! executor, or races it with its requests.
 
 mod call;
@@ -34,10 +34,10 @@ use crate::tls::{SERVER_NAME, TlsDir, Validity};
 
 /// How long connecting may take, from the first packet to the server's hello.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// When the kernel asks a silent server whether it is still there.
+/// How long a server may be silent before the kernel asks whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A connection to a daemon. Clones share it; it closes when the last clone and call are gone.
+/// A connection to a daemon. Clones share it. It closes when the last clone and call are gone.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -46,7 +46,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends a request and waits for its response; events and bytes on the way are left out.
+    /// Sends a request and waits for its response. Events and bytes before the response are ignored.
     ///
     /// # Errors
     /// When the daemon refuses, or the connection is lost.
@@ -54,13 +54,13 @@ impl Client {
         self.open(request).await?.response().await
     }
 
-    /// Sends a request whose events, bytes and response are then taken from the [`Call`].
+    /// Sends a request. Take its events, bytes and response from the [`Call`].
     ///
     /// # Errors
     /// When the request is too large, or the connection is lost.
     pub async fn open(&self, request: Request) -> Result<Call, ClientError> {
         let (id, state, delivered) = self.shared.begin()?;
-        // From here on the call removes itself, also when this future is dropped.
+        // From here on the call removes itself when it is dropped, also if this future is dropped.
         let call = Call::new(
             id,
             state,
@@ -81,12 +81,11 @@ impl Client {
     }
 }
 
-/// Connects to the daemon at this address, with the certificates of this folder. `program` is the caller's
-/// program and version, told in its hello. Reads the certificates from disk, which takes well below a
-/// millisecond.
+/// Connects to the daemon at this address, with the certificates in this folder. `program` is the caller's program
+/// and version, which its hello contains. Reads the certificates from disk, which takes much less than a millisecond.
 ///
 /// # Errors
-/// When the certificates cannot be used, nobody listens, the handshake fails or takes longer than 5 s.
+/// When the certificates cannot be used, nothing listens there, or the handshake fails or takes longer than 5 s.
 pub async fn connect(
     address: SocketAddr,
     tls: &TlsDir,
@@ -138,7 +137,7 @@ async fn handshake(
     let url = format!("ws://{SERVER_NAME}{}", link::PATH);
     let upgraded = client_async_with_config(url, tls, Some(link::web_socket_config(MAX_TEXT))).await;
     let (mut socket, _) = upgraded.map_err(|e| match e {
-        // In TLS 1.3 a client hears only now that its certificate is not accepted.
+        // In TLS 1.3, a client learns only now that its certificate is not accepted.
         tungstenite::Error::Io(source) if is_tls(&source) => failed(source),
         source => ConnectError::Upgrade {
             address,
@@ -169,7 +168,7 @@ async fn handshake(
     }
 }
 
-/// A server does not tell why it refuses a certificate; the client can see for itself whether it is out of date.
+/// A server does not say why it refuses a certificate. The client checks whether its own certificate is out of date.
 fn blame_own_certificate(error: ConnectError, tls: &TlsDir) -> ConnectError {
     if !matches!(error, ConnectError::Tls { .. } | ConnectError::Lost { .. })
         || error.certificate_validity().is_some()

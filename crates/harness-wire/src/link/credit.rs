@@ -1,16 +1,16 @@
 //! Credit: how many bytes a sender may still send on one request.
 //!
-//! Every request has a window each way. A sender may send while its credit is above zero and the last message
-//! may overdraw it, so that no message is too big for a window; the receiver grants back what its consumer
-//! took. So a consumer that stops taking stops its own sender and nobody else on the connection.
+//! Every request has a window in each direction. A sender may send while its credit is above zero, and the last
+//! message may overdraw it, so no message is too big for a window. The receiver grants back what its consumer took.
+//! So a consumer that stops taking stops only its own sender, and nobody else on the connection.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 
-/// Bytes of events and data a server may send on a request before the client grants more.
+/// How many bytes of events and data a server may send on a request before the client grants more.
 pub(crate) const CLIENT_WINDOW: u64 = 1 << 20;
-/// Bytes of stdin a client may send on a request before the server grants more.
+/// How many bytes of stdin a client may send on a request before the server grants more.
 pub(crate) const STDIN_WINDOW: u64 = 256 << 10;
 
 /// The sender's side of a window.
@@ -37,7 +37,7 @@ impl Credit {
         }
     }
 
-    /// The receiver takes this many more bytes.
+    /// Adds credit: the receiver takes this many more bytes.
     pub(crate) fn grant(&self, bytes: u64) {
         let mut state = self.lock();
         state.available = state.available.saturating_add(clamp(bytes));
@@ -45,13 +45,13 @@ impl Credit {
         self.changed.notify(usize::MAX);
     }
 
-    /// Nothing will be sent any more: who waits stops waiting.
+    /// Ends sending. Everybody who waits for credit stops waiting.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify(usize::MAX);
     }
 
-    /// Waits until anything may be sent and takes at most `want` bytes of it; `None` once closed.
+    /// Waits until something may be sent, and takes at most `want` bytes of credit; `None` once closed.
     pub(crate) async fn take_part(&self, want: usize) -> Option<usize> {
         self.when_positive(|available| {
             let part = want.min(usize::try_from(*available).unwrap_or(usize::MAX));
@@ -61,7 +61,7 @@ impl Credit {
         .await
     }
 
-    /// Waits until anything may be sent and takes `bytes`, overdrawing if need be; `None` once closed.
+    /// Waits until something may be sent, and takes `bytes` of credit, even if that overdraws it; `None` once closed.
     pub(crate) async fn take_whole(&self, bytes: usize) -> Option<()> {
         self.when_positive(|available| *available -= clamp(bytes as u64))
             .await
@@ -77,7 +77,7 @@ impl Credit {
                 if state.available > 0 {
                     return Some(take(&mut state.available));
                 }
-                // Registered under the lock, so that a grant from now on is heard.
+                // Register while holding the lock, so that no later grant is missed.
                 self.changed.listen()
             };
             changed.await;
@@ -89,7 +89,7 @@ impl Credit {
     }
 }
 
-/// The receiver's side of a window: collects what the consumer took and says when a grant is worth a message.
+/// The receiver's side of a window: counts what the consumer took, and says when to send a grant.
 #[derive(Debug)]
 pub(crate) struct Consumed {
     window: u64,

@@ -1,4 +1,4 @@
-//! What both ends of a connection share: socket settings, message encoding, the outgoing queue, credit.
+//! Code for both ends of a connection: socket settings, message encoding, the outgoing queue, credit.
 
 mod credit;
 mod outbox;
@@ -19,22 +19,22 @@ pub(crate) use outbox::{Gone, Outbox, Outgoings};
 
 use crate::message::Channel;
 
-/// The resource that is upgraded to a WebSocket.
+/// The HTTP path that is upgraded to a WebSocket.
 pub(crate) const PATH: &str = "/harness";
 
 /// The largest text message, in bytes.
 pub(crate) const MAX_TEXT: usize = 16 << 20;
 /// The largest payload of a binary message, in bytes.
 pub(crate) const MAX_BINARY: usize = 1 << 20;
-/// Bytes before the payload of a binary message.
+/// How many bytes come before the payload of a binary message.
 pub(crate) const BINARY_HEADER: usize = 9;
 /// Byte streams are cut into messages of this size, so that requests on one connection take turns.
 pub(crate) const CHUNK: usize = 64 << 10;
 
-/// How long a connection waits for the peer's goodbye after its own.
+/// How long to wait for the peer's close message after sending our own.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
 
-/// WebSocket settings; small buffers, since most connections live for one request.
+/// WebSocket settings. Buffers are small, because most connections serve one request.
 pub(crate) fn web_socket_config(max_message: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(16 << 10)
@@ -43,9 +43,9 @@ pub(crate) fn web_socket_config(max_message: usize) -> WebSocketConfig {
         .max_frame_size(Some(max_message))
 }
 
-/// Prepares a TCP connection: no delay of small messages, and a peer that vanished is noticed. The kernel
-/// answers keepalives for a process that is stopped or blocked (`logs -f | less`), which a WebSocket ping
-/// would take for dead.
+/// Prepares a TCP connection: small messages are not delayed, and a peer that vanished is noticed. The kernel answers
+/// keepalives also for a process that is stopped or blocked (`logs -f | less`); with WebSocket pings, such a process
+/// would look dead.
 pub(crate) fn prepare(stream: &Async<TcpStream>, keepalive: Duration) -> io::Result<()> {
     let socket = stream.get_ref();
     socket.set_nodelay(true)?;
@@ -56,16 +56,16 @@ pub(crate) fn prepare(stream: &Async<TcpStream>, keepalive: Duration) -> io::Res
     Ok(())
 }
 
-/// A text message could not be made.
+/// Why a text message could not be encoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EncodeError {
-    #[error("the message is no JSON")]
+    #[error("the message cannot be written as JSON")]
     Json(#[source] serde_json::Error),
     #[error("the message has {size} bytes, more than the {max} allowed")]
     TooLarge { size: usize, max: usize },
 }
 
-/// The JSON of a message.
+/// Encodes a message as JSON.
 pub(crate) fn encode<T: Serialize>(message: &T, max: usize) -> Result<String, EncodeError> {
     let json = serde_json::to_string(message).map_err(EncodeError::Json)?;
     if json.len() > max {
@@ -77,7 +77,8 @@ pub(crate) fn encode<T: Serialize>(message: &T, max: usize) -> Result<String, En
     Ok(json)
 }
 
-/// A text message is not what the protocol says. Where, but never what: it may hold a secret.
+/// A text message does not follow the protocol. Says where, but never shows the content, because it may contain a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message: {problem} at line {line} column {column}")]
 pub struct MalformedMessage {
@@ -86,7 +87,7 @@ pub struct MalformedMessage {
     column: usize,
 }
 
-/// The message of some JSON.
+/// Decodes a message from JSON.
 pub(crate) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, MalformedMessage> {
     serde_json::from_str(json).map_err(|e| MalformedMessage {
         problem: match e.classify() {
@@ -99,7 +100,7 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, MalformedMess
     })
 }
 
-/// A binary message.
+/// Makes a binary message.
 pub(crate) fn data_message(id: u64, channel: Channel, payload: &[u8]) -> Message {
     let mut frame = Vec::with_capacity(BINARY_HEADER + payload.len());
     frame.extend_from_slice(&id.to_be_bytes());

@@ -1,8 +1,7 @@
 //! The queue of messages to the peer, and the loop that writes them.
 //!
-//! Senders wait for a permit that their message holds until it is written, so the queue is bounded. A message
-//! that must be sent by someone who cannot wait (a drop) goes without a permit; there is at most one of those
-//! a request.
+//! Senders wait for a permit, which their message holds until it is written, so the queue is bounded. A message from
+//! code that cannot wait (a drop) needs no permit. There is at most one of those per request.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use async_tungstenite::{WebSocketSender, tungstenite};
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_util::SinkExt;
 
-/// Messages waiting to be written, at most.
+/// The most messages that may wait to be written.
 const QUEUE: usize = 8;
 
 /// The sending end.
@@ -23,7 +22,7 @@ pub(crate) struct Outbox {
     permits: Arc<Semaphore>,
 }
 
-/// The receiving end. Dropping it refuses all further messages and releases who waits for a permit.
+/// The receiving end. Dropping it refuses all further messages, and wakes senders that wait for a permit.
 #[derive(Debug)]
 pub(crate) struct Outgoings(Receiver<Outgoing>);
 
@@ -69,7 +68,7 @@ impl Outbox {
         self.enqueue(message, Some(id), None)
     }
 
-    /// Takes no more messages; those queued are still written, then the connection closes.
+    /// Takes no more messages. Queued messages are still written, then the connection closes.
     pub(crate) fn close(&self) {
         self.queue.close();
     }
@@ -90,8 +89,8 @@ impl Outbox {
 }
 
 impl Outgoings {
-    /// Writes what comes until the outbox closes, then says goodbye. `on_end` hears of each request whose last
-    /// message is about to be written.
+    /// Writes messages until the outbox closes, then closes the connection. Calls `on_end` for each request just
+    /// before its last message is written.
     pub(crate) async fn write_to<S>(
         &self,
         socket: &mut WebSocketSender<S>,
@@ -102,7 +101,7 @@ impl Outgoings {
     {
         while let Ok(first) = self.0.recv().await {
             let mut next = Some(first);
-            // One flush for all that is there: a burst of small messages becomes one TLS record.
+            // Flush once for all queued messages, so that many small messages become one TLS record.
             while let Some(outgoing) = next {
                 if let Some(id) = outgoing.ends {
                     on_end(id);

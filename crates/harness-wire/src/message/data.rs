@@ -5,15 +5,15 @@
 
 use harness_model::{ServiceName, WallTime};
 
-/// What the bytes of a frame are.
+/// The kind of bytes in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Channel {
-    /// To the process.
+    /// Input to the process.
     Stdin = 0,
-    /// From the process, or from its terminal.
+    /// Output of the process, or of its terminal.
     Stdout = 1,
-    /// From the process.
+    /// Error output of the process.
     Stderr = 2,
     /// Log lines.
     Log = 3,
@@ -24,7 +24,7 @@ pub enum Channel {
 pub struct DataFrame {
     /// The request it belongs to.
     pub id: u64,
-    /// What it carries.
+    /// The kind of its bytes.
     pub channel: Channel,
     /// The bytes.
     pub payload: Vec<u8>,
@@ -36,13 +36,13 @@ pub enum MalformedFrame {
     /// It is shorter than its own header says.
     #[error("the binary frame is truncated")]
     Truncated,
-    /// Its channel byte is none of ours.
+    /// Its channel byte is unknown.
     #[error("the binary frame has the unknown channel {0}")]
     Channel(u8),
     /// A name in it is not a name, or not UTF-8.
     #[error("the log frame names no valid service")]
     Service,
-    /// The stream byte of a log line is none of ours.
+    /// The flags of a log line are unknown.
     #[error("the log frame has the unknown stream {0}")]
     Stream(u8),
 }
@@ -59,10 +59,10 @@ impl DataFrame {
         out
     }
 
-    /// The frame of these bytes.
+    /// Decodes a frame.
     ///
     /// # Errors
-    /// When they are too short or name an unknown channel.
+    /// When the bytes are too short or have an unknown channel.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedFrame> {
         let (id, rest) = bytes.split_first_chunk::<8>().ok_or(MalformedFrame::Truncated)?;
         let (channel, payload) = rest.split_first().ok_or(MalformedFrame::Truncated)?;
@@ -81,18 +81,18 @@ impl DataFrame {
     }
 }
 
-/// One line of a service's output, secrets already redacted.
+/// One line of a service's output, with secrets redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// When it was read from the service.
     pub time: WallTime,
-    /// Which of its starts wrote it.
+    /// The generation that wrote it.
     pub generation: u64,
     /// Whether it came from stderr.
     pub stderr: bool,
-    /// Whether the line goes on: it had not ended yet, or was too long for one record.
+    /// Whether the line continues: it had not ended yet, or was too long for one record.
     pub partial: bool,
-    /// Who wrote it.
+    /// The service that wrote it.
     pub service: ServiceName,
     /// The bytes without the line end.
     pub text: Vec<u8>,
@@ -106,7 +106,7 @@ impl LogLine {
     /// (u32), name, text; numbers big endian.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         let name = self.service.as_str().as_bytes();
-        // A name has at most 63 bytes; a line longer than 4 GiB cannot come out of a log record.
+        // A name has at most 63 bytes, and a log record cannot contain a line longer than 4 GiB.
         let name_len = u8::try_from(name.len()).unwrap_or(u8::MAX);
         let text_len = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&self.time.0.to_be_bytes());
@@ -118,10 +118,10 @@ impl LogLine {
         out.extend_from_slice(&self.text[..text_len as usize]);
     }
 
-    /// The lines of a payload.
+    /// Decodes the lines of a payload.
     ///
     /// # Errors
-    /// When it is cut off or holds an impossible name or flag.
+    /// When it is truncated, or contains an invalid name or flag.
     pub fn decode_all(mut bytes: &[u8]) -> Result<Vec<Self>, MalformedFrame> {
         let mut lines = Vec::new();
         while !bytes.is_empty() {

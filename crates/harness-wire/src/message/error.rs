@@ -1,4 +1,4 @@
-//! Refusals, with what a client needs to choose its words and its exit code.
+//! Refusals, with what a client needs to choose its message and exit code.
 
 use harness_model::spec::{Origin, Protocol};
 use harness_model::{ForeignText, ProjectName, ServiceName};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{message}")]
 pub struct ErrorBody {
-    /// The kind, for programs.
+    /// The kind of error, for programs.
     pub code: ErrorCode,
-    /// One sentence for people; never a secret in it.
+    /// One sentence for people. It never contains a secret.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -23,30 +23,30 @@ pub struct ErrorBody {
 pub enum ErrorCode {
     /// The request is malformed or contradicts itself, or the spec cannot be run.
     Invalid,
-    /// No protocol version in common.
+    /// There is no common protocol version.
     Version,
-    /// No project is meant, or the one named is not known; the known ones.
+    /// There is no such project. Holds the known projects.
     NoSuchProject(Vec<ProjectName>),
-    /// Which project is meant cannot be told; those that may be.
+    /// Several projects may be meant. Holds those projects.
     ProjectUnclear(Vec<ProjectName>),
-    /// The project of the file runs under these names, and the file has another one now.
+    /// The project of the file runs under these names, but the file now has another one.
     ProjectRenamed(Vec<ProjectName>),
-    /// Something of the project still runs, and must not for this.
+    /// Services of the project still run, but must be stopped for this request.
     StillRunning,
-    /// A service is not in the project; the nearest name.
+    /// The project has no such service.
     NoSuchService {
         /// The name given.
         name: String,
         /// The most similar service.
         suggestion: Option<ServiceName>,
     },
-    /// The service does not run, and must for this.
+    /// The service is not running, but must be for this request.
     NotRunning,
     /// The project name belongs to another file.
     NameTaken,
-    /// Ports of the plan are held by others; nothing was started.
+    /// Other processes hold ports of the plan; nothing was started.
     PortsTaken(Vec<PortConflict>),
-    /// The daemon's home has no room for what would be started, or cannot be written; nothing was changed.
+    /// The daemon's home has no space for the start, or cannot be written; nothing was changed.
     NoRoom,
     /// The program of a command does not exist in the service's place.
     CommandNotFound,
@@ -58,11 +58,11 @@ pub enum ErrorCode {
     Cancelled,
     /// The daemon is shutting down.
     ShuttingDown,
-    /// Something went wrong inside or under the daemon.
+    /// Something went wrong in the daemon or in the system below it.
     Internal,
 }
 
-/// A port of the plan that somebody else holds.
+/// A port of the plan that another process holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortConflict {
     /// The service that wants it.
@@ -71,8 +71,8 @@ pub struct PortConflict {
     pub port: u16,
     /// Its transport.
     pub protocol: Protocol,
-    /// Who holds it: `postgres (pid 812, user postgres, not harness)`.
+    /// The process that holds it: `postgres (pid 812, user postgres, not harness)`.
     pub holder: ForeignText,
-    /// Where the file asks for it.
+    /// The place in the file that asks for it.
     pub origin: Option<Origin>,
 }

@@ -1,4 +1,4 @@
-//! What happens between a request and its response.
+//! Events between a request and its response.
 
 use harness_model::{ForeignText, ProjectName, ServiceName, WallTime};
 use schemars::JsonSchema;
@@ -11,59 +11,59 @@ use super::view::ServiceView;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// Something has to be fetched before a start can be planned.
+    /// Something is fetched before a start can be planned.
     Preparing {
-        /// Of which service.
+        /// The service that needs it.
         service: ServiceName,
-        /// What is done, for people.
+        /// What is being done, for people.
         doing: ForeignText,
     },
-    /// What a start or stop is going to do; first event of it but those before the plan.
+    /// What a start or stop is going to do. Only `preparing` events come before it.
     Plan(Vec<PlanStep>),
-    /// A service took a step (start, restart, stop, wait).
+    /// The progress of a service (start, restart, stop, wait).
     Progress(Progress),
-    /// How the start of a `run` ended; its services are kept up from now on.
+    /// The start of a `run` has ended. Its services are kept up from now on.
     Started(Box<StartReport>),
     /// The registry changed.
     Change(ChangeEvent),
     /// The subscriber was too slow and this many events were dropped.
     Missed(u64),
-    /// So many lines of this service were dropped by rotation or a full disk before the reader came to them.
+    /// Lines of a service were lost through rotation or a full disk before the reader reached them.
     LogGap {
-        /// Whose lines.
+        /// The service.
         service: ServiceName,
-        /// How many.
+        /// How many lines.
         lines: u64,
     },
-    /// The exec or attach runs; bytes may follow.
+    /// The exec or attach is running. Bytes may follow.
     Opened {},
-    /// From an action.
+    /// An event of an action.
     Action(serde_json::Value),
 }
 
-/// Where a service of a start, stop or wait has got to.
+/// The progress of a service in a start, stop or wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
-    /// How it is.
+    /// Its current state.
     pub view: ServiceView,
-    /// Where it has got to.
+    /// Its phase.
     pub phase: ProgressPhase,
-    /// Milliseconds since it was launched (or since the request, while it waits).
+    /// Milliseconds since it was launched (while it waits: since the request).
     pub elapsed_ms: u64,
 }
 
-/// Where a service has got to.
+/// The phase of a service in a start, stop or wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgressPhase {
-    /// Waits for others.
+    /// It waits for other services.
     Waiting(Vec<WaitingFor>),
-    /// Its launch is at something that takes long.
+    /// Its launch is doing something that takes long.
     Launching {
         /// What: `pulling image nginx: 3 of 12 MB`.
         doing: ForeignText,
     },
-    /// Launched, not ready.
+    /// Launched, but not ready.
     Starting {
         /// What the last probe answered.
         last_probe: Option<ForeignText>,
@@ -72,33 +72,33 @@ pub enum ProgressPhase {
     },
     /// Ready: healthy, completed, or running without a probe.
     Ready {
-        /// What was done to get there.
+        /// What was done to the service.
         change: Change,
     },
-    /// Ended and will be tried again.
+    /// It ended, and will be started again.
     Retrying {
         /// How it ended.
         reason: ForeignText,
         /// Milliseconds until the next try.
         in_ms: u64,
     },
-    /// Will not become ready.
+    /// It will not become ready.
     Failed {
         /// Why, in one line.
         reason: ForeignText,
     },
-    /// Being stopped.
+    /// It is being stopped.
     Stopping,
-    /// The same, and at something that may take long.
+    /// It is being stopped, and doing something that may take long.
     Ending {
         /// What: `running its after_stop hook`.
         doing: ForeignText,
     },
-    /// Gone.
+    /// It is stopped.
     Stopped,
 }
 
-/// What a service waits for.
+/// A condition that a service waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitingFor {
     /// The other service.
@@ -110,9 +110,9 @@ pub struct WaitingFor {
 /// A change in the registry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeEvent {
-    /// Rises by one with each event of a daemon.
+    /// A number that grows by one with each event of a daemon.
     pub sequence: u64,
-    /// When.
+    /// When it happened.
     pub time: WallTime,
     /// The project.
     pub project: ProjectName,
@@ -120,19 +120,19 @@ pub struct ChangeEvent {
     pub service: Option<ServiceName>,
     /// What happened.
     pub kind: ChangeKind,
-    /// In one line: `exited 3 after 0.2s; restarting in 0.4s (attempt 2 of 3)`.
+    /// One line for people: `exited 3 after 0.2s; restarting in 0.4s (attempt 2 of 3)`.
     pub message: ForeignText,
-    /// How the service is after it.
+    /// The service after the change.
     pub view: Option<ServiceView>,
 }
 
-/// What kind of change.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// A service came under management or its spec changed.
+    /// A service was added, or its spec changed.
     Registered,
-    /// A service is gone from the registry.
+    /// A service was removed from the registry.
     Removed,
     /// The state of a service changed.
     State,
@@ -140,7 +140,7 @@ pub enum ChangeKind {
     Health,
     /// A service was found again after the daemon was replaced.
     Adopted,
-    /// A hook of a service has ended, well or not.
+    /// A hook of a service has ended, successfully or not.
     Hook,
     /// Something about the whole project.
     Project,

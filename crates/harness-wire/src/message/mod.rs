@@ -36,8 +36,8 @@ pub use view::{PortView, ServiceDetail, ServiceView};
 /// The protocol version this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// The first message each way. The client sends the versions it speaks; the server answers with the one
-/// chosen, or with an error and closes.
+/// The first message in each direction. The client sends the versions it speaks. The server answers with the chosen
+/// one, or with an error and closes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hello {
     /// Protocol versions the sender speaks; a server's answer has exactly one.
@@ -51,25 +51,25 @@ pub struct Hello {
 pub struct ClientMessage {
     /// Protocol version.
     pub v: u32,
-    /// Chosen by the client, unique among its requests in flight; 0 for the hello.
+    /// The id of the request. The client chooses it, unique among its requests in flight; 0 for the hello.
     pub id: u64,
-    /// What it says.
+    /// The content of the message.
     #[serde(flatten)]
     pub body: ClientBody,
 }
 
-/// What a client says.
+/// The content of a client's message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientBody {
-    /// First message.
+    /// The first message.
     Hello(Hello),
-    /// Do something; the id is new.
+    /// A request. Its id must be new.
     Request(Box<Request>),
-    /// Stop answering request `id`. It is still answered once, as cancelled. What it set in motion goes on.
+    /// Stop answering request `id`. It still gets one answer, as cancelled. What it started continues.
     Cancel {},
     /// The client takes this many more bytes on the stream of request `id`: payload of binary frames and JSON of
-    /// events. A request begins with 1 MiB; the last frame may overdraw it. The response needs none.
+    /// events. A request begins with 1 MiB; the last frame may overdraw it. The response needs no credit.
     Credit(u64),
     /// The terminal of the exec or attach `id` has a new size.
     Resize(TerminalSize),
@@ -86,24 +86,24 @@ pub struct ServerMessage {
     pub v: u32,
     /// The request it belongs to; 0 for the hello and for errors of the connection itself.
     pub id: u64,
-    /// What it says.
+    /// The content of the message.
     #[serde(flatten)]
     pub body: ServerBody,
 }
 
-/// What a server says.
+/// The content of a server's message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerBody {
-    /// First message.
+    /// The first message.
     Hello(Hello),
-    /// The answer; the last message of its request.
+    /// The answer. This is the last message of its request.
     Response(Box<Response>),
-    /// The refusal; the last message of its request.
+    /// The refusal. This is the last message of its request.
     Error(ErrorBody),
-    /// Something happened on the way.
+    /// An event of a request.
     Event(Box<Event>),
-    /// The server takes this many more bytes of stdin on the stream of request `id`. It begins with 256 KiB, never
-    /// to be exceeded.
+    /// The server takes this many more bytes of stdin on the stream of request `id`. The client begins with 256 KiB,
+    /// and must never exceed its credit.
     Credit(u64),
 }

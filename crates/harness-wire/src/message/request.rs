@@ -1,4 +1,4 @@
-//! What a client can ask: one variant a verb, named as the CLI names it.
+//! The requests of a client: one variant per verb, with the name that the CLI uses.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,45 +13,46 @@ use super::select::{ProjectForgetRequest, ProjectSelector, SelectRequest};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Bring services up. Events: progress. Response: `start`.
+    /// Start services. Events: progress. Response: `start`.
     Start(Box<StartRequest>),
-    /// Stop and start services again (with the file's present spec). Events: progress. Response: `start`.
+    /// Stop and start services again (with the file's current spec). Events: progress. Response: `start`.
     Restart(Box<StartRequest>),
-    /// Bring services up for as long as the caller wants them: until it closes stdin, cancels, or is gone. Then what was
-    /// begun is stopped, whether or not anybody hears of it. Events: progress, then `started`. Response: `stop`.
+    /// Start services and keep them up until the caller closes stdin, cancels, or is gone. Then the services that
+    /// this began are stopped, even if the caller no longer listens. Events: progress, then `started`. Response:
+    /// `stop`.
     Run(Box<StartRequest>),
-    /// Take services down. Events: progress. Response: `stop`.
+    /// Stop services. Events: progress. Response: `stop`.
     Stop(StopRequest),
-    /// How the services of a project are. Response: `status`.
+    /// The state of a project's services. Response: `status`.
     Status(StatusRequest),
     /// Output of services, as binary log frames. Response: `done`.
     Logs(LogsRequest),
     /// Wait until services are in a state. Events: progress. Response: `status`.
     Wait(WaitRequest),
-    /// Run a command in a service's place. Binary frames both ways. Response: `exec`.
+    /// Run a command where a service runs. Binary frames in both directions. Response: `exec`.
     Exec(ExecRequest),
-    /// The streams of a running service. Binary frames both ways. Response: `exec`.
+    /// The streams of a running service. Binary frames in both directions. Response: `exec`.
     Attach(AttachRequest),
-    /// Why a service is as it is. Response: `why`.
+    /// Why a service is in its state. Response: `why`.
     Why(WhyRequest),
     /// The dependency graph. Response: `graph`.
     Graph(GraphRequest),
-    /// Change events, past and (with `follow`) to come. Events: `change`. Response: `done`.
+    /// Past change events, and with `follow` also new ones. Events: `change`. Response: `done`.
     Events(EventsRequest),
     /// The addresses of a project as environment variables. Response: `env`.
     Env(EnvRequest),
-    /// Which project is meant. Response: `selected`.
+    /// Find the project for a request. Response: `selected`.
     Select(SelectRequest),
     /// The projects this daemon knows. Response: `projects`.
     Projects {},
-    /// Forget a project of which nothing runs, with its logs. Response: `project_forgotten`; `done` if it is not known.
+    /// Forget a stopped project, with its logs. Response: `project_forgotten`; `done` if the project is not known.
     ProjectForget(ProjectForgetRequest),
     /// Everything about one service. Response: `service`.
     ServiceShow(ServiceShowRequest),
     /// About the daemon itself. Response: `daemon_status`.
     DaemonStatus {},
-    /// End the daemon; services run on unless asked otherwise. Response: `daemon_stop` if services were to be stopped,
-    /// else `done`; then the connection closes.
+    /// End the daemon. Services keep running unless the request says otherwise. Response: `daemon_stop` if services
+    /// were to be stopped, else `done`; then the connection closes.
     DaemonStop(DaemonStopRequest),
     /// The actions this daemon offers. Response: `actions`.
     Actions {},
@@ -62,23 +63,23 @@ pub enum Request {
 /// Arguments of `start` and `restart`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StartRequest {
-    /// The whole project as the file has it now.
+    /// The whole project, as the file describes it now.
     pub project: ProjectSpec,
-    /// Which services; empty: all.
+    /// The services; empty: all.
     pub services: Vec<ServiceName>,
-    /// Do not bring up what they depend on.
+    /// Do not start the services that they depend on.
     pub no_deps: bool,
     /// Stop services that the file no longer has.
     pub prune: bool,
-    /// Only say what would happen.
+    /// Only report what would happen.
     pub dry_run: bool,
-    /// Stop what this start began, if it fails.
+    /// If this start fails, stop the services that it began.
     pub rollback_on_failure: bool,
-    /// Answer once the plan is accepted and recorded, rather than when all is ready.
+    /// Answer once the plan is accepted and recorded, instead of when everything is ready.
     pub detach: bool,
-    /// The name was given with `-p`: it may be taken over from another file.
+    /// Whether the name was given with `-p`. Then the project may be taken over from another file.
     pub project_named: bool,
-    /// The caller's environment: what every program needs, and what services inherit by their own word.
+    /// The caller's environment: the variables that every program needs, and those that services inherit.
     pub environment: BTreeMap<String, SecretString>,
     /// The caller's umask, for services that have none of their own.
     #[serde(default)]
@@ -90,11 +91,11 @@ pub struct StartRequest {
 pub struct StopRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// Which services; empty with `all`.
+    /// The services; empty with `all`.
     pub services: Vec<ServiceName>,
     /// The whole project.
     pub all: bool,
-    /// Remove its named volumes, too; only with `all`.
+    /// Also remove its named volumes; only with `all`.
     #[serde(default)]
     pub volumes: bool,
 }
@@ -104,7 +105,7 @@ pub struct StopRequest {
 pub struct StatusRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// Which services; empty: all.
+    /// The services; empty: all.
     pub services: Vec<ServiceName>,
 }
 
@@ -113,11 +114,11 @@ pub struct StatusRequest {
 pub struct LogsRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// Which services; empty: all.
+    /// The services; empty: all.
     pub services: Vec<ServiceName>,
-    /// Go on with what comes.
+    /// Keep sending what is new.
     pub follow: bool,
-    /// Only the last so many lines (after the other filters).
+    /// Only this many of the last lines (after the other filters).
     pub tail: Option<u64>,
     /// Only lines at or after this.
     pub since: Option<WallTime>,
@@ -131,11 +132,11 @@ pub struct LogsRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitFor {
-    /// Up: healthy if it has a probe, completed if a one-shot, else running.
+    /// Up: healthy if it has a probe, completed if it is a one-shot, else running.
     Ready,
     /// Ended with exit status 0.
     Completed,
-    /// Not running, however that came.
+    /// Not running, for whatever reason.
     Stopped,
 }
 
@@ -144,7 +145,7 @@ pub enum WaitFor {
 pub struct WaitRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// Which services; empty: all.
+    /// The services; empty: all.
     pub services: Vec<ServiceName>,
     /// The state to wait for.
     pub until: WaitFor,
@@ -164,19 +165,19 @@ pub struct TerminalSize {
 pub struct ExecRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// In whose place.
+    /// The service where the command runs.
     pub service: ServiceName,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// A terminal of this size instead of pipes.
+    /// The size of a terminal to use instead of pipes.
     pub terminal: Option<TerminalSize>,
-    /// Whether stdin will come; otherwise it reads end of file.
+    /// Whether stdin will be sent; otherwise the command reads the end of file.
     pub stdin: bool,
-    /// Environment on top of the service's.
+    /// Variables in addition to the service's environment.
     pub env: BTreeMap<String, SecretString>,
-    /// Another user than the service's.
+    /// The user, if not the service's.
     pub user: Option<String>,
-    /// Another folder than the service's.
+    /// The folder, if not the service's.
     pub working_dir: Option<String>,
 }
 
@@ -185,11 +186,11 @@ pub struct ExecRequest {
 pub struct AttachRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// To which service.
+    /// The service.
     pub service: ServiceName,
     /// The caller's terminal size, if it has one.
     pub terminal: Option<TerminalSize>,
-    /// Whether stdin will come.
+    /// Whether stdin will be sent.
     pub stdin: bool,
 }
 
@@ -198,7 +199,7 @@ pub struct AttachRequest {
 pub struct WhyRequest {
     /// The project.
     pub project: ProjectSelector,
-    /// The service asked about.
+    /// The service.
     pub service: ServiceName,
 }
 
@@ -214,9 +215,9 @@ pub struct GraphRequest {
 pub struct EventsRequest {
     /// The project; `None`: all of the daemon's.
     pub project: Option<ProjectSelector>,
-    /// Which services; empty: all.
+    /// The services; empty: all.
     pub services: Vec<ServiceName>,
-    /// Go on with what comes.
+    /// Keep sending what is new.
     pub follow: bool,
     /// Only events at or after this; the daemon keeps a bounded number of past ones.
     pub since: Option<WallTime>,
@@ -243,19 +244,19 @@ pub struct ServiceShowRequest {
 pub struct DaemonStopRequest {
     /// Stop every service of every project first.
     pub services: bool,
-    /// Start this daemon once this one has let go of the home. An older daemon leaves that to the client.
+    /// Start this daemon once the current one has released the home. An older daemon leaves that to the client.
     #[serde(default)]
     pub successor: Option<Successor>,
 }
 
-/// The daemon that takes over from the one that is asked.
+/// The daemon that takes over from the current one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Successor {
-    /// Its program, absolute, with the `harness-shim` that it is started through beside it.
+    /// The absolute path of its program. The `harness-shim` that starts it must be in the same folder.
     pub program: PathBuf,
     /// The port it listens on.
     pub port: u16,
-    /// Its environment; `None`: that of the daemon which is asked.
+    /// Its environment; `None`: that of the current daemon.
     pub environment: Option<BTreeMap<String, String>>,
 }
 
@@ -264,6 +265,6 @@ pub struct Successor {
 pub struct ActionCall {
     /// Its name, as `actions` lists it.
     pub name: String,
-    /// Its input, valid by the action's JSON Schema.
+    /// Its input, which must be valid by the action's JSON Schema.
     pub input: serde_json::Value,
 }

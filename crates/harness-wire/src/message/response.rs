@@ -15,51 +15,51 @@ use super::view::{ServiceDetail, ServiceView};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
-    /// To `start` and `restart`.
+    /// The answer to `start` and `restart`.
     Start(StartReport),
-    /// To `stop` and `run`.
+    /// The answer to `stop` and `run`.
     Stop(StopReport),
-    /// To `status` and `wait`.
+    /// The answer to `status` and `wait`.
     Status(StatusReport),
-    /// To `exec` and `attach`.
+    /// The answer to `exec` and `attach`.
     Exec(ExecResult),
-    /// To `why`.
+    /// The answer to `why`.
     Why(Box<WhyReport>),
-    /// To `graph`.
+    /// The answer to `graph`.
     Graph(Graph),
-    /// To `env`.
+    /// The answer to `env`.
     Env(EnvReport),
-    /// To `select`.
+    /// The answer to `select`.
     Selected(Selected),
-    /// To `projects`.
+    /// The answer to `projects`.
     Projects(Vec<ProjectSummary>),
-    /// To `project_forget`.
+    /// The answer to `project_forget`.
     ProjectForgotten(ProjectForgotten),
-    /// To `service_show`.
+    /// The answer to `service_show`.
     Service(Box<ServiceDetail>),
-    /// To `daemon_status`.
+    /// The answer to `daemon_status`.
     DaemonStatus(DaemonStatus),
-    /// To `daemon_stop` that stopped services.
+    /// The answer to a `daemon_stop` that stopped services.
     DaemonStop(DaemonStopReport),
-    /// To `actions`.
+    /// The answer to `actions`.
     Actions(Vec<ActionInfo>),
-    /// To `action`.
+    /// The answer to `action`.
     Action(serde_json::Value),
-    /// Done, nothing to tell.
+    /// Done, with nothing to report.
     Done {},
 }
 
-/// What was, or would be, done to a service.
+/// What is done, or would be done, to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// It was not running and is started.
+    /// It was not running, and is started.
     Started,
-    /// It runs already (or has completed), with the same spec.
+    /// It is running already (or has completed) with the same spec.
     Unchanged,
-    /// It ran with another spec and is stopped and started; what changed.
+    /// It was running with another spec, and is stopped and started. Holds the differences.
     Replaced(Vec<ForeignText>),
-    /// It is stopped and started because that was asked for.
+    /// It is stopped and started on request.
     Restarted,
     /// It is stopped.
     Stopped,
@@ -70,30 +70,30 @@ pub enum Change {
 pub struct PlanStep {
     /// The service.
     pub service: ServiceName,
-    /// What is done to it.
+    /// What is done to the service.
     pub change: Change,
-    /// What it waits for.
+    /// The services that it waits for.
     pub after: Vec<ServiceName>,
 }
 
-/// How a start ended.
+/// The result of a start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StartReport {
     /// The project.
     pub project: ProjectName,
-    /// The services it was about.
+    /// The services that the start was about.
     pub services: Vec<ServiceOutcome>,
-    /// Roots of failure, not those merely blocked by them.
+    /// The services that caused the failure, without those that are only blocked by them.
     pub failures: Vec<Failure>,
     /// The chain of services that took the longest, first to last.
     pub critical_path: Vec<PathStep>,
-    /// Services up that the file no longer has.
+    /// Services that are up but no longer in the file.
     pub not_in_file: Vec<ServiceName>,
     /// Milliseconds it took.
     pub elapsed_ms: u64,
 }
 
-/// How one service of a start ended up.
+/// The result of a start for one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceOutcome {
     /// The same as in `status`.
@@ -103,23 +103,23 @@ pub struct ServiceOutcome {
     pub change: Change,
     /// Whether it is ready.
     pub ready: bool,
-    /// Milliseconds from its launch until ready; `None` if it did not get there or ran already.
+    /// Milliseconds from its launch until it was ready; `None` if it is not ready or was running already.
     pub ready_after_ms: Option<u64>,
 }
 
-/// A service that took this long on the critical path.
+/// A service on the critical path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathStep {
     /// The service.
     pub service: ServiceName,
-    /// Milliseconds from its launch until ready.
+    /// Milliseconds from its launch until it was ready.
     pub elapsed_ms: u64,
 }
 
-/// A service that failed and what follows from it.
+/// A service that failed, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// The root service.
+    /// The service.
     pub service: ServiceName,
     /// `exited 3 after 0.2s (attempt 3 of 3)`.
     pub reason: ForeignText,
@@ -127,23 +127,23 @@ pub struct Failure {
     pub exit: Option<ExitStatus>,
     /// `http localhost:8080/health: connection refused`.
     pub last_probe: Option<ForeignText>,
-    /// The last 20 lines of the start that failed, oldest first; of a very long one its beginning and its end.
+    /// The last 20 lines of the start that failed, oldest first. Very long lines have only their beginning and end.
     pub last_lines: Vec<ForeignText>,
-    /// Whether it is known that this start wrote nothing.
+    /// Whether this start certainly wrote nothing.
     #[serde(default)]
     pub wrote_nothing: bool,
-    /// Services that wait for it in vain.
+    /// Services that cannot start because of it.
     pub blocked: Vec<ServiceName>,
     /// Services of the project that are up.
     pub still_up: Vec<ServiceName>,
 }
 
-/// How a stop ended.
+/// The result of a stop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StopReport {
     /// The project.
     pub project: ProjectName,
-    /// Services stopped by it.
+    /// Services that it stopped.
     pub stopped: Vec<ServiceName>,
     /// Services that were not running.
     pub already: Vec<ServiceName>,
@@ -161,21 +161,21 @@ pub struct StopReport {
 pub struct StatusReport {
     /// The project.
     pub project: ProjectName,
-    /// The services that were asked for, by name.
+    /// The services in the request, sorted by name.
     pub services: Vec<ServiceView>,
-    /// The names of the project that stand for several of its services, whatever was asked for.
+    /// All groups of the project, whatever services were requested.
     #[serde(default)]
     pub groups: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
 }
 
-/// How an exec or attach ended.
+/// The result of an exec or attach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecResult {
-    /// How the process ended; `None` when an attach ended by detaching.
+    /// How the process ended; `None` if an attach was detached.
     pub exit: Option<ExitStatus>,
 }
 
-/// Why a service is as it is.
+/// Why a service is in its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyReport {
     /// The service.
@@ -184,7 +184,7 @@ pub struct WhyReport {
     pub summary: ForeignText,
     /// The chain of causes from the service to the root, one line each.
     pub chain: Vec<ForeignText>,
-    /// The root failure, if there is one.
+    /// The failure at the root, if there is one.
     pub failure: Option<Failure>,
     /// Its last events, oldest first.
     pub events: Vec<ChangeEvent>,
@@ -197,7 +197,7 @@ pub struct Graph {
     pub project: ProjectName,
     /// The services.
     pub nodes: Vec<GraphNode>,
-    /// Who needs whom.
+    /// Which service needs which.
     pub edges: Vec<GraphEdge>,
 }
 
@@ -207,7 +207,7 @@ pub struct GraphNode {
     /// The same as in `status`.
     #[serde(flatten)]
     pub view: ServiceView,
-    /// The longest chain of dependencies below it.
+    /// The length of its longest chain of dependencies.
     pub depth: u32,
 }
 
@@ -220,7 +220,7 @@ pub struct GraphEdge {
     pub to: ServiceName,
     /// `healthy`, `started`, …
     pub condition: ForeignText,
-    /// Whether it holds now.
+    /// Whether the condition holds now.
     pub holds: bool,
 }
 
@@ -242,22 +242,22 @@ pub struct ProjectSummary {
     pub services: u32,
     /// How many of them are up.
     pub up: u32,
-    /// How it is as a whole. An older daemon does not tell.
+    /// The state of the whole project. An older daemon does not report it.
     #[serde(default)]
     pub state: ProjectState,
 }
 
-/// How a project is as a whole.
+/// The state of a whole project.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectState {
-    /// Everything that is wanted is up.
+    /// All wanted services are up.
     Up,
-    /// Something that is wanted is not up, or not yet.
+    /// Some wanted services are not up, or not yet.
     Partly,
-    /// Nothing runs, and nothing is going to.
+    /// Nothing runs, and nothing is going to run.
     Stopped,
-    /// Not told.
+    /// Not reported.
     #[default]
     Unknown,
 }
@@ -275,23 +275,23 @@ pub struct DaemonStatus {
     pub home: PathBuf,
     /// When it started.
     pub started_at: WallTime,
-    /// When its server certificate ends.
+    /// When its server certificate expires.
     pub certificate_expires_at: WallTime,
-    /// Damaged stores that were set aside and are there still. An older daemon does not tell.
+    /// Damaged stores that were set aside and still exist. An older daemon does not report them.
     #[serde(default)]
     pub damaged_stores: Vec<PathBuf>,
     /// Its projects.
     pub projects: Vec<ProjectSummary>,
 }
 
-/// What a daemon stopped before its end.
+/// The services that a daemon stopped before it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DaemonStopReport {
-    /// The projects of which something was stopped.
+    /// The projects with stopped services.
     pub stopped: Vec<StoppedServices>,
 }
 
-/// Services of a project that were stopped.
+/// The stopped services of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoppedServices {
     /// The project.

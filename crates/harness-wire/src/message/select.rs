@@ -1,4 +1,4 @@
-//! Which project a request is about, and what there is to say of that.
+//! The project that a request is about, and remarks about the choice.
 
 use std::path::PathBuf;
 
@@ -6,36 +6,37 @@ use harness_model::{ProjectName, ServiceName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which project a request is about.
+/// Selects the project that a request is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectSelector {
     /// `-p NAME`.
     Named(ProjectName),
-    /// What the place of the caller means: the project of this file alone; without a file, that whose file is in this
-    /// very folder, and for those who only look the only one there is.
+    /// The project that belongs to the caller's place: the project of this file; without a file, the project with a
+    /// file in exactly this folder; and for requests that only look, the only project there is.
     Near {
-        /// The file found upwards or given with `-c`, absolute, its links followed; the daemon does not read it.
+        /// The file that was found in this folder or above, or given with `-c`. Absolute, with links resolved. The
+        /// daemon does not read it.
         config: Option<PathBuf>,
-        /// The folder in which the file is called, which is not that of the file if its name there is a link; without a
-        /// file, the caller's. Absolute, its links followed.
+        /// The folder where the file was found. If the file there is a link, this is the folder of the link. Without
+        /// a file, the caller's folder. Absolute, with links resolved.
         directory: PathBuf,
-        /// What the file calls its project; `None`: that cannot be told.
+        /// The project name in the file; `None`: unknown.
         #[serde(default)]
         name: Option<ProjectName>,
-        /// The caller's folder, where the file was found in one above it. What was started nearer and runs may be meant
-        /// then, which is refused.
+        /// The caller's folder, if the file was found in a folder above it. If a running project was started from a
+        /// nearer folder, the request is refused, because that one may be meant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<PathBuf>,
     },
 }
 
-/// Arguments of `select`: which project is meant, before anything is asked of it.
+/// Arguments of `select`, which finds the project before anything else is requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SelectRequest {
-    /// Which.
+    /// How to find the project.
     pub project: ProjectSelector,
-    /// What for.
+    /// What the project is needed for.
     pub purpose: Purpose,
 }
 
@@ -43,62 +44,62 @@ pub struct SelectRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// To see how it is.
+    /// To look at its state.
     Look,
-    /// To change something of it, or to let a program go on by what it is.
+    /// To change something, or to let a program act on its state.
     Change,
     /// To start it from the file.
     Start {
-        /// Its name was given with `-p`.
+        /// Whether its name was given with `-p`.
         named: bool,
-        /// Nothing is to change: a moved project stays bound to its former file.
+        /// Whether nothing may change. Then a moved project stays bound to its earlier file.
         dry_run: bool,
     },
 }
 
-/// The project that is meant.
+/// The selected project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Selected {
     /// Its name.
     pub project: ProjectName,
-    /// Its files, as of now; the first one identifies it.
+    /// Its current files. The first one identifies it.
     pub files: Vec<PathBuf>,
-    /// What people should hear of the choice.
+    /// What to tell people about the choice.
     pub remarks: Vec<Remark>,
 }
 
-/// What people should hear of the choice of a project.
+/// What to tell people about the choice of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Remark {
-    /// Its former file is gone: it belongs to the file asked about from now on.
+    /// Its earlier file is gone. It now belongs to the file in the request.
     Moved {
         /// The file that is gone.
         from: PathBuf,
-        /// Its file from now on.
+        /// Its new file.
         to: PathBuf,
     },
-    /// A start takes it over from another file, as `-p` says.
+    /// A start takes it over from another file, because of `-p`.
     TakenOver {
         /// The other file.
         from: PathBuf,
-        /// Its file from now on.
+        /// Its new file.
         to: PathBuf,
     },
-    /// The file calls its project otherwise.
+    /// The file has another project name now.
     Renamed {
-        /// How.
+        /// The name in the file.
         to: ProjectName,
     },
-    /// It was started under its name with `-p`, which was not given now.
+    /// Its name was given with `-p` when it was started, but `-p` was not given now.
     NamedByCaller {},
-    /// These were started from the same file under other names, and run, too.
+    /// These projects were started from the same file under other names, and are up too.
     AlsoUp(Vec<ProjectName>),
-    /// These were started from the same file under other names, and do not run any more.
+    /// These projects were started from the same file under other names, and are stopped.
     Former(Vec<ProjectName>),
-    /// These run and their files are gone: the project may be one of them, moved.
+    /// These projects are up, but their files are gone. The project may be one of them that was moved.
     Lost(Vec<ProjectName>),
-    /// There is no file, and it is the only project.
+    /// There is no file, and this is the only project.
     Only {},
 }
 

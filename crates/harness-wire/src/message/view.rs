@@ -1,4 +1,4 @@
-//! How clients see a service.
+//! Services as clients see them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use harness_model::{ForeignText, Health, PortName, ServiceName, ServiceState, Wa
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One service in `status --json`: every key always there, null if none.
+/// One service in `status --json`. Every key is always there, with null if it has no value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceView {
     /// Its name.
@@ -15,9 +15,9 @@ pub struct ServiceView {
     /// `process`, `docker`, …
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it is doing.
+    /// Its state.
     pub status: ServiceState,
-    /// What its probe says.
+    /// The result of its probe.
     pub health: Health,
     /// The network it is on.
     pub network: String,
@@ -29,7 +29,7 @@ pub struct ServiceView {
     pub pid: Option<u32>,
     /// Seconds since its process started.
     pub uptime_s: Option<u64>,
-    /// Restarts by policy since it was last asked to start.
+    /// How often the restart policy has restarted it since it was last asked to start.
     pub restarts: u32,
     /// Seconds until the next restart.
     pub retry_in_s: Option<f64>,
@@ -39,28 +39,28 @@ pub struct ServiceView {
     pub signal: Option<i32>,
     /// What is wrong, in one line.
     pub error: Option<ForeignText>,
-    /// Whether the file last started from has it.
+    /// Whether the file of the last start has it.
     pub in_file: bool,
 }
 
 /// One port of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortView {
-    /// Its name in the file.
+    /// Its name in the file, if it has one.
     pub name: Option<PortName>,
     /// The address on this machine.
     pub host_ip: String,
     /// The port on this machine.
     pub port: u16,
-    /// The port inside, for a container.
+    /// The port inside the container.
     pub target: Option<u16>,
     /// The transport.
     pub protocol: Protocol,
 }
 
 impl ServiceView {
-    /// Whether it is where those who wait for it to be ready want it: it has completed, or runs, and well as far as that
-    /// is checked.
+    /// Whether it is ready for those who wait for it: it has completed, or runs and is healthy or has no health
+    /// check.
     pub fn is_ready(&self) -> bool {
         match self.status {
             ServiceState::Completed => true,
@@ -70,13 +70,13 @@ impl ServiceView {
     }
 }
 
-/// Everything about one service; secrets redacted.
+/// Everything about one service, with secrets redacted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceDetail {
     /// The same as in `status`.
     #[serde(flatten)]
     pub view: ServiceView,
-    /// Which start of it this is, counting from 1 over its whole life.
+    /// The number of its current or last start, counted from 1 since the service is known.
     pub generation: u64,
     /// When its process started.
     pub started_at: Option<WallTime>,
@@ -84,15 +84,15 @@ pub struct ServiceDetail {
     pub command: ForeignText,
     /// The folder it runs in.
     pub working_dir: Option<ForeignText>,
-    /// Its environment by its file, redacted.
+    /// Its environment from the file, redacted.
     pub env: BTreeMap<String, ForeignText>,
-    /// What it needs: `db (healthy)`.
+    /// The services that it needs: `db (healthy)`.
     pub dependencies: Vec<ForeignText>,
-    /// What needs it.
+    /// The services that need it.
     pub dependents: Vec<ServiceName>,
-    /// What its health check tries.
+    /// Its health check in words.
     pub health_check: Option<ForeignText>,
-    /// What the last probe answered.
+    /// The answer of the last probe.
     pub last_probe: Option<ForeignText>,
     /// The folder of its logs and records.
     pub run_dir: Option<ForeignText>,

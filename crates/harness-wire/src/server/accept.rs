@@ -1,5 +1,5 @@
-//! The handshake of a server: TLS with the client's certificate, the WebSocket upgrade, the hello; all of it
-//! under one deadline.
+//! The handshake of a server: TLS with the client's certificate, the WebSocket upgrade, the hello, all within one
+//! deadline.
 
 use std::io;
 use std::net::Shutdown;
@@ -23,16 +23,16 @@ use super::responder;
 use crate::link;
 use crate::message::{ClientBody, ClientMessage, ErrorBody, ErrorCode, Hello, PROTOCOL_VERSION, ServerBody};
 
-/// How long, and how much, a refused client is listened to so that it can read why it was refused: closing a
-/// socket with unread bytes resets the connection and destroys what was said last.
+/// How long, and how much, to read from a refused client so that it can read why it was refused. Closing a socket
+/// with unread bytes resets the connection, and the last message would be lost.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 64 << 10;
 
-/// Lets one client in, or not. Nothing it sends is parsed before its certificate has been accepted, except TLS
-/// itself. `program` is this server's program and version, told in its hello.
+/// Accepts or refuses one client. Except for TLS itself, nothing from the client is parsed before its certificate is
+/// accepted. `program` is this server's program and version, which its hello contains.
 ///
 /// # Errors
-/// When the client is refused, too slow, or gone. It has been told, as far as it would listen; the socket is
+/// When the client is refused, too slow, or gone. If the client still listens, it has been told why. The socket is
 /// closed.
 pub async fn accept(
     stream: Async<std::net::TcpStream>,
@@ -98,7 +98,7 @@ async fn handshake(
     }
 }
 
-/// Looks at the HTTP request, and keeps why it was refused.
+/// Checks the HTTP request, and remembers why it was refused.
 struct Gate<'a>(&'a mut Option<AcceptError>);
 
 impl Callback for Gate<'_> {
@@ -124,7 +124,7 @@ async fn read_hello(socket: &mut Socket) -> Result<Hello, AcceptError> {
         Some(Err(e)) => return Err(AcceptError::Lost(Some(Box::new(e)))),
         None => return Err(AcceptError::Lost(None)),
     };
-    // The version of the envelope is not looked at: a newer client may still speak ours.
+    // Ignore the version in the envelope: a newer client may still speak our version too.
     let message: ClientMessage = link::decode(&text).map_err(AcceptError::Malformed)?;
     match message.body {
         ClientBody::Hello(hello) if hello.versions.contains(&PROTOCOL_VERSION) => Ok(hello),
@@ -155,7 +155,7 @@ async fn say(socket: &mut Socket, body: ServerBody) -> Result<(), AcceptError> {
         .map_err(|e| AcceptError::Lost(Some(Box::new(e))))
 }
 
-/// Closes our half and swallows a little of what the client still sends.
+/// Closes our half of the connection, and reads and discards a little of what the client still sends.
 pub(super) async fn linger(mut tcp: TcpStream) {
     let swallow = async {
         tcp.shutdown(Shutdown::Write)?;
@@ -173,6 +173,6 @@ pub(super) async fn linger(mut tcp: TcpStream) {
         Timer::after(LINGER).await;
         Ok(())
     };
-    // Either way the socket is closed now.
+    // In either case the socket is closed now.
     let _ = future::or(swallow, deadline).await;
 }

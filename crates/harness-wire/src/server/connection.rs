@@ -1,4 +1,4 @@
-//! One accepted connection: reading what the client says and handing out its requests.
+//! One accepted connection: reads the client's messages and hands out its requests.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -29,21 +29,21 @@ use crate::message::{
 
 pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// The future that reads and writes a connection; run it beside whoever takes the requests. It ends with the
-/// connection: `Ok` if either side left, an error if the client broke the rules or the transport failed.
-/// Dropping it cuts the connection.
+/// The future that reads and writes a connection. Run it at the same time as the code that takes the requests. It
+/// ends with the connection: `Ok` if either side left, an error if the client broke the protocol or the transport
+/// failed. Dropping it cuts the connection.
 pub type Driver = Pin<Box<dyn Future<Output = Result<(), ConnectionError>> + Send>>;
 
 /// A request and the way to answer it.
 #[derive(Debug)]
 pub struct IncomingRequest {
-    /// What the client asks.
+    /// The client's request.
     pub request: Request,
-    /// How to answer.
+    /// Sends the answer.
     pub responder: Responder,
 }
 
-/// An accepted client. Dropping it refuses further requests; those in flight go on.
+/// An accepted client. Dropping it refuses further requests; those in flight continue.
 #[derive(Debug)]
 pub struct Connection {
     requests: Receiver<IncomingRequest>,
@@ -57,22 +57,23 @@ impl Connection {
         self.requests.recv().await.ok()
     }
 
-    /// The client's program and version, by its own word.
+    /// The client's program and version, as the client reports it.
     pub fn program(&self) -> &str {
         &self.program
     }
 
-    /// Tells the client why it cannot stay, for instance at capacity, and says goodbye. Run the driver to its end.
+    /// Tells the client why it is refused, for example at capacity, and closes the connection. Run the driver to its
+    /// end.
     pub fn refuse(self, why: ErrorBody) {
         if let Ok(json) = responder::encode(0, ServerBody::Error(why), usize::MAX) {
-            // A client that left already does not need to be told.
+            // If the client has left already, nobody needs this.
             let _ = self.outbox.push(Message::text(json));
         }
         self.outbox.close();
     }
 
-    /// Says goodbye after what is queued has been written: answers given before this arrive. Requests still in
-    /// flight end as disconnected.
+    /// Closes the connection after the queued messages are written, so that answers given before this arrive.
+    /// Requests still in flight end as disconnected.
     pub fn close(&self) {
         self.outbox.close();
     }
@@ -102,8 +103,8 @@ impl Shared {
     }
 }
 
-/// Tells every request that its client is gone, whichever way the driver ends. Made before the driver, since one
-/// that is dropped before it was ever polled has not run a line.
+/// Tells every request that its client is gone, however the driver ends. Created before the driver, because a driver
+/// that is dropped before its first poll runs no code.
 struct Teardown(Arc<Shared>);
 
 impl Drop for Teardown {
@@ -117,7 +118,7 @@ impl Drop for Teardown {
 
 pub(super) fn start(socket: Socket, tcp: TcpStream, hello: Hello, limits: &Limits) -> (Connection, Driver) {
     let (outbox, outgoings) = Outbox::new();
-    // As many as may be in flight, so that handing over a request never waits.
+    // Room for as many requests as may be in flight, so that handing one over never waits.
     let (hand_over, requests) = async_channel::bounded(limits.max_requests_per_connection.max(1));
     let shared = Arc::new(Shared {
         outbox: outbox.clone(),
@@ -209,11 +210,11 @@ async fn read(
                 stdin(frame, shared).map_err(ConnectionError::Protocol)?;
                 Ok(())
             }
-            // Also after a goodbye: reading on writes the answer to it, then the stream ends.
+            // Also after the client's close: reading on writes the answer to it, then the stream ends.
             Ok(_) => Ok(()),
             Err(error) => return ended(error, limits),
         };
-        // The writer failed; its error tells more.
+        // The writer failed. Its error says more.
         if handled.is_err() {
             return future::pending().await;
         }
@@ -221,7 +222,8 @@ async fn read(
     Ok(())
 }
 
-/// What the end of a socket means: a client may leave without a word, a stranger's protocol is an error.
+/// Decides what the end of a socket means: a client may leave without a close message, but another protocol is an
+/// error.
 fn ended(error: Error, limits: &Limits) -> Result<(), ConnectionError> {
     match error {
         Error::ConnectionClosed
@@ -249,7 +251,7 @@ fn stdin(frame: DataFrame, shared: &Shared) -> Result<(), Violation> {
     if frame.channel != Channel::Stdin {
         return Err(Violation::Channel);
     }
-    // The request may have ended while this was on its way.
+    // The request may have ended before this message arrived.
     match shared.find(frame.id) {
         Some(state) => state.stdin(frame.id, frame.payload),
         None => Ok(()),
@@ -278,7 +280,7 @@ async fn text_message(
             return Err(ConnectionError::Protocol(Violation::RequestId(id)));
         }
         (ClientBody::Request(request), None) => return Ok(begin(id, *request, shared, hand_over).await),
-        // The request may have ended while this was on its way.
+        // The request may have ended before this message arrived.
         (_, None) => return Ok(Ok(())),
         (ClientBody::Cancel {}, Some(state)) => {
             state.stop(Stop::Cancelled);
@@ -303,7 +305,8 @@ async fn begin(
 ) -> Result<(), Gone> {
     let max = shared.limits.max_requests_per_connection;
     if shared.in_flight(|requests| requests.len()) >= max {
-        let message = format!("{max} requests are in flight on this connection already");
+        let message =
+            format!("this connection already has {max} requests in flight, the most that are allowed");
         return shared.refuse(id, ErrorCode::Invalid, message).await;
     }
     let state = Arc::new(RequestState::new());
@@ -325,8 +328,8 @@ async fn begin(
     }
 }
 
-/// A message of a shape we do not know. If it is a request by its envelope, say of a newer client, that one is
-/// refused and the connection goes on.
+/// Handles a message with an unknown shape. If its envelope says that it is a request, for example from a newer
+/// client, refuses the request and keeps the connection.
 async fn unreadable(
     text: &str,
     problem: MalformedMessage,

@@ -8,14 +8,14 @@ use async_tungstenite::tungstenite;
 use crate::link::MalformedMessage;
 use crate::message::{ErrorBody, ErrorCode, MalformedFrame, PROTOCOL_VERSION};
 
-/// How far a handshake has got.
+/// The phase of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Certificates are being checked.
+    /// Checking certificates.
     Tls,
-    /// The HTTP request for a WebSocket is awaited.
+    /// Waiting for the HTTP request for a WebSocket.
     Upgrade,
-    /// The client's hello is awaited.
+    /// Waiting for the client's hello.
     Hello,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// Why a client was not let in.
+/// Why a client was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
     /// The socket cannot be set up.
@@ -38,43 +38,43 @@ pub enum AcceptError {
     /// The client took too long.
     #[error("the client did not complete the {phase} within {limit:?}")]
     Timeout {
-        /// What was awaited.
+        /// The phase that was not finished.
         phase: Phase,
         /// How long the whole handshake may take.
         limit: Duration,
     },
-    /// The client spoke no TLS, or has no certificate of our authority that is valid now.
+    /// The client did not speak TLS, or has no certificate from our authority that is valid now.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The request has an Origin: it comes from a browser, on behalf of whatever page is open in it.
+    /// The request has an Origin header, so a browser sent it for some web page.
     #[error("a browser's request was refused: it has an Origin header")]
     Origin,
     /// The request is for something else.
     #[error("a request for another resource was refused")]
     Resource,
-    /// What came is no HTTP request for a WebSocket.
+    /// The client did not send an HTTP request for a WebSocket.
     #[error("the WebSocket upgrade failed")]
     Upgrade(#[source] Box<tungstenite::Error>),
     /// The connection ended or failed before the hello.
     #[error("the connection was lost before the hello")]
     Lost(#[source] Option<Box<tungstenite::Error>>),
     /// The first message is not a hello.
-    #[error("the first message is no hello")]
+    #[error("the first message is not a hello")]
     NoHello,
     /// The first message cannot be read.
     #[error("the hello cannot be read")]
     Malformed(#[source] MalformedMessage),
-    /// The client speaks other versions.
+    /// The client speaks only other versions.
     #[error("{program} speaks protocol versions {offered:?}, this server {PROTOCOL_VERSION}")]
     Version {
-        /// What the client speaks.
+        /// The versions that the client speaks.
         offered: Vec<u32>,
-        /// What it is.
+        /// The client's program.
         program: String,
     },
 }
 
-/// Why a connection was given up. A client that leaves, with or without a goodbye, is none of these.
+/// Why a connection was given up. A client that leaves, with or without a close message, is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The connection failed.
@@ -118,13 +118,13 @@ pub enum Violation {
     /// More stdin than granted.
     #[error("more stdin than granted on request {0}")]
     StdinOverrun(u64),
-    /// More signals or such than anybody would send.
+    /// More signals or other controls than anybody would send.
     #[error("too many unprocessed inputs on request {0}")]
     InputFlood(u64),
 }
 
 impl ConnectionError {
-    /// What to tell the client before closing; `None` if it could not hear it.
+    /// What to tell the client before closing; `None` if it cannot receive anything.
     pub(super) fn refusal(&self) -> Option<ErrorBody> {
         let message = match self {
             Self::Transport(_) => return None,

@@ -1,4 +1,4 @@
-//! How much a server lets its clients take, and the counting of connections.
+//! The limits that a server sets for its clients, and the counting of connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,20 +9,20 @@ use crate::link;
 /// What a server allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// From the TCP connection to the hello.
+    /// The time from the TCP connection to the hello.
     pub handshake_timeout: Duration,
-    /// Connections that passed the handshake, at once.
+    /// How many connections that passed the handshake may be open at the same time.
     pub max_connections: usize,
-    /// Connections in the handshake, at once.
+    /// How many connections may be in the handshake at the same time.
     pub max_unauthenticated: usize,
-    /// Bytes of a text message, either way.
+    /// The size of a text message in bytes, in either direction.
     pub max_message: usize,
-    /// Bytes of a binary message's payload.
+    /// The size of a binary message's payload in bytes.
     pub max_binary: usize,
-    /// Requests in flight on one connection.
+    /// How many requests may be in flight on one connection.
     pub max_requests_per_connection: usize,
-    /// Silence after which the kernel asks whether the peer is still there; one that does not answer for as long
-    /// again is gone.
+    /// How long a connection may be silent before the kernel asks whether the peer is still there. A peer that does
+    /// not answer for the same time again is gone.
     pub keepalive: Duration,
 }
 
@@ -40,8 +40,8 @@ impl Default for Limits {
     }
 }
 
-/// Counts the connections of a listener. Take a [`Admitted`] for every TCP connection before [`accept`](super::accept)
-/// and keep it as long as the connection.
+/// Counts the connections of a listener. Get an [`Admitted`] for every TCP connection before
+/// [`accept`](super::accept), and keep it as long as the connection.
 #[derive(Debug, Clone)]
 pub struct Admission {
     limits: Limits,
@@ -54,18 +54,18 @@ struct Counts {
     connections: AtomicUsize,
 }
 
-/// The server has as many connections as it may.
+/// The server has the most connections that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AtCapacity {
     /// Too many connections are in the handshake.
-    #[error("{0} connections are in the handshake already")]
+    #[error("{0} connections are in the handshake already, the most that are allowed")]
     Unauthenticated(usize),
     /// Too many connections are open.
-    #[error("{0} connections are open already")]
+    #[error("{0} connections are open already, the most that are allowed")]
     Connections(usize),
 }
 
-/// A place among the connections; given back when dropped.
+/// A place for a connection. Given back when dropped.
 #[derive(Debug)]
 pub struct Admitted {
     limits: Limits,
@@ -74,7 +74,7 @@ pub struct Admitted {
 }
 
 impl Admission {
-    /// No connection yet.
+    /// Starts without connections.
     pub fn new(limits: &Limits) -> Self {
         Self {
             limits: *limits,
@@ -82,10 +82,10 @@ impl Admission {
         }
     }
 
-    /// A place for a connection that begins its handshake.
+    /// Gets a place for a connection that begins its handshake.
     ///
     /// # Errors
-    /// When there is none left: close the TCP connection.
+    /// When there is no place left. Close the TCP connection then.
     pub fn enter(&self) -> Result<Admitted, AtCapacity> {
         let max = self.limits.max_unauthenticated;
         raise(&self.counts.unauthenticated, max).map_err(|()| AtCapacity::Unauthenticated(max))?;
@@ -98,10 +98,10 @@ impl Admission {
 }
 
 impl Admitted {
-    /// The handshake succeeded: the place among those in the handshake is free again.
+    /// Notes that the handshake succeeded, which frees the place in the handshake.
     ///
     /// # Errors
-    /// When too many connections are open: [refuse](super::Connection::refuse) this one.
+    /// When too many connections are open. [Refuse](super::Connection::refuse) this one then.
     pub fn authenticated(&mut self) -> Result<(), AtCapacity> {
         if self.authenticated {
             return Ok(());

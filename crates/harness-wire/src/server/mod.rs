@@ -7,8 +7,8 @@
 //!            close                  close        next_request() ─▶ {request, responder}
 //! ```
 //!
-//! Nothing is spawned here: the daemon runs the [`Driver`] of each connection and a task for each request. All
-//! queues are bounded; who sends to a client that does not read waits, and only on that request.
+//! Nothing is spawned here: the daemon runs the [`Driver`] of each connection and a task for each request. All queues
+//! are bounded. Sending to a client that does not read waits, but only for that request.
 
 mod accept;
 mod connection;

@@ -9,7 +9,7 @@ use super::error::Violation;
 use crate::link::{CHUNK, CLIENT_WINDOW, Credit, STDIN_WINDOW};
 use crate::message::TerminalSize;
 
-/// Signals and resizes waiting to be taken, at most.
+/// The most signals and resizes that may wait to be taken.
 const MAX_CONTROLS: usize = 256;
 
 /// What a client sends to an exec or attach.
@@ -25,10 +25,10 @@ pub enum Input {
     Signal(i32),
 }
 
-/// Why a request should not go on.
+/// Why a request should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The client takes no more; it still gets a response.
+    /// The client cancelled the request. It still gets a response.
     Cancelled,
     /// The client is gone.
     Disconnected,
@@ -46,7 +46,7 @@ struct Shared {
     stop: Option<Stop>,
     inputs: VecDeque<Input>,
     controls: usize,
-    /// Bytes of stdin the client may still send.
+    /// How many bytes of stdin the client may still send.
     allowance: u64,
 }
 
@@ -82,7 +82,7 @@ impl RequestState {
         self.wait_for(|shared| shared.stop).await
     }
 
-    /// Queues bytes of stdin; small pieces are joined, so that a byte costs no more than a byte.
+    /// Queues bytes of stdin. Small pieces are joined, so that they need little memory.
     pub(super) fn stdin(&self, id: u64, bytes: Vec<u8>) -> Result<(), Violation> {
         let mut shared = self.lock();
         let len = bytes.len() as u64;
@@ -100,7 +100,7 @@ impl RequestState {
         Ok(())
     }
 
-    /// Queues anything but stdin.
+    /// Queues an input other than stdin.
     pub(super) fn control(&self, id: u64, input: Input) -> Result<(), Violation> {
         let mut shared = self.lock();
         if shared.controls >= MAX_CONTROLS {
@@ -128,7 +128,7 @@ impl RequestState {
         .await
     }
 
-    /// The client may send this much more stdin.
+    /// Allows the client to send this much more stdin.
     pub(super) fn allow_stdin(&self, bytes: u64) {
         let mut shared = self.lock();
         shared.allowance = shared.allowance.saturating_add(bytes);

@@ -1,4 +1,4 @@
-//! Answering one request.
+//! Answers one request.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::message::{
 /// Why something could not be sent to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The client cancelled the request: nothing but a response is wanted.
+    /// The client cancelled the request, and wants only a response.
     #[error("the client cancelled the request")]
     Cancelled,
     /// The client is gone.
@@ -51,11 +51,11 @@ impl From<EncodeError> for SendError {
     }
 }
 
-/// The way back to the client for one request: any number of events and bytes, then one response. Dropped
-/// without a response, it answers with an internal error.
+/// Sends to the client for one request: any number of events and bytes, then one response. If it is dropped without a
+/// response, it answers with an internal error.
 ///
-/// Events and bytes wait while the client does not take what it has: drop the future, or race it with
-/// [`cancelled`](Self::cancelled), to do something else.
+/// Sending events and bytes waits while the client does not read. To do something else, drop the future, or race it
+/// with [`cancelled`](Self::cancelled).
 #[derive(Debug)]
 pub struct Responder {
     id: u64,
@@ -82,12 +82,12 @@ impl Responder {
         }
     }
 
-    /// The id the client gave the request; for logs.
+    /// The id that the client gave the request, for logs.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Sends an event, once the client takes more.
+    /// Sends an event. Waits until the client takes more.
     ///
     /// # Errors
     /// When the request is cancelled, the client is gone, or the event is too large.
@@ -96,8 +96,8 @@ impl Responder {
         self.send(json.len(), Message::text(json)).await
     }
 
-    /// Sends bytes, as fast as the client takes them. Byte streams may be cut into several messages; the lines of
-    /// [`Channel::Log`] stay one, and so must fit into one (1 MiB).
+    /// Sends bytes, as fast as the client takes them. Byte streams may be cut into several messages. The lines of
+    /// [`Channel::Log`] are sent in one message, so they must fit into one (1 MiB).
     ///
     /// # Errors
     /// When the request is cancelled, the client is gone, or the log lines are too large.
@@ -131,7 +131,7 @@ impl Responder {
         Ok(())
     }
 
-    /// What the client sends to the process.
+    /// The input that the client sends to the process.
     pub fn input(&self) -> Inputs {
         Inputs {
             id: self.id,
@@ -151,10 +151,10 @@ impl Responder {
         self.state.stopped()
     }
 
-    /// Answers the request; also a cancelled one.
+    /// Answers the request, also if it was cancelled.
     ///
     /// # Errors
-    /// When the client is gone, or the answer was too large and an error went in its place.
+    /// When the client is gone, or the answer was too large and an error was sent instead.
     pub async fn respond(mut self, answer: Result<Response, ErrorBody>) -> Result<(), SendError> {
         let body = match answer {
             Ok(response) => ServerBody::Response(Box::new(response)),
@@ -209,7 +209,7 @@ impl Drop for Responder {
             None => refusal(ErrorCode::Internal, "the request was dropped without an answer"),
         };
         if let Ok(json) = self.encode(ServerBody::Error(body)) {
-            // If the connection is gone, so is who would read it.
+            // If the connection is gone, nobody would read it.
             let _ = self.outbox.push_finish(self.id, Message::text(json));
         }
     }
@@ -225,7 +225,7 @@ pub(super) fn encode(id: u64, body: ServerBody, max: usize) -> Result<String, En
     link::encode(&message, max)
 }
 
-/// What a client sends to the process of its exec or attach, in order.
+/// The input that a client sends to the process of its exec or attach, in order.
 #[derive(Debug)]
 pub struct Inputs {
     id: u64,
@@ -235,8 +235,8 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The next input; `None` once the request is cancelled or the client gone. Taking stdin lets the client
-    /// send more of it.
+    /// The next input; `None` once the request is cancelled or the client is gone. Taking stdin lets the client send
+    /// more of it.
     pub async fn next(&mut self) -> Option<Input> {
         let input = self.state.next_input().await?;
         if let Input::Stdin(bytes) = &input
@@ -244,8 +244,8 @@ impl Inputs {
         {
             self.state.allow_stdin(grant);
             if let Ok(json) = encode(self.id, ServerBody::Credit(grant), usize::MAX) {
-                // A few bytes a quarter window, so this never has to wait for room; without a connection there is
-                // no one to tell.
+                // This is only a few bytes per quarter of a window, so it never has to wait for room. Without a
+                // connection nobody needs it.
                 let _ = self.outbox.push(Message::text(json));
             }
         }

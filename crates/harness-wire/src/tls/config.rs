@@ -14,7 +14,7 @@ use futures_rustls::rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 use super::{TlsDir, TlsError, files};
 
 impl TlsDir {
-    /// The settings of a server: it accepts clients of our authority alone.
+    /// The settings of a server. It accepts only clients of our authority.
     ///
     /// # Errors
     /// When a file is missing, exposed or damaged.
@@ -33,13 +33,13 @@ impl TlsDir {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(self.unusable())?;
-        // A ticket would let a client in on a certificate that has ended since.
+        // With a ticket, a client could connect with a certificate that has expired since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
 
-    /// The settings of a client: it trusts servers of our authority alone.
+    /// The settings of a client. It trusts only servers of our authority.
     ///
     /// # Errors
     /// When a file is missing, exposed or damaged.

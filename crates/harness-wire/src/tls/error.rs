@@ -1,11 +1,11 @@
-//! What can be wrong with the files of a [`TlsDir`](super::TlsDir).
+//! Errors about the files of a [`TlsDir`](super::TlsDir).
 
 use std::io;
 use std::path::PathBuf;
 
 use futures_rustls::{pki_types, rustls};
 
-/// Why certificates cannot be made or used.
+/// Why certificates cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, written or locked.
@@ -13,47 +13,50 @@ pub enum TlsError {
     File {
         /// `read`, `write`, `lock`, …
         operation: &'static str,
-        /// Which file or folder.
+        /// The file or folder.
         path: PathBuf,
         /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A file that must be there is not.
+    /// A required file is missing.
     #[error("{} is missing; {remedy}", path.display())]
     Missing {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What to do.
         remedy: &'static str,
     },
-    /// Others than its owner may read a key, so it may be known to them.
-    #[error("{} can be read by others (mode {mode:04o}); if nobody did, run: chmod 600 '{}'", path.display(), path.display())]
+    /// Users other than its owner can read a key, so they may know it.
+    #[error(
+        "other users can read {} (mode {mode:04o}); if nobody has read it, run: chmod 600 '{}'",
+        path.display(), path.display()
+    )]
     Exposed {
-        /// Which key.
+        /// The key.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// A file is no PEM of the expected kind.
-    #[error("{} is damaged; remove it to have it made anew", path.display())]
+    /// A file is not PEM of the expected kind.
+    #[error("{} is damaged; remove it, and a new one is created", path.display())]
     DamagedPem {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What the parser said.
         #[source]
         source: pki_types::pem::Error,
     },
-    /// A file holds PEM, but no certificate in it.
-    #[error("{} is damaged: it holds no X.509 certificate; remove it to have it made anew", path.display())]
+    /// A file is PEM, but does not contain a certificate.
+    #[error("{} is damaged: it contains no X.509 certificate; remove it, and a new one is created", path.display())]
     DamagedCertificate {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// A file holds PEM, but no usable key in it.
-    #[error("{} is damaged: it holds no usable private key; remove it to have it made anew", path.display())]
+    /// A file is PEM, but does not contain a usable key.
+    #[error("{} is damaged: it contains no usable private key; remove it, and a new one is created", path.display())]
     DamagedKey {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What the parser said.
         #[source]
@@ -67,9 +70,9 @@ pub enum TlsError {
         /// The key.
         key: PathBuf,
     },
-    /// A certificate begins in the future, and no other can be made.
+    /// A certificate begins in the future, and no new one can be made.
     #[error(
-        "{} is not valid yet: set the clock of this machine right; if it is right, put {} back, or remove the \
+        "{} is not valid yet: set this machine's clock; if the clock is right, restore {}, or remove the \
          whole folder to begin with a new authority",
         path.display(),
         key.display()
@@ -77,26 +80,26 @@ pub enum TlsError {
     NotYetValid {
         /// The certificate.
         path: PathBuf,
-        /// The key of the authority, which is not there.
+        /// The key of the authority, which is missing.
         key: PathBuf,
     },
-    /// A certificate has ended, and no other can be made.
+    /// A certificate has expired, and no new one can be made.
     #[error(
-        "{} has expired by the clock of this machine, and {} is not there to make a new one: put it back, or remove \
-         the whole folder to begin with a new authority",
+        "{} has expired by the clock of this machine, and {} is missing, which is needed to make a new \
+            one: restore it, or remove the whole folder to begin with a new authority",
         path.display(),
         key.display()
     )]
     Expired {
         /// The certificate.
         path: PathBuf,
-        /// The key of the authority, which is not there.
+        /// The key of the authority, which is missing.
         key: PathBuf,
     },
     /// A certificate could not be issued.
     #[error("cannot issue {}", path.display())]
     Issue {
-        /// Which certificate.
+        /// The certificate.
         path: PathBuf,
         /// Why.
         #[source]

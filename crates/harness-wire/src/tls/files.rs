@@ -1,4 +1,4 @@
-//! Reading and writing key and certificate files: private, atomic, one writer at a time.
+//! Reads and writes key and certificate files: private, atomic, with one writer at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::TlsError;
 
-/// Mode bits that give anything to group or others.
+/// The mode bits that give access to group or others.
 const OTHERS: u32 = 0o077;
 
-/// No key or certificate is longer.
+/// No key or certificate is longer than this.
 const MAX_SIZE: u64 = 1 << 20;
 
 /// Attaches the operation and the path to an I/O error.
@@ -24,7 +24,7 @@ pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Er
     }
 }
 
-/// The folder, made if need be, private, and locked until the returned file is dropped.
+/// Opens the folder, creates it if needed, makes it private, and locks it until the returned file is dropped.
 pub(super) fn lock_private_dir(path: &Path) -> Result<File, TlsError> {
     DirBuilder::new()
         .recursive(true)
@@ -38,7 +38,8 @@ pub(super) fn lock_private_dir(path: &Path) -> Result<File, TlsError> {
         .permissions()
         .mode();
     if mode & OTHERS != 0 {
-        // Names and public certificates are no secret, so a folder opened by accident can simply be closed.
+        // Names and public certificates are not secret, so it is enough to restrict a folder that was open by
+        // accident.
         dir.set_permissions(fs::Permissions::from_mode(0o700))
             .map_err(failed("restrict", path))?;
     }
@@ -46,7 +47,7 @@ pub(super) fn lock_private_dir(path: &Path) -> Result<File, TlsError> {
     Ok(dir)
 }
 
-/// The bytes of a public file; `None` if there is none.
+/// Reads a public file; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     match harness_files::read(path, MAX_SIZE).map_err(io::Error::from) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -55,7 +56,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     }
 }
 
-/// The bytes of a key; `None` if there is none. The permissions checked are those of the file read.
+/// Reads a key; `None` if there is none. Checks the permissions of the same open file that is read.
 pub(super) fn read_key(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     let file = match harness_files::open(path).map_err(io::Error::from) {
         Ok(file) => file,
@@ -81,8 +82,8 @@ pub(super) fn read_key(path: &Path) -> Result<Option<Vec<u8>>, TlsError> {
     Ok(Some(bytes))
 }
 
-/// Replaces a file as a whole or not at all; private, and on disk when this returns. The folder's lock is held,
-/// so one name for the unfinished file is enough, and one left by a crash is overwritten.
+/// Replaces a whole file or nothing. The file is private, and on disk when this returns. The caller holds the
+/// folder's lock, so one name for the unfinished file is enough, and one that a crash left is overwritten.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), TlsError> {
     let unfinished = path.with_extension("new");
     match fs::remove_file(&unfinished) {

@@ -1,4 +1,4 @@
-//! Issuing the authority's and the leaf certificates, and reading what the existing ones say.
+//! Issues the authority's and the leaf certificates, and reads existing ones.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -16,26 +16,28 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{TlsError, Validity};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Certificates begin this long before they are made, so that a clock set back does not invalidate them.
+/// Certificates are valid from this long before they are made, so that a clock that is set back does not invalidate
+/// them.
 const BACKDATED: Duration = DAY.saturating_mul(2);
 
-/// When a certificate begins that replaces this one. Never later than that did: it may be made while the clock is wrong,
-/// and must hold when it is set right.
+/// When a replacement certificate begins. Never later than the one it replaces: it may be made while the clock is
+/// wrong, and must still be valid when the clock is corrected.
 fn begin(now: SystemTime, former: Option<&Facts>) -> SystemTime {
     let usual = now - BACKDATED;
     let former = former.map(|former| SystemTime::UNIX_EPOCH + Duration::from_nanos(former.not_before.0));
     former.map_or(usual, |former| former.min(usual))
 }
-/// A leaf certificate lives this long.
+/// How long a leaf certificate is valid.
 const LEAF_LIFETIME: Duration = DAY.saturating_mul(365);
-/// A leaf certificate is renewed when it has no more than this left.
+/// A leaf certificate is renewed when no more than this is left.
 pub(super) const LEAF_RENEWAL: Duration = DAY.saturating_mul(30);
-/// The authority lives this long.
+/// How long the authority is valid.
 const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3652);
-/// The authority is renewed, with the same key, while it still outlives any leaf it issues.
+/// The authority is renewed with the same key when no more than this is left, so that it always outlives the leaves
+/// it issues.
 pub(super) const AUTHORITY_RENEWAL: Duration = DAY.saturating_mul(365 + 60);
 
-/// What a leaf certificate is for.
+/// The use of a leaf certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Server,
@@ -49,7 +51,7 @@ pub(super) fn new_key(path: &Path) -> Result<(KeyPair, String), TlsError> {
     Ok((key, pem))
 }
 
-/// The key of a file.
+/// Parses the key in a file.
 pub(super) fn parse_key(path: &Path, pem: &[u8]) -> Result<KeyPair, TlsError> {
     let damaged = |source| TlsError::DamagedKey {
         path: path.to_owned(),
@@ -59,7 +61,7 @@ pub(super) fn parse_key(path: &Path, pem: &[u8]) -> Result<KeyPair, TlsError> {
     KeyPair::from_pem(text).map_err(damaged)
 }
 
-/// A self-signed authority for this key, in place of a former one.
+/// Makes a self-signed authority for this key, which replaces an earlier one if given.
 pub(super) fn authority(
     path: &Path,
     key: &KeyPair,
@@ -75,7 +77,7 @@ pub(super) fn authority(
     Ok(params.self_signed(key).map_err(issue_failed(path))?.pem())
 }
 
-/// A leaf certificate for this key, signed by the authority, in place of a former one.
+/// Makes a leaf certificate for this key, signed by the authority, which replaces an earlier one if given.
 pub(super) fn leaf(
     path: &Path,
     role: Role,
@@ -124,24 +126,24 @@ fn issue_failed(path: &Path) -> impl FnOnce(rcgen::Error) -> TlsError {
     }
 }
 
-/// What matters of an existing certificate.
+/// The facts that matter about an existing certificate.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) der: CertificateDer<'static>,
     pub(super) not_before: WallTime,
     pub(super) not_after: WallTime,
-    /// The DNS names and IP addresses it is for, as text.
+    /// The DNS names and IP addresses that it is valid for, as text.
     pub(super) names: Vec<String>,
     /// The raw public key.
     pub(super) public_key: Vec<u8>,
     /// Its own key identifier.
     pub(super) subject_key_id: Option<Vec<u8>>,
-    /// The key identifier of who signed it.
+    /// The key identifier of the signer.
     pub(super) authority_key_id: Option<Vec<u8>>,
 }
 
 impl Facts {
-    /// The facts of a certificate file.
+    /// Reads the facts of a certificate file.
     pub(super) fn parse(path: &Path, pem: &[u8]) -> Result<Self, TlsError> {
         let der = CertificateDer::from_pem_slice(pem).map_err(|source| TlsError::DamagedPem {
             path: path.to_owned(),
@@ -175,7 +177,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Whether it is valid at this moment.
+    /// Whether it is valid at this time.
     pub(super) fn validity(&self, now: SystemTime) -> Validity {
         let now = WallTime::from(now);
         if now < self.not_before {
@@ -187,7 +189,7 @@ impl Facts {
         }
     }
 
-    /// Whether it is valid at this moment and for longer than `left` from then on.
+    /// Whether it is valid at this time and for longer than `left` from then on.
     pub(super) fn lasts(&self, now: SystemTime, left: Duration) -> bool {
         self.not_before <= WallTime::from(now) && WallTime::from(now + left) < self.not_after
     }

@@ -1,14 +1,13 @@
-//! Mutual TLS with an authority of our own: the certificates of one harness home and the TLS settings made
-//! of them.
+//! Mutual TLS with our own authority: the certificates of one harness home, and the TLS settings made from them.
 //!
-//! The authority lives ten years, leaf certificates one year, renewed with the same key when 30 days are left.
-//! All begin two days in the past, and a renewed one no later than the one before: one that was renewed while the clock
-//! was ahead holds when it is set right. Keys are written before their certificates, so whatever a crash leaves
-//! behind is completed by the next [`TlsDir::ensure`]; what is there and readable by others, or damaged, is
-//! refused by name instead of replaced behind somebody's back.
+//! The authority is valid for ten years, leaf certificates for one year; they are renewed with the same key when 30
+//! days are left. All begin two days in the past, and a renewed one begins no later than the one before. So a
+//! certificate that was renewed while the clock was ahead is still valid when the clock is corrected. Keys are
+//! written before their certificates, so the next [`TlsDir::ensure`] completes whatever a crash leaves behind. A file
+//! that others can read, or that is damaged, is never replaced silently: the error names it.
 //!
-//! The client does not check the address it dialled but the name [`SERVER_NAME`] under our own authority, so
-//! that a daemon may be reached by any address.
+//! The client does not check the address that it connects to. It checks the name [`SERVER_NAME`] under our own
+//! authority, so that a daemon can be reached at any address.
 
 mod config;
 mod error;
@@ -25,7 +24,7 @@ pub use error::TlsError;
 pub use futures_rustls::rustls::{ClientConfig, ServerConfig};
 use issue::{Facts, Role};
 
-/// The name every server certificate has and every client checks.
+/// The name that every server certificate has and every client checks.
 pub const SERVER_NAME: &str = "harness.internal";
 
 /// The folder `<home>/tls`: `ca.pem`, `ca.key`, `server.pem`, `server.key`, `client.pem`, `client.key`.
@@ -35,42 +34,42 @@ pub struct TlsDir {
     extra_names: Vec<String>,
 }
 
-/// What [`TlsDir::ensure`] did; empty if all was well.
+/// What [`TlsDir::ensure`] did; empty if nothing was needed.
 #[derive(Debug, Default)]
 pub struct Ensured {
-    /// Files that were missing and were made.
+    /// Files that were missing and have been created.
     pub created: Vec<PathBuf>,
-    /// Certificates that were replaced: near their end, not yet valid, or not fitting their key, their
-    /// authority or the names wanted.
+    /// Certificates that were replaced: near their end, not valid yet, or not matching their key, their authority or
+    /// the wanted names.
     pub renewed: Vec<PathBuf>,
-    /// Certificates that are near their end and could not be replaced. They are valid still.
+    /// Certificates that are near their end and could not be replaced. They are still valid.
     pub overdue: Vec<Overdue>,
 }
 
-/// When the certificates of a home are good.
+/// When the certificates of a home are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
-    /// From then on all of them are valid.
+    /// The time from which all of them are valid.
     pub begin: WallTime,
-    /// When the first of them is to be renewed.
+    /// The time when the first of them must be renewed.
     pub renewal: WallTime,
 }
 
-/// Whether a certificate is valid at some moment.
+/// Whether a certificate is valid at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// It is.
+    /// It is valid.
     Valid,
-    /// It begins later: the clock is likely to be wrong.
+    /// It begins later. The clock is probably wrong.
     NotYet,
-    /// It has ended.
+    /// It has expired.
     Expired,
 }
 
 /// A certificate that could not be replaced in time.
 #[derive(Debug)]
 pub struct Overdue {
-    /// Which one.
+    /// The certificate.
     pub path: PathBuf,
     /// Why it could not be replaced.
     pub error: TlsError,
@@ -84,7 +83,7 @@ impl Ensured {
 }
 
 impl TlsDir {
-    /// The folder at this path; nothing is read yet.
+    /// The folder at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -92,26 +91,26 @@ impl TlsDir {
         }
     }
 
-    /// The same folder, whose server certificate shall have these DNS names or IP addresses too, for clients
-    /// other than ours. Always there: [`SERVER_NAME`], `localhost`, `127.0.0.1`, `::1`.
+    /// Adds DNS names or IP addresses to the server certificate, for clients other than ours. It always has
+    /// [`SERVER_NAME`], `localhost`, `127.0.0.1` and `::1`.
     #[must_use]
     pub fn with_server_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.extra_names = names.into_iter().collect();
         self
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes what is missing and renews what is near its end. Callers in several processes wait for each other.
-    /// Blocks on the disk.
+    /// Creates missing files, and renews certificates that are near their end. Callers in several processes wait for
+    /// each other. Blocks on the disk.
     ///
     /// # Errors
-    /// When a file cannot be read or written, a key is readable by others, a file is damaged, or something has to
-    /// be signed and the authority's key is not there. A certificate that is valid still and only near its end is
-    /// no reason to fail: see [`Ensured::overdue`].
+    /// When a file cannot be read or written, others can read a key, a file is damaged, or something must be signed
+    /// but the authority's key is missing. A certificate that is only near its end is no reason to fail: see
+    /// [`Ensured::overdue`].
     pub fn ensure(&self, now: SystemTime) -> Result<Ensured, TlsError> {
         let _lock = files::lock_private_dir(&self.path)?;
         let mut done = Ensured::default();
@@ -129,7 +128,7 @@ impl TlsDir {
         Ok(done)
     }
 
-    /// When the server certificate ends.
+    /// When the server certificate expires.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -138,7 +137,7 @@ impl TlsDir {
         Ok(Facts::parse(&path, &self.required(&path, files::read(&path)?)?)?.not_after)
     }
 
-    /// When the server's and the client's certificate are both good.
+    /// When the server's and the client's certificates are both valid.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -157,7 +156,7 @@ impl TlsDir {
         })
     }
 
-    /// Whether the client's own certificate can be shown at this moment.
+    /// Whether the client's own certificate is valid at this time.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -173,7 +172,7 @@ impl TlsDir {
     fn required(&self, path: &Path, content: Option<Vec<u8>>) -> Result<Vec<u8>, TlsError> {
         content.ok_or_else(|| TlsError::Missing {
             path: path.to_owned(),
-            remedy: "start the daemon of this home once, it makes its certificates",
+            remedy: "start the daemon of this home once, which creates them",
         })
     }
 
@@ -185,7 +184,7 @@ impl TlsDir {
         };
         let (existing, key) = match (existing, files::read_key(&key_path)?) {
             (existing, Some(pem)) => (existing, issue::parse_key(&key_path, &pem)?),
-            // Keeping the authority's key elsewhere is legitimate; it is asked for when something must be signed.
+            // The authority's key may be kept elsewhere. It is needed only when something must be signed.
             (Some(facts), None) => {
                 usable(&facts, &path, &key_path, now)?;
                 return Ok(Authority {
@@ -281,7 +280,7 @@ impl TlsDir {
                 .and_then(|pem| files::replace(&path, pem.as_bytes())),
             None => Err(TlsError::Missing {
                 path: authority.key_path.clone(),
-                remedy: "put it back, or remove the whole folder to begin with a new authority",
+                remedy: "restore it, or remove the whole folder to begin with a new authority",
             }),
         };
         match issued {
@@ -295,7 +294,7 @@ impl TlsDir {
     }
 }
 
-/// A certificate that nothing can replace, for want of the authority's key, must be valid.
+/// Checks that a certificate is valid, if it cannot be replaced because the authority's key is missing.
 fn usable(certificate: &Facts, path: &Path, key: &Path, now: SystemTime) -> Result<(), TlsError> {
     let (path, key) = (path.to_owned(), key.to_owned());
     match certificate.validity(now) {

@@ -1,4 +1,4 @@
-//! The certificates of a home: made, renewed, repaired or refused.
+//! The certificates of a home are made, renewed, repaired or refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -91,7 +91,7 @@ fn each_file_that_is_lost_is_made_again() {
             fs::write(home.file("server.new"), "left by a crash").unwrap();
             let ensured = home.tls.ensure(now).unwrap();
             match lost {
-                // Nothing has to be signed, so its absence is no matter yet.
+                // Nothing has to be signed, so it is not needed yet.
                 "ca.key" => assert!(ensured.is_unchanged()),
                 _ => assert_eq!(names(&ensured.created), [lost]),
             }
@@ -153,7 +153,8 @@ fn a_clock_set_back_a_day_changes_nothing_and_further_back_renews() {
     });
 }
 
-/// A year ahead the leaves are renewed, eleven years ahead the authority too; then the clock is set right.
+/// With a clock that is a year ahead the leaves are renewed, eleven years ahead the authority too; then the clock is
+/// corrected.
 #[test]
 fn what_is_renewed_while_the_clock_is_ahead_holds_when_it_is_set_right() {
     let rounds: [&[i32]; 5] = [&[400], &[400, 800], &[4_000], &[400, 4_000, 8_000], &[-40, 400]];
@@ -264,7 +265,7 @@ fn without_the_authoritys_key_all_is_well_until_something_must_be_signed() {
     fs::remove_file(home.file("ca.key")).unwrap();
     assert!(home.tls.ensure(now).unwrap().is_unchanged());
     let overdue = home.tls.ensure(now + 340 * DAY).unwrap().overdue;
-    assert_eq!(overdue.len(), 2, "valid still, and to be renewed: {overdue:?}");
+    assert_eq!(overdue.len(), 2, "still valid, but must be renewed: {overdue:?}");
     assert!(overdue[0].error.to_string().contains("ca.key"), "{overdue:?}");
     let error = home.tls.ensure(now + 366 * DAY).unwrap_err();
     assert!(

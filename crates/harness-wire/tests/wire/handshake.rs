@@ -1,4 +1,4 @@
-//! Who is let in, and who is not.
+//! Which clients may connect, and which may not.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -223,7 +223,7 @@ fn a_hello_must_come_first_and_name_a_version_we_speak() {
         assert!(body.message.contains("harness 9.0"), "{}", body.message);
         assert!(matches!(server.refusal().await, AcceptError::Version { offered, .. } if offered == [8, 9]));
 
-        // A newer client that still speaks ours is welcome.
+        // A newer client that still speaks our version may connect.
         let mut raw = server.raw_socket().await;
         raw.say(json!({"v": 2, "id": 0, "hello": {"versions": [1, 2], "program": "harness 2.0"}}))
             .await;

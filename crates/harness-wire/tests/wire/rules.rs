@@ -1,4 +1,4 @@
-//! Authenticated clients that break the rules: the connection ends with a reason, the server goes on.
+//! Authenticated clients that break the rules: the connection ends with a reason, and the server continues.
 
 use async_tungstenite::tungstenite::Message;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -142,7 +142,7 @@ fn an_oversized_message_is_refused_by_its_header_alone() {
         assert!(told.contains("larger"), "{told}");
         assert!(matches!(server.end().await, Err(ConnectionError::TooLarge { max }) if max == 16 << 20));
 
-        // The same in pieces, none of which is too large.
+        // The same in pieces that are not too large by themselves.
         let mut raw = server.raw_session().await;
         let mut opcode = Data::Text;
         for _ in 0..17 {
@@ -179,7 +179,7 @@ fn a_request_that_is_not_understood_is_refused_alone() {
             assert_eq!(body.code, ErrorCode::Invalid);
             assert!(!body.message.contains("hunter2"), "{}", body.message);
         }
-        // What belongs to no request (any more) is nothing to complain about.
+        // Messages that belong to no request (any more) are ignored.
         raw.say(json!({"v": 1, "id": 77, "cancel": {}})).await;
         raw.say(json!({"v": 1, "id": 77, "credit": 5})).await;
         raw.send(data(77, Channel::Stdin, 10)).await;
@@ -224,11 +224,11 @@ fn a_client_that_reads_nothing_at_all_costs_a_bounded_amount() {
         let flood = json!({"action": {"name": "flood", "input": 1_u64 << 40}});
         raw.say(json!({"v": 1, "id": 1, "request": flood})).await;
         raw.say(json!({"v": 1, "id": 1, "credit": u64::MAX})).await;
-        // Neither the socket's buffers nor our queue take more than a few MiB; then the flood stands still.
+        // The socket's buffers and our queue take only a few MiB; then the flood stops.
         let mut last = (server.sent(), std::time::Instant::now());
-        until("the flood stands still", || {
+        until("the flood has stopped", || {
             let sent = server.sent();
-            assert!(sent < 64 << 20, "{sent} bytes were sent to nobody");
+            assert!(sent < 64 << 20, "{sent} bytes were sent that nobody read");
             if sent != last.0 {
                 last = (sent, std::time::Instant::now());
             }

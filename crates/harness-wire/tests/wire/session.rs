@@ -1,4 +1,4 @@
-//! What goes on between a client and a server that behave.
+//! Sessions between a well-behaved client and server.
 
 use harness_wire::client::{ClientError, Item};
 use harness_wire::message::{Channel, DaemonStopRequest, ErrorCode, Event, Request, Response, TerminalSize};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Server, action, echo, in_time, next, open, pattern, spawn_on_smol, until};
 
-/// Bytes a server may send on a request that nobody reads: the window, and one message over.
+/// How many bytes a server may send on a request that nobody reads: the window, and one more message.
 const UNREAD: u64 = (1 << 20) + (64 << 10);
 
 #[test]
@@ -62,7 +62,7 @@ fn a_reader_that_stops_stops_its_own_stream_alone_and_loses_nothing() {
         }
         assert!(
             server.sent() <= UNREAD,
-            "{} bytes were sent to nobody",
+            "{} bytes were sent that nobody read",
             server.sent()
         );
         let mut at = 0;
@@ -100,7 +100,7 @@ fn events_that_nobody_takes_wait_too() {
         // The shortest event has more than 30 bytes.
         assert!(
             server.sent() < UNREAD / 30,
-            "{} events were sent to nobody",
+            "{} events were sent that nobody read",
             server.sent()
         );
         for n in 0..TOTAL {
@@ -185,7 +185,7 @@ fn every_request_gets_an_answer_even_if_nobody_gives_one() {
         call.handle().cancel().unwrap();
         let refused = in_time(call.next()).await;
         assert!(matches!(&refused, Err(ClientError::Refused(body)) if body.code == ErrorCode::Cancelled));
-        // An answer beyond the limit becomes an error, not a broken connection.
+        // An answer above the limit becomes an error and does not break the connection.
         let refused = in_time(client.request(action("big", json!(17 << 20)))).await;
         assert!(matches!(&refused, Err(ClientError::Refused(body)) if body.code == ErrorCode::Internal));
         let answered = in_time(client.request(action("big", json!(15 << 20))))
@@ -214,7 +214,7 @@ fn dropping_a_call_ends_its_stream_on_the_server() {
             let call = open(&client, "flood", json!(u64::MAX)).await;
             until("the flood begins", || server.sent() > 100_000).await;
             drop(call);
-            // There is room for one request: this one is let in when the flood has ended.
+            // There is room for one request: this one is accepted when the flood has ended.
             loop {
                 match in_time(client.request(action("echo", json!(1)))).await {
                     Ok(_) => break,
@@ -235,7 +235,7 @@ fn both_sides_learn_that_the_other_is_gone() {
         drop((client, call));
         server.end().await.unwrap();
 
-        // A client that is cut off without a word.
+        // A client that is cut off without a message.
         let (client, driver) = harness_wire::client::connect(server.address, &server.tls, "x")
             .await
             .unwrap();

@@ -1,4 +1,4 @@
-//! A server with a few test verbs, and clients that do not behave.
+//! A server with a few test verbs, and clients that misbehave.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -58,7 +58,7 @@ pub(crate) struct Server {
     pub(crate) tls: TlsDir,
     pub(crate) refused: Receiver<AcceptError>,
     pub(crate) ended: Receiver<Result<(), ConnectionError>>,
-    /// Bytes or events that `flood` and `events` got rid of.
+    /// Bytes or events that `flood` and `events` have sent.
     pub(crate) sent: Arc<AtomicU64>,
     spawn: Spawn,
     _home: tempfile::TempDir,
@@ -143,7 +143,7 @@ impl Server {
         Ok(client)
     }
 
-    /// The right client still works.
+    /// Checks that a correct client still works.
     pub(crate) async fn control(&self) {
         let client = self.connect().await;
         echo(&client, "control").await;
@@ -165,7 +165,7 @@ impl Server {
         Async::<TcpStream>::connect(self.address).await.unwrap()
     }
 
-    /// A TLS connection that knows nothing of WebSockets.
+    /// A TLS connection without a WebSocket.
     pub(crate) async fn tls(
         &self,
         config: Arc<ClientConfig>,
@@ -191,7 +191,7 @@ impl Server {
     }
 }
 
-/// A client that sends what it likes.
+/// A client that can send anything.
 pub(crate) struct Raw {
     pub(crate) socket: WebSocketStream<TlsStream<Async<TcpStream>>>,
 }
@@ -328,7 +328,7 @@ async fn flood(
     Ok(json!(at))
 }
 
-/// A copy of the client's half of a folder, with some files from elsewhere.
+/// A copy of the client's half of a folder, with some files from another folder.
 pub(crate) fn client_dir(home: &Path, ca_from: &TlsDir, identity_from: &TlsDir, stem: &str) -> TlsDir {
     let copy = home.join("copied-tls");
     std::fs::create_dir_all(&copy).unwrap();

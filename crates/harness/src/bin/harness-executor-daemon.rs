@@ -12,18 +12,18 @@ use harness_core::{DEFAULT_PORT, DaemonBuilder, Home};
 use harness_model::foreign::shown;
 use service_orchestration::words::chain;
 
-/// Owns and supervises services; `harness` drives it. Typed by hand it runs in the foreground until Ctrl-C;
-/// services run on without it and the next one takes them over.
+/// Owns and supervises services; `harness` drives it. Started by hand, it runs in the foreground until
+/// Ctrl-C; services keep running without it, and the next daemon takes them over.
 #[derive(Parser)]
 #[command(name = "harness-executor-daemon", version)]
 struct Arguments {
-    /// Listen on this port of 127.0.0.1 (0: a free one)
+    /// Listen on this port of 127.0.0.1 (0: any free port)
     #[arg(long, env = "HARNESS_PORT", default_value_t = DEFAULT_PORT)]
     port: u16,
-    /// Detach, and tell on stdout once when ready (used by `harness`)
+    /// Detach, and report on stdout once when ready (used by `harness`)
     #[arg(long, hide = true)]
     background: bool,
-    /// Stop what a former daemon left running, and start nothing of it first (used by `harness`)
+    /// Stop what an earlier daemon left running, and start none of it again first (used by `harness`)
     #[arg(long, hide = true)]
     stop_services: bool,
 }
@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), DaemonError> {
     let home = Home::from_environment()?;
     if !arguments.background {
         say(&format!(
-            "harness-executor-daemon: home {}; Ctrl-C ends it, services run on",
+            "harness-executor-daemon: home {}; Ctrl-C ends the daemon, services keep running",
             home.path().display()
         ));
     }

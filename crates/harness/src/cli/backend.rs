@@ -1,4 +1,4 @@
-//! What the verbs stand on: the daemon's client, the configuration, the daemon's lifecycle.
+//! What the verbs use: the daemon's client, the configuration, the daemon's lifecycle.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,54 +18,56 @@ pub(crate) use harness_core::lock::DaemonLock;
 pub(crate) use harness_core::{DEFAULT_PORT, VERSION};
 pub(crate) use harness_wire::client::{Call, CallHandle, Client, ClientError, Item};
 
-/// How long a daemon may take to end once it has agreed to.
+/// How long a daemon may take to end after it agreed to.
 const ENDING: Duration = Duration::from_secs(30);
 
-/// How long the home may be without a daemon before its successor is given up.
+/// How long the home may be without a daemon before we give up on the successor.
 const VACANT: Duration = Duration::from_secs(2);
 
-/// How often a daemon that takes its time is looked at.
+/// How often we look at a daemon that takes long.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a daemon could not be stopped or replaced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StopError {
-    /// It refused, or was lost on the way.
+    /// The daemon refused, or the connection broke.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Its lock cannot be looked at.
-    #[error("cannot look at {}", path.display())]
+    /// The daemon's lock cannot be examined.
+    #[error("cannot examine {}", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// It was asked to end and leave services alone, and says nothing.
+    /// The daemon was asked to end and leave the services alone, and has not answered.
     #[error("the daemon has not answered within {}s", ENDING.as_secs())]
     NoAnswer,
-    /// It is held.
-    #[error("the daemon (pid {pid}) is stopped, by SIGSTOP or a debugger, and ends nothing meanwhile")]
+    /// The daemon process is stopped, so it cannot end.
+    #[error(
+        "the daemon (pid {pid}) is stopped by SIGSTOP or a debugger, and does nothing until it is continued"
+    )]
     Stopped {
         /// Its process.
         pid: u32,
     },
-    /// It was to stop services and is gone without having said that it did.
-    #[error("the daemon was lost while it stopped services: some may run on")]
+    /// The daemon was to stop services, and ended without saying that it had stopped them.
+    #[error("the daemon was lost while it stopped services: some may still be running")]
     Lost,
-    /// It agreed and is still there.
-    #[error("the daemon agreed to stop and still runs after {}s", ENDING.as_secs())]
+    /// The daemon agreed to end and still runs.
+    #[error("the daemon agreed to stop but still runs after {}s", ENDING.as_secs())]
     StillThere,
-    /// No other one could take over.
+    /// No new daemon could be started to take over.
     #[error(transparent)]
     Start(#[from] Box<StartError>),
 }
 
-/// Ends a daemon, and comes back when it is gone: with what it stopped before, if it was to stop services and is new
-/// enough to tell.
+/// Ends a daemon, and returns when it is gone. The result says what the daemon stopped first, if it was to
+/// stop services and is new enough to report it.
 ///
 /// # Errors
-/// When it refuses, does not end, or is lost before its services are stopped.
+/// When the daemon refuses, does not end, or is lost before its services are stopped.
 pub(crate) async fn stop_daemon(
     home: &Home,
     daemon: &Daemon,
@@ -84,11 +86,11 @@ pub(crate) async fn stop_daemon(
     Ok(report)
 }
 
-/// Has another daemon take over from this one, and comes back when that one is ready. The old one starts it, so that it
-/// comes up even if whoever asks ends with the old one.
+/// Replaces this daemon with a new one, and returns when the new one is ready. The old daemon starts the new
+/// one, so that it comes up even if the caller ends together with the old daemon.
 ///
 /// # Errors
-/// When the old one does not end, or no other one gets ready.
+/// When the old daemon does not end, or no new one gets ready.
 pub(crate) async fn replace_daemon(home: &Home, daemon: &Daemon, port: u16) -> Result<DaemonInfo, StopError> {
     let successor = harness_core::background::successor(port).map_err(Box::new)?;
     let request = DaemonStopRequest {
@@ -104,7 +106,7 @@ pub(crate) async fn replace_daemon(home: &Home, daemon: &Daemon, port: u16) -> R
         match info {
             Some(info) if held && info != daemon.info => return Ok(info),
             _ if held && vacant.is_none() => still_ending(daemon, deadline)?,
-            // It gets ready, or it has ended and left the old one's words.
+            // The successor is getting ready, or it has ended and left the old daemon's information file.
             _ if !held => {
                 let since = *vacant.get_or_insert_with(Instant::now);
                 if since.elapsed() > VACANT {
@@ -116,7 +118,8 @@ pub(crate) async fn replace_daemon(home: &Home, daemon: &Daemon, port: u16) -> R
         }
         Timer::after(Duration::from_millis(10)).await;
     }
-    // The old one does not know how to, or its successor has failed: then this one says why.
+    // The old daemon cannot start a successor, or its successor failed. Start one here, which says why if it
+    // fails.
     let options = StartOptions {
         port: Some(port),
         ..StartOptions::default()
@@ -148,7 +151,7 @@ async fn ask_to_end(
         Ok(Response::DaemonStop(report)) => Ok(Some(report)),
         Ok(_) => Ok(None),
         Err(ClientError::Disconnected(_)) if services => Err(StopError::Lost),
-        // It may be gone before its answer has come through.
+        // The daemon may be gone before its answer arrives.
         Err(ClientError::Disconnected(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -161,7 +164,7 @@ fn is_held(home: &Home) -> Result<bool, StopError> {
     })
 }
 
-/// Fails when a daemon that agreed to end will not, or has had its time.
+/// Fails when the time for a daemon that agreed to end is over.
 fn still_ending(daemon: &Daemon, deadline: Instant) -> Result<(), StopError> {
     if Instant::now() <= deadline {
         return Ok(());

@@ -1,9 +1,10 @@
-//! Following a request that moves services (start, restart, stop, wait) to its end, its timeout, or Ctrl-C.
+//! Follows a request that starts, stops or waits for services (start, restart, stop, wait) until it ends, its
+//! timeout passes, or Ctrl-C is pressed.
 //!
 //! ```text
 //! open -> preparing* -> [plan] -> progress* -> response
 //!            |          |
-//!            |          +-- timeout: cancelled, services go on
+//!            |          +-- timeout: cancelled, services keep running
 //!            +------------- Ctrl-C: cancelled, or asked about; `run` stops what it began
 //! ```
 
@@ -29,11 +30,11 @@ use super::terminal::confirm;
 /// What to do when interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnInterrupt {
-    /// Ask on a terminal, else leave the services to it.
+    /// Ask on a terminal; elsewhere let the services continue.
     Ask,
-    /// End at once: whoever follows knows what to do.
+    /// End at once: the caller handles the services.
     End,
-    /// Leave the services to it.
+    /// Let the services continue.
     Leave,
 }
 
@@ -42,11 +43,11 @@ pub(crate) enum OnInterrupt {
 pub(crate) struct Follow {
     /// The verb, for messages.
     pub(crate) verb: &'static str,
-    /// Give up after so long.
+    /// Give up after this time.
     pub(crate) timeout: Option<Duration>,
     /// What Ctrl-C means.
     pub(crate) on_interrupt: OnInterrupt,
-    /// Where the services are going.
+    /// The state that the services are to reach.
     pub(crate) goal: Goal,
     /// The timeout waits for the daemon's first answer, so that a timeout of zero still looks at the services.
     pub(crate) looks_first: bool,
@@ -55,12 +56,12 @@ pub(crate) struct Follow {
 /// How long the daemon may take for its first answer, where the timeout waits for it.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
-/// The answer, and the plan it was preceded by.
+/// The answer, and the plan that came before it.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// The answer.
     pub(crate) response: Response,
-    /// What it was going to do.
+    /// What the daemon planned to do.
     pub(crate) plan: Vec<PlanStep>,
 }
 
@@ -88,8 +89,8 @@ pub(crate) async fn follow(
     Ok(Ended { response, plan })
 }
 
-/// Follows a request that is open until it ends, or until what it started is up. `plan` is what it was going to do,
-/// however that went.
+/// Follows an open request until it ends, or until the services that it started are up. `plan` receives what
+/// the daemon planned to do, also when this fails.
 ///
 /// # Errors
 /// The daemon's refusal, the timeout, or the interruption.
@@ -157,7 +158,7 @@ pub(crate) async fn follow_call(
                 let preparing = display.is_preparing();
                 display.clear();
                 if preparing {
-                    // Before the plan, an order goes with its orderer.
+                    // Before there is a plan, the daemon drops the request when its client goes.
                     let hint = Some(NOTHING_STARTED.to_owned());
                     return Err(CliError::Interrupted { hint });
                 }
@@ -192,7 +193,7 @@ async fn next(call: &mut Call, signals: &mut Incoming, deadline: Option<Instant>
     future::or(item, future::or(signal, time)).await
 }
 
-/// Services that were not up before and are being started.
+/// The services that were not up before and are being started.
 pub(crate) fn begun(plan: &[PlanStep]) -> Vec<ServiceName> {
     let started = plan.iter().filter(|step| step.change == Change::Started);
     started.map(|step| step.service.clone()).collect()
@@ -219,7 +220,7 @@ async fn interrupted(
     };
     if leave {
         let hint = format!(
-            "the services go on; {} · {}",
+            "the services continue; {} · {}",
             ui.command("status"),
             ui.command("stop --all")
         );
@@ -253,7 +254,7 @@ pub(crate) async fn stop(
     }
 }
 
-/// A start request for a file that was read: templates rendered, the environment added.
+/// A start request for a loaded file, with file templates rendered and the environment added.
 ///
 /// # Errors
 /// When a file template or an env file cannot be used.
@@ -286,7 +287,7 @@ pub(crate) fn start_request(
 /// The report in an answer to `start` or `restart`.
 ///
 /// # Errors
-/// When it is something else.
+/// When the answer is of another kind.
 pub(crate) fn start_report(response: Response) -> Result<StartReport, CliError> {
     match response {
         Response::Start(report) => Ok(report),

@@ -1,4 +1,4 @@
-//! Completion scripts: what clap makes, with the names of services and projects added where one is meant.
+//! Completion scripts: what clap generates, plus the names of services and projects where one is expected.
 //!
 //! The scripts ask `harness __complete-services`, `__complete-profiles` and `__complete-projects`, which never start a daemon, only when
 //! a name may stand there.
@@ -8,12 +8,12 @@ use clap_complete::{Shell, generate};
 
 use super::args::{Cli, CompletionShell};
 
-/// Verbs whose words are services.
+/// Verbs that take names of services.
 const WITH_SERVICES: [&str; 12] = [
     "start", "stop", "restart", "status", "logs", "wait", "run", "exec", "attach", "why", "events", "show",
 ];
 
-/// The script for a shell.
+/// The completion script for a shell.
 pub(crate) fn script(shell: CompletionShell) -> String {
     match shell {
         CompletionShell::Bash => bash(),
@@ -29,7 +29,7 @@ fn generated(shell: Shell) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The function that clap made is called first; names of services are added to what it found.
+/// Calls the function that clap generated first, then adds names of services to what it found.
 fn bash() -> String {
     let verbs = WITH_SERVICES.join("|");
     format!(
@@ -64,7 +64,7 @@ complete -F _harness_with_services -o bashdefault -o default harness
     )
 }
 
-/// In zsh each argument names its completer, which for services is ours instead of the default.
+/// In zsh each argument names its completer. For services and projects, ours replaces the default.
 fn zsh() -> String {
     let script = generated(Shell::Zsh);
     let mut out = String::with_capacity(script.len());
@@ -74,7 +74,7 @@ fn zsh() -> String {
             out.push_str(&line.replacen(":_default'", ":_harness_services'", 1));
         } else if begins(&["'*--profile=[", "'--profile=["]) {
             out.push_str(&line.replacen(":_default'", ":_harness_profiles'", 1));
-        } else if begins(&["'-p+[", "'--project=[", "':name -- Which project"]) {
+        } else if begins(&["'-p+[", "'--project=[", "':name -- The project"]) {
             out.push_str(&line.replacen(":_default'", ":_harness_projects'", 1));
         } else {
             out.push_str(line);
@@ -101,7 +101,7 @@ _harness_profiles() {
     compadd -a profiles
 }
 "#;
-    // The function must stand before the line that runs the script's own.
+    // The functions must be defined before the line that runs the script's own function.
     match out.rfind("\nif [ \"$funcstack[1]\"") {
         Some(at) => out.insert_str(at, services),
         None => out.push_str(services),
@@ -140,7 +140,7 @@ mod tests {
         let script = script(CompletionShell::Zsh);
         // start, stop, restart, status, logs, wait, run, events; exec, attach, why, service show.
         assert_eq!(script.matches(":_harness_services'").count(), 12, "{script}");
-        // -p and --project of every verb, and the name that is forgotten.
+        // -p and --project of every verb, and the name for `project forget`.
         let projects = script.matches(":_harness_projects'").count();
         assert!(projects > 20 && projects % 2 == 1, "{projects}\n{script}");
         // validate, start, restart, run.

@@ -1,4 +1,4 @@
-//! What every verb is given: the options, the way of talking, and the roads to the file and the daemon.
+//! What every verb gets: the options, the output, and the ways to the file and the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,38 +17,38 @@ use super::backend::{self, Client, ConnectOptions, DaemonInfo, Home, LoadOptions
 use super::error::CliError;
 use super::ui::Ui;
 
-/// Whether a verb starts a daemon when none runs.
+/// Whether a verb starts a daemon when none is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Autostart {
-    /// It does, and says so.
+    /// Start one, and say so.
     Yes,
-    /// It does not: no daemon is an answer too.
+    /// Start none: that no daemon runs is an answer too.
     No,
 }
 
-/// What every verb is given.
+/// What every verb gets.
 pub(crate) struct Context {
     /// The options of every verb.
     pub(crate) globals: Globals,
-    /// How to talk.
+    /// Where and how to write output.
     pub(crate) ui: Ui,
-    /// What runs connections while a verb waits for their answers.
+    /// Runs the connections while a verb waits for answers.
     pub(crate) executor: Rc<LocalExecutor<'static>>,
 }
 
-/// A daemon we are connected to.
+/// A connection to a daemon.
 pub(crate) struct Daemon {
-    /// Asks it.
+    /// Sends requests to the daemon.
     pub(crate) client: Client,
-    /// What it says of itself.
+    /// What the daemon says about itself.
     pub(crate) info: DaemonInfo,
 }
 
-/// How long a daemon may take to answer what needs no work.
+/// How long a daemon may take to answer a request that needs no work.
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl Daemon {
-    /// Asks what needs no work to be answered.
+    /// Sends a request that the daemon can answer without doing any work.
     ///
     /// # Errors
     /// When the daemon refuses, is lost, or does not answer in time.
@@ -66,10 +66,10 @@ impl Daemon {
 }
 
 impl Context {
-    /// The folder we are in.
+    /// The current folder.
     ///
     /// # Errors
-    /// When it was removed under us.
+    /// When the folder was removed in the meantime.
     pub(crate) fn cwd(&self) -> Result<PathBuf, CliError> {
         std::env::current_dir().map_err(CliError::io("find", "the current folder"))
     }
@@ -77,15 +77,15 @@ impl Context {
     /// The daemon's home.
     ///
     /// # Errors
-    /// When nothing says where it is.
+    /// When neither the environment nor a default says where it is.
     pub(crate) fn home(&self) -> Result<Home, CliError> {
         Ok(Home::from_environment()?)
     }
 
-    /// A connection to the daemon.
+    /// Connects to the daemon.
     ///
     /// # Errors
-    /// When there is none, or it cannot be started or reached.
+    /// When no daemon runs and none may be started, or it cannot be started or reached.
     pub(crate) async fn connect(&self, autostart: Autostart) -> Result<Daemon, CliError> {
         let ui = self.ui.clone();
         let options = ConnectOptions {
@@ -93,7 +93,7 @@ impl Context {
             port: self.globals.port,
             autostart: autostart == Autostart::Yes,
             on_autostart: Box::new(move |words| {
-                // Words on stderr that nobody reads are no reason to stop.
+                // A closed stderr is no reason to stop.
                 let _ = ui.note(&format!("{words}\n"));
             }),
         };
@@ -107,27 +107,27 @@ impl Context {
         if ours != theirs {
             let theirs = shown(theirs);
             self.ui.err(&format!(
-                "warning: this is harness {ours}, but the daemon is {theirs}; `harness daemon restart` replaces \
-                 it (services run on)\n"
+                "warning: this is harness {ours}, but the daemon is {theirs}; `harness daemon restart` \
+                    replaces it (services keep running)\n"
             ))?;
         }
         Ok(Daemon { client, info: daemon })
     }
 
-    /// Reads and checks the file, telling its warnings.
+    /// Reads and checks the file, and prints its warnings.
     ///
     /// # Errors
-    /// When it is not there or not valid.
+    /// When it is missing or not valid.
     pub(crate) fn load(&self, profiles: &[String]) -> Result<Loaded, CliError> {
         let loaded = self.read(profiles)?;
         self.ui.note(&loaded.warnings.render(self.ui.err_colour))?;
         Ok(loaded)
     }
 
-    /// The same without a word about warnings, with every profile's services in `all_services`.
+    /// Reads and checks the file without printing warnings. `all_services` has the services of every profile.
     ///
     /// # Errors
-    /// When it is not there or not valid.
+    /// When it is missing or not valid.
     pub(crate) fn load_silently(&self) -> Result<Loaded, CliError> {
         self.read(&[])
     }
@@ -136,7 +136,7 @@ impl Context {
         Ok(harness_config::load(&self.load_options(profiles)?)?)
     }
 
-    /// How the file is read that is given or found here.
+    /// The options for reading the file that is given or found here.
     ///
     /// # Errors
     /// When the current folder was removed.
@@ -158,7 +158,7 @@ impl Context {
         })
     }
 
-    /// The name given with `-p`.
+    /// The project name given with `-p`.
     pub(crate) fn project(&self) -> Option<&ProjectName> {
         self.globals.project.as_ref()
     }
@@ -172,7 +172,7 @@ pub(crate) fn umask() -> Option<Umask> {
     umask.trim().parse().ok()
 }
 
-/// This process's environment. Variables that are not UTF-8 are left out: the file could not name their values.
+/// This process's environment. Variables that are not UTF-8 are left out: the file cannot use such values.
 pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -1,7 +1,8 @@
-//! Services on their way up or down, shown as it happens.
+//! Shows services as they start or stop.
 //!
-//! On a terminal, settled services scroll up as finished lines and the others move below them. Elsewhere each turn of
-//! a service is one line, and what takes long is heard of every ten seconds, so that a CI log shows where it hangs.
+//! On a terminal, services that are done scroll up as finished lines and the others move below them.
+//! Elsewhere each change of a service is one line, and a service that takes long gets a line every ten
+//! seconds, so that a CI log shows where it hangs.
 
 mod preparing;
 
@@ -21,7 +22,7 @@ use preparing::Preparing;
 const FRAME: Duration = Duration::from_millis(100);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// The services of one request.
+/// Shows the services of one request.
 pub(crate) struct Display<'a> {
     ui: &'a Ui,
     live: Option<MultiProgress>,
@@ -39,7 +40,7 @@ struct Row {
 }
 
 impl<'a> Display<'a> {
-    /// An empty display on stderr; it shows nothing with `-q`.
+    /// An empty display on stderr. With `-q` it shows nothing.
     pub(crate) fn new(ui: &'a Ui, goal: Goal) -> Self {
         let live =
             (ui.err_tty && !ui.quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
@@ -66,7 +67,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Something is fetched before there is a plan.
+    /// Shows that something is fetched for a service before there is a plan.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -79,17 +80,17 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Whether something is being fetched, so that there is no plan yet.
+    /// Whether something is being fetched, which means that there is no plan yet.
     pub(crate) fn is_preparing(&self) -> bool {
         !self.preparing.is_empty()
     }
 
-    /// Nothing is fetched any more.
+    /// Removes the lines about fetching.
     pub(crate) fn prepared(&mut self) {
         self.preparing.clear();
     }
 
-    /// What is going to happen.
+    /// Shows the plan.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -99,7 +100,7 @@ impl<'a> Display<'a> {
         self.ui.note(&outcome::replaced(steps))
     }
 
-    /// A service took a step.
+    /// Shows the progress of one service.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -133,7 +134,7 @@ impl<'a> Display<'a> {
         Ok(())
     }
 
-    /// Time has passed.
+    /// Moves the lines, or prints those that have not been printed for a while.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -169,7 +170,7 @@ impl<'a> Display<'a> {
         Ok(())
     }
 
-    /// Takes the moving lines away, to ask a question say; the next step brings its service back.
+    /// Removes the moving lines, for example to ask a question. A service comes back with its next progress.
     pub(crate) fn clear(&mut self) {
         self.prepared();
         for row in self.rows.values_mut() {
@@ -179,7 +180,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    /// Leaves the lines of what has not settled as they are; nothing moves any more.
+    /// Prints the last state of the services that are not done. Nothing moves any more.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -198,7 +199,7 @@ impl<'a> Display<'a> {
         Ok(())
     }
 
-    /// Who has not got there, and how they are.
+    /// The services that are not done, and their state.
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let unsettled = |row: &&Row| !self.lines.settled(&row.progress);
         let rows = self.rows.values().filter(unsettled);
@@ -225,7 +226,7 @@ impl<'a> Display<'a> {
     }
 
     fn tell(&self, row: &Row) -> Result<(), CliError> {
-        // That it was launched is told by what comes of it, or by the heartbeat.
+        // What comes next says that it was launched, or the heartbeat does.
         if matches!(
             row.progress.phase,
             ProgressPhase::Starting { .. } | ProgressPhase::Stopping | ProgressPhase::Ending { .. }
@@ -240,22 +241,22 @@ impl<'a> Display<'a> {
     }
 }
 
-/// A line that moves goes to the terminal past [`Ui`], and so past its gate.
+/// A moving line does not go through [`Ui`], so it is made harmless here.
 fn harmless(line: String) -> String {
     harmless::words(&line).into_owned()
 }
 
-/// A line that moves, which says its message.
+/// A moving line that shows its message.
 fn new_bar(live: &MultiProgress) -> ProgressBar {
     let bar = ProgressBar::no_length();
-    // Without a style the bar would draw its own spinner; a message alone always is a valid template.
+    // Without a style the bar would draw its own spinner. A template with only a message is always valid.
     if let Ok(style) = ProgressStyle::with_template("{msg}") {
         bar.set_style(style);
     }
     live.add(bar)
 }
 
-/// What of a phase makes a new line where lines cannot move.
+/// The part of a phase that, when it changes, makes a new line where lines cannot move.
 fn turn(phase: &ProgressPhase) -> (u8, Option<&ForeignText>, Option<&Change>) {
     match phase {
         ProgressPhase::Waiting(_) => (0, None, None),

@@ -1,7 +1,7 @@
-//! What harness needs of a machine, and whether it is there.
+//! Checks whether this machine has what harness needs.
 //!
-//! Each check is a function of what was found to a verdict with a remedy, so that it can be tested; only
-//! [`examine`] and its `look_at_*` look at the machine.
+//! Each check is a function that turns what was found into a verdict with a remedy, so that tests can call
+//! it. Only [`examine`] and the module `machine` look at the machine.
 
 mod machine;
 
@@ -18,7 +18,7 @@ use super::render::age;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// As it should be.
+    /// All is well.
     Ok,
     /// It works, but less well than it could.
     Warn,
@@ -26,12 +26,12 @@ pub(crate) enum Verdict {
     Fail,
 }
 
-/// One thing looked at.
+/// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub(crate) name: &'static str,
-    /// How it is.
+    /// The result.
     pub(crate) verdict: Verdict,
     /// What was found.
     pub(crate) finding: String,
@@ -46,11 +46,11 @@ pub(crate) enum DaemonSeen {
     None,
     /// One answers.
     Running(DaemonInfo),
-    /// One is there and does not let us in.
+    /// One runs, but we cannot connect to it.
     Unreachable(String),
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub(crate) fn examine(home: &Home, daemon: &DaemonSeen, port: Option<u16>) -> Vec<Check> {
     let port = port.unwrap_or(DEFAULT_PORT);
     vec![
@@ -94,7 +94,7 @@ fn versions(daemon: &DaemonSeen) -> Check {
             name,
             Verdict::Warn,
             format!("harness {VERSION}, but the daemon is {}", info.version),
-            Some("harness daemon restart (services run on)".to_owned()),
+            Some("harness daemon restart (services keep running)".to_owned()),
         ),
         DaemonSeen::Unreachable(why) => check(
             name,
@@ -105,7 +105,7 @@ fn versions(daemon: &DaemonSeen) -> Check {
     }
 }
 
-/// How a folder is.
+/// The state of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Folder {
     Missing { makeable: bool },
@@ -119,13 +119,13 @@ fn folder(path: &Path, found: &Folder) -> Check {
         Folder::Missing { makeable: true } => check(
             name,
             Verdict::Ok,
-            format!("{shown}: not there yet, made by the first start"),
+            format!("{shown}: does not exist yet, the first start creates it"),
             None,
         ),
         Folder::Missing { makeable: false } => check(
             name,
             Verdict::Fail,
-            format!("{shown} cannot be made"),
+            format!("{shown} cannot be created"),
             elsewhere(),
         ),
         Folder::There { mine: false, .. } => check(
@@ -144,16 +144,16 @@ fn folder(path: &Path, found: &Folder) -> Check {
             name,
             Verdict::Warn,
             format!("{shown} is open to others (mode {mode:o})"),
-            Some(format!("chmod 700 {shown}; the next daemon does it, too")),
+            Some(format!("chmod 700 {shown}; the next daemon does this too")),
         ),
-        Folder::There { .. } => check(name, Verdict::Ok, format!("{shown}, yours alone"), None),
+        Folder::There { .. } => check(name, Verdict::Ok, format!("{shown}, only you have access"), None),
     }
 }
 
 fn store(damaged: &[PathBuf]) -> Check {
     let name = "store";
     if damaged.is_empty() {
-        return check(name, Verdict::Ok, "no damaged one was set aside", None);
+        return check(name, Verdict::Ok, "no damaged store was set aside", None);
     }
     let files: Vec<String> = damaged.iter().map(|path| path.display().to_string()).collect();
     check(
@@ -161,14 +161,14 @@ fn store(damaged: &[PathBuf]) -> Check {
         Verdict::Warn,
         format!("damaged and set aside: {}", files.join(" ")),
         Some(
-            "harness status -p PROJECT shows what the run directories told again; start what should run, check \
-             the disk, then remove the file"
+            "harness status -p PROJECT shows what was recovered from the run directories; start what \
+                should run, check the disk, then remove the file"
                 .to_owned(),
         ),
     )
 }
 
-/// How the keys and certificates are.
+/// The state of the keys and certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Keys {
     Missing,
@@ -178,7 +178,7 @@ pub(crate) enum Keys {
     },
 }
 
-/// With less than this left the daemon renews a certificate when it starts.
+/// When less than this is left, the daemon renews a certificate at its start.
 const RENEWED_BELOW: Duration = Duration::from_secs(30 * 86_400);
 
 fn certificates(tls: &Path, keys: &Keys, now: WallTime) -> Check {
@@ -190,7 +190,7 @@ fn certificates(tls: &Path, keys: &Keys, now: WallTime) -> Check {
         ))
     };
     match keys {
-        Keys::Missing => check(name, Verdict::Ok, "none yet, made by the first start", None),
+        Keys::Missing => check(name, Verdict::Ok, "none yet, the first start creates them", None),
         Keys::There { open_to_others, .. } if !open_to_others.is_empty() => {
             let files: Vec<String> = open_to_others
                 .iter()
@@ -198,7 +198,7 @@ fn certificates(tls: &Path, keys: &Keys, now: WallTime) -> Check {
                 .collect();
             let files = files.join(" ");
             let remedy = format!(
-                "chmod 600 {files}, and if others may have read them: {}",
+                "chmod 600 {files}; if others may have read them: {}",
                 again().unwrap_or_default()
             );
             check(
@@ -223,7 +223,7 @@ fn certificates(tls: &Path, keys: &Keys, now: WallTime) -> Check {
             expires: Ok(expires), ..
         } => {
             let left = expires.since(now);
-            let finding = format!("valid for {}, keys yours alone", age(left.as_secs()));
+            let finding = format!("valid for {}, only you can read the keys", age(left.as_secs()));
             if left < RENEWED_BELOW {
                 check(
                     name,
@@ -238,7 +238,7 @@ fn certificates(tls: &Path, keys: &Keys, now: WallTime) -> Check {
     }
 }
 
-/// Who listens on a port.
+/// The state of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Port {
     Free,
@@ -248,7 +248,7 @@ pub(crate) enum Port {
 
 fn port_check(port: u16, daemon: &DaemonSeen, found: &Port) -> Check {
     let name = "port";
-    let other = || Some("--port PORT or HARNESS_PORT takes another one".to_owned());
+    let other = || Some("--port PORT or HARNESS_PORT selects another port".to_owned());
     match (daemon, found) {
         (DaemonSeen::Running(info), _) => check(
             name,
@@ -263,7 +263,7 @@ fn port_check(port: u16, daemon: &DaemonSeen, found: &Port) -> Check {
         (_, Port::Held { by: None }) => check(
             name,
             Verdict::Fail,
-            format!("{port} is held by somebody who cannot be seen from here"),
+            format!("{port} is held by a process that cannot be seen from here"),
             other(),
         ),
         (_, Port::Forbidden { why }) => check(
@@ -275,7 +275,7 @@ fn port_check(port: u16, daemon: &DaemonSeen, found: &Port) -> Check {
     }
 }
 
-/// Fewer open files than this are soon used up by services and their logs.
+/// Services and their logs soon use up fewer open files than this.
 const ENOUGH_FILES: u64 = 4_096;
 
 fn limits((soft, hard): (Option<u64>, Option<u64>)) -> Check {
@@ -288,13 +288,17 @@ fn limits((soft, hard): (Option<u64>, Option<u64>)) -> Check {
             name,
             Verdict::Warn,
             finding,
-            Some("ulimit -n 65536 before the daemon starts; for good: /etc/security/limits.conf, or LimitNOFILE in its unit".to_owned()),
+            Some(
+                "ulimit -n 65536 before the daemon starts; permanently: /etc/security/limits.conf, or \
+                LimitNOFILE in its unit"
+                    .to_owned(),
+            ),
         ),
         _ => check(name, Verdict::Ok, finding, None),
     }
 }
 
-/// How the control group of this process is.
+/// The state of this process's control group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cgroup {
     NoV2,
@@ -303,7 +307,8 @@ pub(crate) enum Cgroup {
 
 fn cgroups(found: &Cgroup) -> Check {
     let name = "cgroups";
-    let tree = "process trees are followed by descent instead, which finds escapees as well";
+    let tree =
+        "processes are followed from parent to child instead, which also finds those that try to escape";
     match found {
         Cgroup::NoV2 => check(
             name,
@@ -318,12 +323,15 @@ fn cgroups(found: &Cgroup) -> Check {
             name,
             Verdict::Warn,
             format!("{} is not delegated to you; {tree}", path.display()),
-            Some("run the daemon by its unit, which delegates one: harness daemon install".to_owned()),
+            Some(
+                "run the daemon with its systemd unit, which delegates one: harness daemon install"
+                    .to_owned(),
+            ),
         ),
         Cgroup::There { path, writable: true } => check(
             name,
             Verdict::Ok,
-            format!("v2, {} is yours to divide", path.display()),
+            format!("v2, {} is delegated to you", path.display()),
             None,
         ),
     }
@@ -344,15 +352,20 @@ fn linger(found: Linger) -> Check {
         Linger::NoSystemd => check(
             name,
             Verdict::Ok,
-            "no systemd here: nothing is ended at logout",
+            "no systemd here: logging out ends nothing",
             None,
         ),
-        Linger::Root => check(name, Verdict::Ok, "root's processes stay after logout", None),
-        Linger::On => check(name, Verdict::Ok, "on: services stay after logout", None),
+        Linger::Root => check(
+            name,
+            Verdict::Ok,
+            "root's processes keep running after logout",
+            None,
+        ),
+        Linger::On => check(name, Verdict::Ok, "on: services keep running after logout", None),
         Linger::Off => check(
             name,
             Verdict::Warn,
-            "off: with KillUserProcesses=yes logging out ends the daemon and its services",
+            "off: with KillUserProcesses=yes, logging out ends the daemon and its services",
             Some("loginctl enable-linger".to_owned()),
         ),
     }

@@ -1,4 +1,4 @@
-//! What can go wrong in the CLI, in words; the numbers are in [`super::exit`].
+//! The errors of the CLI and their messages. The exit codes are in [`super::exit`].
 
 use std::io;
 use std::path::PathBuf;
@@ -19,16 +19,16 @@ use super::render::projects::nearest;
 use super::render::{ports, seconds};
 use super::ui::Ui;
 
-/// What became of a start that ended before its plan was made.
+/// The result of a start that ended before there was a plan.
 pub(crate) const NOTHING_STARTED: &str = "nothing was started";
 
-/// Why a verb did not do what it was asked to.
+/// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     /// The file cannot be used.
     #[error(transparent)]
     Config(#[from] LoadError),
-    /// There is no way to the daemon.
+    /// The daemon cannot be reached.
     #[error(transparent)]
     Connect(Box<ConnectError>),
     /// The daemon refused, or the connection broke.
@@ -40,7 +40,7 @@ pub(crate) enum CliError {
     /// The daemon could not be stopped.
     #[error(transparent)]
     Stop(#[from] StopError),
-    /// The daemon took a question that needs no work, and has not answered.
+    /// The daemon received a request that needs no work, and has not answered.
     #[error("the daemon (pid {pid}) has not answered within {}", seconds(*after))]
     NoAnswer {
         /// Its process.
@@ -48,7 +48,7 @@ pub(crate) enum CliError {
         /// How long it had.
         after: Duration,
     },
-    /// There is no place for the daemon's home.
+    /// The daemon's home folder cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
     /// No daemon runs, and this verb starts none.
@@ -57,22 +57,22 @@ pub(crate) enum CliError {
         /// Its home folder.
         home: PathBuf,
     },
-    /// A file that nothing was started from, and that does not say which project it means.
+    /// No project was started from this file, and the project name in it cannot be read.
     #[error("no project was started from {}, and the name in it cannot be read", path.display())]
     Nameless {
         /// The file.
         path: PathBuf,
     },
-    /// A path that cannot be said in a message.
-    #[error("which project is meant cannot be told by {}, which is not UTF-8", path.display())]
+    /// A path that cannot be sent to the daemon, because messages are text.
+    #[error("cannot find the project of {}: the path is not UTF-8", path.display())]
     PathNotText {
         /// The path.
         path: PathBuf,
     },
-    /// A bare `stop`.
+    /// `stop` without a service or `--all`.
     #[error("stop what?")]
     StopWhat,
-    /// Words that do not go together.
+    /// Arguments that do not fit together.
     #[error("{message}")]
     Usage {
         /// What is wrong.
@@ -80,8 +80,8 @@ pub(crate) enum CliError {
         /// What to do instead.
         hint: String,
     },
-    /// A file that would have been overwritten.
-    #[error("{} exists already and is left as it is", path.display())]
+    /// A file exists where one should be written.
+    #[error("{} already exists and was not changed", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -100,10 +100,10 @@ pub(crate) enum CliError {
         /// What was given.
         text: String,
     },
-    /// Ctrl-C, or the signal of it.
+    /// Ctrl-C, or another signal that asks this process to end.
     #[error("interrupted")]
     Interrupted {
-        /// How to go on.
+        /// What to do next.
         hint: Option<String>,
     },
     /// `--timeout` passed.
@@ -113,11 +113,11 @@ pub(crate) enum CliError {
         what: String,
         /// The time given.
         after: Duration,
-        /// Who was not there yet, and how they were.
+        /// The services that were not up yet, and their state.
         waiting: Vec<String>,
-        /// It had no plan yet, and went with its client.
+        /// The request had no plan yet, and was dropped with its client.
         nothing_started: bool,
-        /// What was going to be done.
+        /// What the daemon planned to do.
         plan: Vec<PlanStep>,
     },
     /// `--timeout` passed before everything was up for the command of `run`.
@@ -125,11 +125,11 @@ pub(crate) enum CliError {
     RunNotUp {
         /// The time given.
         after: Duration,
-        /// Who was not there yet, and how they were.
+        /// The services that were not up yet, and their state.
         waiting: Vec<String>,
     },
     /// `--timeout` passed before the command of `run` had ended.
-    #[error("`{program}` had not ended after {} and was ended", seconds(*after))]
+    #[error("`{program}` was still running after {} and was ended", seconds(*after))]
     RunTooLong {
         /// The program.
         program: String,
@@ -137,10 +137,12 @@ pub(crate) enum CliError {
         after: Duration,
     },
     /// The daemon went away while `run` waited for its services.
-    #[error("the daemon was lost while services were started; what was started is stopped")]
+    #[error(
+        "the daemon was lost while services were starting; the services that were started have been stopped"
+    )]
     RunLost,
-    /// Not everything that `run` had started could be stopped; which is told already.
-    #[error("not everything that was started could be stopped")]
+    /// Some services that `run` started could not be stopped. The message about them is printed already.
+    #[error("some services that were started could not be stopped")]
     RunLeft,
     /// The command of `run` does not exist.
     #[error("`{program}` was not found")]
@@ -156,33 +158,33 @@ pub(crate) enum CliError {
         /// Why.
         source: std::io::Error,
     },
-    /// Whoever read stdout has gone: `harness logs | head`.
-    #[error("nobody reads the output any more")]
+    /// The reader of stdout is gone: `harness logs | head`.
+    #[error("the reader of the output is gone")]
     OutputClosed,
     /// stdout or stderr cannot be written.
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
-    /// Something with a file or the terminal.
+    /// An operation on a file or the terminal failed.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was tried: "write", "read", …
+        /// The operation: "write", "read", …
         operation: &'static str,
-        /// On what.
+        /// The path it was tried on.
         path: PathBuf,
         /// Why it failed.
         source: std::io::Error,
     },
-    /// The daemon answered with something else than was asked.
-    #[error("the daemon's answer to `{verb}` is not one")]
+    /// The daemon's answer is of another kind than the request.
+    #[error("the daemon sent an answer that does not fit `{verb}`")]
     Unexpected {
         /// What was asked.
         verb: &'static str,
     },
-    /// A log frame that is none.
+    /// A log frame that cannot be decoded.
     #[error("the daemon sent log lines that cannot be read")]
     UnreadableLog(#[source] harness_wire::message::MalformedFrame),
     /// `-t` without a terminal.
-    #[error("-t needs a terminal, and stdin is none")]
+    #[error("-t needs a terminal, but stdin is not one")]
     NoTerminal,
 }
 
@@ -190,7 +192,7 @@ fn still(waiting: &[String]) -> String {
     if waiting.is_empty() {
         String::new()
     } else {
-        format!("; not there yet: {}", waiting.join(", "))
+        format!("; still waiting for: {}", waiting.join(", "))
     }
 }
 
@@ -212,7 +214,7 @@ impl CliError {
         matches!(self, Self::Connect(error) if matches!(**error, ConnectError::NotRunning { .. }))
     }
 
-    /// An I/O error with what was tried.
+    /// Makes an I/O error that says what was tried.
     pub(crate) fn io(
         operation: &'static str,
         path: impl Into<PathBuf>,
@@ -225,7 +227,7 @@ impl CliError {
         }
     }
 
-    /// The refusal in it, if the daemon said no.
+    /// The daemon's refusal, if this is one.
     pub(crate) fn refusal(&self) -> Option<&ErrorBody> {
         match self {
             Self::Client(ClientError::Refused(body)) => Some(body),
@@ -238,19 +240,20 @@ impl CliError {
         match self {
             Self::Client(ClientError::Refused(body)) => body.hint.clone().or_else(|| refusal_hint(body, ui)),
             Self::Client(ClientError::Disconnected(_)) => Some(format!(
-                "services run on; {} starts a daemon that takes over",
+                "services keep running; {} starts a daemon that takes over",
                 ui.command("status")
             )),
             Self::Config(LoadError::NotFound { .. }) => {
-                Some("harness init writes one; -c FILE names another".to_owned())
+                Some("harness init writes one; -c FILE uses another file".to_owned())
             }
             Self::Config(LoadError::NotText { .. }) => Some("rename the folder".to_owned()),
             Self::Config(LoadError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(
-                "-c names a file that is there; without it, the services.yaml here or above is used"
+                "give -c an existing file; without -c, the services.yaml in this folder or in one above is used"
                     .to_owned(),
             ),
             Self::Config(LoadError::Read { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => Some(
-                "write what it gives into a file: a project remembers its file, and paths in it start from its folder"
+                "save the content as a regular file first: a project remembers its file, and paths in the \
+                    file are relative to its folder"
                     .to_owned(),
             ),
             Self::Home(error) => home_hint(error),
@@ -258,7 +261,8 @@ impl CliError {
             Self::Connect(error) => match &**error {
                 ConnectError::Home(error) => home_hint(error),
                 ConnectError::Stopped { pid } => Some(format!(
-                    "kill -CONT {pid} lets it go on; kill -9 {pid} ends it, and {} starts another that takes over",
+                    "kill -CONT {pid} lets it continue; kill -9 {pid} ends it, and {} starts another that \
+                        takes over",
                     ui.command("status")
                 )),
                 ConnectError::NotAnswering { pid: Some(pid), .. } => Some(format!(
@@ -272,15 +276,15 @@ impl CliError {
                 _ => None,
             },
             Self::NoAnswer { pid, .. } => Some(format!(
-                "harness daemon status tells whether it is stopped or overloaded; kill -CONT {pid} lets a stopped one \
-                 go on"
+                "harness daemon status says whether it is stopped or overloaded; kill -CONT {pid} lets a \
+                    stopped one continue"
             )),
-            Self::Exists { .. } => Some("harness start, or remove it first".to_owned()),
+            Self::Exists { .. } => Some("harness start uses it; to get a new one, remove it first".to_owned()),
             Self::DaemonNotRunning { .. } => Some(ui.command("start")),
             Self::Nameless { .. } => Some(
-                "harness validate tells what is wrong with it; -p says which project is meant".to_owned(),
+                "harness validate shows what is wrong with the file; or name the project with -p".to_owned(),
             ),
-            Self::PathNotText { .. } => Some("say which with -p".to_owned()),
+            Self::PathNotText { .. } => Some("name the project with -p".to_owned()),
             Self::StopWhat => Some(format!(
                 "{} for some services, {} for the whole project",
                 ui.command("stop SERVICE…"),
@@ -289,21 +293,21 @@ impl CliError {
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Interrupted { hint } => hint.clone(),
             Self::Stop(StopError::Stopped { pid }) => Some(format!(
-                "kill -CONT {pid} lets it go on; kill -9 {pid} ends it, and services run on"
+                "kill -CONT {pid} lets it continue; kill -9 {pid} ends it, and services keep running"
             )),
             Self::Stop(StopError::Lost) => {
-                Some("harness daemon stop --services again stops what is left".to_owned())
+                Some("run harness daemon stop --services again to stop the rest".to_owned())
             }
             Self::RunLeft => Some(ui.command("status")),
             Self::DetachKeys { .. } => {
-                Some("keys are letters or ctrl-LETTER, with commas between: ctrl-p,ctrl-q".to_owned())
+                Some("keys are letters or ctrl-LETTER, separated by commas: ctrl-p,ctrl-q".to_owned())
             }
             Self::TimedOut {
                 nothing_started: true,
                 ..
             } => Some(NOTHING_STARTED.to_owned()),
             Self::TimedOut { .. } => Some(format!(
-                "the services go on; {} · {}",
+                "the services continue; {} · {}",
                 ui.command("status"),
                 ui.command("stop --all")
             )),
@@ -311,7 +315,7 @@ impl CliError {
         }
     }
 
-    /// The word for programs.
+    /// The error code for programs.
     fn code(&self) -> Value {
         match self {
             Self::Client(ClientError::Refused(body)) => refusal_code(body),
@@ -354,7 +358,7 @@ impl CliError {
         text
     }
 
-    /// Tells it: words on stderr, and with `--json` an object on stdout.
+    /// Prints the error: a message on stderr, and with `--json` also an object on stdout.
     pub(crate) fn report(&self, ui: &Ui) {
         if matches!(self, Self::OutputClosed) {
             return;
@@ -365,9 +369,9 @@ impl CliError {
         }
     }
 
-    /// Tells it on stderr alone, beside another error.
+    /// Prints the error on stderr only, in addition to another error.
     pub(crate) fn report_words(&self, ui: &Ui) {
-        // Output that cannot be written cannot be complained about either.
+        // If stderr cannot be written, there is nowhere left to say so.
         let _ = ui.err(&self.words(ui));
     }
 
@@ -387,7 +391,7 @@ impl CliError {
             })) => ports::conflicts(conflicts, &ui.err_style()),
             _ => {
                 let style = ui.err_style();
-                // Whoever made a sentence of it, others had a word in it: paths, engines, other processes.
+                // Parts of the message come from outside: paths, engines, other processes.
                 let message = ForeignText::from(self.message());
                 let mut text = format!("{} {message}\n", style.error("error:"));
                 if let Some(hint) = self.hint(ui).map(ForeignText::from) {
@@ -428,17 +432,17 @@ impl CliError {
     }
 }
 
-/// A daemon that cannot be spoken to ends by a signal as by `daemon stop`.
+/// A daemon that we cannot talk to can be ended with a signal; this does the same as `daemon stop`.
 fn certificate_hint(pid: u32, error: &TalkError) -> Option<String> {
-    let anew = format!("kill {pid} && harness daemon start (services run on)");
+    let anew = format!("kill {pid} && harness daemon start (services keep running)");
     match error {
-        TalkError::Certificates(_) => Some(format!("once that is done, if it still does not work: {anew}")),
+        TalkError::Certificates(_) => Some(format!("then, if it still does not work: {anew}")),
         _ => match error.certificate_validity()? {
             Validity::NotYet => Some(format!(
-                "set the clock of this machine right; if it is right: {anew}, which makes new certificates"
+                "set this machine's clock; if the clock is right, make new certificates with: {anew}"
             )),
             Validity::Expired => Some(format!(
-                "if the clock of this machine is right: {anew}, which makes new certificates"
+                "if this machine's clock is right, make new certificates with: {anew}"
             )),
             Validity::Valid => None,
         },
@@ -455,7 +459,7 @@ fn start_hint(error: &StartError) -> Option<String> {
 fn home_hint(error: &HomeError) -> Option<String> {
     match error {
         HomeError::Unusable { source, .. } => {
-            remedy(source).or_else(|| Some("set HARNESS_HOME to a folder that you may write to".to_owned()))
+            remedy(source).or_else(|| Some("set HARNESS_HOME to a folder that you can write to".to_owned()))
         }
         _ => None,
     }
@@ -477,8 +481,8 @@ fn refusal_hint(body: &ErrorBody, ui: &Ui) -> Option<String> {
             })
         }
         ErrorCode::NotRunning => Some(ui.command("start")),
-        ErrorCode::NameTaken => Some("-p NAME gives this one another name".to_owned()),
-        ErrorCode::Version => Some("harness daemon restart (services run on)".to_owned()),
+        ErrorCode::NameTaken => Some("-p NAME gives this project another name".to_owned()),
+        ErrorCode::Version => Some("harness daemon restart (services keep running)".to_owned()),
         ErrorCode::Internal => Some("harness daemon logs".to_owned()),
         _ => None,
     }

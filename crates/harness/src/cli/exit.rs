@@ -1,11 +1,11 @@
-//! Exit codes: the one place where outcomes and errors become numbers.
+//! Exit codes: the only place where results and errors become numbers.
 
 use harness_wire::message::{ErrorBody, ErrorCode};
 
 use super::backend::{ClientError, ConnectError, LoadError};
 use super::error::CliError;
 
-/// How the process ends. The numbers are promised to scripts.
+/// How the process ends. Scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: done.
@@ -29,7 +29,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The number.
+    /// The exit code as a number.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -44,7 +44,7 @@ impl Exit {
         }
     }
 
-    /// The way a shell tells how a command ended: its code, or 128 and the signal.
+    /// How a shell reports the end of a command: its exit code, or 128 plus the signal.
     pub(crate) fn of_command(status: harness_model::ExitStatus) -> Self {
         let number = match status {
             harness_model::ExitStatus::Code(code) => code & 0xff,

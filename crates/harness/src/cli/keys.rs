@@ -1,28 +1,28 @@
-//! The keys that let go of a service: found in what is typed, however it is cut into pieces.
+//! Finds the keys that detach from a service in the typed bytes, even if the keys arrive in several pieces.
 
 use super::error::CliError;
 
-/// A sequence of keys that is looked for.
+/// The key sequence to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DetachKeys {
     sequence: Vec<u8>,
     matched: usize,
 }
 
-/// What to do with the bytes typed.
+/// What to do with typed bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Typed {
-    /// Pass these on.
+    /// The bytes to pass on.
     pub(crate) forward: Vec<u8>,
-    /// The keys were typed: let go.
+    /// Whether the keys were typed, which means: detach.
     pub(crate) detach: bool,
 }
 
 impl DetachKeys {
-    /// `ctrl-p,ctrl-q`; letters, digits, and `ctrl-` with a letter or one of `@[\]^_`.
+    /// Parses a list like `ctrl-p,ctrl-q`: printable characters, and `ctrl-` with a letter or one of `@[\]^_`.
     ///
     /// # Errors
-    /// When it is not such a list.
+    /// When the text is not such a list.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         let key = |key: &str| match (key.strip_prefix("ctrl-"), key.as_bytes()) {
             (Some(rest), _) => match rest.as_bytes() {
@@ -43,7 +43,8 @@ impl DetachKeys {
         }
     }
 
-    /// What to do with these bytes. The beginning of a sequence is held back until it is clear how it ends.
+    /// Takes typed bytes and says what to do with them. If they end in the beginning of the sequence, that part is
+    /// held back until more is typed.
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> Typed {
         let mut forward = Vec::with_capacity(bytes.len());
         for byte in bytes {
@@ -67,7 +68,7 @@ impl DetachKeys {
             self.matched += 1;
             return;
         }
-        // What was held back, and this byte, may still end in a shorter beginning of the sequence.
+        // The bytes held back plus this one may still end in a shorter beginning of the sequence.
         let mut held = self.sequence[..self.matched].to_vec();
         held.push(byte);
         self.matched = (0..held.len())

@@ -8,8 +8,8 @@
 //!                      +--> Exit | CliError -> exit (numbers)
 //! ```
 //!
-//! Each verb is one file. A verb asks the daemon and tells the answer; it decides nothing about services. Words
-//! are made in `render` without any I/O, numbers in `exit`, and only `ui` writes.
+//! Each verb is one file. A verb asks the daemon and prints the answer; it decides nothing about services. `render`
+//! makes the text without any I/O, `exit` makes the exit codes, and only `ui` writes.
 
 mod args;
 mod backend;
@@ -44,7 +44,7 @@ use ui::Ui;
 
 pub use reference::cli_reference_markdown;
 
-/// The whole life of the process: words in, exit code out.
+/// Runs the program: parses the arguments, runs the verb, and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::from_env() {
         Ok(cli) => cli,
@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Help, version, or words that clap does not understand.
+/// Prints help, the version, or clap's error about the arguments.
 fn refuse(error: &clap::Error) -> ExitCode {
     let asked_for = !error.use_stderr();
     let ui = Ui::new(&args::Globals::default());
@@ -76,7 +76,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     } else {
         said.to_string()
     };
-    // A closed stdout is no reason to fail; there is nothing else to say.
+    // A closed stdout is no reason to fail.
     let _ = if asked_for { ui.out(&said) } else { ui.err(&said) };
     let words: Vec<_> = std::env::args_os()
         .skip(1)

@@ -1,4 +1,4 @@
-//! The CLI reference for people, from clap: `docs/cli-reference.md`.
+//! Makes the CLI reference, `docs/cli-reference.md`, from clap's help.
 
 use clap::{Arg, Command};
 
@@ -11,7 +11,7 @@ pub fn cli_reference_markdown() -> String {
     let mut out = String::from("# harness, the command line\n\n");
     out.push_str("Generated from the program's own help; do not edit.\n\n");
     about(&command, &mut out);
-    out.push_str("## Global options\n\nThey may stand anywhere.\n\n");
+    out.push_str("## Global options\n\nThey may be given before or after the verb.\n\n");
     arguments(
         command.get_arguments().filter(|arg| arg.is_global_set()),
         &mut out,
@@ -35,12 +35,13 @@ const EXIT_CODES: &str = "\
 | 2 | wrong usage, or an invalid file |
 | 3 | not running |
 | 4 | no such service |
-| 17 | `--timeout` passed; the services go on |
-| 18 | a service failed (its `startup_timeout` included) |
+| 17 | `--timeout` passed; the services continue |
+| 18 | a service failed, or was not up within its `startup_timeout` |
 | 130 | interrupted |
 
-`run`, `exec` and `attach` end with the code of the command, 128 and the number if a signal ended it; `run` and `exec`
-with 127 when the command does not exist, and with 126 when it cannot be run.
+`run`, `exec` and `attach` end with the exit code of the command. If a signal ended the command, the code is 128
+plus the signal's number. `run` and `exec` end with 127 if the command does not exist, and with 126 if it cannot
+be run.
 
 ";
 

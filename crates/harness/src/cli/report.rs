@@ -1,6 +1,6 @@
-//! What `start --report DIR` leaves for CI: `junit.xml`, `report.json`, and `logs/<service>.log`, also when `--timeout`
-//! has passed. All of it is text to be read: what services write stands there without colours, and what a terminal would
-//! act on as something to see; the bytes themselves are what `harness logs` gives a file.
+//! Writes the files of `start --report DIR` for CI: `junit.xml`, `report.json`, and `logs/<service>.log`, also when
+//! `--timeout` has passed. The files are text for people: the output of services stands there without colours, and
+//! control characters are made visible. `harness logs > FILE` gives the exact bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,15 +21,15 @@ use super::render::harmless::{self, TerminalText};
 use super::render::open_lines::{Joint, OpenLines};
 use super::render::{junit, seconds};
 
-/// How many lines are shown of what is late.
+/// How many lines to show of a service that is late.
 const LAST_LINES: u64 = 20;
 
-/// Writes all of it; the folder is made if it is not there.
+/// Writes all files. Creates the folder if it does not exist.
 ///
 /// # Errors
-/// When a file cannot be written, or the logs cannot be had.
+/// When a file cannot be written, or the logs cannot be read.
 pub(crate) async fn write(client: &Client, report: &StartReport, folder: &Path) -> Result<(), CliError> {
-    // Others may write to the folder, too, and this may be root.
+    // Other users may be able to write to the folder, and we may be root.
     let folder = &std::path::absolute(folder).map_err(CliError::io("create", folder))?;
     let logs = folder.join("logs");
     harness_files::make_folder(&logs)
@@ -41,7 +41,7 @@ pub(crate) async fn write(client: &Client, report: &StartReport, folder: &Path) 
     write_logs(client, report, &logs).await
 }
 
-/// How a start is that was given up after this time: by its plan, and by what is there.
+/// The report of a start that we stopped waiting for after this time, made from its plan and the current state.
 ///
 /// # Errors
 /// When the daemon does not answer.
@@ -73,7 +73,7 @@ pub(crate) async fn late(
             continue;
         };
         let ready = up.contains(&view.name);
-        // One that is pending waits for another, which is what is late.
+        // A pending service waits for another one; the other one is late.
         if !ready && view.status != ServiceState::Pending {
             let why = WhyRequest {
                 project: project.clone(),
@@ -154,7 +154,7 @@ fn put(path: &Path, text: &str) -> Result<(), CliError> {
         .map_err(CliError::io("write", path))
 }
 
-/// A new file in place of what a former report left.
+/// Creates a new file, in place of the one that an earlier report left.
 fn fresh(path: &Path) -> Result<File, CliError> {
     harness_files::fresh(path, 0o666)
         .map_err(io::Error::from)
@@ -199,7 +199,7 @@ async fn write_logs(client: &Client, report: &StartReport, folder: &Path) -> Res
     Ok(())
 }
 
-/// The log of one service.
+/// The log file of one service.
 struct LogFile {
     file: BufWriter<File>,
     text: TerminalText,

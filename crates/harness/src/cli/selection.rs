@@ -1,5 +1,6 @@
-//! Which project a verb is about: by `-p`, else by the file or folder it is called in. The daemon decides, since it knows
-//! what was started from where; here is what it has to be told, and what people hear of its choice.
+//! Finds the project that a verb is about: the one given with `-p`, else the one of the file or folder where the verb
+//! is called. The daemon decides, since it knows what was started from where. This module collects what the daemon
+//! needs to know, and prints its remarks.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +13,17 @@ use super::context::{Context, Daemon};
 use super::error::CliError;
 use super::render::remarks;
 
-/// What is called here, and why its file does not say a name.
+/// What a call in this folder refers to, and why the project name in its file cannot be read, if so.
 struct Here {
     selector: ProjectSelector,
     nameless: Option<LoadError>,
 }
 
 impl Context {
-    /// The project that is meant, which is told where it is not obvious.
+    /// Finds the project that the call refers to, and says which one it is where that is not obvious.
     ///
     /// # Errors
-    /// When none is, or several may be.
+    /// When there is no such project, or several could be meant.
     pub(crate) async fn meant(&self, daemon: &Daemon, purpose: Purpose) -> Result<ProjectSelector, CliError> {
         if let Some(name) = self.project() {
             return Ok(ProjectSelector::Named(name.clone()));
@@ -35,19 +36,20 @@ impl Context {
         }
     }
 
-    /// The project that is to be started from a file, with a word where that changes whose the file is.
+    /// Asks the daemon whether this project may be started from its file, and prints the daemon's remarks, for
+    /// example when the file belonged to another project.
     ///
     /// # Errors
-    /// When it would take the place of another.
+    /// When it would replace another project.
     pub(crate) async fn to_be_started(&self, daemon: &Daemon, start: &StartRequest) -> Result<(), CliError> {
         self.begin(daemon, start, None).await
     }
 
-    /// The same of a project whose services are stopped first: not if the file was found above, and what runs nearer may
-    /// be meant.
+    /// Like [`Self::to_be_started`], for a restart, which stops services first. Fails also if the file was found in a
+    /// folder above and a project that runs from a nearer folder may be meant.
     ///
     /// # Errors
-    /// When it would take the place of another, or another may be meant.
+    /// When it would replace another project, or another project may be meant.
     pub(crate) async fn to_be_restarted(
         &self,
         daemon: &Daemon,
@@ -80,10 +82,11 @@ impl Context {
         Ok(())
     }
 
-    /// Asks the daemon, and tells its remarks; nothing from an older one, which decides with the request itself.
+    /// Asks the daemon, and prints its remarks. `None` from an older daemon, which decides only when the request
+    /// itself comes.
     ///
     /// # Errors
-    /// When it refuses, or does not answer.
+    /// When the daemon refuses, or does not answer.
     pub(crate) async fn select(
         &self,
         daemon: &Daemon,
@@ -101,10 +104,10 @@ impl Context {
         Ok(Some(selected))
     }
 
-    /// What the daemon is told of this place.
+    /// What the daemon is told about the place of this call.
     ///
     /// # Errors
-    /// When that cannot be put into words, or the current folder was removed.
+    /// When a path is not UTF-8, or the current folder was removed.
     pub(crate) fn selector(&self) -> Result<ProjectSelector, CliError> {
         match self.project() {
             Some(name) => Ok(ProjectSelector::Named(name.clone())),
@@ -112,7 +115,7 @@ impl Context {
         }
     }
 
-    /// Whether there is a file here: given, in this folder, or above.
+    /// Whether there is a file: given with `-c`, in this folder, or in a folder above.
     ///
     /// # Errors
     /// When the current folder was removed.
@@ -120,8 +123,8 @@ impl Context {
         Ok(!self.globals.config.is_empty() || harness_config::find_config(&self.cwd()?).is_some())
     }
 
-    /// The folder we are in, if it is below one in which a file was found. No project was started in one whose path is not
-    /// text, so what is above that does as well.
+    /// The current folder, if it is below the folder where a file was found. No project can be started in a folder
+    /// with a path that is not text, so such folders are skipped in favour of the next one above.
     fn below(&self, folder: &Path) -> Result<Option<PathBuf>, CliError> {
         if !self.globals.config.is_empty() {
             return Ok(None);
@@ -164,7 +167,7 @@ impl Context {
     }
 }
 
-/// Messages are text, and so are the paths in them.
+/// Fails if a path is not UTF-8. Messages to the daemon are text, so paths in them must be text too.
 fn is_text(path: &Path) -> Result<(), CliError> {
     match path.to_str() {
         Some(_) => Ok(()),
@@ -174,7 +177,7 @@ fn is_text(path: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Where nothing was started from a file, that it cannot be read says more.
+/// If nothing was started from a file and the file cannot be read, the second error explains more.
 fn explained(error: CliError, here: Here) -> CliError {
     let unknown = refused(&error, |code| matches!(code, ErrorCode::NoSuchProject(_)));
     match (here.nameless, here.selector) {
@@ -193,7 +196,7 @@ fn refused(error: &CliError, is: impl Fn(&ErrorCode) -> bool) -> bool {
     error.refusal().is_some_and(|body| is(&body.code))
 }
 
-/// Whether it says that a project is not known.
+/// Whether the error says that the daemon does not know the project.
 pub(crate) fn is_unknown(error: &CliError) -> bool {
     refused(error, |code| matches!(code, ErrorCode::NoSuchProject(_)))
 }

@@ -1,15 +1,15 @@
-//! Signals this process is sent while it waits.
+//! Signals that this process receives while it waits.
 
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 
 use super::error::CliError;
 
-/// Signals that come in as values instead of ending the process.
+/// Receives signals as values, so that they do not end the process.
 pub(crate) struct Incoming(Signals);
 
 impl Incoming {
-    /// Those that ask a process to end: Ctrl-C, `kill`, a closed terminal.
+    /// The signals that ask a process to end: Ctrl-C, `kill`, a closed terminal.
     ///
     /// # Errors
     /// When they cannot be caught.
@@ -17,7 +17,7 @@ impl Incoming {
         Self::of(&[Signal::Int, Signal::Term, Signal::Hup])
     }
 
-    /// The same with Ctrl-\: for whoever must not end without a word.
+    /// Like [`Self::ending`], plus Ctrl-\: for verbs that must clean up before they end.
     ///
     /// # Errors
     /// When they cannot be caught.
@@ -25,7 +25,7 @@ impl Incoming {
         Self::of(&[Signal::Int, Signal::Term, Signal::Hup, Signal::Quit])
     }
 
-    /// Those that ask a process to end, and news of the terminal's size.
+    /// The signals that ask a process to end, and the one for a new terminal size.
     ///
     /// # Errors
     /// When they cannot be caught.
@@ -39,7 +39,7 @@ impl Incoming {
             .map_err(CliError::io("catch", "signals"))
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Signal {
         loop {
             match self.0.next().await {

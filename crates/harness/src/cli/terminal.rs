@@ -1,4 +1,4 @@
-//! The terminal: its size, raw mode, and a question.
+//! The terminal: its size, raw mode, and yes-or-no questions.
 
 use std::io::{BufRead as _, stdin, stdout};
 
@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::signals::Incoming;
 use super::ui::Ui;
 
-/// The size of the terminal we are on, if we are on one.
+/// The size of this process's terminal, if it has one.
 pub(crate) fn size() -> Option<TerminalSize> {
     let size = tcgetwinsize(stdout()).or_else(|_| tcgetwinsize(stdin())).ok()?;
     Some(TerminalSize {
@@ -18,7 +18,7 @@ pub(crate) fn size() -> Option<TerminalSize> {
     })
 }
 
-/// How many columns a line may have on the terminal we are on; no limit where that cannot be told.
+/// How many columns a line may have on this terminal. No limit if the size is unknown.
 pub(crate) fn columns() -> usize {
     match size() {
         Some(TerminalSize { columns, .. }) if columns > 0 => columns.into(),
@@ -26,23 +26,23 @@ pub(crate) fn columns() -> usize {
     }
 }
 
-/// How much of the terminal's own doing is turned off.
+/// How much of the terminal's own processing is turned off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Raw {
-    /// Everything: another terminal does it at the far end.
+    /// Everything: a terminal at the far end does it.
     Full,
-    /// All but line breaks: the far end may be pipes, which know nothing of terminals.
+    /// Everything but line breaks: the far end may be pipes, which do not convert line breaks.
     ButLines,
 }
 
-/// Raw mode, for as long as this lives.
+/// Keeps the terminal in raw mode until dropped.
 pub(crate) struct RawMode(Termios);
 
 impl RawMode {
-    /// Turns it on.
+    /// Turns raw mode on.
     ///
     /// # Errors
-    /// When stdin is no terminal.
+    /// When stdin is not a terminal.
     pub(crate) fn enter(raw: Raw) -> Result<Self, CliError> {
         let before = tcgetattr(stdin()).map_err(|_| CliError::NoTerminal)?;
         let mut wanted = before.clone();
@@ -59,12 +59,12 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // If the terminal is gone there is nothing to restore.
+        // If the terminal is gone, there is nothing to restore.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
     }
 }
 
-/// Asks a question on stderr; `default` if the answer is a bare return, the end of input, or a signal.
+/// Asks a question on stderr. Returns `default` if the answer is only a return, the end of input, or a signal.
 ///
 /// # Errors
 /// When stderr cannot be written.

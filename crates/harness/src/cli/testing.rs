@@ -1,4 +1,4 @@
-//! Values that tests of several rooms begin with.
+//! Values that tests of several modules start from.
 
 use harness_model::spec::Protocol;
 use harness_model::{Health, ServiceName, ServiceState};

@@ -1,4 +1,4 @@
-//! Where words go: stdout for results, stderr for everything else; with or without colours.
+//! Output: results go to stdout, everything else to stderr, with or without colours.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -10,32 +10,32 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::render::{Style, harmless};
 
-/// How this process talks.
+/// How this process writes output.
 #[derive(Debug, Clone)]
 pub(crate) struct Ui {
-    /// JSON alone on stdout.
+    /// Write only JSON to stdout.
     pub(crate) json: bool,
-    /// Only what went wrong.
+    /// Print only errors.
     pub(crate) quiet: bool,
-    /// More than usual.
+    /// Print more than usual.
     pub(crate) verbose: bool,
-    /// Somebody sits at stdin.
+    /// stdin is a terminal.
     pub(crate) in_tty: bool,
-    /// Somebody looks at stdout.
+    /// stdout is a terminal.
     pub(crate) out_tty: bool,
-    /// Somebody looks at stderr.
+    /// stderr is a terminal.
     pub(crate) err_tty: bool,
-    /// Colours on stdout.
+    /// Use colours on stdout.
     pub(crate) out_colour: bool,
-    /// Colours on stderr.
+    /// Use colours on stderr.
     pub(crate) err_colour: bool,
     project: Option<String>,
-    /// The options that say which project is meant, as they were typed.
+    /// The `-p` or `-c` options as they were given, for commands that we suggest.
     chosen: String,
 }
 
 impl Ui {
-    /// For these options and the streams of this process.
+    /// Chooses the output for these options and this process's streams.
     pub(crate) fn new(globals: &Globals) -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -55,7 +55,7 @@ impl Ui {
         }
     }
 
-    /// Without terminal and colours.
+    /// No terminal and no colours.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Ui {
         self.project.as_deref()
     }
 
-    /// A command to suggest: `harness logs api`, with the `-p` or `-c` that were given.
+    /// A command to suggest, such as `harness logs api`, with the `-p` or `-c` options that were given.
     pub(crate) fn command(&self, words: &str) -> String {
         format!("harness {}{words}", self.chosen)
     }
@@ -95,12 +95,12 @@ impl Ui {
     /// Writes results to stdout, for people.
     ///
     /// # Errors
-    /// When stdout cannot be written; [`CliError::OutputClosed`] when its reader has gone.
+    /// When stdout cannot be written: [`CliError::OutputClosed`] if its reader is gone.
     pub(crate) fn out(&self, text: &str) -> Result<(), CliError> {
         self.out_raw(harmless::words(text).as_bytes())
     }
 
-    /// Writes what a program may read (a script, variables) to stdout: as it is, unless somebody looks at it.
+    /// Writes text that a program may read (a script, variables) to stdout: unchanged, unless stdout is a terminal.
     ///
     /// # Errors
     /// As [`Self::out`].
@@ -112,8 +112,8 @@ impl Ui {
         }
     }
 
-    /// Writes bytes as they are, also to a terminal: those of the caller's own session with a program, and what is
-    /// known to be harmless.
+    /// Writes bytes unchanged, also to a terminal. Only for the user's own session with a program, and for text that
+    /// is known to be harmless.
     ///
     /// # Errors
     /// As [`Self::out`].
@@ -131,7 +131,7 @@ impl Ui {
         self.out_raw(format!("{}\n", harmless::json(text)).as_bytes())
     }
 
-    /// Writes a value to stdout as indented JSON: for one result, not for streams.
+    /// Writes a value to stdout as indented JSON. For a single result, not for streams.
     ///
     /// # Errors
     /// As [`Self::out`].
@@ -140,7 +140,7 @@ impl Ui {
         self.out_raw(format!("{}\n", harmless::json(text)).as_bytes())
     }
 
-    /// Words about a result: to stdout, or to stderr when stdout belongs to JSON; not with `-q`.
+    /// Writes text about a result: to stdout, or to stderr with `--json`. Nothing with `-q`.
     ///
     /// # Errors
     /// As [`Self::out`].
@@ -152,7 +152,7 @@ impl Ui {
         }
     }
 
-    /// Words on the way (progress, notes): to stderr; not with `-q`.
+    /// Writes progress and notes to stderr. Nothing with `-q`.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -160,7 +160,7 @@ impl Ui {
         if self.quiet { Ok(()) } else { self.err(text) }
     }
 
-    /// Writes to stderr, whatever was asked.
+    /// Writes to stderr, also with `-q`.
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -168,7 +168,7 @@ impl Ui {
         self.err_raw(harmless::words(text).as_bytes())
     }
 
-    /// The same for bytes, as they are: see [`Self::out_raw`].
+    /// Writes bytes unchanged to stderr: see [`Self::out_raw`].
     ///
     /// # Errors
     /// When stderr cannot be written.
@@ -188,7 +188,7 @@ fn chosen(globals: &Globals) -> String {
     }
 }
 
-/// A result with what went wrong beside it, for programs; without an error just the result.
+/// A result as JSON for programs, with an `error` field if something went wrong.
 #[derive(Debug, Serialize)]
 pub(crate) struct WithError<'a, T> {
     #[serde(flatten)]
@@ -198,7 +198,7 @@ pub(crate) struct WithError<'a, T> {
 }
 
 impl<'a, T> WithError<'a, T> {
-    /// The error is told of only when the exit code says so.
+    /// Adds the error only if the exit code is not 0.
     pub(crate) fn new(result: &'a T, exit: Exit, code: &str, message: &str) -> Self {
         let error = || json!({ "code": code, "message": message, "hint": null, "exit_code": exit.code() });
         Self {

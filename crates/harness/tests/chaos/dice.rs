@@ -1,4 +1,4 @@
-//! Chance that can be repeated: everything random in a test comes from one seed, told when the test fails.
+//! Repeatable randomness: everything random in a test comes from one seed, which is printed when the test fails.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 /// Rounds of all tests together, unless `HARNESS_CHAOS_ROUNDS` says otherwise.
 const ROUNDS: u64 = 120;
 
-/// A test's own source of chance. Tells the seed if the test panics.
+/// The random source of one test. Prints the seed if the test panics.
 pub(crate) struct Dice {
     test: &'static str,
     seed: u64,
     state: u64,
-    /// What was done, for whoever reads of a failure.
+    /// What was done, to print if the test fails.
     story: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Dice {
         }
     }
 
-    /// How many rounds this test plays: so many hundredths of one of `share` parts of all.
+    /// How many rounds this test plays: this percentage of a `share`-th of all rounds.
     pub(crate) fn rounds(&self, hundredths: u64, share: u64) -> u64 {
         let all = match std::env::var("HARNESS_CHAOS_ROUNDS") {
             Ok(text) => text.parse().expect("HARNESS_CHAOS_ROUNDS is a number"),
@@ -54,7 +54,7 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % limit.max(1)
     }
 
-    /// Whether one of so many times comes up.
+    /// True once in this many times, at random.
     pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -69,7 +69,8 @@ impl Dice {
         Duration::from_micros(self.below(u64::try_from(limit.as_micros()).unwrap()))
     }
 
-    /// Waits until an instant within `limit`: it is the input of a test here, so this sleep is not for luck.
+    /// Waits for a random time below `limit`. The time is the input of the test, so this sleep does not wait for
+    /// anything.
     pub(crate) fn wait(&mut self, limit: Duration) {
         std::thread::sleep(self.instant(limit));
     }

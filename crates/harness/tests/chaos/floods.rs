@@ -37,7 +37,7 @@ pub(crate) fn are_whole<S: Scene>(test: &'static str) {
                     let reader = world.scene.spawn(&["logs", "-f"]);
                     dice.wait(limit);
                     world.kill_daemon();
-                    // It may have come too late for that daemon, and follow another one.
+                    // It may have started too late for that daemon, and may follow the next one.
                     reader.signal(Signal::KILL);
                     reader.wait(PATIENCE);
                 }
@@ -84,7 +84,7 @@ impl<S: Scene> World<S> {
             let logged = logged.get(&instance).copied().unwrap_or(0);
             match said {
                 Some(said) => assert_eq!(Ok(logged), said.parse(), "{name} {instance}"),
-                // One that was killed had no last word.
+                // An instance that was killed could not write its final count.
                 None => assert!(logged >= counted, "{name} {instance}: {logged} of {counted}"),
             }
         }

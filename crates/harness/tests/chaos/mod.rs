@@ -1,10 +1,10 @@
-//! What a daemon that is killed at any instant must not do to services, wherever they run: orphan, double or forget one.
+//! A daemon that is killed at any instant must not orphan, double or forget a service, wherever the service runs.
 //!
 //! | file | what |
 //! |---|---|
-//! | `world` | a project of services that bear witness, and what their testimony must be |
-//! | `dice` | instants and orders by chance, from a seed |
-//! | `orders` | the daemon, killed amid start, stop, restart, replacement and crashes of services |
+//! | `world` | a project whose services record what happens to them, and the checks of these records |
+//! | `dice` | random instants and requests, from a seed |
+//! | `orders` | the daemon, killed during start, stop, restart, replacement and crashes of services |
 //! | `oneshots` | the daemon, killed while one-shots run and end |
 //! | `floods` | the daemon, killed while services flood their logs |
 

@@ -51,10 +51,10 @@ pub(crate) fn end_unseen<S: Scene>(test: &'static str) {
             world.kill_daemon();
             start.wait(PATIENCE).code == Some(0)
         };
-        // Those that were begun end while nobody looks.
+        // Those that were begun end while no daemon runs.
         eventually("nothing runs", || (!world.scene.any_runs()).then_some(()));
         if !accepted {
-            // It may have been forgotten; then it is ordered again.
+            // The request may be lost; then it is sent again.
             world.scene.ok(&["start", "-d"]);
         }
         for service in &world.services {
@@ -77,7 +77,7 @@ impl<S: Scene> World<S> {
         let status = self.scene.service(name);
         assert_eq!(status["exit_code"], code, "{does}: {status}");
         let runs = self.starts(name).len() - before;
-        // The second order runs again what failed at the first.
+        // The second request runs those again that failed the first time.
         let again = usize::from(!accepted && code != 0);
         let runs_wanted = match *name {
             "retry" => 2..=2,

@@ -1,9 +1,9 @@
-//! The daemon is killed amid orders; the next one, started by nothing but a look, carries them on.
+//! The daemon is killed during requests. The next one, started only by a command that reads, continues them.
 
 use super::dice::Dice;
 use super::world::{Scene, Service, Together, World};
 
-/// The service that is a process where the others are containers.
+/// The service that is a process even if the others are containers.
 pub(crate) const BESIDE: &str = "middle";
 
 /// A row of three ([`BESIDE`] in its middle), one alone, and one that is never restarted.
@@ -28,7 +28,7 @@ fn services() -> Vec<Service> {
     ]
 }
 
-/// What was not accepted may be forgotten, but only as a whole.
+/// A request that was not accepted may be lost, but only as a whole.
 pub(crate) fn starts_and_stops<S: Scene>(test: &'static str) {
     let mut dice = Dice::new(test);
     let world = World::<S>::new(test, services());
@@ -54,7 +54,7 @@ pub(crate) fn starts_and_stops<S: Scene>(test: &'static str) {
             Together::Up => {
                 dice.note(format!("{round}: stop"));
                 let accepted = world.kill_amid(&mut dice, &["stop", "--all"], world.within(400));
-                // Somebody was told to end: the stop had begun, so it is to be carried on.
+                // A service was told to end: the stop had begun, so it must be continued.
                 let begun = world.exits() > exits;
                 is = world.settle((accepted || begun).then_some(Together::Down));
                 if is == Together::Down {
@@ -97,7 +97,7 @@ pub(crate) fn restarts_and_replacements<S: Scene>(test: &'static str) {
 }
 
 impl<S: Scene> World<S> {
-    /// After a replacement all run by the new file, or, if it was not accepted, all by the old one.
+    /// After a replacement all services run from the new file, or, if it was not accepted, all from the old one.
     fn replaced_as_a_whole(&self, before: u64, accepted: bool) {
         let editions: Vec<u64> = self
             .services
@@ -107,7 +107,7 @@ impl<S: Scene> World<S> {
         let all = |edition: u64| editions.iter().all(|one| *one == edition);
         assert!(
             all(self.edition) || (!accepted && all(before)),
-            "some run by the old file, some by the new: {editions:?}"
+            "some run from the old file, some from the new one: {editions:?}"
         );
     }
 }
@@ -117,7 +117,7 @@ pub(crate) fn restart_policies<S: Scene>(test: &'static str) {
     let world = World::<S>::new(test, services());
     for round in 0..dice.rounds(16, S::SHARE) {
         world.bring(Together::Up);
-        // The row of restarts begins anew, or its pauses would grow from round to round.
+        // Begin a new series of restarts, or the pauses between them would grow from round to round.
         if round % 2 == 1 {
             world.bring(Together::Down);
             world.bring(Together::Up);
@@ -140,7 +140,7 @@ pub(crate) fn restart_policies<S: Scene>(test: &'static str) {
         }
         world.kill_daemon();
         if victims.contains(&"plain") {
-            // Its policy leaves it dead, and how it died is known.
+            // Its policy does not restart it, and how it died is known.
             world.scene.await_state("plain", "failed/none");
             let plain = world.scene.service("plain");
             assert_eq!(plain["signal"], 9, "{plain}");

@@ -1,4 +1,4 @@
-//! A project of services that bear witness (`witness.sh`), and what their testimony must be.
+//! A project whose services (witnesses, `witness.sh`) record what happens to them, and the checks of these records.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use crate::common::{PATIENCE, Sandbox, eventually, proc, within};
 pub(crate) trait Scene: Deref<Target = Sandbox> {
     /// How long services may take to come to rest after an attack.
     const REST: Duration;
-    /// How many times as long as for processes things take: attacks fall within that time.
+    /// How many times longer things take than for processes. Attacks fall within that time.
     const PACE: u32;
-    /// The part of all rounds that is played here: one in so many.
+    /// This kind of scene plays one `SHARE`-th of all rounds.
     const SHARE: u64;
 
     /// A sandbox for a test.
@@ -25,22 +25,22 @@ pub(crate) trait Scene: Deref<Target = Sandbox> {
     /// What the project is called.
     fn project_name(&self) -> &str;
 
-    /// The keys of a service that runs `sh` with these words, in YAML's flow style.
+    /// The keys of a service that runs `sh` with these arguments, in YAML's flow style.
     fn runs(&self, service: &str, words: &str) -> String;
 
-    /// Kills what wrote down that start.
+    /// Kills the instance that recorded that start.
     fn kill(&self, start: &Start);
 
-    /// How many of a service's last instances have their logs still.
+    /// How many of a service's last instances still have their logs.
     fn kept(&self, service: &str) -> u64;
 
-    /// Each of these services runs once, as what it last started as, and nothing else does.
+    /// Each of these services runs once, as the instance of its last start, and nothing else runs.
     fn check_each_runs_once(&self, starts: &BTreeMap<&'static str, Vec<Start>>) -> Result<(), String>;
 
     /// Whether anything of any service runs.
     fn any_runs(&self) -> bool;
 
-    /// Nothing of any service is there, and nothing that was made for it.
+    /// Nothing is left of any service, nor of what was made for it.
     fn check_nothing_is_left(&self) -> Result<(), String>;
 }
 
@@ -48,13 +48,13 @@ pub(crate) trait Scene: Deref<Target = Sandbox> {
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) name: &'static str,
-    /// What its witness does: the words after its name.
+    /// What its witness does: the arguments after its name.
     pub(crate) does: String,
-    /// The keys beside, in YAML's flow style.
+    /// Further keys, in YAML's flow style.
     pub(crate) keys: &'static str,
 }
 
-/// A start that a witness wrote down.
+/// A start that a witness recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Start {
     /// Its pid, or the first twelve digits of its container's id.
@@ -62,7 +62,7 @@ pub(crate) struct Start {
     pub(crate) edition: u64,
 }
 
-/// How all services are together.
+/// The common state of all services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Together {
     Up,
@@ -90,7 +90,7 @@ impl<S: Scene> World<S> {
         world
     }
 
-    /// Writes the file anew, so that every service counts as changed.
+    /// Writes a new version of the file, so that every service counts as changed.
     pub(crate) fn next_edition(&mut self) {
         self.edition += 1;
         let mut file = format!(
@@ -110,12 +110,12 @@ impl<S: Scene> World<S> {
         self.scene.write("services.yaml", &file);
     }
 
-    /// So long, or longer where things take longer.
+    /// This time, multiplied by the pace of the scene.
     pub(crate) fn within(&self, millis: u64) -> Duration {
         Duration::from_millis(millis) * S::PACE
     }
 
-    /// The starts that a service wrote down.
+    /// The starts that a service recorded.
     pub(crate) fn starts(&self, name: &str) -> Vec<Start> {
         let text = self.scene.read(&format!("w/{name}.starts"));
         text.lines()
@@ -129,18 +129,18 @@ impl<S: Scene> World<S> {
             .collect()
     }
 
-    /// What a service last started as.
+    /// The last start of a service.
     pub(crate) fn last(&self, name: &str) -> Start {
         self.starts(name).pop().unwrap()
     }
 
-    /// How many starts every service wrote down.
+    /// How many starts each service recorded.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
         let count = |service: &Service| (service.name, self.starts(service.name).len());
         self.services.iter().map(count).collect()
     }
 
-    /// The lines that services wrote down at their own ends.
+    /// The number of ends that services recorded themselves.
     pub(crate) fn exits(&self) -> usize {
         let lines = |service: &Service| {
             let text = self.scene.read(&format!("w/{}.exits", service.name));
@@ -157,8 +157,8 @@ impl<S: Scene> World<S> {
         }
     }
 
-    /// Runs `harness ARGS`, and kills the daemon at an instant within `limit` after its begin. Now and then the
-    /// next daemon is killed as well, while it takes over. Returns whether the command line was told success.
+    /// Runs `harness ARGS`, and kills the daemon at a random time within `limit` after that. Sometimes the next
+    /// daemon is killed as well, while it takes over. Returns whether the command succeeded.
     pub(crate) fn kill_amid(&self, dice: &mut Dice, args: &[&str], limit: Duration) -> bool {
         let running = self.scene.spawn(args);
         dice.wait(limit);
@@ -174,7 +174,7 @@ impl<S: Scene> World<S> {
         output.code == Some(0)
     }
 
-    /// Has every service up, or every one down.
+    /// Brings all services up, or all down.
     pub(crate) fn bring(&self, to: Together) {
         match to {
             Together::Up => self.scene.ok(&["start"]),
@@ -183,8 +183,8 @@ impl<S: Scene> World<S> {
         self.settle(Some(to));
     }
 
-    /// Waits until all services have come to rest, all up or all down, with nothing but looks at them, and checks
-    /// what they say. `wanted` names the only rest that will do.
+    /// Waits until all services are at rest, all up or all down, only by reading their state, and checks their
+    /// records. `wanted` names the only acceptable state.
     pub(crate) fn settle(&self, wanted: Option<Together>) -> Together {
         let deadline = Instant::now() + S::REST;
         loop {
@@ -224,8 +224,8 @@ impl<S: Scene> World<S> {
         self.check_never_doubled();
         match is {
             Together::Down => self.check_nothing_is_left(),
-            // A program runs a moment before its first line does, and one that has just died is not known to be dead
-            // yet.
+            // A program runs a moment before its first line does, and the daemon does not know at once that one has
+            // died.
             Together::Up => comes_true(S::REST, "each runs once, as what it last started as", || {
                 let starts = self.services.iter().map(|s| (s.name, self.starts(s.name)));
                 self.scene.check_each_runs_once(&starts.collect())
@@ -233,7 +233,7 @@ impl<S: Scene> World<S> {
         }
     }
 
-    /// No two instances of a service have ever lived at a time.
+    /// Two instances of a service have never run at the same time.
     pub(crate) fn check_never_doubled(&self) {
         assert_eq!(self.scene.read("w/doubles"), "", "two at a time");
     }
@@ -244,7 +244,7 @@ impl<S: Scene> World<S> {
     }
 }
 
-/// Waits until a check finds nothing wrong; what it found meanwhile is told.
+/// Waits until a check finds no mistake; if it never does, prints the last mistake.
 fn comes_true(patience: Duration, what: &str, check: impl Fn() -> Result<(), String>) {
     let mut last = String::new();
     within(patience, what, || match check() {

@@ -1,11 +1,11 @@
-//! A way to the engine that can be taken away, since the engine itself is everybody's.
+//! A connection to the engine that a test can cut, because all tests share the engine itself.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A socket between the daemon and the engine that can be taken away.
+/// A socket between the daemon and the engine that can be cut.
 pub(crate) struct Cable {
     path: PathBuf,
     open: Arc<Mutex<Vec<UnixStream>>>,
@@ -13,7 +13,7 @@ pub(crate) struct Cable {
 }
 
 impl Cable {
-    /// Lays it to the tests' engine.
+    /// Connects it to the tests' engine.
     pub(crate) fn plug(path: PathBuf) -> Self {
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -44,7 +44,7 @@ impl Cable {
         cable
     }
 
-    /// Takes it away, with every connection through it.
+    /// Removes it, with every connection through it.
     pub(crate) fn cut(self) {
         self.cut.store(true, Ordering::SeqCst);
         let _ = std::fs::remove_file(&self.path);

@@ -1,4 +1,4 @@
-//! A small disk for a daemon's home, to be filled and made read-only. Needs root, to mount it.
+//! A small disk for a daemon's home, to fill it or make it read-only. Needs root, to mount it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{PATIENCE, Sandbox};
 
-/// A sandbox whose home is on a disk of its own.
+/// A sandbox with its home on a separate disk.
 pub(crate) struct SmallDisk {
     // Dropped first: its daemon must be gone before the disk is.
     pub(crate) sandbox: Sandbox,
@@ -17,7 +17,7 @@ pub(crate) struct SmallDisk {
 struct Mounted(TempDir);
 
 impl SmallDisk {
-    /// `None`, and a word why, where nothing can be mounted.
+    /// `None`, with a message that says why, if nothing can be mounted.
     pub(crate) fn new(name: &str, services: &str) -> Option<Self> {
         let sandbox = Sandbox::with_file(name, services);
         let disk = Mounted(tempfile::Builder::new().prefix("hd").tempdir().unwrap());
@@ -28,12 +28,12 @@ impl SmallDisk {
             eprintln!("skipped: cannot mount a small disk: {}", mount.stderr.trim());
             return None;
         }
-        // Everything of the sandbox is found by its own path, also when the disk is gone.
+        // All paths of the sandbox stay valid, even when the disk is gone.
         std::os::unix::fs::symlink(at, sandbox.home()).unwrap();
         Some(Self { sandbox, disk })
     }
 
-    /// Leaves no room at all.
+    /// Fills it completely.
     pub(crate) fn fill(&self) {
         let path = self.disk.0.path().join("filler");
         let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -42,12 +42,12 @@ impl SmallDisk {
         }
     }
 
-    /// The room is there again.
+    /// Frees the space again.
     pub(crate) fn make_room(&self) {
         fs::remove_file(self.disk.0.path().join("filler")).unwrap();
     }
 
-    /// Mounts it once more: `ro`, `rw`. What has just ended may keep it busy for a moment.
+    /// Mounts it again as `ro` or `rw`. A process that has just ended may keep it busy for a moment.
     pub(crate) fn remount(&self, how: &str) {
         let at = self.disk.0.path().to_str().unwrap();
         let how = format!("remount,{how}");
@@ -64,7 +64,7 @@ impl Drop for Mounted {
         reason = "a test starts the program it needs, as a shell would"
     )]
     fn drop(&mut self) {
-        // Lazily, so that it goes whatever still looks at it.
+        // Lazily, so that it is unmounted even if something still uses it.
         let umount = std::process::Command::new("umount")
             .arg("-l")
             .arg(self.0.path())

@@ -1,5 +1,5 @@
-//! A sandbox whose daemon works with a Docker engine, and the engine asked directly: by its API over the socket, without
-//! harness and without its client.
+//! A sandbox with a daemon that uses a Docker engine, and direct requests to the engine: through its API over the
+//! socket, without harness and without its client.
 
 use std::io::{Read, Write};
 use std::ops::{Deref, DerefMut};
@@ -19,19 +19,19 @@ pub(crate) fn socket() -> PathBuf {
         .into()
 }
 
-/// Asks the engine; the status, and what it answers.
+/// Sends a request to the engine; returns the status and the answer.
 pub(crate) fn request(method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
     request_at(&socket(), method, path, body)
 }
 
-/// Asks the engine of a socket.
+/// Sends a request to the engine at a socket.
 pub(crate) fn request_at(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
     let body = body.map(Value::to_string).unwrap_or_default();
     let (status, answer) = transfer(socket, method, path, body.as_bytes());
     (status, serde_json::from_slice(&answer).unwrap_or(Value::Null))
 }
 
-/// Gives an engine bytes and takes those that it answers.
+/// Sends bytes to an engine and returns the bytes of its answer.
 pub(crate) fn transfer(socket: &Path, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let stream = UnixStream::connect(socket);
     let mut stream =
@@ -41,7 +41,7 @@ pub(crate) fn transfer(socket: &Path, method: &str, path: &str, body: &[u8]) -> 
     } else {
         "json"
     };
-    // In 1.0 the end of the answer is the end of the connection.
+    // In HTTP 1.0 the connection ends with the answer.
     let head = format!(
         "{method} /v1.41{path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/{kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -49,7 +49,7 @@ pub(crate) fn transfer(socket: &Path, method: &str, path: &str, body: &[u8]) -> 
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body).unwrap();
     let mut answer = Vec::new();
-    // One that is killed meanwhile breaks off.
+    // The answer is cut off if the engine is killed.
     let _ = stream.read_to_end(&mut answer);
     let end = answer
         .windows(4)
@@ -64,7 +64,7 @@ pub(crate) fn transfer(socket: &Path, method: &str, path: &str, body: &[u8]) -> 
     (status, answer.split_off((end + 4).min(answer.len())))
 }
 
-/// A home of its own, with projects that nobody else has.
+/// A separate home, with projects that no other test has.
 pub(crate) struct DockerSandbox {
     sandbox: Option<Sandbox>,
     home: String,
@@ -72,23 +72,23 @@ pub(crate) struct DockerSandbox {
 }
 
 impl DockerSandbox {
-    /// With these services, in a project of this name. What they make in the engine must be gone at the end.
+    /// With these services, in a project of this name. At the end, everything they made in the engine must be gone.
     pub(crate) fn new(name: &str, services: &str) -> Self {
         Self::with_file(name, &format!("name: {}\n{services}", project(name)))
     }
 
-    /// The same on an engine of the test's own.
+    /// The same on the test's own engine.
     pub(crate) fn on(engine: &PrivateEngine, name: &str, services: &str) -> Self {
         let services = format!("name: {}\n{services}", project(name));
         Self::of(Sandbox::with_file(name, &services), engine.socket())
     }
 
-    /// With this services.yaml, which must name a project that nobody else has before anything is started.
+    /// With this services.yaml. Before anything starts, it must name a project that no other test has.
     pub(crate) fn with_file(name: &str, services: &str) -> Self {
         Self::of(Sandbox::with_file(name, services), socket())
     }
 
-    /// With a copy of the files of `examples/<example>`, the project named after the test.
+    /// With a copy of the files of `examples/<example>`, in a project named after the test.
     pub(crate) fn with_example(name: &str, example: &str) -> Self {
         let sandbox = Sandbox::with_example(name, example);
         let called = |project: &str| format!("\nname: {project}\n");
@@ -106,7 +106,7 @@ impl DockerSandbox {
         }
     }
 
-    /// Lets the daemon find the engine somewhere else; before it is started.
+    /// Makes the daemon use another engine. Call it before the daemon is started.
     pub(crate) fn use_engine_at(&mut self, socket: &std::path::Path) {
         let host = format!("unix://{}", socket.display());
         self.set_env("DOCKER_HOST", host);
@@ -117,7 +117,7 @@ impl DockerSandbox {
         self.engine.clone()
     }
 
-    /// Asks the engine of this sandbox.
+    /// Sends a request to the engine of this sandbox.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         request_at(&self.engine, method, path, body)
     }
@@ -129,7 +129,7 @@ impl DockerSandbox {
         answer.as_array().unwrap().clone()
     }
 
-    /// The containers of this home, those that do not run included.
+    /// The containers of this home, including those that do not run.
     pub(crate) fn containers(&self) -> Vec<Value> {
         self.of_home("containers/json", "all=1&")
     }
@@ -181,7 +181,7 @@ impl Drop for DockerSandbox {
     fn drop(&mut self) {
         drop(self.sandbox.take());
         if std::thread::panicking() && UnixStream::connect(&self.engine).is_err() {
-            // The test has failed while its engine was away.
+            // The test failed while its engine was away.
             return;
         }
         let mut left = Vec::new();
@@ -197,7 +197,7 @@ impl Drop for DockerSandbox {
         }
         let filter = format!("%7B%22label%22:%5B%22harness.home={}%22%5D%7D", self.home);
         let (_, volumes) = self.request("GET", &format!("/volumes?filters={filter}"), None);
-        // Named volumes are meant to stay.
+        // Harness keeps named volumes on purpose.
         for volume in volumes["Volumes"].as_array().into_iter().flatten() {
             self.request(
                 "DELETE",
@@ -211,7 +211,7 @@ impl Drop for DockerSandbox {
     }
 }
 
-/// An image that a test builds; removed with it.
+/// An image that a test builds; removed when the test ends.
 pub(crate) struct Image(String);
 
 impl Image {
@@ -227,7 +227,7 @@ impl Drop for Image {
     }
 }
 
-/// The project of a test: container names are the whole engine's.
+/// The project of a test. It is unique, because all tests share the engine's container names.
 pub(crate) fn project(name: &str) -> String {
     format!("hx-{}-{}", name.replace('_', "-"), std::process::id())
 }

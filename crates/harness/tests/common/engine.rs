@@ -1,6 +1,6 @@
-//! A Docker engine of a test's own, which may be killed, ended and started again. It has its own storage, socket,
-//! control groups and network namespace (so nothing that it publishes is reached from here), and the image
-//! `harness-test/program`, taken from the engine that the tests share. Needs root, as `dockerd` does.
+//! A Docker engine for one test, which can be killed, ended and started again. It has its own storage, socket,
+//! control groups and network namespace (so ports that it publishes cannot be reached from here), and the image
+//! `harness-test/program` from the engine that the tests share. Needs root, like `dockerd`.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -16,29 +16,29 @@ use serde_json::Value;
 use super::docker::{request_at, socket, transfer};
 use super::{proc, within};
 
-/// What the tests run on it.
+/// The image that the tests run on it.
 const IMAGE: &str = "harness-test/program";
 
 /// How long a `dockerd` may take to answer, or to end.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Its programs, as the kernel has their names.
+/// Its programs, by the names that the kernel knows.
 const PROGRAMS: [&str; 3] = ["dockerd", "containerd", "containerd-shim"];
 
-/// An engine. When it is dropped, it and everything on it are killed and removed, however it was left.
+/// An engine. When it is dropped, it and everything on it are killed and removed, whatever its state.
 pub(crate) struct PrivateEngine {
     folder: tempfile::TempDir,
-    /// Keeps the network namespace.
+    /// Keeps the network namespace alive.
     holder: Child,
     dockerd: Option<Child>,
     /// Flags beyond the usual ones.
     flags: Vec<String>,
-    /// Its socket, where that outlives it.
+    /// Its socket, if the socket outlives it.
     listener: Option<UnixListener>,
 }
 
 impl PrivateEngine {
-    /// One that runs, started with these flags beyond the usual ones, and has the image.
+    /// A running engine with the image, started with these flags beyond the usual ones.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut engine = Self::down(flags);
         engine.up();
@@ -46,8 +46,8 @@ impl PrivateEngine {
         engine
     }
 
-    /// One whose storage is a disk of its own of this size, to be filled; `None`, and a word why, where none can be
-    /// mounted.
+    /// The same with its storage on a separate disk of this size, to fill it. `None`, with a message that says why,
+    /// if nothing can be mounted.
     pub(crate) fn start_on_disk(size: &str, flags: &[&str]) -> Option<Self> {
         let mut engine = Self::down(flags);
         fs::create_dir(engine.path("data")).unwrap();
@@ -64,7 +64,7 @@ impl PrivateEngine {
         Some(engine)
     }
 
-    /// Leaves so many bytes of room on its disk.
+    /// Leaves only this many bytes free on its disk.
     pub(crate) fn fill_disk(&self, room: u64) {
         let mut file = File::create(self.path("data/filler")).unwrap();
         for size in [1 << 20, 4096] {
@@ -74,14 +74,14 @@ impl PrivateEngine {
         file.set_len(size.saturating_sub(room)).unwrap();
     }
 
-    /// The room is there again.
+    /// Frees the space again.
     pub(crate) fn empty_disk(&self) {
         fs::remove_file(self.path("data/filler")).unwrap();
     }
 
-    /// One that is not started yet, and has no image.
+    /// An engine that is not started yet, and has no image.
     pub(crate) fn down(flags: &[&str]) -> Self {
-        // In memory: an engine syncs much.
+        // In memory, because an engine syncs often.
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() {
             memory.to_owned()
@@ -106,7 +106,7 @@ impl PrivateEngine {
         }
     }
 
-    /// One whose socket stays when it ends, as systemd does it: whoever asks waits for the next one.
+    /// An engine whose socket stays when it ends, as with systemd: clients wait for the next engine.
     pub(crate) fn start_activated(flags: &[&str]) -> Self {
         let mut engine = Self::down(flags);
         engine.listener = Some(UnixListener::bind(engine.socket()).unwrap());
@@ -125,7 +125,7 @@ impl PrivateEngine {
         self.dockerd.as_ref().expect("dockerd runs").id()
     }
 
-    /// Asks it.
+    /// Sends it a request.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         request_at(&self.socket(), method, path, body)
     }
@@ -160,7 +160,7 @@ impl PrivateEngine {
         let mut dockerd = command("nsenter");
         dockerd
             .arg(format!("--net=/proc/{}/ns/net", self.holder.id()))
-            // With the test it ends, too, whatever ends that.
+            // It ends with the test, however the test ends.
             .args(["setpriv", "--pdeathsig", "KILL", "sh", "-c"])
             .arg(match self.listener {
                 Some(_) => "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec dockerd \"$@\"",
@@ -174,7 +174,7 @@ impl PrivateEngine {
                 "--exec-opt=native.cgroupdriver=cgroupfs".to_owned(),
                 format!("--cgroup-parent=/{}", self.group()),
             ])
-            // Where the machine's containerd is used, apart from what else it runs.
+            // If the machine's containerd is used: separate from everything else that it runs.
             .arg(format!("--containerd-namespace={}", self.group()))
             .arg(format!("--containerd-plugins-namespace={}-plugins", self.group()))
             .args(&self.flags)
@@ -187,12 +187,12 @@ impl PrivateEngine {
         self.dockerd = Some(dockerd.spawn().expect("dockerd"));
     }
 
-    /// Kills it as a crash would, and waits until it is gone. Containers run on without it.
+    /// Kills it like a crash, and waits until it is gone. Containers keep running without it.
     pub(crate) fn kill(&mut self) {
         self.end(Signal::KILL);
     }
 
-    /// Asks it to end, and waits until it is gone.
+    /// Tells it to end, and waits until it is gone.
     pub(crate) fn terminate(&mut self) {
         self.end(Signal::TERM);
     }
@@ -203,13 +203,13 @@ impl PrivateEngine {
         within(PATIENCE, "dockerd ends", || dockerd.try_wait().unwrap());
     }
 
-    /// Gives it an image of the shared engine.
+    /// Copies an image from the shared engine.
     pub(crate) fn load(&self, image: &str) {
         static SAVED: OnceLock<Vec<u8>> = OnceLock::new();
         let name = image.replace('/', "%2F");
         let get = || {
             let (status, bytes) = transfer(&socket(), "GET", &format!("/images/{name}/get"), &[]);
-            assert_eq!(status, 200, "{image} cannot be had");
+            assert_eq!(status, 200, "cannot get {image}");
             bytes
         };
         let other;
@@ -223,7 +223,7 @@ impl PrivateEngine {
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     }
 
-    /// The end of what it said.
+    /// The end of its log.
     pub(crate) fn log(&self) -> String {
         let text = fs::read(self.path("dockerd.log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -235,7 +235,7 @@ impl PrivateEngine {
         self.folder.path().join(name)
     }
 
-    /// The name of its control group, which nobody else has.
+    /// The unique name of its control group.
     fn group(&self) -> String {
         self.folder
             .path()
@@ -246,7 +246,7 @@ impl PrivateEngine {
             .replace('.', "")
     }
 
-    /// A new dockerd takes the containerd that is dying with a killed one for one that it can use.
+    /// Without this, a new dockerd would try to use the containerd that is just dying with the killed dockerd.
     fn clear_after_a_kill(&self) {
         within(PATIENCE, "dockerd and containerd are gone", || {
             let left = self.programs(&PROGRAMS[..2]);
@@ -294,7 +294,7 @@ impl PrivateEngine {
     }
 }
 
-/// Takes away what is mounted in a folder.
+/// Unmounts everything in a folder.
 pub(crate) fn unmount_below(folder: &Path) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
@@ -319,7 +319,7 @@ impl Drop for PrivateEngine {
             let _ = dockerd.kill();
             let _ = dockerd.wait();
         }
-        // What is in containers dies first: whoever watches it could still start something.
+        // Processes in containers are killed first, because their watchers could still start something.
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
         loop {
             self.kill_contained();
@@ -339,7 +339,7 @@ impl Drop for PrivateEngine {
     }
 }
 
-/// A program beside the one that is tested.
+/// A program that is not the one under test.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test starts an engine as a machine would"
@@ -356,7 +356,7 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Inner ones first. One that a dying process is in is tried again for a moment.
+/// Inner groups first. If a dying process is still in a group, tries again for a moment.
 fn remove_groups(group: &Path) {
     for inner in folders_in(group) {
         remove_groups(&inner);

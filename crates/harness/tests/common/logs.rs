@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use harness_shim::log::{Lines, ReadItem, Reader};
 use harness_shim::run_dir::LOG_DIR;
 
-/// The last lines of a service that are worth keeping.
+/// How many of the last lines of a service are kept.
 const LINES: u64 = 5_000;
 
-/// Copies the logs of a home. What cannot be read is left out: this is for people, and the test is over.
+/// Copies the logs of a home. Leaves out what it cannot read: the logs are for people, and the test is over.
 pub(super) fn keep(test: &str, home: &Path) {
     let Some(folder) = std::env::var_os("HARNESS_TEST_LOGS").map(PathBuf::from) else {
         return;

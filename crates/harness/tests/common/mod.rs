@@ -1,5 +1,5 @@
-//! What every end-to-end test stands on: a home and a project folder of its own, the real `harness`, and the
-//! proof afterwards that nothing is left running.
+//! The base of every end-to-end test: its own home and project folder, the real `harness`, and the check afterwards
+//! that nothing is left running.
 //!
 //! With `HARNESS_TEST_LOGS` set to a folder (`cargo xtask test` does that), the daemon's log and the output of
 //! every service end up there.
@@ -27,11 +27,11 @@ use tempfile::TempDir;
 
 pub(crate) use run::{Output, Running};
 
-/// How long a `harness` that a test waits for may take.
+/// How long a test waits for a `harness` to end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A home, a project folder and an environment of a test's own. When it is dropped, the daemon and everything
-/// that it runs are stopped; what is left even then is killed and fails the test.
+/// A test's own home, project folder and environment. When it is dropped, the daemon and everything that it runs are
+/// stopped. What is left after that is killed and fails the test.
 pub(crate) struct Sandbox {
     name: String,
     root: TempDir,
@@ -39,7 +39,7 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// `name` is the test's; logs are kept under it.
+    /// `name` is the name of the test; logs are kept under it.
     pub(crate) fn new(name: &str) -> Self {
         // Paths of Unix sockets are short.
         Self::in_folder(name, tempfile::Builder::new().prefix("hx").tempdir().unwrap())
@@ -47,7 +47,7 @@ impl Sandbox {
 
     /// The same in a folder that is there already.
     pub(crate) fn in_folder(name: &str, root: TempDir) -> Self {
-        // Services may run as other users, who must be able to pass through; the home closes itself.
+        // Services may run as other users, who must be able to enter; the daemon itself protects the home.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for folder in ["project", "user", "tmp"] {
             fs::create_dir(root.path().join(folder)).unwrap();
@@ -57,7 +57,7 @@ impl Sandbox {
             ("HARNESS_HOME", at("home")),
             ("HARNESS_PORT", "0".to_owned()),
             ("HOME", at("user")),
-            // Services inherit it, so that whatever they leave behind can be told.
+            // Services inherit it, so that everything they leave behind can be recognized.
             ("TMPDIR", at("tmp")),
             ("NO_COLOR", "1".to_owned()),
         ];
@@ -119,7 +119,7 @@ impl Sandbox {
         path
     }
 
-    /// Replaces a text in a file of the project, where it stands exactly once.
+    /// Replaces a text in a file of the project. The text must occur exactly once.
     pub(crate) fn replace(&self, file: &str, from: &str, to: &str) {
         let path = self.project().join(file);
         let text = fs::read_to_string(&path).unwrap();
@@ -157,7 +157,7 @@ impl Sandbox {
         Running::start(program, args, &self.project(), &self.env)
     }
 
-    /// Starts `harness ARGS` in the project folder, on a terminal of its own that has colours.
+    /// Starts `harness ARGS` in the project folder, on its own terminal with colours.
     pub(crate) fn on_terminal(&self, args: &[&str]) -> terminal::OnTerminal {
         let program = env!("CARGO_BIN_EXE_harness");
         let mut command = run::command(program, args, &self.project(), &self.env);
@@ -165,7 +165,7 @@ impl Sandbox {
         terminal::OnTerminal::start(format!("{program} {}", args.join(" ")), command)
     }
 
-    /// What `harness --json ARGS` prints; it must end with 0.
+    /// The output of `harness --json ARGS`, which must end with 0.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let mut all = vec!["--json"];
         all.extend(args);
@@ -189,7 +189,7 @@ impl Sandbox {
             .unwrap_or_else(|| panic!("status has no service {name}"))
     }
 
-    /// The pid of a service that runs.
+    /// The pid of a running service.
     pub(crate) fn pid(&self, name: &str) -> u32 {
         let service = self.service(name);
         let pid = service["pid"]
@@ -198,12 +198,12 @@ impl Sandbox {
         u32::try_from(pid).unwrap()
     }
 
-    /// The pids of all services that run.
+    /// The pids of all running services.
     pub(crate) fn pids(&self) -> BTreeMap<String, u64> {
         Self::pids_in(&self.json(&["status"]))
     }
 
-    /// The same in a `status --json` that was asked for otherwise.
+    /// The same from the output of another `status --json`.
     pub(crate) fn pids_in(status: &Value) -> BTreeMap<String, u64> {
         let services = status["services"].as_array().expect("status has services");
         let running =
@@ -227,7 +227,7 @@ impl Sandbox {
         });
     }
 
-    /// What the daemon says of itself in `daemon.json`; nothing when none runs.
+    /// What the daemon writes about itself in `daemon.json`; `None` when none runs.
     pub(crate) fn daemon_json(&self) -> Option<Value> {
         let text = fs::read(self.home().join("daemon.json")).ok()?;
         serde_json::from_slice(&text).ok()
@@ -244,7 +244,7 @@ impl Sandbox {
         u16::try_from(self.daemon_json()?["port"].as_u64()?).ok()
     }
 
-    /// Every process of this sandbox but the daemon and its zygote: shims, services and whatever came of them.
+    /// Every process of this sandbox except the daemon and its zygote: shims, services and their descendants.
     pub(crate) fn processes(&self) -> Vec<proc::Process> {
         let daemon = self.daemon_pid();
         let mut found = proc::mentioning(self.root());
@@ -252,7 +252,7 @@ impl Sandbox {
         found
     }
 
-    /// Ends the daemon and its services, and kills what is left then; it returns that.
+    /// Ends the daemon and its services, kills what is left after that, and returns it.
     fn clear(&self) -> Vec<proc::Process> {
         if self.daemon_pid().is_some() {
             let stop = self
@@ -262,7 +262,7 @@ impl Sandbox {
                 eprintln!("{}: `daemon stop --services` failed: {stop:?}", self.name);
             }
         }
-        // A process that is just ending is not left behind.
+        // A process that is just ending does not count as left behind.
         let deadline = Instant::now() + Duration::from_secs(3);
         let mut left = proc::mentioning(self.root());
         while !left.is_empty() && Instant::now() < deadline {
@@ -293,7 +293,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// Asks until there is an answer, for at most 30 seconds.
+/// Asks until there is an answer; fails the test after 30 seconds.
 pub(crate) fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
     within(Duration::from_secs(30), what, ask)
 }
@@ -310,7 +310,7 @@ pub(crate) fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Op
     }
 }
 
-/// Whether something becomes so within this time.
+/// Whether something becomes true within this time.
 pub(crate) fn seen_within(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !is_so() {

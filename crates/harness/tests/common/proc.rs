@@ -1,4 +1,4 @@
-//! What /proc says: the only witness a test may believe.
+//! What /proc says, the only source that a test may trust.
 
 use std::fs;
 use std::path::Path;
@@ -15,13 +15,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Whether supervisors are forked from it: it belongs to its daemon, and ends with it.
+    /// Whether it is a zygote, from which supervisors are forked: it belongs to its daemon, and ends with it.
     pub(crate) fn is_zygote(&self) -> bool {
         self.command.trim_end().ends_with(" zygote")
     }
 }
 
-/// Whether a process lives; a zombie does not.
+/// Whether a process is alive. A zombie is not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
@@ -30,7 +30,7 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
-/// The living processes that have this path in their arguments, environment or working directory. Not this one.
+/// The living processes, except this one, that have this path in their arguments, environment or working directory.
 pub(crate) fn mentioning(path: &Path) -> Vec<Process> {
     let needle = path.as_os_str().as_encoded_bytes();
     let own = std::process::id();
@@ -100,7 +100,7 @@ pub(crate) fn kill(pid: u32) {
     signal(pid, Signal::KILL);
 }
 
-/// Sends a signal. A process that is gone already is as good.
+/// Sends a signal. It is fine if the process is already gone.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);

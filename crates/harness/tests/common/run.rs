@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How a program ended and what it said.
+/// How a program ended, and its output.
 #[derive(Debug)]
 pub(crate) struct Output {
-    /// Its words on the command line.
+    /// Its command line.
     pub(crate) command: String,
     /// Its exit code; none if a signal ended it.
     pub(crate) code: Option<i32>,
@@ -69,14 +69,14 @@ impl std::fmt::Display for Output {
 pub(crate) struct Running {
     command: String,
     child: Child,
-    // Files and not pipes: nobody needs to read them for the program to go on, and a process that keeps them
-    // open does not keep the test waiting.
+    // Files and not pipes: the program continues even if nobody reads them, and a process that keeps them open does
+    // not make the test wait.
     stdout: File,
     stderr: File,
     started: Instant,
 }
 
-/// A program with an environment of its own.
+/// A program with its own environment.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test starts the program it tests, as a shell would"
@@ -90,7 +90,7 @@ pub(super) fn command(
     let mut command = std::process::Command::new(program);
     command.args(args).current_dir(cwd);
     for (name, _) in std::env::vars_os() {
-        // What the developer's shell says about a harness is none of this one's business.
+        // Variables for Harness in the developer's shell must not affect the tests.
         if name.to_string_lossy().starts_with("HARNESS_") {
             command.env_remove(name);
         }
@@ -198,7 +198,7 @@ fn end(text: &str) -> &str {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended; then both fail, which is as good.
+        // It may have ended already; then both fail, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A daemon under attack: who attacks it, and how it is afterwards.
+//! A daemon under attack: the attacking clients, and the checks of the daemon afterwards.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 
 use super::{Sandbox, eventually, proc};
 
-/// What the daemon may grow by while it is attacked, in KiB.
+/// How much the daemon may grow during an attack, in KiB.
 pub(crate) const GROWTH: u64 = 64 << 10;
 
-/// How long somebody well-behaved may wait meanwhile. Most of it is for a machine that does other things too.
+/// How long a well-behaved client may wait during an attack. Most of this is for a machine that has other work too.
 pub(crate) const SERVED: Duration = Duration::from_secs(20);
 
 pub(crate) const FILE: &str = r#"
@@ -36,7 +36,7 @@ services:
   restless: {type: process, binary: "true", restart: always}
 "#;
 
-/// A daemon with services, and what it was like before.
+/// A daemon with services, and its size before the attack.
 pub(crate) struct Siege {
     pub(crate) sandbox: Sandbox,
     pub(crate) daemon: u32,
@@ -56,7 +56,7 @@ impl Siege {
         sandbox.ok(&["start", "-d"]);
         sandbox.await_state("calm", "running/none");
         let daemon = sandbox.daemon_pid().unwrap();
-        // Once, so that what is made at the first need is there.
+        // Once, so that everything that is created at the first use exists.
         sandbox.ok(&["logs", "-n", "1"]);
         Self {
             daemon,
@@ -69,12 +69,12 @@ impl Siege {
         }
     }
 
-    /// The right certificate works within its time, and the daemon is not much larger than it was.
+    /// A client with the right certificate is served in time, and the daemon has not grown much.
     pub(crate) fn goes_on(&self) {
         self.goes_on_within(GROWTH);
     }
 
-    /// The same, with so many KiB for what is on its way just now.
+    /// The same, but the daemon may grow by this many KiB for what is in progress now.
     pub(crate) fn goes_on_within(&self, most: u64) {
         let status = self
             .sandbox
@@ -86,11 +86,11 @@ impl Siege {
         assert!(growth < most, "the daemon grew by {growth} KiB");
     }
 
-    /// Everything was given back, nothing has crashed, and everything works.
+    /// Everything was released, nothing has crashed, and everything works.
     pub(crate) fn is_over(&self) {
         self.goes_on();
         eventually("every descriptor is given back", || {
-            // `restless` may be between two of its lives.
+            // `restless` may be between two runs.
             (proc::descriptors(self.daemon) <= self.files + 6).then_some(())
         });
         assert_eq!(self.sandbox.daemon_pid(), Some(self.daemon));
@@ -140,7 +140,7 @@ impl Siege {
         socket
     }
 
-    /// Sends this after the hello, however much of it is taken, and waits for the end of the connection.
+    /// Sends this after the hello, as far as the daemon reads it, and waits for the end of the connection.
     pub(crate) fn is_thrown_out(&self, what: &str, messages: Vec<Message>) {
         smol::block_on(async {
             let mut socket = self.session().await;
@@ -175,7 +175,7 @@ pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T
     future.or(expired).await
 }
 
-/// The next message about this request that is no event.
+/// The next message about this request that is not an event.
 pub(crate) async fn answer(socket: &mut Socket, id: u64) -> Value {
     in_time("an answer", async {
         loop {

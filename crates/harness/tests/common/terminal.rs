@@ -1,4 +1,4 @@
-//! A `harness` on a terminal of its own, as a person would use it.
+//! A `harness` on its own terminal, as a person would use it.
 
 use std::fs::File;
 use std::io::Read;
@@ -34,14 +34,14 @@ impl OnTerminal {
         let slave: OwnedFd = ioctl_tiocgptpeer(&master, flags).unwrap();
         let end = || Stdio::from(slave.try_clone().unwrap());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn();
-        // It keeps its copies of the far end open, and the terminal with them.
+        // Otherwise its copies of the other end would keep the terminal open.
         drop(command);
         let child = child.unwrap_or_else(|error| panic!("{words}: {error}"));
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&said);
         let reader = std::thread::spawn(move || {
             let (mut master, mut piece) = (File::from(master), vec![0; 16 * 1024]);
-            // It fails once nobody has the far end any more.
+            // It fails when the other end is closed.
             while let Ok(read @ 1..) = master.read(&mut piece) {
                 heard.lock().unwrap().extend_from_slice(&piece[..read]);
             }
@@ -54,7 +54,8 @@ impl OnTerminal {
         }
     }
 
-    /// What came to the terminal so far, with line breaks as they were before the terminal made two characters of each.
+    /// The output on the terminal so far, with line breaks as they were before the terminal made two characters of
+    /// each.
     pub(crate) fn said(&self) -> Vec<u8> {
         let said = self.said.lock().unwrap();
         let mut out = Vec::with_capacity(said.len());
@@ -72,7 +73,7 @@ impl OnTerminal {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end, and gives its exit code with all that came to the terminal.
+    /// Waits for its end, and returns its exit code with all output on the terminal.
     pub(crate) fn wait(mut self, limit: Duration) -> (Option<i32>, Vec<u8>) {
         let deadline = Instant::now() + limit;
         let status = loop {
@@ -90,7 +91,7 @@ impl OnTerminal {
 
 impl Drop for OnTerminal {
     fn drop(&mut self) {
-        // It may have ended; then both fail, which is as good.
+        // It may have ended already; then both fail, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

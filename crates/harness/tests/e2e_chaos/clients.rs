@@ -1,4 +1,4 @@
-//! Command lines are killed amid a request or a stream: the daemon forgets them, and what was accepted goes on.
+//! Command lines are killed during a request or a stream: the daemon forgets them, and accepted requests continue.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ services:
     shutdown_timeout: 60
 "#;
 
-/// What the daemon opens when it is first needed, and keeps: a watch on log files, a bell for its reaper.
+/// How many descriptors the daemon opens when it first needs them, and keeps: a watch on log files, a signal for its
+/// reaper.
 const KEPT: usize = 2;
 
 /// The open descriptors of a process.
@@ -40,7 +41,7 @@ fn open_files(pid: u32) -> Vec<String> {
         .collect()
 }
 
-/// Kills a command line as nobody can prevent it.
+/// Kills a command line with SIGKILL.
 fn kill(client: Running) {
     client.signal(Signal::KILL);
     let output = client.wait(PATIENCE);
@@ -109,7 +110,7 @@ fn a_command_ends_with_the_command_line_that_ran_it() {
         "-c",
         "sleep 60001 & exec sleep 60002",
     ];
-    // Nobody reads what it writes when it goes.
+    // Nobody reads its output when it ends.
     let flood = [
         "exec",
         "talker",
@@ -154,10 +155,10 @@ fn streams_without_a_reader_are_forgotten() {
                 (descriptors(daemon) >= before - KEPT + clients.len()).then_some(())
             });
         } else {
-            // Some are at their handshake still.
+            // Some are still in their handshake.
             dice.wait(Duration::from_millis(400));
         }
-        // Some stand still when they are killed, with much that they have not read.
+        // Some are suspended when they are killed, with much unread data.
         for client in clients.iter().step_by(2) {
             client.signal(Signal::STOP);
         }

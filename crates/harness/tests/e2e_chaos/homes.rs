@@ -1,4 +1,4 @@
-//! A home is damaged at any instant of its services' lives; the daemon may die as well, before or after.
+//! A home is damaged at any instant while its services run; the daemon may also die, before or after that.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::common::{PATIENCE, Sandbox, eventually, proc, within};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// Each notes when another one of it lives already.
+/// Each notes if another instance of it already runs.
 const WITNESS: &str = r#"
 old=$(cat "w.$1" 2>/dev/null)
 test -n "$old" && kill -0 "$old" 2>/dev/null && echo "$1" >> doubles
@@ -28,7 +28,7 @@ services:
   three: {type: process, binary: sh, args: [witness.sh, three], restart: on-failure, shutdown_timeout: 3}
 "#;
 
-/// The paths that one damage takes away.
+/// The paths that one attack removes.
 fn victims(dice: &mut Dice, sandbox: &Sandbox) -> Vec<PathBuf> {
     let home = sandbox.home();
     let service = home.join("projects/damaged").join(dice.pick(&NAMES));
@@ -55,14 +55,14 @@ fn victims(dice: &mut Dice, sandbox: &Sandbox) -> Vec<PathBuf> {
 }
 
 fn remove(path: &PathBuf) {
-    // Whatever goes on there meanwhile: the instant is the input.
+    // Whatever happens there at this time: the instant is the input of the test.
     let _ = match path.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
     };
 }
 
-/// Each runs once, under one supervisor, and nothing else does.
+/// Each runs once, under one supervisor, and nothing else runs.
 fn each_runs_once(sandbox: &Sandbox) -> bool {
     let processes = sandbox.processes();
     let shims: BTreeSet<u32> = processes
@@ -85,7 +85,7 @@ fn homes_damaged_at_any_instant_orphan_and_double_nothing() {
     let mut dice = Dice::new("chaos_homes");
     let sandbox = Sandbox::with_file("chaos_homes", FILE);
     sandbox.write("witness.sh", WITNESS);
-    // Beside everything, with words that look like ours.
+    // An unrelated process with arguments that look like ours.
     let mut stranger = sandbox.command("sh", &["-c", "exec sleep 100000", "supervise", "stranger"]);
     let stranger_pid = stranger.pid();
     let home = sandbox.home();

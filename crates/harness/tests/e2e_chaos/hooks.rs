@@ -1,5 +1,5 @@
-//! Hooks in flight: services are started, stopped, replaced and crash, and the daemon is killed, at any instant of
-//! theirs. Hooks and services bear witness of each other.
+//! Services are started, stopped and replaced, and crash, and the daemon is killed, at any instant while hooks run.
+//! Hooks and services record what they see of each other.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::chaos::dice::Dice;
 use crate::common::{Sandbox, eventually, proc};
 
-/// `around.sh SERVICE WHAT SECONDS WAY`. What begins a generation, and what follows it, look for whatever was noted
-/// before: it must be gone.
+/// `around.sh SERVICE WHAT SECONDS WAY`. The beginning of a generation, and what follows it, look for everything that
+/// was noted before: it must be gone.
 const AROUND: &str = r#"
 name=$1 what=$2
 case $what in before_start | after_stop)
@@ -42,20 +42,20 @@ fi
 const SERVICES: [&str; 3] = ["always", "behind", "once"];
 const WAYS: [&str; 6] = ["none", "none", "background", "setsid", "fork", "bare"];
 
-/// Hooks of other lengths that leave other things.
+/// Writes a file with hooks of other lengths that leave other processes.
 fn write_edition(sandbox: &Sandbox, dice: &mut Dice) {
     let mut file = "name: chaos\nservices:\n".to_owned();
     for name in SERVICES {
         let mut hooks = Vec::new();
         for hook in ["before_start", "after_healthy", "before_stop", "after_stop"] {
-            // That one is there always, so that each end can be told.
+            // This hook is always there, so that each end is recorded.
             if hook != "after_stop" && dice.one_in(3) {
                 continue;
             }
             let seconds = dice.pick(&["0", "0", "0.1", "0.4", "1", "7807"]);
             let way = dice.pick(&WAYS);
             let timeout = dice.pick(&["300ms", "900ms"]);
-            // What is cut has not come to its end, which is what is counted below.
+            // A hook that is cut off does not reach its end, and the ends are counted below.
             let timeout = if hook == "after_stop" && seconds != "7807" {
                 "60"
             } else {
@@ -87,7 +87,8 @@ fn write_edition(sandbox: &Sandbox, dice: &mut Dice) {
     sandbox.write("services.yaml", &file);
 }
 
-/// Each start has been followed by its `after_stop` before the next, and nothing was seen beside what it must not be.
+/// Each start was followed by its `after_stop` before the next start, and nothing ran beside something it must not
+/// run beside.
 fn check_story(sandbox: &Sandbox, name: &str) {
     let story = sandbox.read(&format!("w/{name}.story"));
     let mut owed = false;
@@ -151,7 +152,7 @@ fn hooks_end_with_their_generation_and_after_stop_follows_it() {
         assert!(left.is_empty(), "{left:?}");
         SERVICES.iter().for_each(|name| check_story(&sandbox, name));
         for name in SERVICES {
-            // Nobody may be left to take it away.
+            // Perhaps no process is left to remove it.
             let _ = std::fs::remove_file(sandbox.project().join(format!("w/{name}.crash")));
         }
     }

@@ -64,8 +64,8 @@ impl Scene for Host {
         proc::kill(start.who.parse().unwrap());
     }
 
-    /// How many run directories there are of instances that ended; of others a killed daemon had made just that. One may
-    /// have ended before it wrote down its start.
+    /// How many run directories belong to instances that ended; for others a killed daemon had only made the
+    /// directory. One instance may have ended before it recorded its start.
     fn kept(&self, service: &str) -> u64 {
         let folder = self
             .home()
@@ -78,7 +78,7 @@ impl Scene for Host {
         (ended.count() as u64).saturating_sub(1)
     }
 
-    /// So many witnesses live, each under one supervisor, and no other.
+    /// The expected witnesses run, each under one supervisor, and no others.
     fn check_each_runs_once(&self, starts: &BTreeMap<&'static str, Vec<Start>>) -> Result<(), String> {
         let pids = self.pids();
         for (name, starts) in starts {
@@ -93,7 +93,7 @@ impl Scene for Host {
             lines.map(|process| process.pid).collect::<Vec<u32>>()
         };
         let shims = with(" supervise ");
-        // A witness forks: only the child of a supervisor is one.
+        // A witness forks: only the child of a supervisor is a witness.
         let mut witnesses = with("witness.sh");
         witnesses.retain(|pid| proc::parent(*pid).is_some_and(|parent| shims.contains(&parent)));
         let parents: BTreeSet<u32> = witnesses.iter().filter_map(|pid| proc::parent(*pid)).collect();

@@ -1,4 +1,4 @@
-//! The daemon is stopped by SIGSTOP for a while: services do not notice, and nothing is held against them.
+//! The daemon is stopped by SIGSTOP for a while: services do not notice, and the pause does not count against them.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use rustix::process::Signal;
 
 use crate::common::{PATIENCE, Sandbox, eventually, proc};
 
-/// How long the daemon stands still: longer than every timeout of the services.
+/// How long the daemon is stopped: longer than every timeout of the services.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Four with checks that time out after a second and may fail once, one that counts, one that ends meanwhile and
-/// is to be restarted, one that is on its way up.
+/// Four services with checks that time out after a second and may fail once, one that counts, one that ends during
+/// the pause and must be restarted, and one that is starting.
 fn file(port: u16) -> String {
     let checked = "restart: always, startup_timeout: 60";
     let check = "interval: 0.2, timeout: 1, retries: 1";
@@ -60,7 +60,7 @@ services:
     )
 }
 
-/// Answers each connection like a web server, without haste.
+/// Answers each connection like a slow web server.
 const SERVER: &str = r#"
 use IO::Socket::INET;
 my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $ARGV[0], Listen => 64, ReuseAddr => 1) or die $!;
@@ -77,7 +77,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Stops the daemon and waits until all of it stands still.
+/// Stops the daemon and waits until all its threads are stopped.
 fn pause(sandbox: &Sandbox) -> u32 {
     let daemon = sandbox.daemon_pid().unwrap();
     proc::signal(daemon, Signal::STOP);
@@ -101,7 +101,7 @@ fn services_and_their_checks_survive_a_pause_of_the_daemon() {
         let daemon = pause(&sandbox);
         let paused = Instant::now();
         sandbox.write("crash", "");
-        // It may be read just as it is written anew.
+        // It may be read just while it is written again.
         let counted = || eventually("it counts", || sandbox.read("counted").trim().parse::<u64>().ok());
         let count = counted();
         while paused.elapsed() < PAUSE {
@@ -109,15 +109,15 @@ fn services_and_their_checks_survive_a_pause_of_the_daemon() {
         }
         assert!(
             counted() > count + 50,
-            "services run on: {} after {count}",
+            "services keep running: {} after {count}",
             counted()
         );
         if round == 2 {
-            // It was given 18 seconds, of which the two pauses took none.
+            // It was given 18 seconds, and the two pauses do not count.
             sandbox.write("late-ready", "");
         }
         proc::signal(daemon, Signal::CONT);
-        eventually("what crashed meanwhile is restarted", || {
+        eventually("the service that crashed during the pause is restarted", || {
             (sandbox.read("crasher-starts").lines().count() == 1 + round).then_some(())
         });
         for (name, pid) in sandbox.pids() {
@@ -135,7 +135,7 @@ fn services_and_their_checks_survive_a_pause_of_the_daemon() {
     let events = sandbox.ok(&["events"]);
     assert!(!events.stdout.contains("unhealthy"), "{events}");
 
-    // The log has what was written meanwhile, line for line.
+    // The log has every line that was written during the pause.
     sandbox.ok(&["stop", "counter"]);
     let logs = sandbox.ok(&["logs", "counter"]);
     let numbers: Vec<u64> = logs
@@ -161,7 +161,7 @@ services:
     );
     sandbox.ok(&["start"]);
     let api = sandbox.pid("api");
-    // A command line that is at it already waits, and gets its answer.
+    // A command that already runs waits, and gets its answer.
     let daemon = sandbox.daemon_pid().unwrap();
     let script = "echo at it; until [ -e over ]; do sleep 0.05; done; exit 7";
     let waiting = sandbox.spawn(&["exec", "api", "--", "sh", "-c", script]);
@@ -186,7 +186,7 @@ services:
             .tells(&format!("kill -CONT {daemon}"));
     }
     assert!(proc::is_alive(daemon) && proc::is_alive(api));
-    // One that is asked shortly before it goes on gets its answer.
+    // A command that starts shortly before the daemon continues gets its answer.
     let status = sandbox.spawn(&["status"]);
     std::thread::sleep(Duration::from_millis(500));
     proc::signal(daemon, Signal::CONT);

@@ -1,6 +1,6 @@
-//! Shells that come and go: orders are given from sessions, terminals and process groups of every kind, with probes,
-//! hooks and execs in flight that leave all they can behind, and with jobs of the user's own beside them. Then the
-//! daemon gives way to the next one. Nobody's process is touched but ours, and nothing of ours is orphaned or doubled.
+//! Shells that come and go: commands are run from sessions, terminals and process groups of every kind, while probes,
+//! hooks and execs run and leave as many processes as they can, with the user's own jobs beside them. Then the next
+//! daemon takes over. Only our own processes are touched, and none of them is orphaned or doubled.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn services() -> Vec<Service> {
     ]
 }
 
-/// A shell that runs this script, and is gone when it has.
+/// A shell that runs this script and then ends.
 fn shell(dice: &mut Dice, script: &str) -> Vec<String> {
     let quoted = script.replace('\'', "'\\''");
     let words = match dice.below(5) {
@@ -66,13 +66,13 @@ fn shell(dice: &mut Dice, script: &str) -> Vec<String> {
     words
 }
 
-/// The user's own jobs: nothing of the sandbox leads to them but that they were started from the same shells.
+/// The user's own jobs. Their only connection to the sandbox is that the same shells started them.
 struct Strangers(Vec<u32>);
 
 impl Strangers {
     const FILE: &'static str = "w/strangers";
 
-    /// Starts one from the shell that this is part of the script of.
+    /// A piece of shell script that starts one.
     fn job() -> String {
         format!(
             "(cd /; exec env -i nohup sleep 9999 < /dev/null > /dev/null 2>&1) & echo $! >> {}",

@@ -1,4 +1,4 @@
-//! Supervisors are killed under a living daemon: what they left is killed, and the restart policy decides.
+//! Supervisors are killed while the daemon lives: what they left is killed, and the restart policy decides.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::chaos::world::{Service, Together, World};
 use crate::common::{Sandbox, eventually, proc};
 use crate::host::Host;
 
-/// Each with a child, one that left its session, and one that left its parent as well.
+/// Each has a child, a process that left its session, and one that left its parent as well.
 const TREES: &str = r#"
 version: "1.0"
 name: trees
@@ -81,7 +81,7 @@ fn a_dead_supervisors_tree_is_killed_and_its_policy_decides() {
         sandbox.ok(&["why", name]).says("its supervisor died");
         sandbox.ok(&["events", name]).says("its supervisor died");
     }
-    // One tree is up, under one supervisor, and of the other nothing is left.
+    // One tree is up, under one supervisor, and nothing is left of the other.
     eventually("one tree is up", || {
         (sandbox.processes().len() == TREE + 1).then_some(())
     });

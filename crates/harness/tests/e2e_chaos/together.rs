@@ -6,7 +6,7 @@ use crate::common::{Sandbox, eventually, proc};
 
 const SERVICES: usize = 8;
 
-/// Services in four rows of two; each can be told by its arguments.
+/// Services in four rows of two; each has arguments of its own to identify it.
 fn file() -> String {
     let mut file = "version: \"1.0\"\nname: chaos\nservices:\n".to_owned();
     for number in 0..SERVICES {
@@ -27,7 +27,7 @@ fn file() -> String {
 
 /// How many processes of this service there are.
 fn running(sandbox: &Sandbox, number: usize) -> usize {
-    // The shell before it has the same words at its end.
+    // The shell before it has the same words at the end of its arguments.
     let words = format!("sleep 5000{number}");
     let processes = sandbox.processes();
     processes

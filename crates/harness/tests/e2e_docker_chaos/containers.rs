@@ -91,7 +91,7 @@ impl Scene for Containers {
     }
 
     fn kill(&self, start: &Start) {
-        // No pid has as many digits as the name of a container.
+        // A pid has fewer digits than the name of a container.
         if start.who.len() < 12 {
             proc::kill(start.who.parse().unwrap());
         } else {
@@ -99,7 +99,8 @@ impl Scene for Containers {
         }
     }
 
-    /// How many run directories of a service there are whose containers were started: the oldest go.
+    /// How many run directories of a service belong to containers that were started. The oldest directories are
+    /// removed.
     fn kept(&self, service: &str) -> u64 {
         let folder = self.home().join("projects").join(&self.project).join(service);
         let has_ended = |generation: std::fs::DirEntry| {

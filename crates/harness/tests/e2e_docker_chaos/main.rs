@@ -1,8 +1,6 @@
-//! Never orphaned, never doubled, nothing forgotten, where services are containers: the daemon is killed at any instant,
-//! as `../chaos` says.
-//!
-//! `HARNESS_CHAOS_SEED` draws the instants of a failing test again. There is a quarter of the rounds that
-//! `HARNESS_CHAOS_ROUNDS` asks of `e2e_chaos`.
+//! Never orphaned, never doubled, nothing forgotten, with services that are containers: the daemon is killed at any
+//! instant, as `../chaos` says. `HARNESS_CHAOS_SEED` repeats the instants of a failing test. There are a quarter of
+//! the rounds that `e2e_chaos` plays with `HARNESS_CHAOS_ROUNDS`.
 
 #![cfg(test)]
 #![cfg(feature = "docker-tests")]

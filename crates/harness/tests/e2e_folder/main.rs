@@ -1,5 +1,5 @@
-//! A folder means its project: with a file of its own only that file's, wherever it was moved or linked to; a copy, or a
-//! folder without a file, never somebody else's services.
+//! A folder means its project. With its own file it means only that file's project, even if it was moved or linked. A
+//! copy, or a folder without a file, never means somebody else's services.
 
 #![cfg(test)]
 
@@ -53,7 +53,7 @@ impl Places {
         self.run(folder, words).code(0)
     }
 
-    /// The pid of a service of a project, wherever that is.
+    /// The pid of a service of a project in any folder.
     pub(crate) fn pid(&self, project: &str, service: &str) -> Option<u64> {
         let status = self
             .ok("tmp", &format!("--json -p {project} status {service}"))
@@ -68,7 +68,7 @@ impl Places {
     }
 }
 
-/// Every verb that means a project by its place, with a service.
+/// Every verb that chooses a project by the folder, with a service.
 pub(crate) fn verbs(service: &str) -> Vec<String> {
     let of_service = ["why", "service show", "stop", "wait", "logs", "status", "events"];
     let mut verbs: Vec<String> = of_service

@@ -1,4 +1,4 @@
-//! Folders and files that are moved or renamed, and what they may be called.
+//! Folders and files that are moved or renamed, and the names that they may have.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::{Places, file};
 #[test]
 fn a_moved_folder_takes_its_project_along() {
     let places = Places::new("folder_moved");
-    // Its name stands in the file, comes from the folder, stands in a broken file, or comes from a variable.
+    // Its name is in the file, comes from the folder, is in a broken file, or comes from a variable.
     for (name, head) in [
         ("named", "name: named\n"),
         ("plain", ""),
@@ -28,7 +28,7 @@ fn a_moved_folder_takes_its_project_along() {
             let path = places.at(&moved).join("services.yaml");
             fs::write(&path, file(head, "api") + "\t[\n").unwrap();
         }
-        // A word the first time, and never again.
+        // A message the first time, and never again.
         let told = places.ok(&moved, "--json status");
         assert_eq!(told.json()["project"], name, "{told}");
         let told = told.tells(&format!("project `{name}` was moved"));
@@ -40,7 +40,7 @@ fn a_moved_folder_takes_its_project_along() {
         assert!(!again.stderr.contains("moved"), "{again}");
         assert_eq!(places.pid(name, "api"), pid);
         if name == "plain" {
-            // By its folder it would be another project now, beside the one that runs.
+            // By the name of its folder it would now be another project, beside the one that runs.
             let start = places.run(&moved, "start").code(1).tells("project `plain`");
             start.tells("harness -p plain stop --all");
             assert_eq!(places.pid(name, "api"), pid);
@@ -48,14 +48,14 @@ fn a_moved_folder_takes_its_project_along() {
         places.ok(&moved, "stop --all").says("1 service stopped");
         assert!(!proc::is_alive(u32::try_from(pid.unwrap()).unwrap()));
     }
-    // A start is as good as a look; what it was started with has changed with the folder.
+    // A start finds it as well as a status does. What it was started with has changed with the folder.
     places.ok("elsewhere/named-2", "start");
     fs::rename(places.at("elsewhere/named-2"), places.at("back")).unwrap();
     places.ok("back", "start --dry-run").says("api");
     let start = places.ok("back", "start");
     let start = start.tells("project `named` was moved").tells("replaced");
     assert_eq!(start.stderr.matches("moved").count(), 1, "{start}");
-    // Another folder where it was is none of its own.
+    // A new folder in the old place does not belong to it.
     places.folder("elsewhere/named-2", "name: named\n", "api");
     places
         .run("elsewhere/named-2", "stop --all")
@@ -69,7 +69,7 @@ fn what_was_moved_and_lost_its_name_is_never_passed_for_stopped() {
     let places = Places::new("folder_lost");
     places.folder("shop", "", "api");
     places.ok("shop", "start");
-    // As `mv` does it between disks: another folder, with the same content.
+    // As `mv` does between disks: another folder, with the same content.
     places.folder("market", "", "api");
     fs::remove_dir_all(places.at("shop")).unwrap();
     for verb in ["stop --all", "status", "wait"] {
@@ -139,7 +139,7 @@ fn folders_of_any_name_work_or_say_why_not() {
 #[test]
 fn a_file_that_was_renamed_in_its_folder_is_not_passed_for_stopped() {
     let places = Places::new("folder_file_renamed");
-    // By the folder's name, and by one in the file, it is known again.
+    // It is recognized by the folder's name, and by a name in the file.
     for (name, head) in [("plain", ""), ("named", "name: shop\n")] {
         places.folder(name, head, "api");
         let project = if head.is_empty() { name } else { "shop" };
@@ -155,7 +155,7 @@ fn a_file_that_was_renamed_in_its_folder_is_not_passed_for_stopped() {
             .tells("other.yaml")
             .says("1 service stopped");
     }
-    // One of which only the place tells something: named with -p, renamed as well, its folder renamed as well.
+    // Projects that only their path can identify: named with -p, renamed as well, with the folder renamed as well.
     for (name, head, start) in [
         ("by-caller", "", "-p by-caller-ci start"),
         ("renamed", "name: before\n", "start"),

@@ -1,4 +1,4 @@
-//! Projects by their names: renamed in their file, listed and forgotten.
+//! Project names: renamed in the file, listed and forgotten.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn a_project_renamed_in_its_file_is_not_started_beside_itself() {
     places.ok("shop", "start");
     let pid = places.pid("old", "api");
     let rename = |head: &str| fs::write(places.at("shop/services.yaml"), file(head, "api")).unwrap();
-    // Another name, none at all, one that a variable gives, one of a second file.
+    // Another name, no name, a name from a variable, a name from a second file.
     fs::write(places.at("shop/name.yaml"), "name: new\n").unwrap();
     for (head, given) in [
         ("name: new\n", ""),
@@ -24,7 +24,7 @@ fn a_project_renamed_in_its_file_is_not_started_beside_itself() {
             let refused = places.run("shop", &format!("{given}{verb}")).code(1);
             refused.tells("project `old`").tells("harness -p old stop --all");
         }
-        // What looks or stops means what runs, and says so.
+        // Verbs that read or stop mean the project that runs, and say so.
         places
             .ok("shop", &format!("{given}status"))
             .tells("this is project `old`");
@@ -50,11 +50,11 @@ fn a_project_renamed_in_its_file_is_not_started_beside_itself() {
     places.ok("shop", "project forget old").says("forgotten");
     let again = places.ok("shop", "start").says("nothing changed");
     assert!(!again.stderr.contains("old"), "{again}");
-    // A name given with -p is a project beside it, and is never taken for a former one.
+    // A name given with -p is another project beside it, and never counts as a former name.
     places.ok("shop", "-p ci start");
     places.ok("shop", "start").says("nothing changed");
     assert_eq!(places.means("shop", ""), "new");
-    // What is down under the file's name does not hide what runs.
+    // A stopped project with the file's name does not hide the one that runs.
     places
         .ok("shop", "stop --all")
         .says("1 service stopped")
@@ -69,9 +69,9 @@ fn a_project_renamed_in_its_file_is_not_started_beside_itself() {
     places.ok("shop", "start");
     rename("name: new\n");
     places.run("shop", "stop --all").code(3).tells("third");
-    // With -p it starts beside what runs, which is not called stopped.
-    let beside = places.ok("shop", "-p fourth start").tells("up, too: third");
-    assert!(!beside.stderr.contains("stopped: third"), "{beside}");
+    // With -p it starts beside the project that runs, and the message does not call that one stopped.
+    let beside = places.ok("shop", "-p fourth start").tells("are up too: third");
+    assert!(!beside.stderr.contains("stopped now: third"), "{beside}");
     places.ok("shop", "-p fourth stop --all");
     places.ok("shop", "-p third stop --all");
 }
@@ -105,7 +105,7 @@ fn projects_are_listed_and_forgotten() {
         list["projects"][1],
         serde_json::json!({"name": "shop", "file": shop, "state": "up", "services": 1, "up": 1})
     );
-    // What runs is not forgotten.
+    // A running project cannot be forgotten.
     let pid = places.pid("shop", "api");
     places
         .run("tmp", "project forget shop")
@@ -113,7 +113,7 @@ fn projects_are_listed_and_forgotten() {
         .tells("api")
         .tells("harness -p shop stop --all");
     assert_eq!(places.pid("shop", "api"), pid);
-    // The rest goes with its folder, and is started anew as if it had never been.
+    // A stopped one is removed with its folder, and starts again as a new project.
     let folder = places.sandbox.home().join("projects/blog");
     assert!(folder.join("web").is_dir());
     places
@@ -131,7 +131,7 @@ fn projects_are_listed_and_forgotten() {
     places
         .ok("tmp", "project forget shpo")
         .says("did you mean `shop`?");
-    // Nor does the next daemon know it.
+    // The next daemon does not know it either.
     places.ok("tmp", "daemon restart");
     let gone = places.ok("tmp", "--json project forget blog").json();
     assert_eq!(gone["forgotten"], false);

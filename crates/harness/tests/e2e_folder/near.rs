@@ -1,4 +1,4 @@
-//! What a folder means that has a file of its own, none, or one above.
+//! What a folder means if it has its own file, no file, or a file above it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::{Places, verbs};
 fn a_file_that_was_never_started_means_nobody_else() {
     let places = Places::new("folder_own_file");
     places.folder("shop", "name: shop\n", "api");
-    // Beside it, below it, under another file name, and by a file given from within it: all with the same service.
+    // Beside it, below it, under another file name, and with a file given from inside it: all with the same service.
     places.folder("blog", "", "api");
     places.folder("shop/inner", "name: inner\n", "api");
     places.folder("yml", "", "api");
@@ -36,7 +36,7 @@ fn a_file_that_was_never_started_means_nobody_else() {
             .says("nothing was started from this file");
     }
     assert_eq!(places.pid("shop", "api"), pid);
-    // A file that cannot be read is no reason to go on to the one above it.
+    // If a file cannot be read, the one above it is not used instead.
     fs::create_dir(places.at("shop/torn")).unwrap();
     symlink("nowhere", places.at("shop/torn/services.yaml")).unwrap();
     for verb in ["stop --all", "status", "restart", "start"] {
@@ -67,7 +67,7 @@ fn without_a_file_a_change_asks_which_project() {
         .tells("no project has been started");
     places.ok("shop", "start");
     let pid = places.pid("shop", "api");
-    // Nothing can go wrong by looking at the only project there is.
+    // Verbs that only read may use the only project there is.
     for verb in [
         "status",
         "logs",
@@ -94,13 +94,13 @@ fn without_a_file_a_change_asks_which_project() {
     }
     places.ok("tmp", "-p shop restart");
     assert_ne!(places.pid("shop", "api"), pid);
-    // A folder from which one was started by another file means it, and restarts it by that.
+    // A folder where a project was started with another file means that project, and restarts it with that file.
     places.ok("dev", "-c dev.yaml start");
     let pid = places.pid("dev", "api");
     assert_eq!(places.means("dev", ""), "dev");
     places.ok("dev", "restart");
     assert_ne!(places.pid("dev", "api"), pid);
-    // So does one whose file was deleted; folders below it, with nothing of their own, do not.
+    // So does a folder if its file was deleted. Folders below it without a project do not.
     fs::remove_file(places.at("shop/services.yaml")).unwrap();
     assert_eq!(places.means("shop", ""), "shop");
     assert_eq!(places.means("tmp", "-c ../shop/services.yaml"), "shop");
@@ -118,7 +118,7 @@ fn without_a_file_a_change_asks_which_project() {
 fn what_runs_nearer_than_a_file_found_above_is_not_passed_over() {
     let places = Places::new("folder_nearer");
     places.folder("top", "name: top\n", "api");
-    // Its own file is deleted, has a name that nobody looks for, or is a folder.
+    // Its own file is deleted, has a name that harness does not look for, or is a folder.
     for name in ["gone", "given", "torn"] {
         places.folder(&format!("top/{name}"), &format!("name: {name}\n"), "api");
         fs::create_dir(places.at(&format!("top/{name}/src"))).unwrap();
@@ -158,7 +158,7 @@ fn what_runs_nearer_than_a_file_found_above_is_not_passed_over() {
     }
     let refused = places.run("top/gone", "--json stop --all").code(3).json();
     assert_eq!(refused["error"]["projects"], serde_json::json!(["gone", "top"]));
-    // A file that is given is meant, and what is stopped is in nobody's way.
+    // A given file is used, and a stopped project is not in the way.
     assert_eq!(places.means("top/gone", "-c ../services.yaml"), "top");
     assert_eq!(places.means("top/given", "-c dev.yaml"), "given");
     assert_eq!(places.means("top", ""), "top");

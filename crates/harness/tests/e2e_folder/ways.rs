@@ -1,4 +1,4 @@
-//! The ways that lead to a file, which are one project, and copies of it, which are not.
+//! All paths to one file are one project; copies of the file are not.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::common::{PATIENCE, Sandbox};
 use crate::{Places, file, verbs};
 
-/// A folder that is there twice, until dropped.
+/// A folder that is mounted in a second place, until dropped.
 struct Mount<'a>(&'a Sandbox, PathBuf);
 
 impl<'a> Mount<'a> {
-    /// Nothing where that is not allowed.
+    /// `None` if mounting is not allowed.
     fn bind(sandbox: &'a Sandbox, from: &Path, to: &Path) -> Option<Self> {
         fs::create_dir(to).unwrap();
         let words = ["--bind", from.to_str().unwrap(), to.to_str().unwrap()];
@@ -73,7 +73,7 @@ fn a_copy_with_the_same_name_is_refused_by_every_verb() {
         assert_eq!(refused["error"]["code"], "name_taken");
         assert_eq!(places.pid("shop", "api"), pid, "{copy}");
     }
-    // With -p either is meant: the project that runs, by its own file, or another one of this file.
+    // With -p both can be chosen: the project that runs, with its own file, or a new one with this file.
     let restart = places.ok("copy", "-p shop restart");
     restart.tells(shop.to_str().unwrap());
     let pid = places.pid("shop", "api");
@@ -81,14 +81,14 @@ fn a_copy_with_the_same_name_is_refused_by_every_verb() {
     assert_eq!(places.means("copy", ""), "second");
     places.ok("copy", "-p second stop --all");
     assert_eq!(places.pid("shop", "api"), pid);
-    // Taking over is said.
+    // Taking over is reported.
     let taken = places.ok("linked", "-p shop start");
     taken
         .tells("project `shop` was started from")
         .tells("linked/services.yaml");
     places.run("shop", "status").code(1).tells("linked/services.yaml");
     places.ok("linked", "stop --all");
-    // What is stopped is not taken over either.
+    // A stopped project is not taken over either.
     places.run("copy", "start").code(1).tells("linked/services.yaml");
 }
 
@@ -122,7 +122,7 @@ fn every_way_to_a_file_means_the_same_project() {
             .says("nothing changed");
         assert_eq!(places.pid("shop", "api"), pid, "{folder} {given}");
     }
-    // A folder that is mounted in another place has two paths that no link joins.
+    // A folder that is mounted in another place has two paths without a link.
     let mounted = Mount::bind(&places.sandbox, &places.at("shop"), &places.at("mounted"));
     if mounted.is_some() {
         assert_eq!(places.means("mounted", ""), "shop");
@@ -143,7 +143,7 @@ fn a_link_to_a_common_file_belongs_to_its_folder() {
         fs::create_dir(places.at(folder)).unwrap();
         symlink("../common/services.yaml", places.at(folder).join("services.yaml")).unwrap();
     }
-    // Without a name in it, each folder has a project of its own.
+    // Without a name in the file, each folder has its own project.
     places.ok("one", "start");
     let pid = places.pid("one", "api");
     for verb in verbs("api") {
@@ -159,7 +159,7 @@ fn a_link_to_a_common_file_belongs_to_its_folder() {
     fs::rename(places.at("one"), places.at("three")).unwrap();
     places.ok("three", "status").tells("project `one` was moved");
     places.ok("three", "stop --all").says("1 service stopped");
-    // With one, they are ways to one project, which is started in one of them.
+    // With a name, they are ways to one project, which is started in one of them.
     fs::write(places.at("common/services.yaml"), file("name: shop\n", "api")).unwrap();
     places.ok("four", "start");
     let pid = places.pid("shop", "api");

@@ -1,10 +1,10 @@
-//! Homes that earlier versions wrote: today's daemon reads them, and nothing of them is lost.
+//! Homes that earlier versions wrote: today's daemon reads them, and loses nothing in them.
 //!
 //! | file | what |
 //! |---|---|
 //! | `scene` | the services of a recorded home, and how each of them ends |
-//! | `place` | a recorded home laid out where it was recorded |
-//! | `record` | recording one with the programs of a commit, for later versions to read |
+//! | `place` | unpacks a recorded home where it was recorded |
+//! | `record` | records a home with the programs of a commit, for later versions to read |
 //!
 //! The homes are in `../fixtures/homes`, each named after the commit whose programs wrote it. Keep them all.
 
@@ -26,7 +26,7 @@ use common::eventually;
 use place::{Recorded, digest, homes};
 use scene::{After, FILE, SERVICES, Service};
 
-/// As after a reboot: nothing of it runs, and its processes are those of an earlier boot.
+/// As after a reboot: nothing runs, and the recorded processes are from an earlier boot.
 #[test]
 fn every_recorded_home_loads_with_all_that_was_in_it() {
     for commit in homes() {
@@ -36,7 +36,7 @@ fn every_recorded_home_loads_with_all_that_was_in_it() {
     }
 }
 
-/// What lies beside the run directories tells the services again.
+/// The services are read again from the files beside the run directories.
 #[test]
 fn every_recorded_home_loads_without_its_store() {
     for commit in homes() {
@@ -52,7 +52,7 @@ fn every_recorded_home_loads_without_its_store() {
                     assert_eq!(is[key], was[key], "{commit}: {key} of {}", service.name);
                 }
             }
-            // Whether it was wanted is lost with the store; that it is done is not.
+            // Without the store, it is unknown whether it should run, but not that it has completed.
             let wanted = if was["status"] == "completed" {
                 "completed"
             } else {
@@ -68,7 +68,7 @@ fn every_recorded_home_loads_without_its_store() {
     }
 }
 
-/// As after a kill of everything without a reboot: the pids are of this boot, and nobody's.
+/// As after everything was killed without a reboot: the pids are of this boot, and do not exist.
 #[test]
 fn every_recorded_home_loads_where_its_supervisors_were_killed() {
     for commit in homes() {
@@ -86,7 +86,7 @@ fn every_recorded_home_loads_where_its_supervisors_were_killed() {
     }
 }
 
-/// What earlier versions kept of a project's folder is little, and nothing that runs is passed for stopped for it.
+/// Earlier versions stored little about a project's folder. Even so, nothing that runs is reported as stopped.
 #[test]
 fn every_recorded_project_goes_with_its_folder() {
     for commit in homes() {
@@ -104,7 +104,7 @@ fn every_recorded_project_goes_with_its_folder() {
         home.harness_in(&to, &["status"])
             .code(0)
             .tells("project `recorded` was moved");
-        // What it was started with means the former folder.
+        // Its recorded start refers to the former folder.
         fs::rename(&to, &from).unwrap();
         home.ok(&["status"]).tells("was moved");
         home.await_state("web", "running/healthy");
@@ -149,7 +149,7 @@ fn is_as_recorded(home: &Recorded) {
     logs_are_as_recorded(home, |_| true);
 }
 
-/// Each line that a service had logged is there, in order, before whatever it logged since.
+/// All lines that a service had logged are there, in order, before those that it logged later.
 fn logs_are_as_recorded(home: &Recorded, known: impl Fn(&Service) -> bool) {
     for service in SERVICES.iter().filter(|service| known(service)) {
         let (count, wanted) = home.recorded_log(service.name);
@@ -178,7 +178,7 @@ fn lines(json: &str) -> Vec<[Value; 4]> {
         .collect()
 }
 
-/// Every verb works on it.
+/// Checks that every verb works with it.
 fn goes_on(home: &Recorded) {
     home.ok(&["why", "fails"]).says("exited 3");
     home.ok(&["why", "web"]);
@@ -194,7 +194,7 @@ fn goes_on(home: &Recorded) {
     let unmasked = home.ok(&["logs", "web"]).stdout.contains("hush-hush-hush");
     assert!(!unmasked, "{}: a recorded secret is shown", home.commit);
 
-    // What is unchanged is not replaced, and what has completed is not run again.
+    // Unchanged services are not replaced, and completed ones do not run again.
     let before = home.pid("web");
     let ran = home.read("settings.ran");
     home.ok(&["start", "web", "plain"]);
@@ -216,7 +216,7 @@ fn goes_on(home: &Recorded) {
     assert_eq!(home.status()["web"]["status"], "stopped");
     let sockets = common::proc::sockets_below(home.root());
     assert!(sockets.is_empty(), "{sockets:?}");
-    // The shim of that version has no use any more.
+    // The shim of that version is no longer used.
     let bin = home.home().join("bin");
     let stale = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
     let stale: Vec<_> = fs::read_dir(bin)

@@ -1,11 +1,9 @@
-//! A recorded home, laid out where it was recorded: paths stand in its store, whose pages have checksums, so it is the
-//! home that goes to its place and not the paths that are changed. One test at a time has that place.
-//!
-//! A recorded home is a folder of plain files. `TREE` lists what lies where, one a line: `dir MODE PATH`,
-//! `file MODE PATH`, `blocks MODE LENGTH NUMBERS PATH` for a file of which only these blocks are not zeros,
-//! `empty MODE PATH` for one whose content is left out (the copy of the shim), and `socket MODE PATH`. `recorded.json` is
-//! what its own version said of the services. `tls/` is left out, for nobody should keep keys in a repository: today's
-//! daemon makes new ones.
+//! Unpacks a recorded home where it was recorded. Its store contains paths, and pages with checksums, so the paths
+//! cannot be changed, and the home must be in its old place. One test at a time uses that place. A recorded home is a
+//! folder of plain files. `TREE` lists the entries, one on each line: `dir MODE PATH`, `file MODE PATH`,
+//! `blocks MODE LENGTH NUMBERS PATH` for a file with only these blocks not zero, `empty MODE PATH` for a file without
+//! its content (the copy of the shim), and `socket MODE PATH`. `recorded.json` is what its own version said about the
+//! services. `tls/` is left out, because keys should not be in a repository: today's daemon makes new ones.
 
 use std::fs;
 use std::ops::Deref;
@@ -20,11 +18,11 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{Sandbox, within};
 
-/// The boot in which homes are recorded, whatever it was.
+/// The boot id that recorded homes have, instead of the real one.
 pub(crate) const BOOT: &str = "00000000-1111-4222-8333-444444444444";
-/// The list of what lies where.
+/// The file that lists the entries.
 pub(crate) const TREE: &str = "TREE";
-/// What its own version said of it.
+/// The file with what its own version said about it.
 pub(crate) const SAID: &str = "recorded.json";
 /// The size of the blocks of files that are mostly zeros.
 pub(crate) const BLOCK: usize = 4096;
@@ -45,14 +43,14 @@ pub(crate) fn homes() -> Vec<String> {
     names
 }
 
-/// The place of the homes of a commit, which one test has at a time.
+/// The place of the home of a commit; only one test at a time has it.
 pub(crate) struct Place {
-    /// Bound for as long as the place is held; it goes with the process that holds it, however that ends.
+    /// Bound while the place is held. It is released when the process ends, however it ends.
     _held: UnixListener,
 }
 
 impl Place {
-    /// Waits for it, and makes an empty sandbox there.
+    /// Waits until the place is free, and makes an empty sandbox there.
     pub(crate) fn take(commit: &str) -> (Self, Sandbox) {
         let name = format!("harness-recorded-{commit}");
         let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -60,7 +58,7 @@ impl Place {
             UnixListener::bind_addr(&address).ok()
         });
         let root = Path::new("/tmp").join(&name);
-        // What a test that was killed has left there.
+        // Remove what a killed test has left there.
         match fs::remove_dir_all(&root) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 panic!("cannot remove {}: {error}; remove it by hand", root.display())
@@ -72,17 +70,17 @@ impl Place {
             .rand_bytes(0)
             .tempdir_in("/tmp");
         let mut sandbox = Sandbox::in_folder(&name, root.unwrap());
-        // The times of recorded lines are compared as they are written.
+        // The times of recorded lines are compared as text.
         sandbox.set_env("TZ", "UTC");
         (Self { _held: held }, sandbox)
     }
 }
 
-/// A recorded home at its place.
+/// A recorded home in its place.
 pub(crate) struct Recorded {
     pub(crate) commit: String,
     said: Value,
-    // Before the place is given to somebody else.
+    // Dropped before the place is released.
     sandbox: Sandbox,
     _place: Place,
 }
@@ -95,7 +93,7 @@ impl Deref for Recorded {
 }
 
 impl Recorded {
-    /// The home of this commit, as if the machine had been booted since.
+    /// The home of this commit, as if the machine had been rebooted since then.
     pub(crate) fn lay_out(commit: &str) -> Self {
         let (place, sandbox) = Place::take(commit);
         let from = kept().join(commit);
@@ -132,19 +130,19 @@ impl Recorded {
         }
     }
 
-    /// What `status` said of a service.
+    /// What `status` said about a service.
     pub(crate) fn recorded(&self, service: &str) -> &Value {
         &self.said["status"][service]
     }
 
-    /// What `logs` said of a service: how many lines, and their [`digest`].
+    /// What `logs` said about a service: how many lines, and their [`digest`].
     pub(crate) fn recorded_log(&self, service: &str) -> (usize, &str) {
         let log = &self.said["logs"][service];
         let lines = usize::try_from(log["lines"].as_u64().unwrap()).unwrap();
         (lines, log["digest"].as_str().unwrap())
     }
 
-    /// Has the processes of its runs be of this boot. Their pids are nobody's then.
+    /// Changes the recorded processes to this boot. Their pids do not exist then.
     pub(crate) fn move_to_this_boot(&self) {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let tree = fs::read_to_string(kept().join(&self.commit).join(TREE)).unwrap();
@@ -152,14 +150,14 @@ impl Recorded {
         for path in paths.filter(|path| path.ends_with("/identity")) {
             let path = self.root().join(path);
             let text = fs::read_to_string(&path).unwrap();
-            // No start time is so late.
+            // No process has such a late start time.
             let words: Vec<String> = text.lines().map(|line| late(line, boot.trim())).collect();
             fs::write(&path, words.join("\n") + "\n").unwrap();
         }
     }
 }
 
-/// `shim` and `main` of an identity, as somebody of that boot who cannot be there.
+/// Changes `shim` and `main` of an identity to a process of that boot that cannot exist.
 fn late(line: &str, boot: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
@@ -170,7 +168,7 @@ fn late(line: &str, boot: &str) -> String {
     }
 }
 
-/// Blocks at their places; `rest` is `LENGTH NUMBERS PATH`.
+/// Puts blocks at their places; `rest` is `LENGTH NUMBERS PATH`.
 fn spread(blocks: &[u8], rest: &str) -> Vec<u8> {
     let words: Vec<&str> = rest.split(' ').collect();
     let mut whole = vec![0; words[0].parse().unwrap()];
@@ -181,7 +179,7 @@ fn spread(blocks: &[u8], rest: &str) -> Vec<u8> {
     whole
 }
 
-/// What tells lines of `logs --json` from others.
+/// A digest of lines of `logs --json`, to compare them.
 pub(crate) fn digest(lines: &[[Value; 4]]) -> String {
     let mut hash = Sha256::new();
     for line in lines {

@@ -1,7 +1,5 @@
-//! Recording a home with the programs of a commit.
-//!
-//! `cargo xtask record COMMIT` builds them from history and calls this. What is left is what a power cut leaves: everything is
-//! stopped, copied and then killed.
+//! Records a home with the programs of a commit. `cargo xtask record COMMIT` builds them from history and calls this.
+//! The result is like after a power cut: everything is suspended, copied and then killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +22,7 @@ fn record_a_home() {
     let to = kept().join(&commit);
     assert!(
         !to.exists(),
-        "{} is there already: recorded homes are kept as they are",
+        "{} already exists: recorded homes are never changed",
         to.display()
     );
     let recorder = Recorder { sandbox, programs };
@@ -40,7 +38,7 @@ fn record_a_home() {
         proc::mentioning(recorder.sandbox.root()).is_empty().then_some(())
     });
     fs::write(to.join(SAID), format!("{said:#}\n")).unwrap();
-    // There is nothing for today's daemon to tidy up.
+    // Today's daemon has nothing to clean up.
     fs::remove_dir_all(recorder.sandbox.home()).unwrap();
 }
 
@@ -50,7 +48,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    /// Runs that version's `harness`, with nothing of this machine in its environment.
+    /// Runs that version's `harness`, without this machine's environment.
     fn harness(&self, args: &[&str]) -> Output {
         self.spawn(args).wait(PATIENCE)
     }
@@ -83,9 +81,8 @@ impl Recorder {
             .collect()
     }
 
-    /// Has every service in the state in which it is to be found.
-    ///
-    /// Returns the order to stop, which must be under way until the home is copied.
+    /// Brings every service into the state that is recorded. Returns the running stop command, which must not end
+    /// before the home is copied.
     fn bring_about(&self) -> Running {
         self.sandbox.write("services.yaml", FILE);
         self.sandbox.write("web.template", "greet ${database.host}\n");
@@ -116,7 +113,7 @@ impl Recorder {
         stopping
     }
 
-    /// What that version says of the services and their logs.
+    /// What that version says about the services and their logs.
     fn said(&self) -> Value {
         let mut logs = serde_json::Map::new();
         for service in SERVICES {
@@ -129,7 +126,7 @@ impl Recorder {
     }
 }
 
-/// Keeps a copy of everything below `root` that is worth it.
+/// Keeps a copy of what is needed of everything below `root`.
 fn keep(root: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let mut tree = String::new();
@@ -160,7 +157,7 @@ fn keep(root: &Path, to: &Path) {
     fs::write(to.join(TREE), tree).unwrap();
 }
 
-/// Writes the file that is kept of another one, and says how.
+/// Writes the copy of a file, and returns its line for `TREE`.
 fn keep_file(from: &Path, to: &Path, length: u64) -> String {
     let bytes = fs::read(from).unwrap();
     let is_zeros = |block: &[u8]| block.iter().all(|byte| *byte == 0);
@@ -175,7 +172,7 @@ fn keep_file(from: &Path, to: &Path, length: u64) -> String {
         fs::write(to, content).unwrap();
         return format!("blocks {length} {}", numbers.join(","));
     }
-    // The machine it was recorded on is nobody's business.
+    // Remove what identifies the machine.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let bytes = match String::from_utf8(bytes) {
         Ok(text) => text.replace(boot.trim(), BOOT).into_bytes(),
@@ -185,7 +182,7 @@ fn keep_file(from: &Path, to: &Path, length: u64) -> String {
     "file".to_owned()
 }
 
-/// Everything below a folder, folders before what is in them.
+/// Everything below a folder, with each folder before its content.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()

@@ -1,7 +1,7 @@
-//! The services of a recorded home: one for each way in which a service may be found by the next version. A later scene
-//! may have more of them; those that are here were recorded by all versions.
+//! The services of a recorded home: one for each state in which the next version may find a service. A later scene
+//! may have more of them; those here were recorded by all versions.
 
-/// A service, and what is to be found of it.
+/// A service, and its expected state.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
     /// `STATUS/HEALTH` when it was recorded.
@@ -10,16 +10,16 @@ pub(crate) struct Service {
     pub(crate) after: After,
 }
 
-/// How a service is found.
+/// How a service is found after a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
-    /// As `status` told it when it was recorded.
+    /// As `status` showed it when it was recorded.
     AsItWas,
     /// It is stopped, and the reboot is the reason.
     Rebooted,
-    /// It waits still: what it depends on was stopped by the reboot.
+    /// It still waits, because the reboot stopped its dependency.
     Waits,
-    /// It comes to this state by itself.
+    /// It reaches this state by itself.
     RunsAgain(&'static str),
 }
 
@@ -28,7 +28,7 @@ impl Service {
         Self { name, when, after }
     }
 
-    /// Whether there is a run directory of it.
+    /// Whether it has a run directory.
     pub(crate) fn was_launched(&self) -> bool {
         !self.when.starts_with("pending")
     }

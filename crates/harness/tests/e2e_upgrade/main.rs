@@ -1,8 +1,7 @@
-//! The programs of an earlier version are replaced by today's under running services, at whatever instant: services,
-//! their logs and exit codes, and orders under way go on; the probes, hooks and execs of the earlier daemon end with it.
-//!
+//! Today's programs replace those of an earlier version while services run, at any instant. Services, their logs and
+//! exit codes, and running requests continue; the probes, hooks and execs of the earlier daemon end with it.
 //! `HARNESS_EARLIER` names the folder of the earlier programs, which `cargo xtask soak` builds from history. Without
-//! it today's take each other's place. `HARNESS_CHAOS_SEED` and `HARNESS_CHAOS_ROUNDS` are those of `e2e_chaos`.
+//! it, today's programs replace themselves. `HARNESS_CHAOS_SEED` and `HARNESS_CHAOS_ROUNDS` are those of `e2e_chaos`.
 
 #![cfg(test)]
 
@@ -21,7 +20,7 @@ use common::{PATIENCE, Running, Sandbox, eventually, proc};
 use dice::Dice;
 use programs::Programs;
 
-/// One service for each phase that the end of a daemon may find.
+/// One service for each phase in which the daemon may end.
 const FILE: &str = r#"
 version: "1.0"
 name: upgraded
@@ -79,7 +78,7 @@ services:
     restart: on-failure
 "#;
 
-/// Those that run through, whatever is ordered of the others.
+/// The services that keep running, whatever is requested for the others.
 const STEADY: [&str; 5] = ["counter", "talks", "probed", "hooked", "never"];
 
 #[test]
@@ -120,7 +119,7 @@ fn upgrade(dice: &mut Dice, round: u64) {
     let before = Sandbox::pids_in(&earlier(&["--json", "status"]).wait(PATIENCE).code(0).json());
     let of_earlier = commands(&sandbox);
 
-    // An order of the earlier program may be under way.
+    // A request of the earlier program may be running.
     let order = dice.pick(&["none", "start", "restart", "stop"]);
     let under_way = match order {
         "none" => None,
@@ -141,7 +140,7 @@ fn upgrade(dice: &mut Dice, round: u64) {
     ));
     std::thread::sleep(after);
     programs.install_today();
-    // The earlier daemon works on beside programs that are not its own.
+    // The earlier daemon continues while the installed programs are no longer its own.
     dice.wait(Duration::from_millis(300));
     match replaced {
         "kill" => {
@@ -156,9 +155,9 @@ fn upgrade(dice: &mut Dice, round: u64) {
         }
         _ => {
             let restart = earlier(&["daemon", "restart"]).wait(PATIENCE).code(0);
-            // What an order is about to start or to stop is not up meanwhile.
+            // A service that a request starts or stops is not up at this time.
             restart.says(if order == "none" {
-                "services ran on"
+                "services kept running"
             } else {
                 "daemon restarted"
             });
@@ -173,11 +172,11 @@ fn upgrade(dice: &mut Dice, round: u64) {
     ends(&sandbox);
 }
 
-/// Nothing was started anew, doubled or lost.
+/// Nothing was started again, doubled or lost.
 fn took_over(sandbox: &Sandbox, before: &BTreeMap<String, u64>, of_earlier: &BTreeSet<u32>) {
     let pids = sandbox.pids();
     for name in STEADY {
-        assert_eq!(pids.get(name), before.get(name), "{name} was started anew");
+        assert_eq!(pids.get(name), before.get(name), "{name} was started again");
         assert_eq!(sandbox.read(&format!("{name}.starts")), "x\n", "{name}");
     }
     eventually("the commands of the earlier daemon are gone", || {
@@ -188,7 +187,7 @@ fn took_over(sandbox: &Sandbox, before: &BTreeMap<String, u64>, of_earlier: &BTr
     assert_eq!(sandbox.read("batch.starts"), "x\n");
 }
 
-/// What was ordered of the earlier daemon is carried on.
+/// A request to the earlier daemon is continued.
 fn order_goes_on(sandbox: &Sandbox, order: &str, under_way: Option<Running>) {
     assert_eq!(sandbox.state("after"), "pending/none");
     sandbox.write("go", "");
@@ -202,11 +201,11 @@ fn order_goes_on(sandbox: &Sandbox, order: &str, under_way: Option<Running>) {
     sandbox.write("never.up", "");
     sandbox.await_state("never", "running/healthy");
     sandbox.await_state("after", "running/none");
-    // Its client may have lost its daemon, or come to its end.
+    // Its client may have lost its daemon, or ended.
     drop(under_way.map(|client| client.wait(PATIENCE)));
 }
 
-/// Today's daemon rules what the earlier one started.
+/// Today's daemon manages what the earlier one started.
 fn works_on(sandbox: &Sandbox, programs: &Programs) {
     let mut attached = sandbox.spawn(&["attach", "talks"]);
     attached.type_in(b"a-word\n");
@@ -242,13 +241,13 @@ fn works_on(sandbox: &Sandbox, programs: &Programs) {
     }
 }
 
-/// A stop leaves nothing.
+/// A stop leaves nothing running.
 fn ends(sandbox: &Sandbox) {
     sandbox.ok(&["stop", "--all"]);
     eventually("nothing of it is left", || {
         sandbox.processes().is_empty().then_some(())
     });
-    // A stop that is carried on tells a service again.
+    // A stop that is continued signals a service again.
     let lines = |file: &str| sandbox.read(file).lines().count();
     assert!(lines("slow.stops") >= lines("slow.starts"), "it was killed");
     let sockets = proc::sockets_below(&sandbox.home());

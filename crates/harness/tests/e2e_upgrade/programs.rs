@@ -1,4 +1,4 @@
-//! The programs of two versions, one after the other in the same folder, as an installation puts them.
+//! The programs of two versions, one after the other in the same folder, as an installation does it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl Programs {
             Some(earlier) => programs.install(Path::new(&earlier)),
             None => {
                 programs.install(&programs.today);
-                // Another shim by its digest.
+                // A shim with another digest.
                 let shim = programs.folder.join("harness-shim");
                 let mut bytes = fs::read(&shim).unwrap();
                 bytes.extend_from_slice(b"earlier");
@@ -39,7 +39,7 @@ impl Programs {
         programs
     }
 
-    /// Puts today's in their place.
+    /// Installs today's programs instead.
     pub(crate) fn install_today(&self) {
         self.install(&self.today);
     }
@@ -47,12 +47,12 @@ impl Programs {
     fn install(&self, from: &Path) {
         for name in NAMES {
             let new = self.folder.join("new");
-            // On another disk a copy has to do.
+            // On another disk, copy it.
             if fs::hard_link(from.join(name), &new).is_err() {
                 fs::copy(from.join(name), &new).unwrap();
             }
             fs::rename(&new, self.folder.join(name)).unwrap();
-            // Two links to one file stay two when one is renamed over the other.
+            // If both are links to the same file, renaming one over the other keeps both.
             let _ = fs::remove_file(&new);
         }
     }

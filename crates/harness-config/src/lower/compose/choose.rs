@@ -1,4 +1,4 @@
-//! Which services of which compose files, and by which names.
+//! Chooses services of compose files, and their names.
 
 use std::collections::BTreeMap;
 
@@ -27,20 +27,20 @@ pub(in crate::lower) struct Entry<'a> {
 pub(super) struct Chosen<'a> {
     /// Index of the file.
     pub file: usize,
-    /// As the compose file calls it.
+    /// Its name in the compose file.
     pub service: String,
-    /// As it is called here.
+    /// Its name here.
     pub name: ServiceName,
     pub span: Span,
-    /// The entry that is its alone.
+    /// The entry that is only for this service.
     pub own: Option<&'a Node>,
-    /// The entry that it shares with others.
+    /// The entry that it shares with other services.
     pub shared: Option<&'a Node>,
-    /// Those whose `depends_on` brought it, by index; empty if an entry names it.
+    /// The indexes of the services that brought it in by `depends_on`; empty if an entry names it.
     pub brought_by: Vec<usize>,
 }
 
-/// What the entries choose.
+/// The services that the entries choose.
 pub(super) struct Choice<'a> {
     pub files: Vec<ComposeFile>,
     pub chosen: Vec<Chosen<'a>>,
@@ -49,7 +49,7 @@ pub(super) struct Choice<'a> {
 }
 
 impl Chosen<'_> {
-    /// What it needs of its file; nothing if its entry says what it depends on.
+    /// The services of its file that it needs. None if its entry lists `dependencies`.
     pub(super) fn needs(&self, files: &[ComposeFile]) -> Vec<crate::compose::Need> {
         if self.own.is_some_and(|own| own.get("dependencies").is_some()) {
             return Vec::new();
@@ -58,7 +58,8 @@ impl Chosen<'_> {
         service.map_or_else(Vec::new, |(_, node)| needs(node, &mut Vec::new()))
     }
 
-    /// The profiles that are written for it: in its own entry, else in the compose file, else in that of its group.
+    /// The profiles that are written for it: in its own entry, else in the compose file, else in the entry of its
+    /// group.
     fn written_profiles(&self, files: &[ComposeFile]) -> Option<Node> {
         let of_file = || files[self.file].service(&self.service)?.1.get("profiles");
         let written = self
@@ -70,18 +71,18 @@ impl Chosen<'_> {
     }
 }
 
-/// The profiles of each that is chosen; of one that others brought, those of all of them.
+/// The profiles of each chosen service. A service that others brought in has the profiles of all of them.
 pub(super) fn profiles(chosen: &[Chosen<'_>], files: &[ComposeFile]) -> Vec<Option<Node>> {
     let mut out: Vec<Option<Node>> = Vec::new();
     for one in chosen {
-        // Those that were brought come after those that bring them.
+        // Services come after those that brought them in.
         let profiles = one.written_profiles(files).or_else(|| union(one, &out));
         out.push(profiles);
     }
     out
 }
 
-/// The profiles of those that brought one; `None` if one of them has none, which is always there.
+/// The profiles of all services that brought this one in. `None` if one of them has no profiles and so always starts.
 fn union(one: &Chosen<'_>, profiles: &[Option<Node>]) -> Option<Node> {
     let mut all: Vec<Node> = Vec::new();
     for by in &one.brought_by {
@@ -101,7 +102,7 @@ fn union(one: &Chosen<'_>, profiles: &[Option<Node>]) -> Option<Node> {
     })
 }
 
-/// The one by whose name a service of a file is known here.
+/// The chosen service that a service of a file stands for here.
 pub(super) fn called<'c, 'a>(chosen: &'c [Chosen<'a>], file: usize, service: &str) -> Option<&'c Chosen<'a>> {
     let mut all = chosen
         .iter()
@@ -142,7 +143,7 @@ pub(super) fn choose<'a>(reader: Reader<'_>, entries: &[Entry<'a>]) -> Choice<'a
         groups: BTreeMap::new(),
         lost,
     };
-    // Those with an entry of their own first: a group takes them as they are called there.
+    // Services with their own entry come first: a group uses the names from there.
     for entry in &read {
         let Some(one) = &entry.one else { continue };
         if !exists(reader, &files[entry.file], one) {
@@ -197,13 +198,13 @@ fn one_entry<'a>(reader: Reader<'_>, entry: &Entry<'a>, files: &mut Files) -> Op
         span: entry.span,
         node: entry.node,
         file: files.read(reader, &path, file.span)?,
-        // An entry whose `service` is wrong is not one for the whole file.
+        // An entry with a wrong `service` must not count as one for the whole file.
         one: if fields.has("service") { Some(one?) } else { None },
         several: fields.has("services").then_some(several),
     })
 }
 
-/// The keys that an entry may have that is for several services.
+/// The keys that an entry for several services may have.
 const OF_ALL: [&str; 5] = ["type", "file", "services", "dependencies", "profiles"];
 
 fn refuse_keys_of_one(reader: Reader<'_>, entry: &Entry<'_>) {
@@ -216,11 +217,11 @@ fn refuse_keys_of_one(reader: Reader<'_>, entry: &Entry<'_>) {
                 Finding::error(
                     key.span,
                     format!(
-                        "`{}` is for one service, and `{}` may be several",
+                        "`{}` is for one service, but `{}` may be several",
                         key.name, entry.name
                     ),
                 )
-                .help("give that one an entry of its own, with `service: NAME`"),
+                .help("give that service its own entry, with `service: NAME`"),
             );
         }
     }
@@ -284,11 +285,11 @@ fn group<'a>(reader: Reader<'_>, entry: &Read<'a>, file: &ComposeFile, out: &mut
             Finding::error(
                 entry.span,
                 format!(
-                    "`{}` is all of these services, and one of them is called so too",
+                    "`{}` is the name of all these services, and also the name of one of them",
                     entry.name
                 ),
             )
-            .help("name the entry otherwise, or write `service` for that one alone"),
+            .help("rename the entry, or write `service` to run only that one"),
         );
     }
     out.groups.insert(entry.name.clone(), Group { members });
@@ -307,7 +308,7 @@ fn name_of(reader: Reader<'_>, key: &Key) -> Option<ServiceName> {
     }
 }
 
-/// Adds what the chosen ones need of their files, and what that needs.
+/// Adds the services that the chosen ones need from their files, and the services that those need.
 fn bring<'a>(reader: Reader<'_>, files: &[ComposeFile], chosen: &mut Vec<Chosen<'a>>) {
     let mut at = 0;
     while at < chosen.len() {
@@ -344,13 +345,13 @@ fn bring<'a>(reader: Reader<'_>, files: &[ComposeFile], chosen: &mut Vec<Chosen<
                 several => {
                     let names = several.iter().map(|one| chosen[*one].name.as_str());
                     let message = format!(
-                        "`{service}` is here {}: which of them is needed?",
+                        "`{service}` has several entries here, {}: which of them is needed?",
                         listed(names, "nothing")
                     );
-                    reader.report(
-                        Finding::error(need.service.span, message)
-                            .help(format!("write the `dependencies` of `{}` out", chosen[at].name)),
-                    );
+                    reader.report(Finding::error(need.service.span, message).help(format!(
+                        "list the `dependencies` of `{}` in its entry",
+                        chosen[at].name
+                    )));
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! What a service of a compose file has that no key of a docker service says: several networks, names in the engine.
+//! What a service of a compose file has that no key of a docker service can express: several networks, names in the
+//! engine.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -12,20 +13,20 @@ use crate::diagnostics::Finding;
 use crate::lower::DraftNetwork;
 use crate::read::Reader;
 
-/// What comes beside the keys.
+/// The values that come in addition to the keys.
 #[derive(Debug, Clone, Default)]
 pub(in crate::lower) struct Extras {
-    /// How the compose file calls it, if otherwise than it is called here.
+    /// Its name in the compose file, if it has another name here.
     alias: Option<String>,
-    /// Its networks, the one that it is known by first; empty: the project's own.
+    /// Its networks, beginning with the one where other services reach it. Empty: the project's own network.
     attachments: Vec<NetworkAttachment>,
     volume_names: BTreeMap<String, VolumeName>,
     no_health_check: bool,
 }
 
 impl Extras {
-    /// What a translation has beside its keys, and the network that the service is known by, if it is not the project's
-    /// own. The networks are added to those of the project.
+    /// The extras of a translation, and the network where other services reach the service, if that is not the
+    /// project's own. Adds the networks to those of the project.
     pub(super) fn of(
         reader: Reader<'_>,
         one: &Chosen<'_>,
@@ -47,7 +48,7 @@ impl Extras {
         }
         match out.attachments.iter().position(|attachment| !attachment.external) {
             Some(first) => out.attachments[..=first].rotate_right(1),
-            // It must have an address that is known.
+            // The service must have an address that the daemon knows.
             None => out
                 .attachments
                 .insert(0, NetworkAttachment::plain(NetworkName::local())),
@@ -62,7 +63,7 @@ impl Extras {
         (out, (first != NetworkName::local()).then_some(first))
     }
 
-    /// Puts it into a specification. `network` is the one the service is on.
+    /// Puts the extras into a specification. `network` is the network that the service is on.
     pub(in crate::lower) fn apply(self, docker: &mut DockerSpec, network: &NetworkName) {
         docker.networks = self.attachments;
         if docker.networks.is_empty()
@@ -109,7 +110,7 @@ fn attachment(
         btree_map::Entry::Occupied(entry) => {
             let mut finding =
                 Finding::error(span, format!("the project has another network `{}`", out.network))
-                    .help("name one of them otherwise");
+                    .help("rename one of them");
             if let Some(other) = entry.get().span {
                 finding = finding.related(other, "the other one");
             }

@@ -1,4 +1,4 @@
-//! Reading compose files, each once.
+//! Reads compose files, each once.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,13 @@ use crate::variables::Scope;
 #[derive(Default)]
 pub(super) struct Files {
     paths: Vec<(PathBuf, Option<usize>)>,
-    /// Those that could be read.
+    /// The files that could be read.
     pub(super) trees: Vec<ComposeFile>,
 }
 
 impl Files {
-    /// The file at a path, as written at a place; `None` and a mistake if it cannot be read.
+    /// The index of the file at a path that is written at a place. Reports a mistake and returns `None` if it cannot
+    /// be read.
     pub(super) fn read(&mut self, reader: Reader<'_>, path: &Path, span: Span) -> Option<usize> {
         let known = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some((_, index)) = self.paths.iter().find(|(path, _)| *path == known) {
@@ -64,7 +65,7 @@ fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Optio
     tree
 }
 
-/// The variables of the `.env` beside a compose file.
+/// The variables of the `.env` next to a compose file.
 fn dotenv(reader: Reader<'_>, dir: &Path, span: Span) -> Scope {
     let context = reader.context;
     let path = dir.join(".env");

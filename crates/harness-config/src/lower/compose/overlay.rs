@@ -1,4 +1,4 @@
-//! The keys of a service as they are lowered: those of the compose file, and the entry's over them.
+//! The final keys of a service: those of the compose file, overridden by those of the entry.
 
 use harness_model::NetworkName;
 
@@ -8,7 +8,7 @@ use crate::keys::SERVICE;
 use crate::merge::merge;
 use crate::tree::{Key, Kind, Node};
 
-/// The keys of an entry that say which service it is.
+/// The keys of an entry that choose the service.
 const OF_ENTRY: [&str; 4] = ["type", "file", "service", "services"];
 
 /// A docker service.
@@ -74,7 +74,7 @@ fn lay_over(base: &mut Node, own: &Node) {
         return;
     };
     let has = |key: &str| own.get(key).is_some();
-    // One probe takes the place of another, one policy that of another.
+    // A probe replaces another probe, and a policy replaces another policy.
     if let Some(check) = own.get("health_check")
         && ["http", "tcp", "command", "log"]
             .iter()
@@ -107,14 +107,14 @@ fn lay_over(base: &mut Node, own: &Node) {
     );
 }
 
-/// Whether a key of the entry is one of a docker service; what it is not has been refused.
+/// Whether a key of the entry is a key of a docker service. Other keys have been refused already.
 fn belongs(key: &Key) -> bool {
     let known = SERVICE.key(&key.name);
     known.is_some_and(|known| known.types.is_empty() || known.types.contains(&"compose"))
         && !OF_ENTRY.contains(&key.name.as_str())
 }
 
-/// Variables that are written as a list are merged as a map is.
+/// Turns variables that are written as a list into a map, so that they are merged like one.
 fn as_map(name: &Key, value: &Node) -> Node {
     let Kind::List(items) = &value.kind else {
         return value.clone();

@@ -1,4 +1,4 @@
-//! Why no project is meant, and what to do about it.
+//! The error when no project can be chosen, and what to do about it.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use harness_wire::message::{ErrorBody, ErrorCode};
 
 use crate::selection::{Known, NotMeant};
 
-/// Why no project is meant by a file or, where there is none, a folder, and what to do about it.
+/// The error when no project can be chosen for a file, or for a folder without a file.
 pub(super) fn refusal(
     error: NotMeant,
     known: &[Known],
@@ -28,8 +28,11 @@ pub(super) fn refusal(
             None,
         ),
         NotMeant::NoFile => {
-            let hint = format!("say which with -p: {}", with_files(&all));
-            let message = format!("no services.yaml in {at} or above, and no project was started from here");
+            let hint = format!("choose one with -p: {}", with_files(&all));
+            let message = format!(
+                "there is no services.yaml in {at} or above, and no project was started \
+                from here"
+            );
             (ErrorCode::ProjectUnclear(all), message, Some(hint))
         }
         NotMeant::NotStarted { lost } if lost.is_empty() => (
@@ -39,14 +42,14 @@ pub(super) fn refusal(
         ),
         NotMeant::NotStarted { lost } => {
             let message = format!(
-                "no project was started from {at}; if it was moved or renamed, it may be one of these, whose files are \
-                 gone: {}",
+                "no project was started from {at}; if the file was moved or renamed, it may be one of \
+                    these projects, whose files no longer exist: {}",
                 with_files(&lost)
             );
             (
                 ErrorCode::ProjectUnclear(lost),
                 message,
-                Some("say which with -p; `harness -p NAME start` here binds it to this file".to_owned()),
+                Some("choose one with -p; `harness -p NAME start` here connects it to this file".to_owned()),
             )
         }
         NotMeant::Several(names) => {
@@ -58,7 +61,7 @@ pub(super) fn refusal(
             (
                 ErrorCode::ProjectUnclear(names),
                 message,
-                Some(format!("say which with -p: {list}")),
+                Some(format!("choose one with -p: {list}")),
             )
         }
         NotMeant::Elsewhere {
@@ -74,15 +77,19 @@ pub(super) fn refusal(
                     folder.display()
                 ),
                 false => format!(
-                    "project `{name}` was started from {other_file}, which is still there, not from {at}"
+                    "project `{name}` was started from {other_file}, which still exists, not from {at}"
                 ),
             };
             let hint = if start {
                 format!(
-                    "give this one another name with `name:` or -p; `harness -p {name} start` takes `{name}` over"
+                    "give this project another name with `name:` or -p; or `harness -p {name} start` makes \
+                        this file the one of `{name}`"
                 )
             } else {
-                format!("-p {name} means that one; `name:` in the file or -p gives this one another name")
+                format!(
+                    "use -p {name} for that project, or give this one another name with `name:` in the \
+                    file or -p"
+                )
             };
             (ErrorCode::NameTaken, message, Some(hint))
         }
@@ -97,23 +104,28 @@ pub(super) fn refusal(
                 stops.join(" and "),
                 list.join(" or -p ")
             );
-            let message = format!("what runs from {at} is project `{}`", list.join("`, `"));
+            let message = format!(
+                "{at} now has another project name, and `{}` still runs from it",
+                list.join("`, `")
+            );
             (ErrorCode::ProjectRenamed(names), message, Some(hint))
         }
         NotMeant::Nearer { nearer, above } => {
             let message = match &above {
                 Some(above) => format!(
-                    "the file found above, {at}, is that of project `{above}`; nearer, and up: {}",
+                    "the file found in a folder above, {at}, belongs to project `{above}`, but these \
+                        projects run from a nearer folder: {}",
                     with_files(&nearer)
                 ),
                 None => format!(
-                    "nothing was started from the file found above, {at}; nearer, and up: {}",
+                    "nothing was started from the file found in a folder above, {at}, but these projects \
+                        run from a nearer folder: {}",
                     with_files(&nearer)
                 ),
             };
             let all: Vec<ProjectName> = nearer.into_iter().chain(above).collect();
             let list: Vec<&str> = all.iter().map(ProjectName::as_str).collect();
-            let hint = format!("say which with -p: {}", list.join(", "));
+            let hint = format!("choose one with -p: {}", list.join(", "));
             (ErrorCode::ProjectUnclear(all), message, Some(hint))
         }
     };

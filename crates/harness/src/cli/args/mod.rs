@@ -1,6 +1,6 @@
-//! What may be typed: the global options, the verbs, and the parsing of them.
+//! The command line: the global options, the verbs, and their parsing.
 //!
-//! The help texts here are also `docs/cli-reference.md`, through [`super::reference`].
+//! [`super::reference`] makes `docs/cli-reference.md` from the help texts here.
 
 mod values;
 mod verbs;
@@ -15,7 +15,7 @@ use harness_model::foreign::shown;
 pub(crate) use values::{Moment, parse_duration};
 pub(crate) use verbs::*;
 
-/// Bring up a distributed system from one YAML file, look into it, take it down.
+/// Start a distributed system from one YAML file, inspect it, stop it.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "harness",
@@ -41,26 +41,26 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// The file to use, instead of the services.yaml here or in a folder above; given several times, they are
-    /// merged in order
+    /// The file to use, instead of the services.yaml in this folder or one above; several files are merged in the
+    /// given order
     #[arg(short, long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) config: Vec<PathBuf>,
-    /// The project, instead of the one this folder means
+    /// The project, instead of the one that belongs to this folder
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) project: Option<ProjectName>,
-    /// JSON alone on stdout (streams: one object a line); words for people go to stderr
+    /// Print only JSON on stdout (streams: one object per line); text for people goes to stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// No colours (as does the variable NO_COLOR)
+    /// No colours (the variable NO_COLOR does the same)
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
-    /// Say only what went wrong
+    /// Print only errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more
+    /// Print more
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// The port for a daemon that is started, instead of 9443; one that runs is found by itself
+    /// The port for a daemon that is started, instead of 9443; a running daemon is found without it
     #[arg(
         long,
         global = true,
@@ -78,46 +78,46 @@ pub(crate) enum Verb {
     Init(InitArgs),
     /// Check the file and report every mistake in it
     Validate(ValidateArgs),
-    /// Bring services up, in order, until they are healthy
+    /// Start services, in order, until they are healthy
     Start(StartArgs),
-    /// Take services down, leaving nothing behind
+    /// Stop services and leave nothing behind
     Stop(StopArgs),
     /// Stop and start services again
     Restart(RestartArgs),
-    /// How the services are
+    /// Show the state of the services
     Status(StatusArgs),
-    /// What the services print
+    /// Show the output of the services
     Logs(LogsArgs),
     /// Wait until services are up, completed or stopped
     Wait(WaitArgs),
-    /// Start, run a command among the services, stop again
+    /// Start services, run a command, then stop them again
     Run(RunArgs),
-    /// Run a command in a service's place, with its environment
+    /// Run a command where a service runs, with its environment
     Exec(ExecArgs),
     /// Connect this terminal to a running service
     Attach(AttachArgs),
-    /// Why a service is as it is
+    /// Explain why a service is in its state
     Why(WhyArgs),
-    /// Who needs whom
+    /// Show which services depend on which
     Graph(GraphArgs),
-    /// What happened to the services
+    /// Show what happened to the services
     Events(EventsArgs),
-    /// The services' addresses, as environment variables
+    /// Print the services' addresses as environment variables
     Env(EnvArgs),
-    /// One service, or all of them, in detail
+    /// Show one service in detail, or list all of them
     #[command(subcommand, arg_required_else_help = true)]
     Service(ServiceVerb),
-    /// The projects that the daemon knows
+    /// List or forget the projects that the daemon knows
     #[command(subcommand, arg_required_else_help = true)]
     Project(ProjectVerb),
-    /// The daemon that owns the services
+    /// Control the daemon that owns the services
     #[command(subcommand, arg_required_else_help = true)]
     Daemon(DaemonVerb),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the JSON Schema of services.yaml
     Schema,
-    /// Check this machine for what harness needs
+    /// Check whether this machine has what harness needs
     Doctor,
     /// Names of projects, for the completion scripts
     #[command(name = "__complete-projects", hide = true)]
@@ -133,18 +133,18 @@ pub(crate) enum Verb {
 /// Verbs about one service.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ServiceVerb {
-    /// The services of the project
+    /// List the services of the project
     List,
-    /// Everything about one service
+    /// Show everything about one service
     Show(ServiceShowArgs),
 }
 
 /// Verbs about projects as a whole.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ProjectVerb {
-    /// Every project that was started, with its file and how it is
+    /// List every project that was started, with its file and state
     List,
-    /// Forget a stopped project: its services and their logs. Its files stay, and so do named volumes
+    /// Forget a stopped project: its services and their logs. Its files and named volumes stay
     Forget(ProjectForgetArgs),
 }
 
@@ -153,33 +153,34 @@ pub(crate) enum ProjectVerb {
 pub(crate) enum DaemonVerb {
     /// Start the daemon in the background, if none runs
     Start,
-    /// End the daemon; services run on, unless --services is given
+    /// End the daemon; services keep running, unless --services is given
     Stop(DaemonStopArgs),
-    /// Replace the daemon under running services, after an upgrade say
+    /// Replace the daemon while services keep running, for example after an upgrade
     Restart,
-    /// Whether the daemon runs, and what it knows
+    /// Show whether the daemon runs, and what it knows
     Status,
-    /// What the daemon wrote to its log
+    /// Show the daemon's own log
     Logs(DaemonLogsArgs),
     /// Print a systemd unit for the daemon
     Install,
 }
 
 impl Cli {
-    /// The words of this process.
+    /// Parses this process's arguments.
     ///
     /// # Errors
-    /// clap's, which holds the text to show (help and version are such "errors" too).
+    /// clap's error, which has the text to show (help and version are "errors" too).
     pub(crate) fn from_env() -> Result<Self, clap::Error> {
         let words: Vec<OsString> = std::env::args_os().collect();
         let shown = |word: &OsString| shown(&word.to_string_lossy()).into_owned().into();
         let harmless = words.iter().map(shown).collect();
-        // The error repeats words, which a script may have from others.
+        // The error repeats arguments, which a script may have got from elsewhere, so they are made harmless first.
         Self::try_parse_from_words(words)
             .map_err(|error| Self::try_parse_from_words(harmless).err().unwrap_or(error))
     }
 
-    /// A variable counts as an argument for clap, so without words it is left out: that asks for the help.
+    /// clap counts a variable as an argument. Without arguments the help should come, so the variable is left out
+    /// then.
     fn try_parse_from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         // An empty variable is one that is not set.

@@ -1,4 +1,4 @@
-//! Values that are more than a word: durations and moments.
+//! Parsing of durations and moments.
 
 use std::time::Duration;
 
@@ -52,11 +52,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
 /// A text that is not a moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a moment is how long ago (`10m`), a time of today (`14:30`), or a date and time (`2025-12-31T23:59:00Z`)"
+    "a moment is a time ago (`10m`), a time today (`14:30`), or a date and time (`2025-12-31T23:59:00Z`)"
 )]
 pub(crate) struct InvalidMoment;
 
-/// A point in time, given as so long ago or by the clock.
+/// A point in time, given as a time ago or as a clock time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) WallTime);
 

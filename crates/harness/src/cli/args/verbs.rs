@@ -19,7 +19,7 @@ pub(crate) struct InitArgs {
     pub(crate) folder: PathBuf,
 }
 
-/// What `init` may start from.
+/// What `init` can start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InitSource {
     /// docker-compose.yml or compose.yaml
@@ -36,7 +36,7 @@ pub(crate) enum InitSource {
 /// Arguments of `validate`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ValidateArgs {
-    /// Services of this profile too (may be given several times)
+    /// Include the services of this profile too (can be given several times)
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,
 }
@@ -44,18 +44,18 @@ pub(crate) struct ValidateArgs {
 /// Arguments of `start`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct StartArgs {
-    /// Which services, with what they need; all if none is named
+    /// The services, with those they depend on; all if none is named
     pub(crate) services: Vec<ServiceName>,
-    /// Return once the plan is accepted, instead of when everything is healthy
+    /// Return once the plan is accepted, without waiting until everything is healthy
     #[arg(short, long)]
     pub(crate) detach: bool,
-    /// Give up waiting after this long (exit code 17); the services go on
+    /// Stop waiting after this time (exit code 17); the services continue
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Leave out what the named services need
+    /// Leave out the services that the named ones depend on
     #[arg(long)]
     pub(crate) no_deps: bool,
-    /// Only print what would be done
+    /// Only print what would happen
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Stop services that are no longer in the file; those of other profiles stay
@@ -64,10 +64,10 @@ pub(crate) struct StartArgs {
     /// Write a JUnit report, the result as JSON and the services' logs into this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["detach", "dry_run"])]
     pub(crate) report: Option<PathBuf>,
-    /// When a service fails, stop again what this start began
+    /// When a service fails, stop the services that this start began
     #[arg(long, conflicts_with = "detach")]
     pub(crate) rollback_on_failure: bool,
-    /// Services of this profile too (may be given several times)
+    /// Include the services of this profile too (can be given several times)
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,
 }
@@ -75,13 +75,13 @@ pub(crate) struct StartArgs {
 /// Arguments of `stop`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StopArgs {
-    /// Which services; what depends on them runs on
+    /// The services; those that depend on them keep running
     #[arg(conflicts_with = "all")]
     pub(crate) services: Vec<ServiceName>,
     /// The whole project
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// With --all: remove the project's named volumes, too, with everything in them
+    /// With --all: also remove the project's named volumes and everything in them
     #[arg(long, requires = "all")]
     pub(crate) volumes: bool,
 }
@@ -89,15 +89,15 @@ pub(crate) struct StopArgs {
 /// Arguments of `restart`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RestartArgs {
-    /// Which services; all if none is named
+    /// The services; all if none is named
     pub(crate) services: Vec<ServiceName>,
-    /// Give up waiting after this long (exit code 17); the services go on
+    /// Stop waiting after this time (exit code 17); the services continue
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Leave out what the named services need
+    /// Leave out the services that the named ones depend on
     #[arg(long)]
     pub(crate) no_deps: bool,
-    /// Services of this profile too (may be given several times)
+    /// Include the services of this profile too (can be given several times)
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,
 }
@@ -105,34 +105,35 @@ pub(crate) struct RestartArgs {
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StatusArgs {
-    /// Which services; all if none is named
+    /// The services; all if none is named
     pub(crate) services: Vec<ServiceName>,
 }
 
 /// Arguments of `logs`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LogsArgs {
-    /// Whose lines; everybody's if none is named
+    /// The services to print; all if none is named
     pub(crate) services: Vec<ServiceName>,
-    /// Go on with what comes, across restarts
+    /// Keep printing new lines, across restarts
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only the last so many lines
+    /// Only this many of the last lines
     #[arg(short = 'n', long, value_name = "LINES")]
     pub(crate) tail: Option<u64>,
-    /// Only lines since then: `10m` (ago), `14:30`, `2025-12-31T23:59:00Z`
+    /// Only lines since this time: `10m` (ago), `14:30`, `2025-12-31T23:59:00Z`
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Moment>,
-    /// Only lines before then
+    /// Only lines before this time
     #[arg(long, value_name = "WHEN")]
     pub(crate) until: Option<Moment>,
     /// Only lines that match this regular expression
     #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<String>,
-    /// Put the time before each line
+    /// Print the time before each line
     #[arg(short, long)]
     pub(crate) timestamps: bool,
-    /// Send the services' bytes to a terminal as they are, whatever they make it do; elsewhere they always are
+    /// Send the services' output to a terminal unchanged, including control characters; it is always unchanged
+    /// elsewhere
     #[arg(long)]
     pub(crate) raw: bool,
 }
@@ -140,12 +141,12 @@ pub(crate) struct LogsArgs {
 /// Arguments of `wait`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WaitArgs {
-    /// Which services; all if none is named
+    /// The services; all if none is named
     pub(crate) services: Vec<ServiceName>,
     /// What to wait for
     #[arg(long = "for", value_name = "STATE", default_value = "ready")]
     pub(crate) until: WaitState,
-    /// Give up after this long (exit code 17)
+    /// Give up after this time (exit code 17)
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 }
@@ -153,26 +154,26 @@ pub(crate) struct WaitArgs {
 /// What `wait` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WaitState {
-    /// Up: healthy if it has a health check, completed if a one-shot, else running
+    /// Up: healthy if it has a health check, completed if it is a one-shot, else running
     Ready,
     /// Ended with exit code 0
     Completed,
-    /// Not running, however that came
+    /// Not running, for whatever reason
     Stopped,
 }
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
-    /// Which services, with what they need; all if none is named
+    /// The services, with those they depend on; all if none is named
     pub(crate) services: Vec<ServiceName>,
-    /// Give up after this long (exit code 17): the command is ended, and what was started is stopped
+    /// Give up after this time (exit code 17): end the command, and stop what was started
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Services of this profile too (may be given several times)
+    /// Include the services of this profile too (can be given several times)
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,
-    /// The command, after `--`; the services' addresses are in its environment
+    /// The command, after `--`; its environment has the services' addresses
     #[arg(last = true, required = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<String>,
 }
@@ -180,22 +181,22 @@ pub(crate) struct RunArgs {
 /// Arguments of `exec`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExecArgs {
-    /// Pass on what is typed or piped in
+    /// Pass stdin on to the command
     #[arg(short, long)]
     pub(crate) interactive: bool,
     /// Give the command a terminal
     #[arg(short, long)]
     pub(crate) tty: bool,
-    /// Another variable in its environment (may be given several times)
+    /// Add a variable to its environment (can be given several times)
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = parse_assignment)]
     pub(crate) env: Vec<(String, String)>,
-    /// As another user than the service's
+    /// Run as this user instead of the service's
     #[arg(short, long, value_name = "USER", value_hint = ValueHint::Username)]
     pub(crate) user: Option<String>,
-    /// In another folder than the service's
+    /// Run in this folder instead of the service's
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
-    /// In whose place
+    /// The service
     pub(crate) service: ServiceName,
     /// The command
     #[arg(
@@ -210,12 +211,12 @@ pub(crate) struct ExecArgs {
 /// Arguments of `attach`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AttachArgs {
-    /// To which service
+    /// The service
     pub(crate) service: ServiceName,
-    /// The keys that let go of it again, as in docker
+    /// The keys that detach, as in docker
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     pub(crate) detach_keys: String,
-    /// Only watch: pass on nothing that is typed
+    /// Only watch: pass on nothing from stdin
     #[arg(long)]
     pub(crate) no_stdin: bool,
 }
@@ -223,7 +224,7 @@ pub(crate) struct AttachArgs {
 /// Arguments of `why`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WhyArgs {
-    /// Which service
+    /// The service
     pub(crate) service: ServiceName,
 }
 
@@ -249,15 +250,15 @@ pub(crate) enum GraphFormat {
 /// Arguments of `events`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EventsArgs {
-    /// About which services; all if none is named
+    /// The services; all if none is named
     pub(crate) services: Vec<ServiceName>,
-    /// Go on with what comes
+    /// Keep printing new events
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only events since then: `10m` (ago), `14:30`, `2025-12-31T23:59:00Z`
+    /// Only events since this time: `10m` (ago), `14:30`, `2025-12-31T23:59:00Z`
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Moment>,
-    /// Of every project of the daemon
+    /// Events of every project that the daemon knows
     #[arg(long, conflicts_with = "project")]
     pub(crate) all_projects: bool,
 }
@@ -277,21 +278,21 @@ pub(crate) enum EnvFormat {
     Shell,
     /// `NAME=value`, for .env files
     Dotenv,
-    /// An object
+    /// A JSON object
     Json,
 }
 
 /// Arguments of `service show`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServiceShowArgs {
-    /// Which service
+    /// The service
     pub(crate) service: ServiceName,
 }
 
 /// Arguments of `project forget`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ProjectForgetArgs {
-    /// Which project
+    /// The project
     pub(crate) name: ProjectName,
 }
 
@@ -306,10 +307,10 @@ pub(crate) struct DaemonStopArgs {
 /// Arguments of `daemon logs`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DaemonLogsArgs {
-    /// Go on with what comes
+    /// Keep printing new lines
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only the last so many lines
+    /// Only this many of the last lines
     #[arg(short = 'n', long, value_name = "LINES")]
     pub(crate) tail: Option<usize>,
 }
@@ -317,7 +318,7 @@ pub(crate) struct DaemonLogsArgs {
 /// Arguments of `completions`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     pub(crate) shell: CompletionShell,
 }
 

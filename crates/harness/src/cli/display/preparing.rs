@@ -1,4 +1,4 @@
-//! Services of which something is fetched before there is a plan: lines that go when the plan comes.
+//! Lines for services that have something fetched before there is a plan. They disappear when the plan comes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::{HEARTBEAT, harmless};
 use crate::cli::render::progress::{Lines, STILL};
 
-/// The services, and what is done for each.
+/// The services, and what is fetched for each.
 #[derive(Default)]
 pub(super) struct Preparing(BTreeMap<ServiceName, Row>);
 
@@ -27,7 +27,8 @@ impl Row {
 }
 
 impl Preparing {
-    /// What is done now; `bar` makes the line that moves, if lines can. The line to write if none moves and it is new.
+    /// Notes what is done for a service now. `bar` makes a moving line, where lines can move. Returns the line to
+    /// print if the service is new and lines cannot move.
     pub(super) fn note(
         &mut self,
         lines: &Lines,
@@ -55,7 +56,7 @@ impl Preparing {
         still
     }
 
-    /// Moves the lines that can.
+    /// Redraws the moving lines.
     pub(super) fn tick(&self, lines: &Lines, moving: &str) {
         for (service, row) in &self.0 {
             if let Some(bar) = &row.bar {
@@ -64,7 +65,7 @@ impl Preparing {
         }
     }
 
-    /// Lines of which it is time to hear again, where none moves.
+    /// The lines that should be printed again by now, where lines cannot move.
     pub(super) fn overdue(&mut self, lines: &Lines) -> Vec<String> {
         let now = Instant::now();
         let mut overdue = Vec::new();
@@ -77,7 +78,7 @@ impl Preparing {
         overdue
     }
 
-    /// Takes them away.
+    /// Removes all lines.
     pub(super) fn clear(&mut self) {
         for row in std::mem::take(&mut self.0).into_values() {
             if let Some(bar) = row.bar {
@@ -86,12 +87,12 @@ impl Preparing {
         }
     }
 
-    /// Whether there are any.
+    /// Whether there are no lines.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How each is, in few words.
+    /// A short text about each service.
     pub(super) fn briefly(&self) -> impl Iterator<Item = String> {
         let rows = self.0.iter();
         rows.map(|(service, row)| format!("{service} (starting: {})", row.doing))

@@ -1,4 +1,4 @@
-//! Looking at the machine, for the checks.
+//! Looks at the machine for the checks.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -55,7 +55,7 @@ pub(super) fn port(port: u16) -> Port {
     }
 }
 
-/// `nginx (pid 812, user root, not harness)`; `None` if nobody can be named.
+/// `nginx (pid 812, user root, not harness)`; `None` if the process cannot be found.
 fn holder(port: u16) -> Option<String> {
     let wanted = [(IpAddr::from(Ipv4Addr::LOCALHOST), port, Protocol::Tcp)];
     Some(holders(&wanted).ok()?.first()?.to_string())
@@ -66,7 +66,7 @@ pub(super) fn open_files() -> (Option<u64>, Option<u64>) {
     (limit.current, limit.maximum)
 }
 
-/// As the daemon's supervisors will find it.
+/// The control group, as the daemon's supervisors will see it.
 pub(super) fn cgroup() -> Cgroup {
     match (cgroup::delegated_base(), cgroup::own()) {
         (Some(path), _) => Cgroup::There { path, writable: true },
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(port(taken), Port::Free);
     }
 
-    /// Version 2 may be mounted beside version 1, and not where it usually is.
+    /// Version 2 may be mounted next to version 1, and in an unusual place.
     #[test]
     fn cgroups_are_seen_as_the_supervisors_see_them() {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -1,11 +1,11 @@
-//! What `doctor` found.
+//! The report of `doctor`.
 
 use harness_model::foreign::shown;
 
 use super::{Style, name_width};
 use crate::cli::doctor::{Check, Verdict};
 
-/// A line a check, with the remedy below what is not well.
+/// One line per check, with the remedy below if there is one.
 pub(crate) fn report(checks: &[Check], style: &Style) -> String {
     let width = name_width(checks.iter().map(|check| check.name));
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! One service in detail, and why it is as it is.
+//! One service in detail, and why it is in its state.
 
 use harness_model::foreign::shown;
 use harness_wire::message::{ServiceDetail, WhyReport};
@@ -9,7 +9,7 @@ use crate::cli::ui::Ui;
 
 const LABEL_WIDTH: usize = 13;
 
-/// Everything about one service, a line each; what it has not is left out.
+/// Everything about one service, one line each. What a service does not have is left out.
 pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) -> String {
     let view = &detail.view;
     let mut out = String::new();
@@ -68,15 +68,18 @@ pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) ->
         row("run dir", folder.to_string());
     }
     if !view.in_file {
-        row("not in file", "it runs on until stopped or pruned".to_owned());
+        row(
+            "not in file",
+            "it keeps running until it is stopped or pruned".to_owned(),
+        );
     }
     out
 }
 
-/// Why a service is as it is: the sentence, the chain, the root failure, what happened.
+/// Why a service is in its state: the summary, the chain of causes, the root failure, the events.
 pub(crate) fn why(report: &WhyReport, zone: &TimeZone, ui: &Ui, style: &Style) -> String {
     let mut out = format!("{}\n", style.bold(&report.summary));
-    // A chain of one says the same as the sentence.
+    // A chain of one says the same as the summary.
     for (depth, cause) in report
         .chain
         .iter()

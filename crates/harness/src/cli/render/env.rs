@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// `export NAME='value'`, safe to evaluate whatever stands in the value.
+/// `export NAME='value'`, safe to evaluate with any value.
 pub(crate) fn shell(variables: &BTreeMap<String, String>) -> String {
     let quoted = |value: &String| format!("'{}'", value.replace('\'', r"'\''"));
     variables

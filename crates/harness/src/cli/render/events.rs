@@ -1,11 +1,11 @@
-//! Change events, a line each.
+//! Change events, one line each.
 
 use harness_wire::message::ChangeEvent;
 use jiff::tz::TimeZone;
 
 use super::{NAME_WIDTH, Style, clock};
 
-/// `Nov 14 22:13:20  api       exited 3 after 0.2s`; with the project where several are told of.
+/// `Nov 14 22:13:20 api exited 3 after 0.2s`; with the project in front if several are shown.
 pub(crate) fn line(event: &ChangeEvent, with_project: bool, zone: &TimeZone, style: &Style) -> String {
     let mut who = event
         .service

@@ -1,4 +1,4 @@
-//! Why something failed, and what follows from it.
+//! The report of a failed service: why it failed, and what follows from it.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use crate::cli::ui::Ui;
 
 const LABEL_WIDTH: usize = 12;
 
-/// What is said in the place of last lines.
+/// Printed instead of the last lines when there are none.
 pub(super) const WROTE_NOTHING: &str = "it wrote nothing";
 
 /// The report of one failed service.
@@ -45,7 +45,7 @@ pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> S
     out
 }
 
-/// The last lines of a service, under the label that says so; nothing if there are none.
+/// The last lines of a service, under their label. Nothing if there are none.
 fn last_lines(lines: &[ForeignText], style: &Style) -> String {
     let mut out = String::new();
     for (index, line) in lines.iter().enumerate() {
@@ -55,7 +55,7 @@ fn last_lines(lines: &[ForeignText], style: &Style) -> String {
     out
 }
 
-/// Lines that say themselves whose they are, under the label that says they are the last.
+/// Last lines that begin with the service's name, under their label.
 pub(crate) fn named_lines(lines: &[ForeignText], style: &Style) -> String {
     let mut out = String::new();
     for (index, line) in lines.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(crate) fn named_lines(lines: &[ForeignText], style: &Style) -> String {
 fn next(failure: &Failure, ui: &Ui) -> String {
     let service = &failure.service;
     let why = ui.command(&format!("why {service}"));
-    // What has never run, or not said a word, has no log.
+    // A service that never ran, or wrote nothing, has no log.
     if failure.exit.is_none() && failure.last_lines.is_empty() {
         return why;
     }

@@ -1,4 +1,4 @@
-//! Who needs whom.
+//! The dependency graph.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use harness_wire::message::{Graph, GraphEdge, GraphNode, ServiceView};
 
 use super::{Style, name_width};
 
-/// In start order: each service with what it needs; what does not hold yet is marked.
+/// In start order: each service with what it needs. Conditions that do not hold yet are marked.
 pub(crate) fn text(graph: &Graph, style: &Style) -> String {
     let mut nodes: Vec<&GraphNode> = graph.nodes.iter().collect();
     nodes.sort_by(|a, b| a.depth.cmp(&b.depth).then_with(|| a.view.name.cmp(&b.view.name)));
@@ -59,7 +59,7 @@ fn mark(view: &ServiceView, style: &Style) -> String {
     }
 }
 
-/// For Markdown pages: `graph TD` of Mermaid, arrows from who needs to who is needed.
+/// For Markdown pages: `graph TD` of Mermaid, with arrows from a service to those it depends on.
 pub(crate) fn mermaid(graph: &Graph) -> String {
     let ids: BTreeMap<&ServiceName, usize> = graph
         .nodes

@@ -1,24 +1,24 @@
-//! The last gate before a terminal: what leaves here can be read and do nothing else.
+//! The last step before a terminal: text that leaves here can only be read, and cannot control the terminal.
 //!
 //! | what | gate |
 //! |---|---|
-//! | a value that others had a word in | [`harness_model::ForeignText`], whose `Display` is harmless and one line |
-//! | words for people, finished | [`words`]: line breaks and our own colours pass, whatever else slipped in is shown |
+//! | a value from outside | [`harness_model::ForeignText`]: its `Display` is harmless and one line |
+//! | finished text for people | [`words`]: line breaks and our own colours pass, other control characters are made visible |
 //! | the output of services | [`TerminalText`]: colours pass, and end with their line |
-//! | JSON | [`json`]: what JSON does not escape by itself is escaped, which changes nothing for programs |
+//! | JSON | [`json`]: also escapes what JSON need not escape, which changes nothing for programs |
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use harness_model::foreign::{self, MAX_SGR, Sgr, is_harmless, push_shown, sgr};
 
-/// What ends every colour.
+/// Ends every colour.
 const RESET: &[u8] = b"\x1b[0m";
 
-/// So many bytes of colours are kept for a line that goes on; nobody needs more to choose one.
+/// How many bytes of colour sequences to keep for a line that continues. No colour needs more.
 const KEPT_COLOURS: usize = 4 * MAX_SGR;
 
-/// Finished words.
+/// Makes finished text harmless.
 pub(crate) fn words(text: &str) -> Cow<'_, str> {
     let passes = |c: char| is_harmless(c) || matches!(c, '\n' | '\t');
     if text.chars().all(passes) {
@@ -46,12 +46,12 @@ pub(crate) fn words(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A path in a sentence.
+/// A path, harmless, for use in a sentence.
 pub(crate) fn path(path: &Path) -> String {
     foreign::shown(&path.display().to_string()).into_owned()
 }
 
-/// JSON in which no character is left that a terminal acts on. Outside of strings there is none.
+/// Escapes every character in JSON that a terminal would act on. Such characters are only in strings.
 pub(crate) fn json(text: String) -> String {
     let passes = |c: char| is_harmless(c) || c == '\n';
     if text.chars().all(passes) {
@@ -62,34 +62,34 @@ pub(crate) fn json(text: String) -> String {
         if passes(c) {
             out.push(c);
         } else {
-            // None of them needs more than four digits.
+            // None of these characters needs more than four digits.
             out.push_str(&format!("\\u{:04x}", u32::from(c)));
         }
     }
     out
 }
 
-/// The output of a service on its way to a terminal, in whatever pieces it comes.
+/// Makes the output of a service harmless for a terminal, however it is cut into pieces.
 #[derive(Debug)]
 pub(crate) struct TerminalText {
-    /// Whether its colours are wanted; otherwise they are left out.
+    /// Whether to keep its colours; otherwise they are left out.
     colours: bool,
     /// The beginning of a character or of a colour, or a carriage return that may end the line.
     held: Vec<u8>,
-    /// The colours in force, to take up again when the line goes on.
+    /// The colours in effect, to set again when the line continues.
     active: Vec<u8>,
 }
 
-/// What stands at the beginning of some bytes.
+/// What some bytes begin with.
 enum Next {
     Char(char),
     Invalid(u8),
-    /// A character that has not come whole.
+    /// A character that is not complete yet.
     Begun,
 }
 
 impl TerminalText {
-    /// A line that has not begun.
+    /// Starts with an empty line.
     pub(crate) fn new(colours: bool) -> Self {
         Self {
             colours,
@@ -98,7 +98,7 @@ impl TerminalText {
         }
     }
 
-    /// Appends the next piece of a line. No colour is in force after it, so that none stays when this process ends.
+    /// Appends the next piece of a line. After it no colour is in effect, so that none stays when this process ends.
     pub(crate) fn piece(&mut self, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.active);
         let held = std::mem::take(&mut self.held);
@@ -110,7 +110,7 @@ impl TerminalText {
         self.reset(out);
     }
 
-    /// Appends what is left of the line; the next piece begins another one.
+    /// Appends the rest of the line. The next piece begins a new one.
     pub(crate) fn end(&mut self, out: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
         if held != b"\r" {
@@ -181,7 +181,7 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
 
-/// A byte that is no character of its own.
+/// Shows a byte that is not a character on its own.
 fn show_byte(byte: u8, out: &mut Vec<u8>) {
     if byte.is_ascii() {
         let mut shown = String::new();
@@ -210,7 +210,7 @@ fn next(bytes: &[u8]) -> Next {
 mod tests {
     use super::*;
 
-    /// What comes of the pieces of one line.
+    /// The output for the pieces of one line.
     fn line(pieces: &[&[u8]], colours: bool) -> String {
         let (mut text, mut out) = (TerminalText::new(colours), Vec::new());
         for piece in pieces {
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(line(&[b"\x1b[31mred"], true), "\u{1b}[31mred\u{1b}[0m");
         assert_eq!(line(&[b"\x1b[31mred\x1b[0m."], true), "\u{1b}[31mred\u{1b}[0m.");
         assert_eq!(line(&[b"\x1b[31mred\x1b[0m."], false), "red.");
-        // A line that goes on takes its colours up again.
+        // A line that continues sets its colours again.
         assert_eq!(
             line(&[b"\x1b[1m\x1b[31mre", b"d\x1b[m."], true),
             "\u{1b}[1m\u{1b}[31mre\u{1b}[0m\u{1b}[1m\u{1b}[31md\u{1b}[m."

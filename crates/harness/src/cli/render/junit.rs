@@ -1,4 +1,4 @@
-//! A start as a JUnit report: each service a test case, for the dashboards of CI.
+//! A start as a JUnit report for the dashboards of CI. Each service is a test case.
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ fn seconds(millis: u64) -> String {
     format!("{:.3}", Duration::from_millis(millis).as_secs_f64())
 }
 
-/// Text for attributes and elements. Control characters may not stand in XML at all, not even escaped; those of others
-/// are shown already.
+/// Escapes text for attributes and elements. XML allows no control characters, not even escaped ones. Those in text
+/// from outside have been made visible already.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

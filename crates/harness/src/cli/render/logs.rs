@@ -1,8 +1,7 @@
 //! Log lines of several services in one stream.
 //!
-//! A line that is not finished is printed as far as it goes; what follows it from the same place continues it, and
-//! anything else begins a line of its own. What services write goes on as it is; on a terminal only what is
-//! [harmless](TerminalText).
+//! An unfinished line is printed as far as it goes. The next piece from the same source continues it, anything else
+//! begins a new line. The output of services is printed unchanged; on a terminal it is made [harmless](TerminalText).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,7 @@ use super::harmless::TerminalText;
 use super::open_lines::{Joint, OpenLines};
 use super::{Style, timestamp};
 
-/// Turns lines into what is printed, in order.
+/// Turns log lines into the text to print, in order.
 #[derive(Debug)]
 pub(crate) struct LogPrinter {
     style: Style,
@@ -24,12 +23,12 @@ pub(crate) struct LogPrinter {
     width: usize,
     colours: BTreeMap<ServiceName, usize>,
     lines: OpenLines,
-    /// `None`: the output goes on as it is.
+    /// `None`: the output is not changed.
     terminal: Option<TerminalText>,
 }
 
 impl LogPrinter {
-    /// A printer for these services (more may come); `timestamps` puts the time before each line.
+    /// A printer for these services (others may follow). `timestamps` puts the time before each line.
     pub(crate) fn new<'a>(
         services: impl IntoIterator<Item = &'a ServiceName>,
         timestamps: bool,
@@ -51,7 +50,7 @@ impl LogPrinter {
         printer
     }
 
-    /// The same for a terminal, with the colours of the services or without.
+    /// Makes the output harmless for a terminal, with or without the services' colours.
     #[must_use]
     pub(crate) fn for_terminal(mut self, colours: bool) -> Self {
         self.terminal = Some(TerminalText::new(colours));
@@ -68,7 +67,7 @@ impl LogPrinter {
         number
     }
 
-    /// Appends a line as people read it.
+    /// Appends a line for people.
     pub(crate) fn line(&mut self, line: &LogLine, out: &mut Vec<u8>) {
         let joint = self.lines.next(line);
         if joint == Joint::Nowhere {
@@ -111,7 +110,7 @@ impl LogPrinter {
     }
 }
 
-/// `{"service","time","stream","generation","partial","line"}`; bytes that are no UTF-8 are replaced.
+/// `{"service","time","stream","generation","partial","line"}`; bytes that are not UTF-8 are replaced.
 pub(crate) fn json(line: &LogLine) -> Value {
     json!({
         "service": line.service,
@@ -123,7 +122,7 @@ pub(crate) fn json(line: &LogLine) -> Value {
     })
 }
 
-/// That lines are missing.
+/// The note that lines are missing.
 pub(crate) fn gap(service: &ServiceName, lines: u64) -> String {
     let noun = if lines == 1 { "line" } else { "lines" };
     format!(
@@ -211,7 +210,7 @@ mod tests {
             printed(false, false, &lines),
             "db     | ready> \nworker | tick\ndb     | \ndb     | ready> \ndb     | lost\n"
         );
-        // Another start goes on with nothing.
+        // Another generation does not continue the line.
         let mut next = line("db", "", false, false);
         next.generation = 2;
         let lines = [lines[0].clone(), lines[1].clone(), next];

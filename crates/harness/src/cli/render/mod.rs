@@ -1,8 +1,8 @@
-//! How things look: every table, line and report that people read. Pure: values in, text out.
+//! Makes every table, line and report that people read. Pure: values in, text out.
 //!
-//! Each room makes whole lines, ended by a line break, and knows nothing of terminals; colours are asked of a
-//! [`Style`], which gives plain text back when there are none. What others had a word in is a
-//! [`harness_model::ForeignText`], which cannot be put into a line so that it does harm; see [`harmless`].
+//! Each module makes whole lines, ended by a line break, and knows nothing about terminals. Colours come from a
+//! [`Style`], which returns plain text when there are none. Text from outside is a [`harness_model::ForeignText`],
+//! which is always harmless in a line; see [`harmless`].
 
 pub(crate) mod checks;
 pub(crate) mod detail;
@@ -27,7 +27,7 @@ pub(crate) use harmless::path;
 pub(crate) use style::Style;
 pub(crate) use time::{age, clock, seconds, timestamp, whole_seconds, with_instants};
 
-/// Names with commas between.
+/// Names separated by commas.
 pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let words: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     words.join(", ")
@@ -39,7 +39,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
-/// The name column of progress and results: as wide as the longest name, and never narrower than this.
+/// The smallest width of the name column. It grows with the longest name.
 pub(crate) const NAME_WIDTH: usize = 8;
 
 /// How wide the name column must be for these names.

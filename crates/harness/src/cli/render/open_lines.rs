@@ -1,4 +1,5 @@
-//! Lines of several sources in one output, some of them in pieces: which piece goes on where the output stands.
+//! Lines of several sources in one output, some of them in pieces. Decides which piece continues the line at the end
+//! of the output.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +9,31 @@ use harness_wire::message::LogLine;
 /// The lines that have not ended.
 #[derive(Debug, Default)]
 pub(crate) struct OpenLines {
-    /// The one at whose end the output stands.
+    /// The source of the unfinished line at the end of the output.
     open: Option<Source>,
-    /// Those that another line has come after, with the start that wrote them.
+    /// Sources with an unfinished line that another line followed, with the generation that wrote it.
     left: BTreeMap<(ServiceName, bool), u64>,
 }
 
-/// A stream of one start of a service.
+/// A stream of one generation of a service.
 type Source = ((ServiceName, bool), u64);
 
-/// Where a piece belongs.
+/// Where to write a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Joint {
-    /// At the end of the output.
+    /// At the end of the output: it continues the line there.
     GoesOn,
     /// On a line of its own.
     Begins {
-        /// Another one is open and has to be ended first.
+        /// Whether another line is open and must be ended first.
         ends_other: bool,
     },
-    /// Nowhere: it only ends a line that was ended for another's sake.
+    /// Nowhere: it only ends a line that was ended already because another line came.
     Nowhere,
 }
 
 impl OpenLines {
-    /// Where the next piece belongs, which is written there.
+    /// Says where to write the next piece, and remembers that it is written there.
     pub(crate) fn next(&mut self, piece: &LogLine) -> Joint {
         let source = ((piece.service.clone(), piece.stderr), piece.generation);
         let after = piece.partial.then(|| source.clone());
@@ -50,7 +51,7 @@ impl OpenLines {
         Joint::Begins { ends_other }
     }
 
-    /// Whether a line is open, which is ended for good.
+    /// Whether a line is open. The caller ends it, and it is never continued.
     pub(crate) fn end(&mut self) -> bool {
         self.open.take().is_some()
     }

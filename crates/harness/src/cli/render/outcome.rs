@@ -1,4 +1,4 @@
-//! What a start, a plan or a stop came to.
+//! The result of a start, a plan or a stop.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::progress::unchanged;
 use super::{Style, count, list, name_width, seconds};
 use crate::cli::ui::Ui;
 
-/// What is done to services that ran already with another spec, before it is done; nothing about the others.
+/// Lists the services that are about to be replaced because their spec changed. Other services are not listed.
 pub(crate) fn replaced(plan: &[PlanStep]) -> String {
     let width = name_width(plan.iter().map(|step| step.service.as_str()));
     plan.iter()
@@ -29,7 +29,7 @@ fn replaced_words(why: &[ForeignText]) -> String {
     }
 }
 
-/// The plan of `--dry-run`: one line a service, in the order they would start.
+/// The plan of `--dry-run`: one line per service, in the order they would start.
 pub(crate) fn plan(plan: &[PlanStep]) -> String {
     if plan.is_empty() {
         return "nothing to do\n".to_owned();
@@ -89,7 +89,7 @@ pub(crate) fn summary(report: &StartReport) -> String {
     out
 }
 
-/// What runs on although the file no longer has it.
+/// The services that keep running although the file no longer has them.
 pub(crate) fn not_in_file(report: &StartReport, ui: &Ui) -> String {
     if report.not_in_file.is_empty() {
         return String::new();
@@ -120,13 +120,13 @@ pub(crate) fn stopped(report: &StopReport, style: &Style) -> String {
             list(left)
         ),
         (0, 0) => "nothing to stop\n".to_owned(),
-        (0, _) => format!("{} not running already\n", list(&report.already)),
+        (0, _) => format!("not running before: {}\n", list(&report.already)),
         (stopped, _) => format!(
             "{} stopped in {took}{}\n",
             count(stopped, "service"),
             match report.already.as_slice() {
                 [] => String::new(),
-                already => style.dim(format!("; not running already: {}", list(already))),
+                already => style.dim(format!("; not running before: {}", list(already))),
             }
         ),
     };
@@ -249,6 +249,6 @@ mod tests {
             "0 of 1 service stopped in 0.4s; not stopped: api\n"
         );
         report.failures.clear();
-        assert_eq!(words(&report), "idle not running already\n");
+        assert_eq!(words(&report), "not running before: idle\n");
     }
 }

@@ -1,4 +1,4 @@
-//! Ports of the plan that others hold.
+//! Ports of the plan that other processes hold.
 
 use harness_model::foreign::shown;
 use harness_wire::message::PortConflict;

@@ -1,4 +1,4 @@
-//! One service on its way up or down, as a line.
+//! The progress of one service, as a line.
 
 use std::time::Duration;
 
@@ -7,39 +7,39 @@ use harness_wire::message::{Change, Progress, ProgressPhase, WaitingFor};
 
 use super::{Style, list, seconds, whole_seconds};
 
-/// What stands before a line that is still moving.
+/// The marks before a moving line, one per frame.
 pub(crate) const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// The mark of a moving line where nothing can move.
+/// The mark of such a line where lines cannot move.
 pub(crate) const STILL: &str = "·";
 
-/// Where the services of a request are going.
+/// The state that the services of a request are to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// Up, by our doing.
+    /// Up, because we start them.
     Up,
-    /// Up, and we only watch.
+    /// Up, but we only watch.
     SeenUp,
     /// Ended well.
     Completed,
-    /// Gone.
+    /// Stopped.
     Down,
 }
 
-/// How the lines of one request are made.
+/// Makes the lines of one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lines {
-    /// Where its services are going.
+    /// The state that its services are to reach.
     pub(crate) goal: Goal,
     /// How wide the name column is.
     pub(crate) width: usize,
-    /// Colours or none.
+    /// With or without colours.
     pub(crate) style: Style,
 }
 
 impl Lines {
-    /// The line of a service, without line break. `since` is the time passed since the event came, `moving` the
-    /// mark of what is under way.
+    /// The line of a service, without a line break. `since` is the time since the event came, `moving` the mark for a
+    /// service that is not done.
     pub(crate) fn line(&self, progress: &Progress, since: Duration, moving: &str) -> String {
         let (name, width, style) = (&progress.view.name, self.width, self.style);
         let settled = self.settled(progress);
@@ -53,7 +53,7 @@ impl Lines {
             }
             ProgressPhase::Starting { last_probe, left_ms } => {
                 let left = match *left_ms {
-                    // It has been up before: no such time runs.
+                    // It has been up before, so no startup timeout runs.
                     0 => String::new(),
                     left => {
                         let left = Duration::from_millis(left).saturating_sub(since);
@@ -70,7 +70,7 @@ impl Lines {
             ProgressPhase::Ready {
                 change: Change::Unchanged,
             } if self.goal == Goal::Up => {
-                // There is nothing to measure where nothing was done.
+                // Nothing was done, so there is no time to show.
                 format!("{name:<width$} {}", unchanged(progress.view.pid))
             }
             ProgressPhase::Ready { .. } => row(style.good("✓"), ready_word(progress), &elapsed),
@@ -88,14 +88,14 @@ impl Lines {
             }
             ProgressPhase::Stopped if !settled => row(style.dim(STILL), "stopped", ""),
             ProgressPhase::Stopped => {
-                // A hook that failed: it is gone all the same.
+                // The error is of a hook that failed. The service is stopped all the same.
                 let error = progress.view.error.clone().unwrap_or_default();
                 row(style.good("✓"), "stopped", &format!("{elapsed}  {error}"))
             }
         }
     }
 
-    /// The line of a service of which something is fetched before there is a plan.
+    /// The line of a service that has something fetched before there is a plan.
     pub(crate) fn preparing(
         &self,
         name: &ServiceName,
@@ -125,7 +125,7 @@ impl Lines {
     }
 }
 
-/// How a service that is not there yet is, in few words: `api (starting: connection refused)`.
+/// A short text about a service that is not done yet: `api (starting: connection refused)`.
 pub(crate) fn brief(progress: &Progress) -> String {
     let name = &progress.view.name;
     match &progress.phase {
@@ -149,7 +149,7 @@ fn waiting(for_whom: &[WaitingFor]) -> String {
     format!("for {}", list(whom))
 }
 
-/// What is said of a service that was left alone.
+/// The text about a service that was left alone.
 pub(crate) fn unchanged(pid: Option<u32>) -> String {
     match pid {
         Some(pid) => format!("unchanged (pid {pid})"),
@@ -157,7 +157,7 @@ pub(crate) fn unchanged(pid: Option<u32>) -> String {
     }
 }
 
-/// What a service does that is not ready: one that was is not starting any more.
+/// The word for a service that is not ready. One that was ready before is "unhealthy", not "starting".
 fn coming_word(progress: &Progress) -> &'static str {
     match (progress.view.status, progress.view.health) {
         (ServiceState::Running, Health::Unhealthy) => "unhealthy",

@@ -4,7 +4,7 @@ use harness_wire::message::{ProjectState, ProjectSummary};
 
 use super::status::columns;
 
-/// The projects as columns, the file last: it may be long.
+/// The projects as columns. The file comes last, because it may be long.
 pub(crate) fn table(projects: &[ProjectSummary]) -> String {
     let row = |project: &ProjectSummary| {
         vec![

@@ -1,10 +1,10 @@
-//! What people hear of the choice of a project, where it is not obvious.
+//! Notes about which project was chosen, where that is not obvious.
 
 use harness_wire::message::{Remark, Selected};
 
 use super::list;
 
-/// A line for each remark.
+/// One line per remark.
 pub(crate) fn told(selected: &Selected) -> String {
     let remarks = selected.remarks.iter();
     remarks
@@ -16,32 +16,33 @@ fn words(selected: &Selected, remark: &Remark) -> String {
     let project = &selected.project;
     match remark {
         Remark::Moved { from, to } => format!(
-            "project `{project}` was moved: {} is gone, and its file is {} from now on",
+            "project `{project}` was moved: {} no longer exists, and its file is now {}",
             from.display(),
             to.display()
         ),
         Remark::TakenOver { from, to } => format!(
-            "project `{project}` was started from {}; its file is {} from now on",
+            "project `{project}` was started from {}; its file is now {}",
             from.display(),
             to.display()
         ),
         Remark::Renamed { to } => format!(
-            "this is project `{project}`, which its file calls `{to}` now; to rename it: \
+            "this is project `{project}`, but the project name in its file is now `{to}`; to rename the project: \
              harness -p {project} stop --all && harness start"
         ),
         Remark::NamedByCaller {} => {
             format!("this is project `{project}`, which was started from this file with -p {project}")
         }
         Remark::AlsoUp(others) => format!(
-            "this is project `{project}`; started from the same file and up, too: {} (-p says which)",
+            "this is project `{project}`; these were started from the same file and are up too: {} (choose \
+                with -p)",
             list(others)
         ),
         Remark::Former(others) => format!(
-            "started from the same file under another name and stopped: {} (harness project forget NAME)",
+            "started from the same file under another name, and stopped now: {} (harness project forget NAME)",
             list(others)
         ),
         Remark::Lost(others) => format!(
-            "up, and their files are gone: {} (if it was moved here: harness -p NAME start)",
+            "up, but their files no longer exist: {} (if one was moved here: harness -p NAME start)",
             list(others)
         ),
         Remark::Only {} => {
@@ -50,7 +51,7 @@ fn words(selected: &Selected, remark: &Remark) -> String {
                 .first()
                 .map(|file| format!(" ({})", file.display()));
             format!(
-                "there is no services.yaml here or above; this is project `{project}`{}",
+                "there is no services.yaml in this folder or above; this is project `{project}`{}",
                 file.unwrap_or_default()
             )
         }
@@ -81,10 +82,10 @@ mod tests {
         };
         assert_eq!(
             told(&selected),
-            "note: project `shop` was moved: /a/services.yaml is gone, and its file is /b/services.yaml from now on\n\
-             note: this is project `shop`, which its file calls `pub` now; to rename it: harness -p shop stop --all \
-             && harness start\n\
-             note: there is no services.yaml here or above; this is project `shop` (/b/services.yaml)\n"
+            "note: project `shop` was moved: /a/services.yaml no longer exists, and its file is now /b/services.yaml\n\
+             note: this is project `shop`, but the project name in its file is now `pub`; to rename the project: \
+             harness -p shop stop --all && harness start\n\
+             note: there is no services.yaml in this folder or above; this is project `shop` (/b/services.yaml)\n"
         );
     }
 }

@@ -17,8 +17,8 @@ const BOX: TableStyle = TableStyle::new()
 const STATUS: usize = 1;
 const HEALTH: usize = 2;
 
-/// The services as a table: boxed where there is room for a box, as many columns of a terminal as `room` says, plain
-/// columns elsewhere; ports and pids with `verbose`. What is wrong stands below it, a line each.
+/// The services as a table: in a box if it fits into `room` columns of a terminal, else as plain columns. `verbose`
+/// adds ports and pids. Problems are listed below the table, one line each.
 pub(crate) fn table(
     services: &[ServiceView],
     room: Option<usize>,
@@ -84,7 +84,7 @@ fn health(health: Health) -> String {
     format!("{mark} {health}")
 }
 
-/// `127.0.0.1:5432`, with its name and the port inside where there are such.
+/// `127.0.0.1:5432`, with its name and the port inside the container if it has them.
 pub(crate) fn port(port: &PortView) -> String {
     let mut out = match &port.name {
         Some(name) => format!("{name}={}:{}", port.host_ip, port.port),
@@ -116,7 +116,7 @@ fn remark(view: &ServiceView, style: &Style) -> String {
     format!("{mark} {}: {}\n", view.name, words.join("; "))
 }
 
-/// Nothing if the box is wider than `room`: a terminal would break its lines.
+/// `None` if the box is wider than `room`, because a terminal would break its lines.
 fn in_box(header: &[&str], rows: &[Vec<String>], room: usize, style: &Style) -> Option<String> {
     let mut table = Table::new();
     table.load_style(BOX);
@@ -135,7 +135,7 @@ fn in_box(header: &[&str], rows: &[Vec<String>], room: usize, style: &Style) -> 
     Some(out)
 }
 
-/// Colours the status and health cells of a finished line: the table counts characters, and colours would count.
+/// Colours the status and health cells of a finished line. The table counts characters, so colours must come after.
 fn coloured(line: &str, style: &Style) -> String {
     let mut cells: Vec<String> = line.split('│').map(str::to_owned).collect();
     for index in [STATUS + 1, HEALTH + 1] {
@@ -158,7 +158,7 @@ fn painted(cell: &str, style: &Style) -> String {
     cell.replacen(word, &paint(*style, word), 1)
 }
 
-/// The same without a box: columns two spaces apart, for `grep` and `awk`.
+/// The table without a box: columns two spaces apart, for `grep` and `awk`.
 pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|cell| cell.to_uppercase()).collect();
     let lines = || std::iter::once(&header).chain(rows);

@@ -4,13 +4,13 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 
-/// Puts colours around words, if colours are wanted.
+/// Puts colours around text, if colours are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
     colour: bool,
 }
 
-/// Colours for service names, easily told apart on light and dark grounds.
+/// Colours for service names, easy to tell apart on light and dark backgrounds.
 const NAMES: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Yellow,
@@ -26,27 +26,27 @@ impl Style {
         Self { colour }
     }
 
-    /// What is well.
+    /// For what is good.
     pub(crate) fn good(self, text: impl Display) -> String {
         self.paint(AnsiColor::Green.on_default(), text)
     }
 
-    /// What is wrong.
+    /// For what is wrong.
     pub(crate) fn bad(self, text: impl Display) -> String {
         self.paint(AnsiColor::Red.on_default(), text)
     }
 
-    /// What is under way or doubtful.
+    /// For what is in progress or unclear.
     pub(crate) fn middling(self, text: impl Display) -> String {
         self.paint(AnsiColor::Yellow.on_default(), text)
     }
 
-    /// What may be overlooked.
+    /// For what is less important.
     pub(crate) fn dim(self, text: impl Display) -> String {
         self.paint(Ansi::new().effects(Effects::DIMMED), text)
     }
 
-    /// What must not be overlooked.
+    /// For what is important.
     pub(crate) fn bold(self, text: impl Display) -> String {
         self.paint(Ansi::new().bold(), text)
     }
@@ -56,7 +56,7 @@ impl Style {
         self.paint(AnsiColor::Red.on_default().bold(), text)
     }
 
-    /// A service's name: the same colour for the same number.
+    /// For a service's name. The same number gives the same colour.
     pub(crate) fn name(self, number: usize, text: impl Display) -> String {
         self.paint(NAMES[number % NAMES.len()].on_default(), text)
     }

@@ -23,7 +23,7 @@ pub(crate) fn whole_seconds(duration: Duration) -> String {
     age(rounded)
 }
 
-/// How long something has been so: `42s`, `3m 20s`, `2h 15m`, `4d 3h`.
+/// How long something has lasted: `42s`, `3m 20s`, `2h 15m`, `4d 3h`.
 pub(crate) fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -50,10 +50,10 @@ pub(crate) fn timestamp(time: WallTime, zone: &TimeZone) -> String {
     }
 }
 
-/// The keys under which the daemon's messages have an instant.
+/// The keys in the daemon's messages that hold an instant.
 const INSTANTS: [&str; 3] = ["time", "started_at", "certificate_expires_at"];
 
-/// A message of the daemon as JSON for programs: its instants, nanoseconds on the wire, in RFC 3339.
+/// A message of the daemon as JSON for programs. Instants are nanoseconds on the wire and RFC 3339 here.
 pub(crate) fn with_instants(message: &impl Serialize) -> Value {
     let mut value = json!(message);
     rewrite(&mut value);
@@ -77,7 +77,7 @@ fn rewrite(value: &mut Value) {
     }
 }
 
-/// An instant of these days: `Dec 31 23:59:00`.
+/// A recent instant: `Dec 31 23:59:00`.
 pub(crate) fn clock(time: WallTime, zone: &TimeZone) -> String {
     match zoned(time, zone) {
         Some(zoned) => zoned.strftime("%b %e %H:%M:%S").to_string(),

@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<Exit, Cli
         stdin: if stdin { Stdin::LeftOpen } else { Stdin::Off },
         detach: typed.then_some(keys),
         greeting: Some(format!(
-            "attached to {}; {how} lets go of it, and it runs on\n",
+            "attached to {}; {how} detaches, and the service keeps running\n",
             args.service
         )),
         signals: SignalMeaning::Detach,
@@ -50,11 +50,11 @@ pub(crate) async fn run(context: &Context, args: AttachArgs) -> Result<Exit, Cli
             Ok(Exit::of_command(status))
         }
         Joined::Ended(ExecResult { exit: None }) | Joined::Detached => {
-            ui.note(&format!("\ndetached; {} runs on\n", args.service))?;
+            ui.note(&format!("\ndetached; {} keeps running\n", args.service))?;
             Ok(Exit::Ok)
         }
         Joined::Interrupted => {
-            ui.note(&format!("\ndetached; {} runs on\n", args.service))?;
+            ui.note(&format!("\ndetached; {} keeps running\n", args.service))?;
             Ok(Exit::Interrupted)
         }
     }

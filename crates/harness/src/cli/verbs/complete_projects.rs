@@ -1,6 +1,6 @@
-//! `__complete-projects`: the names of projects, a line each, for completion scripts.
+//! `__complete-projects`: print the names of projects, one per line, for completion scripts.
 //!
-//! What the daemon knows, if one runs; whatever goes wrong, there is nothing to offer.
+//! The names come from the daemon, if one runs. If anything goes wrong, there are none.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 
-/// Longer than this nobody waits for a completion.
+/// Nobody waits longer than this for a completion.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {

@@ -1,6 +1,6 @@
-//! `__complete-services`: the names of services and groups, a line each, for completion scripts.
+//! `__complete-services`: print the names of services and groups, one per line, for completion scripts.
 //!
-//! What the file has and what the daemon knows, if one runs; whatever goes wrong, there is just less to offer.
+//! The names come from the file, and from the daemon if one runs. If anything goes wrong, there are just fewer names.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::cli::context::{Autostart, Context};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 
-/// Longer than this nobody waits for a completion.
+/// Nobody waits longer than this for a completion.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(context: &Context) -> Result<Exit, CliError> {

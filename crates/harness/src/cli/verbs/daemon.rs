@@ -105,7 +105,7 @@ async fn restart(context: &Context) -> Result<Exit, CliError> {
         return start(context).await;
     };
     let before = services_up(&session).await?;
-    // Where clients and bookmarks know it, unless told otherwise.
+    // Keep the port that clients know, unless another one is given.
     let port = context.globals.port.unwrap_or(session.info.port);
     let daemon = backend::replace_daemon(&home, &session, port).await?;
     let up = match running(context).await? {
@@ -114,7 +114,7 @@ async fn restart(context: &Context) -> Result<Exit, CliError> {
     };
     let ran_on = match before {
         0 => String::new(),
-        before if up == before => format!("; {} ran on", count(up, "service")),
+        before if up == before => format!("; {} kept running", count(up, "service")),
         before => format!("; {up} of {} are up (harness status)", count(before, "service")),
     };
     let words = format!("restarted (pid {}, port {}){ran_on}", daemon.pid, daemon.port);
@@ -151,7 +151,7 @@ fn words(status: &DaemonStatus, now: WallTime) -> String {
     for store in &status.damaged_stores {
         let store = path(store);
         out.push_str(&format!(
-            "damaged   {store}, a store that was set aside: what it alone knew is lost (harness doctor)\n"
+            "damaged   {store}, a damaged store that was set aside; what was only in it is lost (harness doctor)\n"
         ));
     }
     for project in &status.projects {

@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: &EnvArgs) -> Result<Exit, CliEr
     Ok(Exit::Ok)
 }
 
-/// The variables of a project, as this machine reaches its services.
+/// The variables of a project, with addresses that are reachable from this machine.
 ///
 /// # Errors
 /// When the daemon refuses or is gone.

@@ -1,4 +1,4 @@
-//! `exec`: run a command in a service's place, with its environment.
+//! `exec`: run a command where a service runs, with its environment.
 
 use harness_model::SecretString;
 use harness_wire::message::{ExecRequest, ExecResult, Purpose, Request, TerminalSize};
@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::terminal::{self, Raw, RawMode};
 
-/// What a terminal is taken to be whose size cannot be told.
+/// The size to assume when the terminal's size is unknown.
 const USUAL: TerminalSize = TerminalSize {
     columns: 80,
     rows: 24,

@@ -1,4 +1,4 @@
-//! `graph`: who needs whom.
+//! `graph`: show which services depend on which.
 
 use harness_wire::message::{GraphRequest, Purpose, Request, Response};
 

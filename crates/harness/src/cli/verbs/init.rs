@@ -26,7 +26,7 @@ const COMPOSE: [&str; 4] = [
 const PROCFILE: &str = "Procfile";
 const PACKAGE: &str = "package.json";
 
-/// Largest file to start from, in bytes.
+/// The largest compose file or Procfile to read, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
 
 /// What the new file is made from.
@@ -39,7 +39,7 @@ enum Source {
 }
 
 pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliError> {
-    // Taken apart and put together again, so that no message says `/./`.
+    // Going through the components removes `/./`, so that messages do not show it.
     let folder: PathBuf = context.cwd()?.join(&args.folder).components().collect();
     let target = folder.join(FILE);
     for taken in [&target, &folder.join("services.yml")] {
@@ -57,7 +57,7 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliEr
         .map_err(io::Error::from)
         .map_err(CliError::io("create", &folder))?;
     create(&target, &text)?;
-    // A schema that is there already, of another version say, is the user's.
+    // A schema that exists already, maybe of another version, belongs to the user.
     let schema = folder.join(SCHEMA);
     let with_schema = text.contains(SCHEMA) && !schema.exists();
     if with_schema {
@@ -107,7 +107,7 @@ fn package(folder: &Path) -> Option<Source> {
         .map(Source::Package)
 }
 
-/// Whether there is something to read. What is no file is for the reader to complain about.
+/// Whether there is something other than a folder. If it is not a regular file, reading it says so.
 fn is_there(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| !meta.is_dir())
 }
@@ -124,12 +124,18 @@ async fn choose(context: &Context, found: Option<Source>) -> Result<Source, CliE
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if !(ui.in_tty && ui.err_tty) || ui.json {
         return Err(CliError::Usage {
-            message: format!("{name} is here: say whether to start from it"),
+            message: format!("{name} exists here; say whether to start from it"),
             hint: format!("harness init --from {word}, or --from example"),
         });
     }
     let mut signals = Incoming::ending()?;
-    let yes = confirm(&format!("{name} is here. Start from it?"), true, ui, &mut signals).await?;
+    let yes = confirm(
+        &format!("{name} exists here. Start from it?"),
+        true,
+        ui,
+        &mut signals,
+    )
+    .await?;
     Ok(found.filter(|_| yes).unwrap_or(Source::Example))
 }
 
@@ -186,9 +192,9 @@ fn check(context: &Context, source: &Source, target: &Path, text: &str) -> Resul
     }
 }
 
-/// Writes a file that must not be there.
+/// Writes a new file. The file must not exist.
 fn create(path: &Path, text: &str) -> Result<(), CliError> {
-    // Others may write to the folder, too, and this may be root.
+    // Other users may be able to write to the folder, and we may be root.
     let file = harness_files::create(path, 0o666).map_err(io::Error::from);
     let mut file = file.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => CliError::Exists {
@@ -210,7 +216,7 @@ fn tell(context: &Context, source: &Source, target: &Path, schema: Option<&Path>
     let next = match source {
         Source::Example => "harness start",
         Source::Compose(_) | Source::Procfile(_) | Source::Package(_) => {
-            "look it over, then harness validate && harness start"
+            "review it, then harness validate && harness start"
         }
     };
     context

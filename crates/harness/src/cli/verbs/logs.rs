@@ -77,7 +77,7 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, CliEr
     }
 }
 
-/// The names of the services that are meant, so that they are aligned from the first line on.
+/// The names of the services, so that the name column has the right width from the first line on.
 async fn names(
     client: &Client,
     project: &ProjectSelector,

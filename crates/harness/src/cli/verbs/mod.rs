@@ -1,4 +1,4 @@
-//! One file a verb, each with a `run` that asks the daemon and tells the answer.
+//! One file per verb, each with a `run` that asks the daemon and prints the answer.
 
 mod attach;
 mod complete_profiles;
@@ -31,10 +31,10 @@ use super::context::Context;
 use super::error::CliError;
 use super::exit::Exit;
 
-/// Does what was asked.
+/// Runs a verb.
 ///
 /// # Errors
-/// Whatever kept it from being done.
+/// Why the verb failed.
 pub(crate) async fn run(context: &Context, verb: Verb) -> Result<Exit, CliError> {
     match verb {
         Verb::Init(args) => init::run(context, args).await,

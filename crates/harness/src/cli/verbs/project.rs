@@ -31,10 +31,10 @@ async fn list(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// The projects that a daemon knows.
+/// Asks the daemon for the projects that it knows.
 ///
 /// # Errors
-/// When it does not answer.
+/// When the daemon does not answer.
 pub(crate) async fn known(daemon: &Daemon) -> Result<Vec<ProjectSummary>, CliError> {
     match daemon.answer(Request::Projects {}).await? {
         Response::Projects(projects) => Ok(projects),
@@ -56,7 +56,7 @@ async fn forget(context: &Context, args: ProjectForgetArgs) -> Result<Exit, CliE
     let session = context.connect(Autostart::Yes).await?;
     let request = ProjectForgetRequest { project: args.name };
     let project = request.project.clone();
-    // As many files as there are may have to be removed: no deadline but that of patience.
+    // Many files may have to be removed, so there is no deadline.
     let response = session.client.request(Request::ProjectForget(request)).await?;
     let ui = &context.ui;
     let (words, value) = match response {
@@ -66,7 +66,7 @@ async fn forget(context: &Context, args: ProjectForgetArgs) -> Result<Exit, CliE
                 forgotten.removed.display(),
             );
             (
-                format!("project {project} forgotten: {services}, and their logs in {folder}\n"),
+                format!("project {project} forgotten: {services}, with their logs in {folder}\n"),
                 json!({ "project": project, "forgotten": true, "services": forgotten.services, "removed": forgotten.removed }),
             )
         }

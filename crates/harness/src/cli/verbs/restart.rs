@@ -1,4 +1,4 @@
-//! `restart`: stop and start services again, by the file as it is now.
+//! `restart`: stop and start services again, using the file as it is now.
 
 use std::path::Path;
 
@@ -44,8 +44,9 @@ pub(crate) async fn run(context: &Context, args: RestartArgs) -> Result<Exit, Cl
     start::tell(context, &start_report(ended.response)?)
 }
 
-/// The project that is meant, where it is not that of the file here: named with `-p`, or without a file by its folder.
-/// What was never started is started from the file here.
+/// The project to restart, if it is not the one of the file here: the project named with `-p`, or without a file the
+/// one that the daemon finds for this folder. `None` if the file here is to be used, also for a project that was
+/// never started.
 async fn elsewhere(context: &Context) -> Result<Option<(Selected, Daemon)>, CliError> {
     let (has_file, named) = (context.has_file()?, context.project().is_some());
     if !context.globals.config.is_empty() || (has_file && !named) {
@@ -62,7 +63,7 @@ async fn elsewhere(context: &Context) -> Result<Option<(Selected, Daemon)>, CliE
     }
 }
 
-/// A project by the files that it was started from.
+/// Loads a project from the files that it was started from.
 fn recorded(context: &Context, selected: &Selected, profiles: &[String]) -> Result<Loaded, CliError> {
     let mut options = context.load_options(profiles)?;
     options.files.clone_from(&selected.files);

@@ -1,7 +1,7 @@
-//! `run`: start, run a command among the services, stop again what was started.
+//! `run`: start services, run a command, then stop the services that were started.
 //!
-//! The daemon keeps the services up for as long as this request is open, and stops what the start began however that
-//! ends: the command is over, the time is over, a signal, or the death of this process.
+//! The daemon keeps the services up while this request is open. When it ends, for whatever reason (the command ended,
+//! the timeout passed, a signal came, or this process died), the daemon stops the services that the request started.
 
 mod aftermath;
 mod foreground;
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliErr
     let mut call = session.client.open(Request::Run(Box::new(request))).await?;
     let mut plan = Vec::new();
     let ended = run.body(&session.client, &mut call, &project, &mut plan).await;
-    // Whatever came of the command, what was started for it goes again.
+    // However the command ended, stop what was started for it.
     let stopped = run.clean_up(call, &ended, project, &plan).await;
     match (ended, stopped) {
         (Ok(Exit::Ok | Exit::Command(0)), Err(error)) => Err(error),
@@ -88,7 +88,7 @@ impl Run<'_> {
         self.command(client, project).await
     }
 
-    /// That time passed, as this verb puts it.
+    /// Turns a passed timeout into this verb's error.
     fn late(&self, error: CliError) -> CliError {
         match (error, self.args.timeout) {
             (CliError::TimedOut { waiting, .. }, Some(after)) => CliError::RunNotUp { after, waiting },
@@ -125,7 +125,7 @@ impl Run<'_> {
                 since: self.since,
             };
             if let Err(error) = failed.tell(self.context, client, project).await {
-                // The command's exit code counts, not that its surroundings could not be shown.
+                // The command's exit code matters more than this failure.
                 let why = ForeignText::from(error.message());
                 self.context
                     .ui
@@ -135,7 +135,7 @@ impl Run<'_> {
         Ok(Exit::of_command(status))
     }
 
-    /// Waits until what was started is stopped, unless somebody loses patience: then the daemon goes on with it.
+    /// Waits until the started services are stopped. If a signal ends the wait, the daemon continues to stop them.
     async fn clean_up(
         &self,
         mut call: Call,
@@ -146,7 +146,7 @@ impl Run<'_> {
         let ui = &self.context.ui;
         let begun = begun(plan);
         if ended.is_err() && plan.is_empty() {
-            // Before the plan, an order goes with its orderer.
+            // Before there is a plan, the daemon drops the request when its client goes.
             return Ok(());
         }
         let mut signals = Incoming::ending_or_quitting()?;
@@ -154,7 +154,7 @@ impl Run<'_> {
             ui.note("stopping what was started\n")?;
         }
         let stopping = async {
-            // Without a connection, the answer says so.
+            // If the connection is lost, the answer below says so.
             let _ = call.handle().close_stdin();
             match call.response().await {
                 Ok(Response::Stop(report)) => Ok(Some(report)),
@@ -175,7 +175,7 @@ impl Run<'_> {
             None => {
                 let hint = ui.command("status");
                 return ui.note(&format!(
-                    "the daemon goes on stopping what was started  ({hint})\n"
+                    "the daemon continues to stop what was started  ({hint})\n"
                 ));
             }
         };
@@ -193,7 +193,7 @@ impl Run<'_> {
         }
     }
 
-    /// The daemon that kept the services up is gone: another one stops them.
+    /// Stops the services through a new daemon, because the one that kept them up is gone.
     async fn stop_anew(
         &self,
         project: ProjectSelector,

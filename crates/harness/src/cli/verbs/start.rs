@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
     ) = (&followed, &args.report)
     {
         let late = report::late(&session.client, &project, plan, *after).await;
-        // That it is late weighs more than that the report cannot be had.
+        // The timeout matters more than a report that cannot be written.
         write_report(context, &session, late, folder).await?;
     }
     let Ended { response, plan } = followed?;
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
     let exit = tell(context, &report)?;
     if let Some(folder) = &args.report {
         let written = write_report(context, &session, Ok(report), folder).await?;
-        // That a service failed weighs more than that the report did.
+        // A failed service matters more than a report that cannot be written.
         return Ok(if !written && exit == Exit::Ok {
             Exit::Error
         } else {
@@ -78,7 +78,7 @@ pub(crate) async fn run(context: &Context, args: StartArgs) -> Result<Exit, CliE
     Ok(exit)
 }
 
-/// Writes a report, and says where it is or why it is nowhere; whether it was written.
+/// Writes a report, and says where it is or why it could not be written. Returns whether it was written.
 async fn write_report(
     context: &Context,
     daemon: &Daemon,
@@ -96,7 +96,7 @@ async fn write_report(
     Ok(written.is_ok())
 }
 
-/// Tells how a start or restart ended, and chooses the exit code.
+/// Prints how a start or restart ended, and chooses the exit code.
 ///
 /// # Errors
 /// When the output cannot be written.

@@ -1,4 +1,4 @@
-//! `status`: how the services are.
+//! `status`: show the state of the services.
 
 use harness_wire::message::{Purpose, Request, Response, StatusReport, StatusRequest};
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> Result<Exit, Cli
     }
 }
 
-/// Tells how services are.
+/// Prints the state of services.
 ///
 /// # Errors
 /// When the output cannot be written.

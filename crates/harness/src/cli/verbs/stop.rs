@@ -1,4 +1,4 @@
-//! `stop`: take services down, leaving nothing behind.
+//! `stop`: stop services and leave nothing behind.
 
 use harness_wire::message::{Purpose, Request, Response, StopRequest};
 use serde_json::json;
@@ -58,7 +58,8 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliEr
     })
 }
 
-/// A file that is here but was never started: all of it is stopped already, which is success.
+/// Whether there is a file here from which nothing was ever started. Then everything is stopped already, which is
+/// success.
 fn never_started(context: &Context, error: &CliError) -> Result<bool, CliError> {
     Ok(context.project().is_none() && is_unknown(error) && context.has_file()?)
 }

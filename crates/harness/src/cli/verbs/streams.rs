@@ -1,4 +1,4 @@
-//! What `exec` and `attach` share: bytes both ways until the process ends or is let go.
+//! What `exec` and `attach` share: passing bytes both ways until the process ends or the user detaches.
 
 use std::io;
 
@@ -13,13 +13,13 @@ use crate::cli::keys::DetachKeys;
 use crate::cli::signals::Incoming;
 use crate::cli::terminal;
 
-/// How the bytes are joined.
+/// How to pass the bytes.
 pub(crate) struct Streams {
     /// What of stdin is passed on.
     pub(crate) stdin: Stdin,
-    /// Keys in it that let go.
+    /// The keys in stdin that detach.
     pub(crate) detach: Option<DetachKeys>,
-    /// What to say once the far side is there.
+    /// What to print once the far side is connected.
     pub(crate) greeting: Option<String>,
     /// What to do with signals that ask this process to end.
     pub(crate) signals: SignalMeaning,
@@ -32,27 +32,27 @@ pub(crate) enum Stdin {
     Off,
     /// All of it, and its end.
     PassedOn,
-    /// All of it but its end, which is ours alone: the service goes on.
+    /// All of it, but not its end: the service's stdin stays open.
     LeftOpen,
 }
 
 /// What signals to this process mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalMeaning {
-    /// They are meant for the far process.
+    /// Pass them on to the far process.
     PassOn,
-    /// They mean: let go.
+    /// Detach.
     Detach,
 }
 
 /// How it ended.
 #[derive(Debug)]
 pub(crate) enum Joined {
-    /// The process ended, or the daemon let go.
+    /// The process ended, or the daemon detached us.
     Ended(ExecResult),
     /// The keys were typed.
     Detached,
-    /// A signal said so.
+    /// A signal made us detach.
     Interrupted,
 }
 
@@ -62,7 +62,7 @@ enum Happened {
     Stdin(Result<bool, CliError>),
 }
 
-/// Passes bytes both ways until the process ends or is let go.
+/// Passes bytes both ways until the process ends or the user detaches.
 ///
 /// # Errors
 /// When the connection breaks, or the output cannot be written.

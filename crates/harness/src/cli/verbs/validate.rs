@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<Exit, CliErr
     Ok(Exit::Ok)
 }
 
-/// The secrets that are not searched for in output, and why, each variable once.
+/// The secrets that are not searched for in output, and why. Each variable is listed once.
 fn unsearched_secrets(project: &ProjectSpec) -> Vec<String> {
     let services = project.services.keys().map(ToString::to_string);
     let names: BTreeSet<String> = services.chain([project.name.to_string()]).collect();
@@ -58,7 +58,7 @@ fn unsearched_secrets(project: &ProjectSpec) -> Vec<String> {
         .into_iter()
         .map(|((name, reason), services)| {
             format!(
-                "the value of {name} ({}) {reason}: it is not hidden in output",
+                "the value of {name} ({}) {reason}, so it is not hidden in output",
                 list(&services)
             )
         })

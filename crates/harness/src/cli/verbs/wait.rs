@@ -1,4 +1,4 @@
-//! `wait`: until services are up, completed or stopped.
+//! `wait`: wait until services are up, completed or stopped.
 
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, CliEr
     Ok(exit)
 }
 
-/// Tells of those that did not get there what has failed, each root once.
+/// Explains why services did not reach the state. Each failed service that caused it is shown once.
 async fn explain(
     context: &Context,
     client: &Client,
@@ -90,7 +90,7 @@ fn tell(context: &Context, report: &StatusReport, until: WaitState) -> Result<Ex
     };
     if ui.json {
         let message = format!(
-            "{} will not get there",
+            "{} will not reach this state",
             list(missed.iter().map(|view| &view.name))
         );
         ui.out_json_pretty(&WithError::new(report, exit, "service_failed", &message))?;
@@ -112,7 +112,7 @@ fn tell(context: &Context, report: &StatusReport, until: WaitState) -> Result<Ex
     Ok(exit)
 }
 
-/// Whether a service is where it was waited for.
+/// Whether a service is in the state that we waited for.
 fn reached(view: &ServiceView, until: WaitState) -> bool {
     match until {
         WaitState::Ready => view.is_ready(),

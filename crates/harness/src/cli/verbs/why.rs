@@ -1,4 +1,4 @@
-//! `why`: why a service is as it is.
+//! `why`: explain why a service is in its state.
 
 use harness_wire::message::{Purpose, Request, Response, WhyRequest};
 use jiff::tz::TimeZone;

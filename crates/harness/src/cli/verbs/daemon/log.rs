@@ -1,4 +1,4 @@
-//! `daemon logs`: the daemon's own log, read from its file: it can be read when the daemon is gone, too.
+//! `daemon logs`: the daemon's own log, read from its file, so that it can also be read when the daemon is gone.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -14,7 +14,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::harmless::TerminalText;
 
-/// How often a followed log is looked at.
+/// How often to look for new lines when following the log.
 const LOOK: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit, CliError> {
@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: &DaemonLogsArgs) -> Result<Exit
     }
 }
 
-/// The log as it is; on a terminal only what is harmless of it.
+/// Prints the log unchanged; on a terminal, control characters are made visible.
 struct Printer<'a> {
     context: &'a Context,
     terminal: Option<TerminalText>,
@@ -72,12 +72,12 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Opens the log; a pipe in its place is not waited for.
+/// Opens the log. Does not block if there is a pipe in its place.
 fn open(path: &Path) -> io::Result<File> {
     harness_files::open(path).map_err(io::Error::from)
 }
 
-/// The file that has taken the place of the one being read, if the log was rotated or cut.
+/// The new file, if the log was rotated or truncated.
 fn replaced(file: &File, path: &Path) -> Option<File> {
     let mut next = open(path).ok()?;
     let (old, new) = (file.metadata().ok()?, next.metadata().ok()?);
@@ -90,7 +90,7 @@ fn replaced(file: &File, path: &Path) -> Option<File> {
     Some(next)
 }
 
-/// The last so many lines.
+/// The last `lines` lines.
 fn tail(text: &[u8], lines: Option<usize>) -> &[u8] {
     let Some(lines) = lines else { return text };
     if lines == 0 {

@@ -1,4 +1,4 @@
-//! `daemon stop --services`: nothing of any project runs afterwards, and no daemon.
+//! `daemon stop --services`: stop all services of all projects, and the daemon.
 
 use harness_wire::message::DaemonStopReport;
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::render::count;
 
-/// How often a daemon that is lost on the way is replaced by another that carries on.
+/// How many daemons to try, if one is lost before it has stopped everything.
 const ATTEMPTS: u32 = 3;
 
-/// Stops every service, with a daemon that is started for it where none runs.
+/// Stops every service. If no daemon runs, starts one for this.
 pub(super) async fn with_services(context: &Context) -> Result<Exit, CliError> {
     let home = context.home()?;
     let mut attempt = 1;
@@ -22,14 +22,16 @@ pub(super) async fn with_services(context: &Context) -> Result<Exit, CliError> {
         let (session, was_running) = match found {
             Some(session) => (session, true),
             None if attempt == 1 && !home.was_used()? => {
-                context.ui.say("no daemon runs, and none ever did here\n")?;
+                context
+                    .ui
+                    .say("no daemon runs, and none was ever started here\n")?;
                 return ended(context, &json!({ "services_up": 0, "stopped": [] }));
             }
             None => {
                 context
                     .ui
-                    .note("no daemon runs, starting one to stop what may run on\n")?;
-                // Where it listens does not matter, and the usual port may be taken.
+                    .note("no daemon runs, starting one to stop services that may still be running\n")?;
+                // The port does not matter, and the usual one may be in use.
                 let options = StartOptions {
                     port: Some(0),
                     stop_services: true,
@@ -47,12 +49,12 @@ pub(super) async fn with_services(context: &Context) -> Result<Exit, CliError> {
         };
         match backend::stop_daemon(&home, &session, true).await {
             Ok(report) => break (report, was_running),
-            // Another `daemon stop` has ended it, or somebody has killed it: the next one knows what is left.
+            // Another `daemon stop` ended the daemon, or somebody killed it. The next daemon knows what is left.
             Err(StopError::Lost) if attempt < ATTEMPTS => {
                 attempt += 1;
                 context
                     .ui
-                    .note("the daemon ended before it had said that every service is stopped\n")?;
+                    .note("the daemon ended before it reported that every service is stopped\n")?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -65,15 +67,15 @@ pub(super) async fn with_services(context: &Context) -> Result<Exit, CliError> {
 fn words(report: Option<&DaemonStopReport>, was_running: bool) -> String {
     let stopped = report.map(|report| report.stopped.iter().map(|project| project.services.len()).sum());
     match (stopped, was_running) {
-        (None, _) => "daemon stopped, and every service before it\n".to_owned(),
+        (None, _) => "daemon and all services stopped\n".to_owned(),
         (Some(0), true) => "daemon stopped; no service was up\n".to_owned(),
         (Some(0), false) => "no service was up, and no daemon runs\n".to_owned(),
-        (Some(stopped), true) => format!("daemon stopped, and {} before it\n", count(stopped, "service")),
+        (Some(stopped), true) => format!("daemon and {} stopped\n", count(stopped, "service")),
         (Some(stopped), false) => format!("{} stopped, and no daemon runs\n", count(stopped, "service")),
     }
 }
 
-/// Tells programs that no daemon runs now, and what else there is to tell.
+/// With `--json`, prints that no daemon runs now, and the fields in `more`.
 pub(super) fn ended(context: &Context, more: &Value) -> Result<Exit, CliError> {
     if context.ui.json {
         let mut value = json!({ "running": false });
@@ -104,10 +106,7 @@ mod tests {
         let report = DaemonStopReport {
             stopped: vec![stopped(&["db", "api"]), stopped(&["web"])],
         };
-        assert_eq!(
-            words(Some(&report), true),
-            "daemon stopped, and 3 services before it\n"
-        );
+        assert_eq!(words(Some(&report), true), "daemon and 3 services stopped\n");
         assert_eq!(
             words(Some(&report), false),
             "3 services stopped, and no daemon runs\n"
@@ -118,6 +117,6 @@ mod tests {
             words(Some(&nothing), false),
             "no service was up, and no daemon runs\n"
         );
-        assert_eq!(words(None, true), "daemon stopped, and every service before it\n");
+        assert_eq!(words(None, true), "daemon and all services stopped\n");
     }
 }

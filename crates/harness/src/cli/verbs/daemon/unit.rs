@@ -1,4 +1,4 @@
-//! `daemon install`: a systemd unit on stdout, for the user to put where it belongs.
+//! `daemon install`: print a systemd unit, which the user then installs.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ After=network.target
 [Service]
 ExecStart=\"{daemon}\"
 Environment=\"HARNESS_HOME={home}\"
-{port}# Only the daemon itself is stopped and restarted: its services run on, and the next daemon takes them over.
+{port}# Only the daemon itself is stopped and restarted: its services keep running, and the next daemon takes them over.
 KillMode=process
 Restart=on-failure
 # Services have their own cgroups below this one.

@@ -15,10 +15,10 @@ use crate::cli::error::CliError;
 use crate::cli::render::logs::LogPrinter;
 use crate::cli::render::{Style, failure, seconds};
 
-/// How many lines of the services are shown.
+/// How many lines of the services' output to show.
 const LAST_LINES: u64 = 20;
 
-/// A command that did not end with 0.
+/// A command that did not end with exit code 0.
 pub(super) struct Failed<'a> {
     /// The program.
     pub(super) program: &'a str,
@@ -26,12 +26,12 @@ pub(super) struct Failed<'a> {
     pub(super) status: ExitStatus,
     /// How long it ran.
     pub(super) took: Duration,
-    /// When `run` began: what the services said before does not matter.
+    /// When `run` began. Earlier output of the services is not shown.
     pub(super) since: WallTime,
 }
 
 impl Failed<'_> {
-    /// Tells it on stderr.
+    /// Prints the failure on stderr.
     ///
     /// # Errors
     /// When the daemon cannot be asked.

@@ -1,4 +1,4 @@
-//! The command of `run`, in the foreground of this terminal.
+//! Runs the command of `run` in the foreground of this terminal.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +18,10 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::signals::Incoming;
 
-/// How long a command whose time is over has to end after SIGTERM.
+/// After the timeout, how long the command has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often what it left behind is looked for after SIGKILL, and with which pause.
+/// How often to look for processes that the command left behind after SIGKILL, and the pause between.
 const ROUNDS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -29,11 +29,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) enum Ended {
     /// By itself.
     Exited(ExitStatus),
-    /// Its time was over, and it was ended.
+    /// Its timeout passed, and we ended it.
     TooLong,
 }
 
-/// The user's command, with this process's streams and terminal, until its end or this deadline.
+/// Runs the user's command with this process's streams and terminal, until it ends or the deadline passes.
 pub(super) async fn run(
     context: &Context,
     words: &[String],
@@ -70,7 +70,7 @@ pub(super) async fn run(
     let passing = async {
         loop {
             let signal = signals.next().await;
-            // On a terminal these keys have reached the command already, which is in our process group.
+            // On a terminal, the command is in our process group, so these keys have reached it already.
             let typed = matches!(signal, Signal::Int | Signal::Quit) && context.ui.in_tty;
             if !typed {
                 pass_on(pid, signal);
@@ -93,14 +93,14 @@ pub(super) async fn run(
     Ok(Ended::TooLong)
 }
 
-/// Ends a command: SIGTERM to it, then SIGKILL to it and to what comes of it.
+/// Ends a command: sends SIGTERM to it, then SIGKILL to it and its descendants.
 async fn end(child: &mut Child) {
     let pid = child.id();
     let mut family = Family::default();
     family.grow(pid);
     pass_on(pid, Signal::Term);
     let ended = async {
-        // Whatever it says, it is gone then.
+        // Even if this fails, the command is gone.
         let _ = child.status().await;
     };
     let late = async {
@@ -111,7 +111,7 @@ async fn end(child: &mut Child) {
         }
     };
     future::or(ended, late).await;
-    // It may have ended by now.
+    // The command may have ended by now.
     let _ = child.kill();
     for _ in 0..ROUNDS {
         if !family.kill() {
@@ -122,19 +122,19 @@ async fn end(child: &mut Child) {
     let _ = child.status().await;
 }
 
-/// What has come of the command, as far as it was seen: those whose parents are dead are still known then.
+/// The descendants of the command that were seen. Those remembered here are known even after their parents are dead.
 #[derive(Default)]
 struct Family(BTreeMap<u32, ProcessId>);
 
 impl Family {
     fn grow(&mut self, root: u32) {
-        // What cannot be listed cannot be ended; the command itself is.
+        // If the descendants cannot be listed, only the command itself is ended.
         for process in descendants(root).unwrap_or_default() {
             self.0.entry(process.pid).or_insert(process);
         }
     }
 
-    /// Kills those that live; `false` when there are none.
+    /// Kills those that are alive. `false` if there are none.
     fn kill(&mut self) -> bool {
         let living: Vec<ProcessId> = self
             .0
@@ -144,7 +144,7 @@ impl Family {
             .collect();
         for process in &living {
             self.grow(process.pid);
-            // One that has just ended is as good.
+            // It is fine if the process has just ended.
             let _ = process.signal(Number::KILL.as_raw());
         }
         !living.is_empty()
@@ -159,7 +159,7 @@ fn pass_on(pid: u32, signal: Signal) {
         _ => Number::TERM,
     };
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // If it has ended in the meantime, that is what was wanted.
+        // It is fine if the command has ended in the meantime.
         let _ = kill_process(pid, number);
     }
 }
