@@ -113,6 +113,16 @@ pub fn load_text(text: &str, options: &LoadOptions) -> Result<Loaded, LoadError>
 }
 
 fn load_with(sources: &Sources, options: &LoadOptions) -> Result<Loaded, LoadError> {
+    load_and(sources, options, |_, _, _| ()).map(|(loaded, ())| loaded)
+}
+
+/// Loads a project and asks something of it while its files are at hand: of what every module shares, of the merged tree,
+/// and of what was loaded.
+pub(crate) fn load_and<T>(
+    sources: &Sources,
+    options: &LoadOptions,
+    ask: impl FnOnce(&Context<'_>, &Node, &Loaded) -> T,
+) -> Result<(Loaded, T), LoadError> {
     let paths = config_paths(options)?;
     let mut findings = Vec::new();
     let (tree, written) = read_trees(sources, &paths, &options.cwd, &mut findings)?;
@@ -139,23 +149,27 @@ fn load_with(sources: &Sources, options: &LoadOptions) -> Result<Loaded, LoadErr
     let missing = context.missing.take();
     let (errors, warnings) = diagnostics::finish(context.findings.take(), sources);
     match (draft, dependencies) {
-        (Some(draft), Some(dependencies)) if errors.is_empty() => Ok(Loaded {
-            all_services: draft.services.keys().cloned().collect(),
-            project: assemble(
-                options,
-                draft,
-                dependencies,
-                Origins {
-                    source: true_path(source),
-                    base_dir,
-                    written,
-                },
-                variables.secrets.clone(),
-                sources.files(),
-            ),
-            warnings,
-            missing_files: diagnostics::finish(missing, sources).0,
-        }),
+        (Some(draft), Some(dependencies)) if errors.is_empty() => {
+            let loaded = Loaded {
+                all_services: draft.services.keys().cloned().collect(),
+                project: assemble(
+                    options,
+                    draft,
+                    dependencies,
+                    Origins {
+                        source: true_path(source),
+                        base_dir,
+                        written,
+                    },
+                    variables.secrets.clone(),
+                    sources.files(),
+                ),
+                warnings,
+                missing_files: diagnostics::finish(missing, sources).0,
+            };
+            let answer = ask(&context, &tree, &loaded);
+            Ok((loaded, answer))
+        }
         _ => Err(LoadError::Invalid(errors)),
     }
 }

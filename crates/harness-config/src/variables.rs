@@ -45,6 +45,8 @@ pub(crate) struct Scope {
     pub values: BTreeMap<String, String>,
     /// Variables with values that must not be shown, whatever their names are.
     pub secrets: BTreeSet<String>,
+    /// Where each of them is written.
+    pub places: BTreeMap<String, String>,
     /// Those that stand in a `.env` and cannot be read: where, and why.
     pub unreadable: BTreeMap<String, (Span, String)>,
 }

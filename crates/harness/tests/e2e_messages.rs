@@ -184,3 +184,31 @@ fn a_folder_whose_name_is_no_text_says_so() {
         assert!(refused.stderr.contains("next: "), "{refused}");
     }
 }
+
+#[test]
+fn config_prints_the_file_as_it_counts_and_starts_no_daemon() {
+    let mut sandbox = Sandbox::with_file(
+        "config",
+        "services:\n  a: {type: process, binary: sleep, args: ['${TIME}'], env: {API_KEY: '${SECRET_KEY}'}}\n",
+    );
+    sandbox.set_env("SECRET_KEY", "hunter2");
+    sandbox.write(".env", "TIME=1000\n");
+    let printed = sandbox.ok(&["config"]);
+    assert!(printed.stdout.contains("args: [\"1000\"]"), "{printed}");
+    assert!(printed.stdout.contains("API_KEY: \"•••\""), "{printed}");
+    let origins = sandbox.ok(&["config", "--origins"]);
+    assert!(
+        origins.stdout.contains("# services.yaml:2, TIME from .env:1"),
+        "{origins}"
+    );
+    assert!(
+        origins.stdout.contains("SECRET_KEY from the environment"),
+        "{origins}"
+    );
+    let json = sandbox.json(&["config", "--origins"]);
+    assert_eq!(json["config"]["services"]["a"]["args"][0], "1000");
+    assert!(!format!("{printed}{origins}{json}").contains("hunter2"));
+    sandbox.write("services.yaml", "services: {a: {type: process}}\n");
+    sandbox.harness(&["config"]).code(2).tells("needs `binary`");
+    assert!(sandbox.daemon_pid().is_none());
+}

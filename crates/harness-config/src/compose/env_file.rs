@@ -72,7 +72,12 @@ pub(crate) fn variables(reader: Reader<'_>, file: usize, around: Scope) -> BTree
         if let (Some(scope), Some(text)) = (scopes.get_mut(&file), value.expose())
             && !beaten_by.contains(&line.name)
         {
+            let source = context.sources.get(file);
+            let (number, _) = source.position(line.span.start);
             scope.insert(&line.name, text, value.has_secret());
+            scope
+                .places
+                .insert(line.name.clone(), format!("{}:{number}", source.name));
         }
         out.insert(line.name, value);
     }

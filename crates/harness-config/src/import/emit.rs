@@ -6,7 +6,7 @@ use crate::env_file::is_variable_name;
 use crate::tree::{Kind, Node};
 
 /// A scalar, quoted where YAML would otherwise read it as something else.
-pub(super) fn scalar(text: &str) -> String {
+pub(crate) fn scalar(text: &str) -> String {
     let plain = !text.is_empty()
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '.' | '_'))
         && text
@@ -36,7 +36,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A text that means itself where variables are replaced.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     text.replace("$$", "$$$$").replace("${", "$${")
 }
 

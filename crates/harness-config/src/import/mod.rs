@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use harness_model::{ProjectName, ServiceName};
 
 pub use compose::from_compose;
+pub(crate) use emit::{literal, scalar};
 pub use package::from_package_json;
 pub use procfile::from_procfile;
 

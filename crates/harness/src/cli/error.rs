@@ -16,7 +16,7 @@ use harness_wire::tls::Validity;
 use super::backend::{ClientError, ConnectError, HomeError, LoadError, StartError, StopError};
 use super::exit::Exit;
 use super::render::projects::nearest;
-use super::render::{ports, seconds};
+use super::render::{count, ports, seconds};
 use super::ui::Ui;
 
 /// The result of a start that ended before there was a plan.
@@ -412,7 +412,7 @@ impl CliError {
         });
         match self {
             Self::Config(LoadError::Invalid(diagnostics)) => {
-                error["message"] = format!("{} mistakes in the file", diagnostics.len()).into();
+                error["message"] = format!("{} in the file", count(diagnostics.len(), "mistake")).into();
                 error["diagnostics"] = diagnostics.to_json();
             }
             Self::Client(ClientError::Refused(body)) => match &body.code {

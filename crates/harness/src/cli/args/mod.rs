@@ -78,6 +78,8 @@ pub(crate) enum Verb {
     Init(InitArgs),
     /// Check the file and report every mistake in it
     Validate(ValidateArgs),
+    /// Print the file with all files merged, variables replaced and secrets hidden
+    Config(ConfigArgs),
     /// Start services, in order, until they are healthy
     Start(StartArgs),
     /// Stop services and leave nothing behind

@@ -33,6 +33,17 @@ pub(crate) enum InitSource {
     Example,
 }
 
+/// Arguments of `config`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgs {
+    /// Say of each value where it comes from
+    #[arg(long)]
+    pub(crate) origins: bool,
+    /// Services of this profile too (may be given several times)
+    #[arg(long = "profile", value_name = "NAME")]
+    pub(crate) profiles: Vec<String>,
+}
+
 /// Arguments of `validate`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ValidateArgs {

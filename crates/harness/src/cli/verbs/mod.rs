@@ -5,6 +5,7 @@ mod complete_profiles;
 mod complete_projects;
 mod complete_services;
 mod completions;
+mod config;
 mod daemon;
 mod doctor;
 mod env;
@@ -39,6 +40,7 @@ pub(crate) async fn run(context: &Context, verb: Verb) -> Result<Exit, CliError>
     match verb {
         Verb::Init(args) => init::run(context, args).await,
         Verb::Validate(args) => validate::run(context, &args),
+        Verb::Config(args) => config::run(context, &args),
         Verb::Start(args) => start::run(context, args).await,
         Verb::Stop(args) => stop::run(context, args).await,
         Verb::Restart(args) => restart::run(context, args).await,
