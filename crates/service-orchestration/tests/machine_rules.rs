@@ -128,12 +128,105 @@ fn a_check_that_never_passes_ends_at_startup_timeout_with_the_last_answer() {
         bench.probe("api", bad());
         bench.wait(500);
     }
-    assert_eq!(bench.deeds(), "+api -api");
-    bench.exited("api", 0);
+    assert_eq!(bench.deeds(), "+api");
     let roots = bench.roots();
     assert_eq!(roots[0].cause, FailureCause::StartupTimeout);
     assert_eq!(roots[0].reason, "not healthy within 60s: connection refused");
-    assert_eq!(bench.view("api").state, ServiceState::Failed);
+    // The order is over. The service runs on, and says what is wrong with it now.
+    bench.wait(20_000);
+    bench.probe("api", ProbeOutcome::Unhealthy("HTTP 500".into()));
+    let api = bench.view("api");
+    assert_eq!(
+        (api.state, api.health),
+        (ServiceState::Running, Health::Unhealthy)
+    );
+    assert_eq!(api.error.as_deref(), Some("not healthy within 60s: HTTP 500"));
+    assert_eq!(api.failure, Some(FailureCause::StartupTimeout));
+}
+
+#[test]
+fn what_is_healthy_late_is_healthy_and_its_dependents_start() {
+    let mut bench = Bench::new(&[
+        ("api", probed("1")),
+        ("web", on(plain("1"), "api", Condition::Healthy)),
+        ("page", {
+            let mut page = on(plain("1"), "api", Condition::Healthy);
+            page.dependencies[0].required = false;
+            page
+        }),
+    ]);
+    bench.start(false, false, &[]);
+    bench.launched("api");
+    for _ in 0..70 {
+        bench.probe("api", bad());
+        bench.wait(1000);
+    }
+    // One that could do without it does not wait any longer, and the order names the other.
+    assert_eq!(bench.deeds(), "+api +page");
+    bench.launched("page");
+    bench.wait(1000);
+    let roots = bench.roots();
+    assert_eq!(roots.len(), 1, "{roots:?}");
+    assert_eq!(roots[0].service, name("api"));
+    assert_eq!(roots[0].blocked, [name("web")]);
+    assert_eq!(bench.view("web").state, ServiceState::Pending);
+    bench.wait(600_000);
+    bench.probe("api", ProbeOutcome::Healthy);
+    let api = bench.view("api");
+    assert_eq!(
+        (api.state, api.health, api.error),
+        (ServiceState::Running, Health::Healthy, None)
+    );
+    assert_eq!(bench.deeds(), "+web");
+}
+
+#[test]
+fn a_oneshot_that_takes_too_long_runs_on_and_completes() {
+    let mut bench = Bench::new(&[
+        (
+            "job",
+            Definition {
+                oneshot: true,
+                ..plain("1")
+            },
+        ),
+        ("web", on(plain("1"), "job", Condition::Completed)),
+    ]);
+    bench.start(false, false, &[]);
+    bench.launched("job");
+    bench.wait(61_000);
+    let roots = bench.roots();
+    assert_eq!(
+        (roots[0].service.as_str(), roots[0].reason.as_str()),
+        ("job", "not completed within 60s")
+    );
+    assert_eq!(bench.deeds(), "+job");
+    assert_eq!(bench.view("job").state, ServiceState::Running);
+    bench.wait(600_000);
+    bench.exited("job", 0);
+    assert_eq!(bench.view("job").state, ServiceState::Completed);
+    assert_eq!(bench.deeds(), "+web");
+}
+
+#[test]
+fn a_policy_restarts_what_is_not_healthy_in_time() {
+    for mode in [
+        RestartMode::OnFailure,
+        RestartMode::Always,
+        RestartMode::UnlessStopped,
+    ] {
+        let mut bench = Bench::new(&[("api", restarting(probed("1"), mode, None))]);
+        bench.start(false, false, &[]);
+        bench.launched("api");
+        for _ in 0..61 {
+            bench.probe("api", bad());
+            bench.wait(1000);
+        }
+        assert_eq!(bench.deeds(), "+api -api", "{mode:?}");
+        bench.exited("api", 0);
+        bench.wait(1000);
+        assert_eq!(bench.deeds(), "+api", "{mode:?}");
+    }
 }
 
 #[test]

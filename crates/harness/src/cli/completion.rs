@@ -143,8 +143,8 @@ mod tests {
         // -p and --project of every verb, and the name for `project forget`.
         let projects = script.matches(":_harness_projects'").count();
         assert!(projects > 20 && projects % 2 == 1, "{projects}\n{script}");
-        // validate, start, restart, run.
-        assert_eq!(script.matches(":_harness_profiles'").count(), 4, "{script}");
+        // validate, config, start, restart, run.
+        assert_eq!(script.matches(":_harness_profiles'").count(), 5, "{script}");
         let (function, call) = (
             script.find("_harness_services() {"),
             script.rfind("if [ \"$funcstack[1]\""),

@@ -231,7 +231,20 @@ impl Machine {
             cause: FailureCause::StartupTimeout,
             reason: reason.clone(),
         };
-        self.halt(name, Halt::Failed(failure), &reason);
+        let retries = service.retries();
+        match service.up_mut() {
+            // The order that waited for it fails; the service runs on, and may still become healthy.
+            Some(up) if !retries => {
+                if let Some(probing) = &mut up.probing {
+                    probing.start_is_over();
+                }
+                service.series.window = None;
+                service.series.failure = Some(failure);
+                service.series.failed = service.generation;
+                service.note(format!("{reason}; it runs on"));
+            }
+            _ => self.halt(name, Halt::Failed(failure), &reason),
+        }
     }
 
     /// Advances a running service: readiness, stability, patterns, probes.
@@ -352,7 +365,9 @@ fn follow_readiness(service: &mut Service, now: Time) -> bool {
     };
     if ready {
         service.series.window = None;
-        service.series.overdue = false;
+        if std::mem::take(&mut service.series.overdue) {
+            service.series.failure = None;
+        }
     }
     if ready && streak_over {
         service.series.streak = 0;
@@ -364,7 +379,11 @@ fn follow_readiness(service: &mut Service, now: Time) -> bool {
     first
 }
 
+/// Why a running service is not healthy. One that was never ready says how long it had.
 pub(super) fn unhealthy(service: &Service) -> Failure {
+    if let Some(failure) = service.missed_start() {
+        return failure;
+    }
     let last = service
         .up()
         .and_then(|up| up.probing.as_ref())

@@ -6,7 +6,8 @@
 //!     \                  |                   good                |
 //!      \---- unknown <---+------ the prober failed --------------+
 //! ```
-//! Bad answers do not count before the first good one (only `startup_timeout` does). From `unknown`, only a good
+//! Bad answers do not count before the first good one (only `startup_timeout` does; when that has passed, a service is
+//! unhealthy until the first good answer). From `unknown`, only a good
 //! answer or `retries` bad ones lead out: an unknown state is never shown as good.
 
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(super) struct Probing {
     /// Bad answers in a row since the last good one.
     failures: u32,
     was_healthy: bool,
+    /// Whether the time for becoming healthy is over.
+    is_overdue: bool,
     last: Option<String>,
 }
 
@@ -67,6 +70,7 @@ impl Probing {
             health: Health::Starting,
             failures: 0,
             was_healthy: false,
+            is_overdue: false,
             last: None,
         }
     }
@@ -133,7 +137,10 @@ impl Probing {
                         self.health = Health::Unhealthy;
                     }
                 } else {
-                    self.health = Health::Starting;
+                    self.health = match self.is_overdue {
+                        true => Health::Unhealthy,
+                        false => Health::Starting,
+                    };
                 }
             }
             ProbeOutcome::Unknown(why) => {
@@ -143,6 +150,14 @@ impl Probing {
         }
         self.next = Next::At(now.after(self.pause(now)));
         true
+    }
+
+    /// The time for becoming healthy is over. From now on only a good answer leads out of `unhealthy`.
+    pub(super) fn start_is_over(&mut self) {
+        self.is_overdue = true;
+        if self.health == Health::Starting {
+            self.health = Health::Unhealthy;
+        }
     }
 
     /// Its health is unknown now. Probes again at once; the next answer decides.

@@ -34,7 +34,8 @@
 //!   an operation.
 //! - **`no_deps`** does not touch dependencies, but still requires them: if one does not hold, the operation fails.
 //! - **Windows.** `startup_timeout` runs from the first launch in a row of attempts until the service is ready. It
-//!   begins anew whenever a launch reports progress. The `before_start` hook has a time limit of its own.
+//!   begins anew whenever a launch reports progress. When it passes, the order fails. A service that runs then runs on,
+//!   as unhealthy, unless its policy restarts it; its dependents wait on. The `before_start` hook has a time limit of its own.
 //! - **Completed.** A one-shot that exits 0 has completed, whatever its policy. So has a service that exits 0 and
 //!   that its policy does not restart. The probe of a one-shot gives it health, but only its exit makes it ready.
 //! - **Hooks** belong to their generation. `before_start`, `after_healthy` and `before_stop`, and what they leave in

@@ -290,6 +290,25 @@ impl Service {
         }
     }
 
+    /// That it runs and was not ready in its time, with the newest answer of its probe.
+    pub(super) fn missed_start(&self) -> Option<Failure> {
+        let up = self
+            .staying_up()
+            .filter(|up| !up.was_ready && self.series.overdue)?;
+        let goal = match self.definition.oneshot {
+            true => "completed",
+            false => "healthy",
+        };
+        let within = words::brief(self.startup_timeout());
+        let lost = up.lost.as_ref().map(Lost::why);
+        let answer = lost.or_else(|| up.probing.as_ref()?.last().map(String::as_str));
+        let answer = answer.map(|answer| format!(": {answer}")).unwrap_or_default();
+        Some(Failure {
+            cause: FailureCause::StartupTimeout,
+            reason: format!("not {goal} within {within}{answer}"),
+        })
+    }
+
     /// Why the state of what was launched is unknown, or that it is paused.
     pub(super) fn lost(&self) -> Option<&Lost> {
         self.up()?.lost.as_ref()

@@ -123,6 +123,7 @@ impl Machine {
                     ..
                 }) => Some(failure.cause.clone()),
                 Phase::Backoff { .. } => service.series.failure.as_ref().map(|f| f.cause.clone()),
+                _ if service.missed_start().is_some() => Some(FailureCause::StartupTimeout),
                 _ if service.health() == Health::Unhealthy => Some(FailureCause::Unhealthy),
                 _ => None,
             },
@@ -226,7 +227,9 @@ fn error(service: &Service) -> Option<String> {
         Phase::Idle(Rest::Rebooted) => Some("the machine was rebooted".into()),
         Phase::Idle(Rest::Stopped | Rest::Completed) => None,
         _ if service.lost().is_some() => service.lost().map(|lost| lost.why().to_owned()),
-        _ if service.health() == Health::Unhealthy => Some(super::advance::unhealthy(service).reason),
+        _ if service.missed_start().is_some() || service.health() == Health::Unhealthy => {
+            Some(super::advance::unhealthy(service).reason)
+        }
         _ if service.is_ready() => None,
         Phase::Backoff { .. } | Phase::Pending | Phase::Active(_) => service
             .series
@@ -287,7 +290,7 @@ impl Service {
             }) if matches!(up.lost, Some(Lost::Contact(_))) => ServiceState::Unknown,
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
-            }) if up.was_ready => ServiceState::Running,
+            }) if up.was_ready || self.series.overdue => ServiceState::Running,
             Phase::Active(_) => ServiceState::Starting,
             Phase::Adrift(_) => ServiceState::Unknown,
         }

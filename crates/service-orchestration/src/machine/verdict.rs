@@ -198,6 +198,7 @@ impl Machine {
             )),
             Phase::Idle(_) => Some(missing(name, on, "is not running")),
             Phase::Pending => Some(missing(name, on, "is not running")),
+            _ if found.missed_start().is_some() => Some(root(on, unhealthy(found), Some(found.generation))),
             _ if never_healthy(dependency, found) => Some(missing(
                 name,
                 on,
@@ -239,7 +240,9 @@ impl Machine {
             Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
                 root(name, failure.clone(), present)
             }
-            _ if unhealthy_for_good(service) => root(name, unhealthy(service), present),
+            _ if unhealthy_for_good(service) || service.missed_start().is_some() => {
+                root(name, unhealthy(service), present)
+            }
             _ => {
                 let within = words::brief(service.startup_timeout());
                 let taking_down = operation

@@ -105,7 +105,7 @@ pub(super) fn refusal(
                 list.join(" or -p ")
             );
             let message = format!(
-                "{at} now has another project name, and `{}` still runs from it",
+                "{at} now has another project name, and project `{}` still runs from it",
                 list.join("`, `")
             );
             (ErrorCode::ProjectRenamed(names), message, Some(hint))
