@@ -34,6 +34,7 @@ pub(crate) fn health(image: &ImageConfig) -> Option<HealthCheck> {
     }
     let retries = check.retries.and_then(|retries| u32::try_from(retries).ok());
     Some(HealthCheck {
+        http: Default::default(),
         probe: Probe::Command(words.into_iter().map(Template::from).collect()),
         interval: figure(check.interval).unwrap_or(INTERVAL),
         timeout: figure(check.timeout).unwrap_or(TIMEOUT),

@@ -602,10 +602,47 @@ fn health() {
         said(&process("    health_check: {http: \"localhost:80\"}\n")),
         ["5:26 `localhost:80` is not a URL (write it as `http://localhost:8080/health`)",]
     );
-    assert_eq!(
-        said(&process("    health_check: {http: \"https://x/\"}\n")),
-        ["5:26 https cannot be probed yet (use `command: curl -fsS URL`, or probe its port with `tcp`)",]
-    );
+    for (check, expected) in [
+        (
+            "tcp: 80, method: GET",
+            "`method` needs `http`, which is missing here",
+        ),
+        (
+            "http: \"http://x/\", insecure: true",
+            "`insecure` is only for an `https://` URL",
+        ),
+        (
+            "http: \"http://x/\", ca: ca.pem",
+            "`ca` is only for an `https://` URL",
+        ),
+        (
+            "http: \"https://x/\", method: \"G T\"",
+            "`G T` is not an HTTP method (write `GET`, `HEAD`, `POST`, …)",
+        ),
+        (
+            "http: \"https://x/\", status: 2000",
+            "`2000` is not a status code: write `204`, `2xx` or `200-204`",
+        ),
+        (
+            "http: \"https://x/\", status: [200, never]",
+            "`never` is not a status code: write `204`, `2xx` or `200-204`",
+        ),
+        (
+            "http: \"https://x/\", headers: {\"a b\": x}",
+            "`a b` is not the name of a header",
+        ),
+        (
+            "http: \"https://x/\", headers: {a: \"x\\n\"}",
+            "the value of the header `a` has control characters",
+        ),
+    ] {
+        let said = said(&process(&format!("    health_check: {{{check}}}\n")));
+        let words: Vec<&str> = said
+            .iter()
+            .filter_map(|said| Some(said.split_once(' ')?.1))
+            .collect();
+        assert_eq!(words, [expected], "{check}");
+    }
     for url in ["http://me:pw@x/", "http://me:${A_PASSWORD}@x/"] {
         let file = process(&format!("    health_check: {{http: \"{url}\"}}\n"));
         let said = said(&file).join("\n");

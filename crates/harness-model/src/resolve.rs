@@ -46,6 +46,7 @@ impl ServiceSpec {
                 Probe::Command(words) => out.extend(words),
                 Probe::Log(_) => {}
             }
+            out.extend(check.http.headers.values());
         }
         out.extend(self.hooks.commands().flat_map(|hook| &hook.words));
         match &self.kind {
@@ -144,6 +145,7 @@ impl ServiceSpec {
                 Probe::Command(words) => map_all(words, &mut one)?,
                 Probe::Log(_) => {}
             }
+            map_values(&mut check.http.headers, &mut one)?;
         }
         for hook in out.hooks.commands_mut() {
             map_all(&mut hook.words, &mut one)?;

@@ -123,6 +123,7 @@ fn start(siege: &Siege, pattern: &str) -> Value {
     });
     let mut project = loaded.unwrap().project;
     let check = harness_model::spec::HealthCheck {
+        http: Default::default(),
         probe: harness_model::spec::Probe::Log(pattern.to_owned()),
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),

@@ -220,6 +220,7 @@ fn a_line_that_told_health_and_was_rotated_away_still_tells_it_to_the_next_one()
         chatty.logs.max_size = 16 << 10;
         chatty.logs.max_files = 2;
         chatty.health_check = Some(HealthCheck {
+            http: Default::default(),
             probe: Probe::Log("^ready$".to_owned()),
             interval: Duration::from_millis(50),
             timeout: Duration::from_millis(200),

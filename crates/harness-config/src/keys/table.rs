@@ -329,8 +329,37 @@ pub(crate) static HEALTH_CHECK: Section = Section {
         Key::new(
             "http",
             Shape::Text,
-            "A URL. Answers 2xx and 3xx are good. Localhost is the service's own host.",
+            "A URL, `http://` or `https://`. Answers 2xx and 3xx are good unless `status` or `body` says otherwise. Localhost is the service's own host.",
         ),
+        Key::new("method", Shape::Text, "The method of the `http` request.").or("GET"),
+        Key::new(
+            "headers",
+            Shape::Map(&Shape::Scalar),
+            "Headers that the `http` request has. `Authorization`, `Cookie` and names like those of secrets are never shown.",
+        ),
+        Key::new(
+            "status",
+            Shape::Any(&[Shape::Scalar, SCALARS]),
+            "The good status codes of an `http` answer: `204`, `2xx`, `200-204`, or a list.",
+        )
+        .or("200-399"),
+        Key::new(
+            "body",
+            Shape::Text,
+            "A regular expression that the body of an `http` answer must match, in its first 64 KiB.",
+        ),
+        Key::new(
+            "insecure",
+            Shape::Bool,
+            "Trust any certificate of an `https` server.",
+        )
+        .or("false"),
+        Key::new(
+            "ca",
+            Shape::Text,
+            "A PEM file with the authorities to trust for `https`.",
+        )
+        .or("those of this machine"),
         Key::new(
             "tcp",
             Shape::Scalar,

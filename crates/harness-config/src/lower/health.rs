@@ -1,17 +1,21 @@
 //! `health_check`: exactly one probe, and how often it runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness_model::pattern::Pattern;
-use harness_model::spec::{HealthCheck, Probe};
+use harness_model::secret::is_secret_name;
+use harness_model::spec::{HealthCheck, HttpCheck, InvalidStatus, Probe};
 use harness_model::{Part, ServiceSpec, Template};
 
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::HEALTH_CHECK;
-use crate::read::{Allow, Reader, Text};
+use crate::lower::paths;
+use crate::read::{Allow, Reader, Text, secret_template};
 use crate::scalars;
 use crate::source::Span;
+use crate::tree::Kind;
 
 const PROBES: [&str; 4] = ["http", "tcp", "command", "log"];
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -64,14 +68,131 @@ pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
         .text("log")
         .filter(|pattern| check_pattern(reader, pattern))
         .map(|pattern| Probe::Log(pattern.value));
+    let asked = http_check(&check);
     let probe = http.or(tcp).or(command).or(log)?;
     Some(HealthCheck {
+        http: match &probe {
+            Probe::Http(_) => asked,
+            _ => HttpCheck::default(),
+        },
         probe,
         interval,
         timeout,
         retries,
         start_period,
     })
+}
+
+/// The keys that say more about an http check.
+const OF_HTTP: [&str; 6] = ["method", "headers", "status", "body", "insecure", "ca"];
+
+fn http_check(check: &Fields<'_>) -> HttpCheck {
+    let reader = check.reader;
+    for key in OF_HTTP
+        .into_iter()
+        .filter(|key| check.has(key) && !check.has("http"))
+    {
+        let finding = Finding::error(
+            check.key_span(key),
+            format!("`{key}` needs `http`, which is missing here"),
+        );
+        reader.report(finding);
+    }
+    let is_https = || {
+        let url = check.get("http").map(|node| &node.kind);
+        matches!(url, Some(Kind::String(url)) if !url.starts_with("http://"))
+    };
+    for key in ["insecure", "ca"]
+        .into_iter()
+        .filter(|key| check.has(key) && check.has("http"))
+    {
+        if !is_https() {
+            let finding = Finding::error(
+                check.key_span(key),
+                format!("`{key}` is only for an `https://` URL"),
+            );
+            reader.report(finding);
+        }
+    }
+    let method = check.text("method").and_then(|method| {
+        let is_token =
+            !method.value.is_empty() && method.value.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+        if !is_token {
+            let message = format!("`{}` is not an HTTP method", method.value);
+            reader.report(Finding::error(method.span, message).help("write `GET`, `HEAD`, `POST`, …"));
+        }
+        is_token.then(|| method.value.to_ascii_uppercase())
+    });
+    let mut headers = BTreeMap::new();
+    for (name, node) in check.pairs("headers") {
+        let is_name = !name.name.is_empty()
+            && name
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        if !is_name {
+            let message = format!("`{}` is not the name of a header", name.name);
+            reader.report(Finding::error(name.span, message));
+            continue;
+        }
+        let Some(value) = reader.template(node, true, Allow::Everything) else {
+            continue;
+        };
+        if value
+            .parts()
+            .iter()
+            .any(|part| matches!(part, Part::Text(text) if text.chars().any(char::is_control)))
+        {
+            let message = format!("the value of the header `{}` has control characters", name.name);
+            reader.report(Finding::error(node.span, message));
+            continue;
+        }
+        let value = match is_secret_header(&name.name) || reader.context.variables.is_secret(&name.name) {
+            true => secret_template(&value),
+            false => value,
+        };
+        headers.insert(name.name.clone(), value);
+    }
+    let mut status = Vec::new();
+    for text in statuses(check) {
+        match text.value.trim().parse() {
+            Ok(range) => status.push(range),
+            Err(error) => reader.report(Finding::error(text.span, InvalidStatus::to_string(&error))),
+        }
+    }
+    let body = check
+        .text("body")
+        .filter(|pattern| check_pattern(reader, pattern));
+    let ca = check.path("ca").map(|text| paths::local(&reader, &text));
+    HttpCheck {
+        method,
+        headers,
+        status,
+        body: body.map(|pattern| pattern.value),
+        insecure: check.flag("insecure"),
+        ca,
+    }
+}
+
+/// `status`: one or several.
+fn statuses(check: &Fields<'_>) -> Vec<Text> {
+    let Some(node) = check.get("status") else {
+        return Vec::new();
+    };
+    match &node.kind {
+        Kind::List(items) => items
+            .iter()
+            .filter_map(|item| check.reader.text(item, true))
+            .collect(),
+        _ => check.reader.text(node, true).into_iter().collect(),
+    }
+}
+
+/// Whether what a header says must not be shown.
+fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie")
+        || is_secret_name(&name.replace('-', "_"))
 }
 
 fn key_span(check: &Fields<'_>, probe: &str) -> Span {
@@ -112,13 +233,10 @@ fn check_url(reader: Reader<'_>, url: &Template, span: Span) -> bool {
         reader.report(Finding::error(span, message).help(help));
         false
     };
-    if start.starts_with("https://") {
-        return bad(
-            "https cannot be probed yet".to_owned(),
-            "use `command: curl -fsS URL`, or probe its port with `tcp`",
-        );
-    }
-    let Some(rest) = start.strip_prefix("http://") else {
+    let Some(rest) = start
+        .strip_prefix("http://")
+        .or_else(|| start.strip_prefix("https://"))
+    else {
         // If a reference or a secret begins the string, it does not begin with a scheme either.
         return bad(
             format!("`{url}` is not a URL"),
@@ -127,7 +245,7 @@ fn check_url(reader: Reader<'_>, url: &Template, span: Span) -> bool {
     };
     // The authority may continue after a secret or a reference; the text after those shows where it ends.
     let written = url.to_string();
-    let whole = written.strip_prefix("http://").unwrap_or_default();
+    let whole = written.split_once("://").map_or("", |(_, rest)| rest);
     if whole
         .split(['/', '?', '#'])
         .next()

@@ -135,7 +135,7 @@ async fn check_patterns(project: &ProjectSpec) -> Result<(), ErrorBody> {
     for (name, spec) in &project.services {
         let of_check = spec.health_check.iter().filter_map(|check| match &check.probe {
             Probe::Log(pattern) => Some(pattern),
-            _ => None,
+            _ => check.http.body.as_ref(),
         });
         let awaited = spec.dependencies.iter().filter_map(|d| match &d.condition {
             Condition::Log(pattern) => Some(pattern),

@@ -5,6 +5,7 @@
 
 mod container;
 mod hooks;
+mod http;
 mod inherit;
 mod new;
 
@@ -21,6 +22,7 @@ use crate::umask::Umask;
 
 pub use container::{BuildSpec, DockerSpec, EngineOptions, NetworkAttachment, Ulimit, VolumeName};
 pub use hooks::{HookCommand, Hooks};
+pub use http::{HttpCheck, InvalidStatus, StatusRange};
 pub use inherit::InheritEnv;
 
 /// A whole project, as one file (or several merged ones) describes it.
@@ -374,6 +376,9 @@ impl Condition {
 pub struct HealthCheck {
     /// The probe to run.
     pub probe: Probe,
+    /// What an http probe asks for, and which answers are good.
+    #[serde(default, skip_serializing_if = "HttpCheck::is_plain")]
+    pub http: HttpCheck,
     /// The time between two probes once it is up.
     #[serde(with = "millis")]
     #[schemars(with = "u64")]
@@ -421,8 +426,10 @@ impl Probe {
         match self {
             Self::Http(url) => {
                 let url = url.to_string();
-                let short = url.strip_prefix("http://").unwrap_or(&url);
-                format!("http {short}")
+                match url.split_once("://") {
+                    Some((scheme @ ("http" | "https"), rest)) => format!("{scheme} {rest}"),
+                    _ => format!("http {url}"),
+                }
             }
             Self::Tcp(address) => format!("tcp {address}"),
             Self::Command(words) => {

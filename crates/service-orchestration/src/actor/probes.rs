@@ -13,7 +13,7 @@ use service_registry::address::{Place, ServiceAddresses};
 
 use super::watch::watch_output;
 use crate::executor::{Executors, Order, PlaceCommand};
-use crate::health::{self, CommandAnswer, ProbeConfigError, ProbeLimiter};
+use crate::health::{self, CommandAnswer, HttpProbe, ProbeConfigError, ProbeLimiter, Trust};
 use crate::machine::ProbeOutcome;
 
 /// Probes one generation.
@@ -51,7 +51,7 @@ impl Prober {
     ) -> Self {
         Self {
             timeout: check.timeout,
-            ask: ask(&check.probe, order, executors, was_ready).unwrap_or_else(Ask::Broken),
+            ask: ask(&check.probe, &check.http, order, executors, was_ready).unwrap_or_else(Ask::Broken),
         }
     }
 
@@ -86,17 +86,47 @@ impl Prober {
     }
 }
 
+/// The probe with all that its file says of it.
+fn asking(mut probe: HttpProbe, http: &spec::HttpCheck, url: &str) -> Result<HttpProbe, ProbeConfigError> {
+    if let Some(method) = &http.method {
+        probe = probe.method(method)?;
+    }
+    for (name, value) in &http.headers {
+        probe = probe.header(name, &value.expose().unwrap_or_default())?;
+    }
+    if let Some(pattern) = &http.body {
+        probe = probe.body(pattern.clone());
+    }
+    let trust = match &http.ca {
+        _ if http.insecure => Trust::Anybody,
+        Some(path) => Trust::Authorities(path.clone()),
+        None => Trust::System,
+    };
+    // A container is reached at its address; its certificate is for the name that the file says.
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    Ok(probe.status(http.status.clone()).trust(trust).certified_for(host))
+}
+
 fn ask(
     probe: &spec::Probe,
+    http: &spec::HttpCheck,
     order: &Arc<Order>,
     executors: &Executors,
     was_ready: bool,
 ) -> Result<Ask, String> {
     let text = |t: &Template| t.expose().ok_or_else(|| format!("`{t}` is not resolved"));
     Ok(match probe {
-        spec::Probe::Http(url) => Ask::Network(Box::new(
-            health::http(&in_place(text(url)?, &order.own)).map_err(|error| unusable(url, &error))?,
-        )),
+        spec::Probe::Http(url) => {
+            let written = text(url)?;
+            let probe = health::http(&in_place(written.clone(), &order.own));
+            let probe = probe.and_then(|probe| asking(probe, http, &written));
+            Ask::Network(Box::new(probe.map_err(|error| unusable(url, &error))?))
+        }
         spec::Probe::Tcp(address) => Ask::Network(Box::new(
             health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| unusable(address, &error))?,
         )),

@@ -123,7 +123,7 @@ pub(super) fn io_outcome(error: &io::Error) -> ProbeOutcome {
 }
 
 /// `connection refused`: the system's text, without the error number.
-fn io_line(error: &io::Error) -> String {
+pub(super) fn io_line(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();

@@ -15,6 +15,44 @@ const AT_ONCE: usize = 2;
 
 static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 
+const ESCAPE: u8 = 0x1b;
+
+/// A line without the escape sequences for a terminal (ECMA-48): colours, titles, links.
+fn without_escapes(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.iter().position(|&byte| byte == ESCAPE) {
+        out.extend_from_slice(&rest[..at]);
+        let after = &rest[at + 1..];
+        let length = match after.first() {
+            // CSI: parameters and intermediate bytes up to a final one.
+            Some(b'[') => after[1..]
+                .iter()
+                .position(|byte| (0x40..=0x7e).contains(byte))
+                .map(|end| end + 2),
+            // OSC and its like: up to BEL or ESC \\.
+            Some(b']' | b'P' | b'X' | b'^' | b'_') => {
+                let bell = after.iter().position(|&byte| byte == 0x07).map(|end| end + 1);
+                let string = after
+                    .windows(2)
+                    .position(|pair| pair == [ESCAPE, b'\\'])
+                    .map(|end| end + 2);
+                bell.into_iter().chain(string).min()
+            }
+            // Others may have intermediate bytes: ESC ( B.
+            Some(_) => after
+                .iter()
+                .position(|byte| !(0x20..=0x2f).contains(byte))
+                .map(|end| end + 1),
+            None => Some(0),
+        };
+        // One that does not end takes the rest with it.
+        rest = length.and_then(|length| after.get(length..)).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 /// Finds a pattern in lines of output.
 #[derive(Debug, Clone)]
 pub struct LogMatcher {
@@ -51,7 +89,9 @@ impl LogMatcher {
     pub fn matches(&self, line: &[u8]) -> bool {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Colours may stand anywhere in a line, also within a word that is looked for.
         self.pattern.is_match(line)
+            || (line.contains(&ESCAPE) && self.pattern.is_match(&without_escapes(line)))
     }
 
     /// The same for code that must not block: slow matching runs on a separate thread.
@@ -89,6 +129,29 @@ mod tests {
             assert!(ready.matches(line.as_bytes()), "{line:?}");
         }
         for line in ["", "not ready", "already\n", "ready\n\n"] {
+            assert!(!ready.matches(line.as_bytes()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn colours_hide_nothing() {
+        for (pattern, line) in [
+            ("server ready", "\x1b[32mserver\x1b[0m ready\n"),
+            ("^ready$", "\x1b[1;38;5;196mre\x1b[4mady\x1b[m\r\n"),
+            (
+                "ready on 80",
+                "\x1b]0;title\x07ready \x1b]8;;http://x\x1b\\on 80\x1b]8;;\x1b\\",
+            ),
+            ("^ready", "\x1b(B\x1b[?25lready"),
+            ("\\x1b\\[32m", "\x1b[32mgreen"),
+        ] {
+            assert!(
+                LogMatcher::new(pattern).unwrap().matches(line.as_bytes()),
+                "{line:?}"
+            );
+        }
+        let ready = LogMatcher::new("ready").unwrap();
+        for line in ["\x1b[31mre\x1b[0m-ady", "\x1b]0;re\x07 ady", "\x1b"] {
             assert!(!ready.matches(line.as_bytes()), "{line:?}");
         }
     }

@@ -22,6 +22,7 @@ mod limiter;
 mod log;
 mod names;
 mod tcp;
+mod tls;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub use http::{HttpProbe, http};
 pub use limiter::{ProbeLimiter, ProbePermit};
 pub use log::LogMatcher;
 pub use tcp::{TcpProbe, tcp};
+pub use tls::Trust;
 
 /// Asks a service how it is.
 #[async_trait]
@@ -54,14 +56,8 @@ pub enum ProbeConfigError {
         /// As written, without its query and without credentials.
         url: String,
     },
-    /// Only plain HTTP is supported. Which certificates to trust is a question that a command can answer better.
-    #[error("https health checks are not supported (`{url}`); use `http`, or a `command` such as curl")]
-    HttpsUnsupported {
-        /// As written, without its query and without credentials.
-        url: String,
-    },
-    /// The URL has another scheme than http.
-    #[error("the health check URL `{url}` must begin with `http://`")]
+    /// The URL has another scheme than http and https.
+    #[error("the health check URL `{url}` must begin with `http://` or `https://`")]
     UnknownScheme {
         /// As written, without its query and without credentials.
         url: String,
@@ -76,6 +72,12 @@ pub enum ProbeConfigError {
         url: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A method or header that no request can have.
+    #[error("the health check cannot send {what}")]
+    InvalidRequest {
+        /// What: `the header X`.
+        what: String,
     },
     /// It is not `host:port`.
     #[error("the health check address `{address}` is not `host:port`")]
