@@ -9,7 +9,7 @@ use bollard::models::{
 use harness_model::spec::{
     DockerSpec, EngineOptions, InheritEnv, ServiceKind, ServiceSpec, StopMode, Ulimit,
 };
-use harness_model::{SecretString, Template};
+use harness_model::{SecretString, Template, os_text};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
@@ -115,7 +115,11 @@ pub(crate) fn environment(order: &Order) -> Result<BTreeMap<String, SecretString
         // PATH, HOME and the like come from the image: this machine's values do not work in there.
         InheritEnv::All => !InheritEnv::Minimal.takes(name),
     };
-    let inherited = order.inherited.iter().filter(|(name, _)| takes(name));
+    // The engine takes only text.
+    let is_text =
+        |name: &String, value: &SecretString| os_text::is_text(name) && os_text::is_text(value.expose());
+    let inherited = order.inherited.iter();
+    let inherited = inherited.filter(|(name, value)| takes(name) && is_text(name, value));
     env.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
     for (name, value) in &order.spec.env {
         env.insert(name.clone(), SecretString::new(text(value)?));

@@ -106,6 +106,7 @@ context, else this machine's engine. Named volumes are kept until `harness stop 
 - The environment is `env`, the addresses of its dependencies, and what `inherit_env` lists; nothing else from this
   machine. `inherit_env: true` takes everything except PATH, HOME and the other variables that every program needs; for
   these, the image's own values are used.
+  Variables that are not UTF-8 are left out: the engine takes only text.
 - `files` are put into the container before it starts; a relative target is relative to its `working_dir`, else to the
   image's.
 - If the file lists no `ports`, the ports in `expose` count as declared, or else those that the image EXPOSEs:

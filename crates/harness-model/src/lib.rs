@@ -11,6 +11,7 @@
 //! | [`clipped`] | lines that may be very long, as a report shows them |
 //! | [`names`] | validated names: project, service, network, port |
 //! | [`secret`] | [`secret::SecretString`], which cannot be printed, and the [`secret::Redactor`] for other text |
+//! | [`os_text`] | texts of the operating system that need not be UTF-8 |
 //! | [`pattern`] | regular expressions for lines of output, with their limits |
 //! | [`template`] | strings with `${service.ip}` references still in them |
 //! | [`spec`] | specifications of projects and services |
@@ -23,6 +24,7 @@ pub mod clipped;
 pub mod environment;
 pub mod foreign;
 pub mod names;
+pub mod os_text;
 pub mod pattern;
 pub mod resolve;
 pub mod secret;

@@ -212,3 +212,26 @@ fn config_prints_the_file_as_it_counts_and_starts_no_daemon() {
     sandbox.harness(&["config"]).code(2).tells("needs `binary`");
     assert!(sandbox.daemon_pid().is_none());
 }
+
+#[test]
+fn inherited_variables_that_are_no_text_arrive_as_they_are() {
+    let services = "name: words\nservices:\n  a:\n    type: process\n    binary: sh\n    args: [-c, 'printf %s \"$LATIN|$PLAIN\" | od -An -c >> seen; exec sleep 1000']\n    inherit_env: [LATIN, PLAIN]\n";
+    let sandbox = Sandbox::with_file("no_utf8", services);
+    let harness = env!("CARGO_BIN_EXE_harness");
+    let script = format!("export LATIN=$(printf 'caf\\351') PLAIN=na\u{ef}ve; {harness} start");
+    sandbox.command("bash", &["-c", &script]).wait(PATIENCE).code(0);
+    let seen = sandbox.read("seen");
+    let seen: String = seen.split_whitespace().collect();
+    assert_eq!(seen, "caf351|na303257ve");
+    // They are kept for restarts, and for commands in the place of the service.
+    let said = sandbox.ok(&["exec", "a", "--", "sh", "-c", "printf %s \"$LATIN\" | od -An -c"]);
+    assert_eq!(said.stdout.split_whitespace().collect::<String>(), "caf351");
+    let latin = sandbox.command(
+        "bash",
+        &[
+            "-c",
+            &format!("export LATIN=$(printf 'caf\\351'); {harness} start"),
+        ],
+    );
+    latin.wait(PATIENCE).code(0).says("nothing changed");
+}

@@ -20,7 +20,7 @@ use harness_wire::message::{
 };
 
 use super::backend::{Call, Client, ClientError, Item, LoadError, Loaded};
-use super::context::{Context, environment, umask};
+use super::context::{Context, encoded_environment, environment, umask};
 use super::display::Display;
 use super::error::{CliError, NOTHING_STARTED};
 use super::render::progress::Goal;
@@ -269,7 +269,7 @@ pub(crate) fn start_request(
     let mut project: ProjectSpec = loaded.project;
     let ours = environment();
     harness_config::load_files(&mut project, &ours)?;
-    let environment = harness_config::inherited_environment(&project, &ours);
+    let environment = harness_config::inherited_environment(&project, &encoded_environment());
     Ok(StartRequest {
         project,
         services,

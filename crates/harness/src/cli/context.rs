@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use harness_model::foreign::shown;
-use harness_model::{ProjectName, Umask};
+use harness_model::{ProjectName, Umask, os_text};
 use harness_wire::message::{Request, Response};
 
 use super::args::Globals;
@@ -170,6 +170,13 @@ pub(crate) fn umask() -> Option<Umask> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     umask.trim().parse().ok()
+}
+
+/// This process's environment as services inherit it: all of it, in the form of [`os_text`].
+pub(crate) fn encoded_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .map(|(name, value)| (os_text::encode(&name), os_text::encode(&value)))
+        .collect()
 }
 
 /// This process's environment. Variables that are not UTF-8 are left out: the file cannot use such values.

@@ -16,7 +16,7 @@ use command_executor::supervised::{self, AdoptError, Adopted, Evidence, FileId, 
 use command_executor::{Command, StdinMode, Supervisor, WindowSize};
 use futures_lite::FutureExt;
 use harness_model::spec::{Limits, ProcessSpec, ServiceKind};
-use harness_model::{SecretString, ServiceSpec, Umask, WallTime};
+use harness_model::{SecretString, ServiceSpec, Umask, WallTime, os_text};
 
 use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
@@ -260,7 +260,7 @@ fn prepare(order: &Order, cgroup: Option<PathBuf>) -> Result<supervised::LaunchS
         .collect::<Result<_, _>>()?;
     launch.env = env
         .into_iter()
-        .map(|(name, value)| (name.into(), value.expose().to_owned().into()))
+        .map(|(name, value)| (os_text::decode(&name), os_text::decode(value.expose())))
         .collect();
     launch.user.clone_from(&process.user);
     launch.umask = order.umask.map(Umask::bits);
@@ -310,7 +310,7 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Re
         .clear_env()
         .envs(
             env.into_iter()
-                .map(|(name, value)| (name, value.expose().to_owned())),
+                .map(|(name, value)| (os_text::decode(&name), os_text::decode(value.expose()))),
         )
         .env(supervised::RUN_ID_VARIABLE, supervised::below(mark, &unique()))
         .cwd(cwd)
