@@ -76,7 +76,7 @@ fn a_failing_healthcheck_of_a_built_image_says_why() {
     );
     sandbox.write(
         "app/Dockerfile",
-        "FROM harness-test/program\nHEALTHCHECK --interval=200ms --timeout=2s CMD echo \"not yet: $WHO\"; exit 1\n",
+        "FROM harness-test/program\nHEALTHCHECK --interval=200ms --timeout=2s CMD test -e /tmp/up || { echo \"not yet: $WHO\"; exit 1; }\n",
     );
     sandbox
         .harness(&["start"])
@@ -84,9 +84,19 @@ fn a_failing_healthcheck_of_a_built_image_says_why() {
         .tells("not healthy within 8s")
         .tells("exited 1: not yet: the-app")
         .tells("blocked     after");
+    // It runs on, as a process does, and is well as soon as its check says so.
+    assert_eq!(sandbox.state("app"), "running/unhealthy");
+    assert_eq!(sandbox.state("after"), "pending/none");
+    let id = sandbox.id("app");
+    sandbox.ok(&["exec", "app", "--", "touch", "/tmp/up"]);
+    sandbox.await_state("app", "running/healthy");
+    sandbox.await_state("after", "running/none");
+    assert_eq!(sandbox.id("app"), id);
+    sandbox.ok(&["exec", "app", "--", "rm", "/tmp/up"]);
+    sandbox.await_state("app", "running/unhealthy");
     sandbox
         .ok(&["why", "app"])
-        .says("command /bin/sh -c echo")
+        .says("command /bin/sh -c test")
         .says("exited 1: not yet: the-app");
 }
 

@@ -174,5 +174,8 @@ fn one_that_is_paused_while_it_starts_fails_for_that() {
     sandbox.ask_of("late", "pause");
     let start = start.wait(common::PATIENCE).code(18);
     start.tells("paused in the engine");
+    // It is left as it is, and a stop still ends it.
+    assert_eq!(sandbox.inspect("late")["State"]["Paused"], true);
+    sandbox.ok(&["stop", "--all"]);
     eventually("it is gone", || sandbox.containers().is_empty().then_some(()));
 }

@@ -9,7 +9,7 @@ use async_io::Timer;
 use async_process::Child;
 use async_signal::Signal;
 use futures_lite::future;
-use harness_model::ExitStatus;
+use harness_model::{ExitStatus, environment};
 use harness_shim::identity::ProcessId;
 use harness_shim::tree::descendants;
 use rustix::process::{Pid, Signal as Number, kill_process};
@@ -52,10 +52,14 @@ pub(super) async fn run(
         reason = "the user's own command belongs to the terminal of this CLI, not to the daemon's command layer"
     )]
     let mut command = async_process::Command::new(program);
-    command.args(arguments).envs(variables);
+    command.args(arguments).envs(&variables);
     let mut child = command.spawn().map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CliError::CommandNotFound {
             program: program.clone(),
+        },
+        io::ErrorKind::ArgumentListTooLong => CliError::CommandNotRunnable {
+            program: program.clone(),
+            source: io::Error::other(too_large(arguments, &variables)),
         },
         _ => CliError::CommandNotRunnable {
             program: program.clone(),
@@ -91,6 +95,16 @@ pub(super) async fn run(
     }
     end(&mut child).await;
     Ok(Ended::TooLong)
+}
+
+/// Which variables make a command's environment too large.
+fn too_large(arguments: &[String], variables: &BTreeMap<String, String>) -> String {
+    let own =
+        std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned().into(), value.len()));
+    let given = variables
+        .iter()
+        .map(|(name, value)| (name.as_str().into(), value.len()));
+    environment::too_large(own.chain(given), arguments.iter().map(String::len).sum())
 }
 
 /// Ends a command: sends SIGTERM to it, then SIGKILL to it and its descendants.
