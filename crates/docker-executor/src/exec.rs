@@ -23,6 +23,7 @@ use crate::bridge::{self, Task};
 use crate::engine::{Engine, EngineError};
 use crate::follow::exit_status;
 use crate::processes;
+use crate::refused_command::{Held, Refused};
 
 /// The byte that Ctrl-C is on a terminal.
 const INTERRUPT: u8 = 3;
@@ -48,6 +49,7 @@ struct Command {
     engine: Arc<Engine>,
     container: String,
     id: String,
+    program: String,
     /// The mark that all of its processes have in their environment.
     mark: String,
     terminal: bool,
@@ -111,6 +113,7 @@ pub(crate) async fn start(
         engine: Arc::clone(engine),
         container: container.to_owned(),
         id,
+        program: program.to_owned(),
         mark,
         terminal,
         input: input.clone(),
@@ -175,6 +178,8 @@ type Output =
 impl Command {
     /// Passes on its output, and how it ended.
     async fn read(&self, mut output: Output, out: &Sender<SessionEvent>) {
+        // The engine's word that it did not run comes as output, on stdout.
+        let mut held = Held::default();
         while let Some(piece) = output.next().await {
             let event = match piece {
                 Ok(LogOutput::StdErr { message }) => SessionEvent::Stderr(message.to_vec()),
@@ -182,13 +187,15 @@ impl Command {
                     LogOutput::StdOut { message }
                     | LogOutput::Console { message }
                     | LogOutput::StdIn { message },
-                ) => SessionEvent::Stdout(message.to_vec()),
+                ) => SessionEvent::Stdout(held.take(message.to_vec())),
                 Err(error) => {
                     tracing::debug!(%error, "the output of a command broke off");
                     break;
                 }
             };
-            if out.send(event).await.is_err() {
+            if !matches!(&event, SessionEvent::Stdout(bytes) if bytes.is_empty())
+                && out.send(event).await.is_err()
+            {
                 return;
             }
         }
@@ -196,7 +203,18 @@ impl Command {
         while began.elapsed() < EXIT_KNOWN {
             match self.inspect().await {
                 Ok(state) if state.running != Some(true) && state.exit_code.is_some() => {
-                    let exit = exit_status(state.exit_code.unwrap_or(-1));
+                    let mut exit = exit_status(state.exit_code.unwrap_or(-1));
+                    let (refused, rest) = (held.refused(&self.program, exit), held.release());
+                    let last = match refused {
+                        Some(Refused { exit: code, words }) => {
+                            exit = code;
+                            SessionEvent::Stderr(format!("{words}\n").into_bytes())
+                        }
+                        None => SessionEvent::Stdout(rest),
+                    };
+                    if !matches!(&last, SessionEvent::Stdout(bytes) if bytes.is_empty()) {
+                        let _ = out.send(last).await;
+                    }
                     // There may be nobody left who wants to know.
                     let _ = out.send(SessionEvent::Exited(exit)).await;
                     return;
@@ -204,10 +222,11 @@ impl Command {
                 Ok(_) => Timer::after(SOON).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot find out how a command in a container ended");
-                    return;
+                    break;
                 }
             };
         }
+        let _ = out.send(SessionEvent::Stdout(held.release())).await;
     }
 
     async fn inspect(&self) -> Result<ExecInspectResponse, EngineError> {

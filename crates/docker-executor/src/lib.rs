@@ -45,6 +45,7 @@ mod progress;
 mod prompt;
 mod pump;
 mod record;
+mod refused_command;
 mod registry;
 mod stamp;
 mod stop;

@@ -80,7 +80,7 @@ fn a_name_that_is_given_twice_is_refused_with_both_its_lines() {
     let error = from_procfile("web: a\n\nworker: b\nweb: c\n", None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "line 4 has the name `web`, as line 1 has: give each line a name of its own"
+        "line 4 is called `web`, and so is line 1: give each line its own name"
     );
 }
 

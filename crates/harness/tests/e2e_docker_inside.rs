@@ -292,3 +292,26 @@ fn a_terminal_inside_has_a_size_and_an_interrupt() {
     session.type_in(&[3]);
     session.wait(common::PATIENCE).code(130);
 }
+
+#[test]
+fn exec_ends_as_a_shell_does_where_its_command_cannot_be_run() {
+    let sandbox = DockerSandbox::new(
+        "exec_codes",
+        "services:\n  a: {type: docker, image: harness-test/program, entrypoint: [sleep, \"1000\"]}\n",
+    );
+    sandbox.ok(&["start"]);
+    let exec = |words: &[&str]| sandbox.harness(&[&["exec", "a", "--"], words].concat());
+    exec(&["no-such"])
+        .code(127)
+        .tells("`no-such` was not found in the container");
+    exec(&["./no/such"]).code(127).tells("`./no/such` was not found");
+    exec(&["/etc"])
+        .code(126)
+        .tells("cannot run `/etc` in the container: permission denied");
+    exec(&["/etc/passwd"]).code(126);
+    exec(&["sh", "-c", "echo OCI; exit 126"]).code(126).says("OCI");
+    exec(&["sh", "-c", "printf O; exit 3"]).code(3).says("O");
+    exec(&["sh", "-c", "echo OCI runtime exec failed"])
+        .code(0)
+        .says("OCI runtime exec failed");
+}

@@ -130,7 +130,7 @@ fn a_service_that_ends_during_run_is_named_though_the_command_succeeds() {
     let run = sandbox.harness(&["run", "--", "sh", "-c", &script]).code(0);
     assert!(
         run.stderr
-            .contains("! dead ended while the command ran; it is failed: exited 3"),
+            .contains("! dead ended while the command ran and is now failed: exited 3"),
         "{run}"
     );
     assert!(!run.stderr.contains("steady ended"), "{run}");

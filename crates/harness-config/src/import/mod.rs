@@ -26,7 +26,7 @@ pub enum ImportError {
     #[error("it is not valid JSON")]
     NotJson(#[from] serde_json::Error),
     /// What would be made of it is not valid.
-    #[error("what it says cannot be a services.yaml:\n{0}")]
+    #[error("the services.yaml made from it would not be valid:\n{0}")]
     Invalid(Diagnostics),
     /// It describes no service.
     #[error("it has no services")]
@@ -35,7 +35,7 @@ pub enum ImportError {
     #[error("it has no script called `dev`, `start`, `serve` or `watch`")]
     NoScript,
     /// Two lines of a Procfile have one name.
-    #[error("line {line} has the name `{name}`, as line {first} has: give each line a name of its own")]
+    #[error("line {line} is called `{name}`, and so is line {first}: give each line its own name")]
     Twice {
         /// The name.
         name: ServiceName,

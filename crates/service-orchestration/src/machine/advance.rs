@@ -241,7 +241,7 @@ impl Machine {
                 service.series.window = None;
                 service.series.failure = Some(failure);
                 service.series.failed = service.generation;
-                service.note(format!("{reason}; it runs on"));
+                service.note(format!("{reason}; it keeps running"));
             }
             _ => self.halt(name, Halt::Failed(failure), &reason),
         }

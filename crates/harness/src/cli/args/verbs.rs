@@ -36,7 +36,7 @@ pub(crate) enum InitSource {
 /// Arguments of `config`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConfigArgs {
-    /// Say of each value where it comes from
+    /// Show where each value comes from
     #[arg(long)]
     pub(crate) origins: bool,
     /// Services of this profile too (may be given several times)

@@ -114,7 +114,7 @@ fn fallen(before: &[ServiceView], after: &[ServiceView]) -> Vec<String> {
         match after.restarts.saturating_sub(before.restarts) {
             0 if after.status == ServiceState::Running => None,
             0 => Some(format!(
-                "{name} ended while the command ran; it is {}{why}",
+                "{name} ended while the command ran and is now {}{why}",
                 after.status
             )),
             1 => Some(format!(
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(
             fallen(&before, &after),
             [
-                "dead ended while the command ran; it is failed: exited 3 after 0.2s",
+                "dead ended while the command ran and is now failed: exited 3 after 0.2s",
                 "again ended while the command ran, and was restarted",
                 "often ended 4 times while the command ran, and was restarted",
             ]
