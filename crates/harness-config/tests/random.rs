@@ -135,4 +135,32 @@ proptest! {
             survives(&made);
         }
     }
+
+    #[test]
+    fn what_is_made_of_a_procfile_is_valid(
+        lines in prop::collection::vec(("[a-zA-Z0-9_-]{1,12}", "[ -~]{1,40}"), 1..6),
+        dotenv in prop::option::of("([A-Z]{1,8}=[ -~]{0,20}\n){0,4}"),
+    ) {
+        let text: String = lines.iter().map(|(name, command)| format!("{name}: {command}\n")).collect();
+        if let Ok(made) = from_procfile(&text, dotenv.as_deref()) {
+            let folder = common::Folder::new(&made);
+            // What cannot be read in it is told by init.
+            folder.write(".env", "");
+            common::good(&folder.options());
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_package_json_is_valid(
+        name in "[ -~]{0,20}",
+        dev in "(concurrently |run-p |npm-run-all -p )?[ -~]{1,40}",
+        scripts in prop::collection::btree_map("[a-z:*-]{1,10}", "[ -~]{0,20}", 0..5),
+    ) {
+        let mut all = serde_json::Map::new();
+        all.extend(scripts.into_iter().map(|(name, script)| (name, script.into())));
+        all.insert("dev".to_owned(), dev.into());
+        let text = serde_json::json!({ "name": name, "scripts": all }).to_string();
+        let made = from_package_json(&text).unwrap();
+        common::good(&common::Folder::new(&made).options());
+    }
 }

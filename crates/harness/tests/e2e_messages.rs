@@ -235,3 +235,49 @@ fn inherited_variables_that_are_no_text_arrive_as_they_are() {
     );
     latin.wait(PATIENCE).code(0).says("nothing changed");
 }
+
+#[test]
+fn init_starts_from_a_package_json_and_writes_nothing_that_is_not_valid() {
+    let sandbox = Sandbox::new("init_package");
+    sandbox.write(
+        "package.json",
+        r#"{"name": "shop", "scripts": {"dev": "concurrently -n api,web 'echo api; sleep 1000' 'echo web; sleep 1000'"}}"#,
+    );
+    sandbox
+        .harness(&["init"])
+        .code(2)
+        .tells("harness init --from package.json");
+    sandbox.ok(&["init", "--from", "package.json"]);
+    sandbox.ok(&["start"]);
+    assert_eq!(sandbox.state("api"), "running/none");
+    assert_eq!(sandbox.state("web"), "running/none");
+    sandbox.ok(&["logs", "api"]).says("api | api");
+
+    let sandbox = Sandbox::new("init_invalid");
+    for (file, text, source, said) in [
+        (
+            "Procfile",
+            "web: a\nweb: b\n",
+            "procfile",
+            "line 2 is called `web`, and so is line 1",
+        ),
+        (
+            "package.json",
+            "{\"scripts\": {}}",
+            "package.json",
+            "it has no script called `dev`",
+        ),
+        ("package.json", "{", "package.json", "it is not valid JSON"),
+        (
+            "compose.yaml",
+            "services: {a: {image: x, ports: ['${NOT_SET}:80']}}\n",
+            "compose",
+            "would not be valid",
+        ),
+    ] {
+        sandbox.write(file, text);
+        sandbox.harness(&["init", "--from", source]).code(2).tells(said);
+        assert!(!sandbox.project().join("services.yaml").exists(), "{file}");
+        std::fs::remove_file(sandbox.project().join(file)).unwrap();
+    }
+}

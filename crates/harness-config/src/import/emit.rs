@@ -37,7 +37,24 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A text that means itself where variables are replaced.
 pub(crate) fn literal(text: &str) -> String {
-    text.replace("$$", "$$$$").replace("${", "$${")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let (before, run) = rest.split_at(at);
+        let after = run.trim_start_matches('$');
+        let dollars = run.len() - after.len();
+        out.push_str(before);
+        // A single one means itself, unless a brace follows.
+        let times = if dollars == 1 && !after.starts_with('{') {
+            1
+        } else {
+            2
+        };
+        out.push_str(&"$".repeat(times * dollars));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The text of a compose file with every `${NAME}` as `${NAME:-}`: there a variable that is not set is empty.
@@ -145,6 +162,19 @@ mod tests {
             "", "1", "1.5", "true", "No", "a: b", "- x", "#x", "a\nb", "*x", "~", "1e3", ".5", "infinity",
         ] {
             assert_eq!(scalar(text), quoted(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_made_literal_means_itself() {
+        for (text, expected) in [
+            ("$HOME", "$HOME"),
+            ("${A}", "$${A}"),
+            ("$$", "$$$$"),
+            ("$${A}$", "$$$${A}$"),
+            ("$$${A", "$$$$$${A"),
+        ] {
+            assert_eq!(literal(text), expected);
         }
     }
 
