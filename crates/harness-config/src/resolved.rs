@@ -20,6 +20,9 @@ use crate::read::{Allow, Context, Reader};
 use crate::source::{Sources, Span};
 use crate::tree::{Key, Kind, Node};
 
+/// Comments begin no further to the right than here, but for those of longer lines.
+const COMMENT_COLUMN: usize = 40;
+
 /// A project's file as it counts.
 #[derive(Debug, Clone)]
 pub struct Resolved {
@@ -63,11 +66,8 @@ impl Resolved {
     pub fn to_yaml(&self, origins: bool) -> String {
         let mut lines = Vec::new();
         block(&self.root, 0, &mut lines);
-        let width = lines
-            .iter()
-            .map(|(text, _)| text.chars().count())
-            .max()
-            .unwrap_or(0);
+        let longest = lines.iter().map(|(text, _)| text.chars().count()).max();
+        let width = longest.unwrap_or(0).min(COMMENT_COLUMN);
         let mut out = String::new();
         for (text, from) in lines {
             // Writing to a String cannot fail.
