@@ -94,7 +94,8 @@ fn a_build_that_fails_says_why() {
         "building the image failed",
         "returned a non-zero code: 42",
         "| about-to-fail",
-        "nowhere cannot be read",
+        "cannot read the context ",
+        "nowhere: No such file",
         "there is no Dockerfile in",
     ] {
         assert!(start.stderr.contains(words), "{words}: {start}");
