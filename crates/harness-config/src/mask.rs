@@ -23,10 +23,25 @@ pub(crate) fn listed_secrets(tree: &Node) -> BTreeSet<String> {
     }
 }
 
+/// Whether what an HTTP header says must not be shown.
+pub(crate) fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(
+        name.as_str(),
+        "authorization" | "proxy-authorization" | "cookie" | "set-cookie"
+    ) || is_secret_name(&name.replace('-', "_"))
+}
+
+/// Whether the value of a key must not be shown, in whatever map it stands: a misplaced secret is one too.
+pub(crate) fn is_secret_key(name: &str, listed: &BTreeSet<String>) -> bool {
+    // The path of a key is no secret.
+    listed.contains(name) || (name != "ssh_key" && (is_secret_name(name) || is_secret_header(name)))
+}
+
 /// Masks the literal values of secret names, in `NAME: value` and `- NAME=value`, and the credentials in URLs. Looks
 /// at every map, not only at `env`, because a secret may be in the wrong place.
 pub(crate) fn mask_literals(sources: &Sources, tree: &Node, secrets: &BTreeSet<String>) {
-    let secret = |name: &str| secrets.contains(name) || (is_secret_name(name) && name != "ssh_key");
+    let secret = |name: &str| is_secret_key(name, secrets);
     match &tree.kind {
         Kind::Map(entries) => {
             for (key, value) in entries {

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use harness_model::secret::is_secret_name;
 use harness_model::spec::NamedBy;
 use harness_model::{Part, REDACTED, ServiceName, ServiceSpec, Template};
 use serde_json::{Map, Value};
@@ -15,7 +14,7 @@ use crate::env_file::{self, Dollar};
 use crate::import::{literal, scalar};
 use crate::interpolate::{Expr, Piece, parse, scan};
 use crate::load::{LoadError, LoadOptions, Loaded, load_and};
-use crate::mask::url_credentials;
+use crate::mask::{is_secret_key, url_credentials};
 use crate::read::{Allow, Context, Reader};
 use crate::source::{Sources, Span};
 use crate::tree::{Key, Kind, Node};
@@ -205,9 +204,7 @@ impl Resolver<'_> {
 
     fn item(&self, node: &Node, service: Option<&ServiceName>) -> Item {
         let origins = || self.origins(node);
-        let is_secret = |name: &str| {
-            name != "ssh_key" && (self.context.variables.secrets.contains(name) || is_secret_name(name))
-        };
+        let is_secret = |name: &str| is_secret_key(name, &self.context.variables.secrets);
         match &node.kind {
             Kind::Map(entries) if !entries.is_empty() => {
                 let entries = entries.iter().map(|(key, node)| {

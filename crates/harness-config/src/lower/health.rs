@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness_model::pattern::Pattern;
-use harness_model::secret::is_secret_name;
 use harness_model::spec::{HealthCheck, HttpCheck, InvalidStatus, Probe};
 use harness_model::{Part, ServiceSpec, Template};
 
@@ -12,6 +11,7 @@ use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::HEALTH_CHECK;
 use crate::lower::paths;
+use crate::mask::is_secret_header;
 use crate::read::{Allow, Reader, Text, secret_template};
 use crate::scalars;
 use crate::source::Span;
@@ -148,7 +148,7 @@ fn http_check(check: &Fields<'_>) -> HttpCheck {
             continue;
         }
         let value = match is_secret_header(&name.name) || reader.context.variables.is_secret(&name.name) {
-            true => secret_template(&value),
+            true => hidden_header(&value),
             false => value,
         };
         headers.insert(name.name.clone(), value);
@@ -174,6 +174,34 @@ fn http_check(check: &Fields<'_>) -> HttpCheck {
     }
 }
 
+/// The value of a header, hidden but for the word that says what kind of secret follows: output may have the secret alone.
+fn hidden_header(value: &Template) -> Template {
+    let (Some(Part::Text(first)), rest) = (value.parts().first(), value.parts().get(1..).unwrap_or_default())
+    else {
+        return secret_template(value);
+    };
+    let scheme = ["Bearer ", "Basic ", "Token "].into_iter().find(|scheme| {
+        first
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    let Some(scheme) = scheme else {
+        return secret_template(value);
+    };
+    let (scheme, secret) = first.split_at(scheme.len());
+    let secret = Template::from_parts(
+        [Part::Text(secret.to_owned())]
+            .into_iter()
+            .chain(rest.iter().cloned()),
+    );
+    let hidden = secret_template(&secret);
+    Template::from_parts(
+        [Part::Text(scheme.to_owned())]
+            .into_iter()
+            .chain(hidden.parts().iter().cloned()),
+    )
+}
+
 /// `status`: one or several.
 fn statuses(check: &Fields<'_>) -> Vec<Text> {
     let Some(node) = check.get("status") else {
@@ -186,13 +214,6 @@ fn statuses(check: &Fields<'_>) -> Vec<Text> {
             .collect(),
         _ => check.reader.text(node, true).into_iter().collect(),
     }
-}
-
-/// Whether what a header says must not be shown.
-fn is_secret_header(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie")
-        || is_secret_name(&name.replace('-', "_"))
 }
 
 fn key_span(check: &Fields<'_>, probe: &str) -> Span {
