@@ -141,6 +141,21 @@ fn a_package_json_becomes_what_its_script_runs_side_by_side() {
             ],
         ),
         (
+            r#""dev": "concurrently -n a,b npm:web 'npm:api -- --port 3'", "web": "x", "api": "y""#,
+            vec![
+                ("a", "npm run web".to_owned()),
+                ("b", format!("sh -c {PATH}npm run api -- --port 3")),
+            ],
+        ),
+        (
+            r#""dev": "npm-run-all clean --parallel web api", "clean": "x", "web": "y", "api": "z""#,
+            vec![("my-app", "npm run dev".to_owned())],
+        ),
+        (
+            r#""dev": "run-p web 'api -- --port 3'", "web": "y""#,
+            vec![("my-app", "npm run dev".to_owned())],
+        ),
+        (
             r#""dev": "tsc && concurrently a b""#,
             vec![("my-app", "npm run dev".to_owned())],
         ),

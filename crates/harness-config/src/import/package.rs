@@ -66,7 +66,7 @@ pub fn from_package_json(text: &str) -> Result<String, ImportError> {
         .find_map(|name| Some((name, scripts.get(name)?.as_str()?)));
     let (script, command) = script.ok_or(ImportError::NoScript)?;
     let manager = manager(&json);
-    let runs = side_by_side(command, scripts).unwrap_or_else(|| {
+    let runs = side_by_side(command, scripts, manager).unwrap_or_else(|| {
         let name = ProjectName::from_lossy(json.get("name").and_then(Value::as_str).unwrap_or(script));
         vec![(name.to_string(), Run::Script(script.to_owned()))]
     });
@@ -99,10 +99,16 @@ pub fn from_package_json(text: &str) -> Result<String, ImportError> {
     out.push_str(&format!(
         "\n# What `{manager} run {script}` runs, with your whole environment, as it does there.\n"
     ));
+    // One that the script itself runs is not left out.
+    let runs = |name: &str| {
+        command
+            .split(|c: char| c.is_whitespace() || "\"':;&|".contains(c))
+            .any(|word| word == name)
+    };
     let others: Vec<&str> = scripts
         .keys()
         .map(String::as_str)
-        .filter(|name| !taken.contains(*name))
+        .filter(|name| !taken.contains(*name) && !runs(name))
         .collect();
     if !others.is_empty() {
         let mut comment = Lines::default();
@@ -130,7 +136,7 @@ fn manager(json: &Value) -> &'static str {
 }
 
 /// What a script runs side by side, with names; `None` if it is not one of the programs known for that alone.
-fn side_by_side(command: &str, scripts: &Map<String, Value>) -> Option<Vec<(String, Run)>> {
+fn side_by_side(command: &str, scripts: &Map<String, Value>, manager: &str) -> Option<Vec<(String, Run)>> {
     let words = shell_words::split(command).ok()?;
     let has_operators = words
         .iter()
@@ -138,17 +144,20 @@ fn side_by_side(command: &str, scripts: &Map<String, Value>) -> Option<Vec<(Stri
     let (program, args) = words.split_first()?;
     let runs = match program.as_str() {
         _ if has_operators => return None,
-        "concurrently" | "conc" => concurrently(args, scripts),
-        "run-p" => all(args, scripts),
-        "npm-run-all" | "npm-run-all2" if args.iter().any(|arg| arg == "-p" || arg == "--parallel") => {
-            all(args, scripts)
+        "concurrently" | "conc" => concurrently(args, scripts, manager),
+        "run-p" => all(args, scripts)?,
+        // What stands before the option runs one after the other.
+        "npm-run-all" | "npm-run-all2"
+            if args.first().is_some_and(|arg| arg == "-p" || arg == "--parallel") =>
+        {
+            all(args, scripts)?
         }
         _ => return None,
     };
     (!runs.is_empty()).then_some(runs)
 }
 
-fn concurrently(args: &[String], scripts: &Map<String, Value>) -> Vec<(String, Run)> {
+fn concurrently(args: &[String], scripts: &Map<String, Value>, manager: &str) -> Vec<(String, Run)> {
     let mut names = Vec::new();
     let mut commands = Vec::new();
     let mut args = args.iter();
@@ -172,6 +181,12 @@ fn concurrently(args: &[String], scripts: &Map<String, Value>) -> Vec<(String, R
         let long = long.iter().find_map(|runner| command.strip_prefix(runner));
         let long = long.map(str::trim).filter(|script| scripts.contains_key(*script));
         match short.or(long) {
+            // With arguments of its own, it is a command like any other.
+            Some(script) if script.contains(char::is_whitespace) => {
+                let name = script.split_whitespace().next().unwrap_or(script);
+                let name = given.cloned().unwrap_or_else(|| name.to_owned());
+                out.push((name, Run::Command(format!("{manager} run {script}"))));
+            }
             Some(script) => {
                 for found in matching(script, scripts) {
                     let name = given.cloned().unwrap_or_else(|| found.clone());
@@ -187,13 +202,21 @@ fn concurrently(args: &[String], scripts: &Map<String, Value>) -> Vec<(String, R
     out
 }
 
-/// The scripts that `run-p` is given.
-fn all(args: &[String], scripts: &Map<String, Value>) -> Vec<(String, Run)> {
-    let named = args.iter().filter(|arg| !arg.starts_with('-'));
-    named
-        .flat_map(|pattern| matching(pattern, scripts))
-        .map(|script| (script.clone(), Run::Script(script)))
-        .collect()
+/// The scripts that `run-p` is given; `None` if it is given something else.
+fn all(args: &[String], scripts: &Map<String, Value>) -> Option<Vec<(String, Run)>> {
+    let mut out = Vec::new();
+    for pattern in args.iter().filter(|arg| !arg.starts_with('-')) {
+        let found = matching(pattern, scripts);
+        if found.is_empty() {
+            return None;
+        }
+        out.extend(
+            found
+                .into_iter()
+                .map(|script| (script.clone(), Run::Script(script))),
+        );
+    }
+    Some(out)
 }
 
 /// The scripts of a name, or of a pattern with a `*`.
