@@ -61,6 +61,24 @@ fn a_check_says_what_it_asks_for_and_expects() {
     ] {
         assert!(asked.contains(sent), "{asked}");
     }
+    // A literal one is hidden too, in whatever shows the file.
+    let literal = file(
+        "http: 'http://127.0.0.1:1/', headers: {Cookie: 'sess=hunter2222', Authorization: 'Bearer hunter3333'}",
+    );
+    let other = Sandbox::with_file("https_literal", &literal);
+    for words in [&["config"][..], &["config", "--json"], &["config", "--origins"]] {
+        let printed = other.ok(words).stdout;
+        assert!(
+            !printed.contains("hunter2222") && !printed.contains("hunter3333"),
+            "{printed}"
+        );
+    }
+    other.replace("services.yaml", "interval: 1", "interval: bogus");
+    let told = other.harness(&["validate"]).code(2);
+    assert!(
+        !told.stderr.contains("hunter2222") && !told.stderr.contains("hunter3333"),
+        "{told}"
+    );
     for words in [
         &["config"][..],
         &["service", "show", "a"],

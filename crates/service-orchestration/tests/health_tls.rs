@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_rustls::pki_types::PrivateKeyDer;
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -37,21 +37,31 @@ fn tls_server(names: &[&str], answer: &'static str) -> Server {
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();
+    serve_tls(certificate.der().clone(), authority.pem(), &key, answer)
+}
+
+/// One with this certificate; `ca` is what its clients list.
+fn serve_tls(
+    certificate: CertificateDer<'static>,
+    ca: String,
+    key: &KeyPair,
+    answer: &'static str,
+) -> Server {
     let provider = Arc::new(ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![certificate.der().clone()],
+            vec![certificate],
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
     let config = Arc::new(config);
     let folder = tempfile::tempdir().unwrap();
-    let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, authority.pem()).unwrap();
-    serve(answer, folder, ca, move |stream| {
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, ca).unwrap();
+    serve(answer, folder, path, move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
         Box::new(StreamOwned::new(connection, stream))
     })
@@ -151,6 +161,34 @@ fn a_certificate_must_be_trusted_and_for_the_host() {
         probe(http(&url).unwrap().trust(Trust::Authorities(missing))),
         "no certificate is in it",
     );
+}
+
+#[test]
+fn a_certificate_that_is_its_own_authority_may_be_listed() {
+    // As `openssl req -x509` makes them.
+    for is_ca in [
+        IsCa::Ca(BasicConstraints::Unconstrained),
+        IsCa::NoCa,
+        IsCa::ExplicitNoCa,
+    ] {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let server = serve_tls(certificate.der().clone(), certificate.pem(), &key, ANSWER);
+        let url = format!("https://localhost:{}/", server.port);
+        let listed = || http(&url).unwrap().trust(Trust::Authorities(server.ca.clone()));
+        assert_eq!(probe(listed()), ProbeOutcome::Healthy);
+        is_bad(
+            probe(listed().certified_for("other.example")),
+            "the certificate is not good",
+        );
+        let other = tls_server(&["localhost"], ANSWER);
+        is_bad(
+            probe(http(&url).unwrap().trust(Trust::Authorities(other.ca.clone()))),
+            "the certificate is not good",
+        );
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use futures_rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use futures_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use futures_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::server::ParsedCertificate;
 use futures_rustls::rustls::{
     self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -64,7 +66,8 @@ async fn config(trust: &Trust) -> Result<Arc<ClientConfig>, ProbeOutcome> {
         }
         Trust::Authorities(path) => {
             let path = path.clone();
-            trusting(unblock(move || authorities(path)).await?)
+            let (roots, certificates) = unblock(move || authorities(path)).await?;
+            trusting_also(roots, certificates)
         }
         Trust::Anybody => {
             let provider = Arc::new(ring::default_provider());
@@ -93,6 +96,24 @@ fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, ProbeOutcome> {
     Ok(Arc::new(config))
 }
 
+/// Trusts authorities, and the certificates of the same file themselves: what people make for one server is often its own
+/// authority, which the rules for authorities refuse.
+fn trusting_also(
+    roots: RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>, ProbeOutcome> {
+    let provider = Arc::new(ring::default_provider());
+    let web = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| ProbeOutcome::Unknown(format!("cannot set TLS up: {error}")))?;
+    let verifier = Arc::new(TrustListed { web, certificates });
+    let config = builder(&provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 fn system_roots() -> Result<RootCertStore, ProbeOutcome> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -105,7 +126,8 @@ fn system_roots() -> Result<RootCertStore, ProbeOutcome> {
     }
 }
 
-fn authorities(path: PathBuf) -> Result<RootCertStore, ProbeOutcome> {
+/// The authorities of a file, and all certificates of it.
+fn authorities(path: PathBuf) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ProbeOutcome> {
     let bad = |why: String| {
         ProbeOutcome::Unhealthy(format!(
             "cannot read the authorities in {}: {why}",
@@ -114,13 +136,17 @@ fn authorities(path: PathBuf) -> Result<RootCertStore, ProbeOutcome> {
     };
     let text = harness_files::read_guarded(&path, MAX_CA).map_err(|error| bad(error.to_string()))?;
     let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| bad(error.to_string()))?;
+        certificates.push(certificate);
     }
     match roots.is_empty() {
         true => Err(bad("no certificate is in it".to_owned())),
-        false => Ok(roots),
+        false => Ok((roots, certificates)),
     }
 }
 
@@ -155,6 +181,61 @@ fn words(error: &std::io::Error) -> String {
             std::io::ErrorKind::UnexpectedEof => "closed the connection during the TLS handshake".to_owned(),
             _ => super::connect::io_line(error),
         },
+    }
+}
+
+/// Takes what authorities have signed, and the very certificates that are listed, if they are for the host and the server
+/// has their keys.
+#[derive(Debug)]
+struct TrustListed {
+    web: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for TrustListed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let judged = self
+            .web
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match judged {
+            // An authority that is a server, too: everything else about it was not looked at yet.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.iter().any(|listed| listed == end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            judged => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.web.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.web.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.web.supported_verify_schemes()
     }
 }
 
