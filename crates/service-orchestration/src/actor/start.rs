@@ -318,6 +318,10 @@ impl Driver {
     }
 
     fn not_in_file(&self, name: &ProjectName, order: &StartOrder) -> Vec<ServiceName> {
+        if order.prune {
+            // They are stopped.
+            return Vec::new();
+        }
         let (records, unchosen) = (self.registry.services(name), order.unchosen());
         let of_project =
             |name: &ServiceName| order.project.services.contains_key(name) || unchosen.contains(name);
