@@ -223,7 +223,7 @@ pub(crate) static SERVICE: Section = Section {
         Key::new("ports", Shape::Any(&[Shape::List(&Shape::Any(&[Shape::Scalar, Shape::Section(&PORT)])), Shape::Map(&PORT_NUMBER)]), "What it listens on: `5432`, `\"5353/udp\"`, a map with a name, or `NAME: 5432` pairs. For docker what is published, on 127.0.0.1 unless an address is written: `\"8080:80\"`, `\"0.0.0.0:8080:80\"`. `0` takes a free port."),
         Key::new("dependencies", Shape::List(&Shape::Any(&[Shape::Text, Shape::Section(&DEPENDENCY)])), "What must hold before it starts: names of services, or maps. A `${service.…}` anywhere in the service implies one."),
         Key::new("health_check", Shape::Section(&HEALTH_CHECK), "How to tell whether it is healthy."),
-        Key::new("startup_timeout", Shape::Duration, "From its first launch until it must be ready.").or("60, or longer if the health check's own figures need it"),
+        Key::new("startup_timeout", Shape::Duration, "From its first launch until it must be ready. When it passes, the order fails; what runs then runs on as unhealthy, or is started again if `restart` says so.").or("60, or longer if the health check's own figures need it"),
         Key::new("shutdown_timeout", Shape::Duration, "From the stop signal until SIGKILL.").or("10"),
         Key::new("stop_signal", Shape::Scalar, "The signal that asks it to end, by name or number.").or("SIGTERM; of a container its image's STOPSIGNAL, if that has one"),
         Key::new("stop_mode", Shape::Choice(&["mixed", "group"]), "`mixed`: the main process gets the signal, the rest once it has exited. `group`: all at once.").or("mixed"),
