@@ -12,7 +12,7 @@ const NAMED: usize = 3;
 /// use harness_model::environment::too_large;
 ///
 /// let said = too_large([("SMALL".into(), 10), ("BIG".into(), 3_000_000)], 40);
-/// assert!(said.contains("`BIG` has 2.9 MiB"));
+/// assert!(said.contains("`BIG` has 2.8 MiB"));
 /// ```
 pub fn too_large<'a>(variables: impl IntoIterator<Item = (Cow<'a, str>, usize)>, arguments: usize) -> String {
     let mut variables: Vec<_> = variables.into_iter().collect();
