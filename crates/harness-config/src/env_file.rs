@@ -104,6 +104,11 @@ pub(crate) fn lines(
                 findings.push(Finding::error(span, "a NUL is not allowed here").help(NUL_HELP));
                 Value::Unreadable
             }
+            // Only `.env` is read so far as it is text.
+            Ok(_) if text[span.start..span.end].contains(char::REPLACEMENT_CHARACTER) => {
+                findings.push(Finding::error(span, "this is not UTF-8").help("save the file as UTF-8"));
+                Value::Unreadable
+            }
             Ok((value, _)) => value,
             Err(bad) => {
                 findings.push(Finding::error(span, bad.message(name)));

@@ -332,7 +332,7 @@ pub(crate) fn read_variables(
         secrets,
     };
     let path = folder.join(".env");
-    let text = match sources.read(&path) {
+    let text = match sources.read_lossy(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound || path.is_dir() => {
             return Ok((variables, Vec::new()));

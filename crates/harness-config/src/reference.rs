@@ -79,6 +79,7 @@ Compose reads them:
 | `export A=b`, `A: b`, `A = b` | `A=b` | not in `docker run`, not in systemd |
 | `my.key=b` | a variable of that name, which `${…}` cannot name | an error in a shell |
 | a line that cannot be read | a warning; an error where its variable is used, and in an `env_file` | an error in Compose, passed over by foreman |
+| text that is not UTF-8 | in `.env` a warning for its line, and an error where its variable is used; in an `env_file` an error. A `.env` in UTF-16, as Windows programs write it, is read | Compose takes the bytes as they are, and refuses UTF-16 |
 | a folder called `.env` | passed over | the same in Compose |
 
 The environment beats `.env`, and a later line an earlier one.

@@ -202,6 +202,13 @@ impl Sources {
         self.remember(path, harness_files::read_text(path, MAX_FILE_SIZE))
     }
 
+    /// The text of a file that any program may have written: UTF-16 with a byte order mark is read too, and what is no
+    /// text becomes [`char::REPLACEMENT_CHARACTER`].
+    pub(crate) fn read_lossy(&self, path: &Path) -> io::Result<String> {
+        let bytes = harness_files::read(path, MAX_FILE_SIZE);
+        self.remember(path, bytes.map(|bytes| decoded(&bytes)))
+    }
+
     /// The text of a file that the project only mentions. Other users may be able to write there who cannot write the
     /// project's file. In that case root does not follow their links to files that they cannot read.
     pub(crate) fn read_mentioned(&self, path: &Path) -> io::Result<String> {
@@ -267,4 +274,16 @@ pub(crate) fn display_name(path: &Path, cwd: &Path) -> String {
 /// Lines and columns above four billion need not be exact.
 fn to_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn decoded(bytes: &[u8]) -> String {
+    let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, _) = bytes.as_chunks();
+        String::from_utf16_lossy(&units.iter().map(|pair| unit(*pair)).collect::<Vec<_>>())
+    };
+    match bytes {
+        [0xff, 0xfe, little @ ..] => utf_16(little, u16::from_le_bytes),
+        [0xfe, 0xff, big @ ..] => utf_16(big, u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }

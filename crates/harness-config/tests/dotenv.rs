@@ -108,6 +108,48 @@ fn a_line_that_cannot_be_read_is_a_mistake_only_where_it_is_used() {
 }
 
 #[test]
+fn a_line_that_is_not_utf_8_is_a_mistake_only_where_it_is_used() {
+    let latin = b"# f\xfcr B\nB=1 # m\xfcller\nA=M\xfcnchen\nC=2\n";
+    let folder_of = |template: &str, bytes: &[u8]| {
+        let folder = folder(template, "");
+        std::fs::write(folder.path().join(".env"), bytes).unwrap();
+        folder
+    };
+    let loaded = good(&options(&folder_of("${C}", latin)));
+    assert_eq!(exposed(&loaded), "2");
+    let shown = loaded.warnings.render(false);
+    assert!(
+        shown.contains(".env:3") && shown.contains("this is not UTF-8"),
+        "{shown}"
+    );
+    assert!(!shown.contains("nchen"), "{shown}");
+    let told = mistakes(&options(&folder_of("${A}", latin)));
+    let told: Vec<&str> = told.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(
+        told,
+        ["variable `A` cannot be read: this is not UTF-8 (.env:3:1)"]
+    );
+}
+
+#[test]
+fn a_file_in_utf_16_is_read() {
+    let big: Vec<u8> = "\u{feff}A=grün 😀\r\nB=1\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    let little: Vec<u8> = big.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    // Half a character at the end.
+    let torn = [little.as_slice(), b"#"].concat();
+    for bytes in [big, little, torn] {
+        let folder = folder("${A}${B}", "");
+        std::fs::write(folder.path().join(".env"), bytes).unwrap();
+        let loaded = good(&options(&folder));
+        assert_eq!(exposed(&loaded), "grün 😀1");
+        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    }
+}
+
+#[test]
 fn a_line_that_names_nothing_is_a_warning_that_shows_no_value() {
     let loaded = good(&options(&folder("x", "hunter3 hunter4\nA B=hunter5\n=hunter6\n")));
     let shown = loaded.warnings.render(false);

@@ -69,7 +69,7 @@ fn tree_of(reader: Reader<'_>, path: &Path, written: &Path, span: Span) -> Optio
 fn dotenv(reader: Reader<'_>, dir: &Path, span: Span) -> Scope {
     let context = reader.context;
     let path = dir.join(".env");
-    let text = match context.sources.read(&path) {
+    let text = match context.sources.read_lossy(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Scope::default(),
         // Environments of other programs are called so, too.
