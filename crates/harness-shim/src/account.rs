@@ -27,15 +27,29 @@ pub(crate) struct Account {
     pub(crate) gid: u32,
     pub(crate) home: OsString,
     pub(crate) shell: OsString,
+    /// Whether it has its group alone, and none of those that list it.
+    alone: bool,
 }
 
 impl Account {
-    /// Looks a user up by name, else by numeric uid. A number that nobody has is a user all the same, as it is to the
-    /// kernel: one without a name, with the group of that number.
+    /// Looks up `user` or `user:group`, each by name, else by number. A number that nobody has is a user or group all
+    /// the same, as it is to the kernel: a user without a name has the group of its number. A user with a group has no
+    /// other group, as in containers.
     ///
     /// # Errors
-    /// `ENOENT` when no user has the name.
+    /// `ENOENT` when no user or group has the name.
     pub(crate) fn find(user: &str) -> io::Result<Self> {
+        let Some((user, group)) = user.split_once(':') else {
+            return Self::user(user);
+        };
+        Ok(Self {
+            gid: group_number(group)?,
+            alone: true,
+            ..Self::user(user)?
+        })
+    }
+
+    fn user(user: &str) -> io::Result<Self> {
         let local = std::fs::read(PASSWD).unwrap_or_default();
         Self::among(&local, user)
             .or_else(|| Self::among(&ask("getent", &["passwd", user])?, user))
@@ -52,6 +66,7 @@ impl Account {
             gid: uid,
             home: "/".into(),
             shell: "/bin/sh".into(),
+            alone: false,
         })
     }
 
@@ -81,7 +96,14 @@ impl Account {
                 b"" => "/bin/sh".into(),
                 shell => text(shell),
             },
+            alone: false,
         })
+    }
+
+    /// Whether this process is this user already. Only root can leave its groups for the one that is asked for.
+    pub(crate) fn is_me(&self) -> bool {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        self.uid == uid.as_raw() && (!self.alone || (!uid.is_root() && self.gid == gid.as_raw()))
     }
 
     /// Becomes this user, with its groups. There is no way back.
@@ -91,6 +113,9 @@ impl Account {
 
     /// Its groups: as `id` reports them, or else as the file lists them.
     fn groups(&self) -> Vec<u32> {
+        if self.alone {
+            return vec![self.gid];
+        }
         let mut groups = match ask("id", &[OsStr::new("-G"), OsStr::new("--"), &self.name]) {
             Some(words) => words.split(u8::is_ascii_whitespace).filter_map(number).collect(),
             None => members_of(&std::fs::read(GROUP).unwrap_or_default(), &self.name),
@@ -100,6 +125,33 @@ impl Account {
         }
         groups
     }
+}
+
+/// That [`Account::find`] found nobody.
+pub(crate) fn unknown(user: &str) -> String {
+    match user.contains(':') {
+        true => format!("there is no such user or group as `{user}` on this machine"),
+        false => format!("there is no user `{user}` on this machine"),
+    }
+}
+
+/// The number of a group, which has this name or else this number.
+fn group_number(group: &str) -> io::Result<u32> {
+    let local = std::fs::read(GROUP).unwrap_or_default();
+    gid_of(&local, group)
+        .or_else(|| gid_of(&ask("getent", &["group", group])?, group))
+        // The kernel takes the largest number for "leave it as it is".
+        .or_else(|| group.parse().ok().filter(|gid| *gid != u32::MAX))
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+}
+
+/// The number of the group with this name, in a text in the format of group(5).
+fn gid_of(groups: &[u8], name: &str) -> Option<u32> {
+    groups.split(|&b| b == b'\n').find_map(|line| {
+        let mut fields = line.split(|&b| b == b':');
+        (fields.next()? == name.as_bytes()).then_some(())?;
+        number(fields.nth(1)?)
+    })
 }
 
 /// The groups that name this member, in a text in the format of group(5).
@@ -137,6 +189,42 @@ mod tests {
         for unknown in ["no-such-user-here", "4294967295", "4294967296", "-1", ""] {
             let error = Account::find(unknown).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_group_may_stand_behind_the_user() {
+        for (text, uid, gid) in [
+            ("root:0", 0, 0),
+            ("root:root", 0, 0),
+            ("0:3999999996", 0, 3_999_999_996),
+            ("3999999997:7", 3_999_999_997, 7),
+        ] {
+            let account = Account::find(text).unwrap();
+            assert_eq!((account.uid, account.gid), (uid, gid), "{text}");
+            assert_eq!(account.groups(), [gid], "{text}");
+        }
+        for unknown in [
+            "root:",
+            ":0",
+            ":",
+            "root:no-such-group",
+            "0:4294967295",
+            "0:-1",
+            "0:0:0",
+        ] {
+            let error = Account::find(unknown).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_group_has_the_number_behind_its_password() {
+        let groups = b"# no entry\n:\nweb:x:7:ann,bob\nwebmaster:x:8:\nbroken:x:y:\n";
+        assert_eq!(gid_of(groups, "web"), Some(7));
+        assert_eq!(gid_of(groups, "webmaster"), Some(8));
+        for none in ["we", "ann", "broken", "7"] {
+            assert_eq!(gid_of(groups, none), None, "{none}");
         }
     }
 

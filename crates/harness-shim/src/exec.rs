@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::account;
 use crate::launch::{Failure, Launch, Step};
 use crate::run_dir::{Resource, parse_umask};
 use crate::sys;
@@ -101,9 +102,7 @@ pub(crate) fn become_it(options: &Options) -> u8 {
     let reason = io::Error::from_raw_os_error(errno);
     let program = options.program.display();
     let message = match (step, &options.user, &options.cwd) {
-        (Step::User, Some(user), _) if errno == libc::ENOENT => {
-            format!("there is no user `{user}` on this machine")
-        }
+        (Step::User, Some(user), _) if errno == libc::ENOENT => account::unknown(user),
         (Step::User, Some(user), _) => format!("cannot become user `{user}`: {reason}"),
         (Step::Cwd, _, Some(cwd)) => format!("cannot enter {}: {reason}", cwd.display()),
         (Step::Exec, ..) if errno == libc::ENOEXEC => {

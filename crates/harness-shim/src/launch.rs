@@ -143,7 +143,7 @@ impl Launch<'_> {
         if self.tty {
             let terminal = rustix::stdio::stdin();
             rustix::process::ioctl_tiocsctty(terminal).map_err(Failure::at(Step::Tty))?;
-            if let Some(account) = account.as_ref().filter(|a| !is_me(a)) {
+            if let Some(account) = account.as_ref().filter(|account| !account.is_me()) {
                 let owner = rustix::fs::Uid::from_raw(account.uid);
                 rustix::fs::fchown(terminal, Some(owner), None).map_err(Failure::at(Step::Tty))?;
             }
@@ -164,7 +164,7 @@ impl Launch<'_> {
                 .map_err(Failure::at(Step::Limits))?;
         }
         if let Some(account) = account {
-            if !is_me(&account) {
+            if !account.is_me() {
                 give_pipes(account.uid).map_err(Failure::at(Step::User))?;
                 account.switch().map_err(Failure::at(Step::User))?;
             }
@@ -234,10 +234,6 @@ fn give_pipes(uid: u32) -> rustix::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_me(account: &Account) -> bool {
-    account.uid == rustix::process::geteuid().as_raw()
 }
 
 /// Sets a variable, and removes all others with the same name.

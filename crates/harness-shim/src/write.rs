@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use harness_files::{Content, FileError, FileId};
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::sys;
 
 /// The verb on the command line.
@@ -101,7 +101,7 @@ fn attempt(options: &Options) -> Result<(), String> {
     let user = &options.user;
     let cannot_be = |error: io::Error| format!("cannot become user {user}: {error}");
     let account = Account::find(user).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOENT) => format!("there is no user {user}"),
+        Some(libc::ENOENT) => account::unknown(user),
         _ => cannot_be(error),
     })?;
     let content = Content {
@@ -112,7 +112,11 @@ fn attempt(options: &Options) -> Result<(), String> {
     };
     let me = rustix::process::geteuid();
     if account.uid == me.as_raw() {
-        return harness_files::write(&target, &content).map_err(|error| error.to_string());
+        let mine = Content {
+            owner: me.is_root().then_some((account.uid, account.gid)),
+            ..content
+        };
+        return harness_files::write(&target, &mine).map_err(|error| error.to_string());
     }
     if !me.is_root() {
         account.switch().map_err(cannot_be)?;

@@ -236,7 +236,7 @@ fn the_kernel_decides_where_the_user_may_write() {
         &sandbox,
         &["start", "none"],
         "run/app.toml",
-        "there is no user no-such-user",
+        "there is no user `no-such-user` on this machine",
     );
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 0);
 }

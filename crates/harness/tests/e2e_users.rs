@@ -45,13 +45,46 @@ fn a_number_without_a_name_is_a_user() {
     ] {
         sandbox.ok(&["logs", service]).says(said);
     }
-    let sandbox = Sandbox::with_file("users_unknown", &file(&["no-such-user"], "true"));
-    let failed = sandbox.harness(&["start"]).code(18);
-    let told = format!("{}{}", failed.stdout, failed.stderr);
-    assert!(
-        told.contains("there is no user `no-such-user` on this machine"),
-        "{failed}"
-    );
+}
+
+#[test]
+fn a_group_may_stand_behind_the_user() {
+    if !is_root() {
+        return;
+    }
+    let script = "echo \"$(id -u) $(id -g) $(id -G) $HOME $USER\"";
+    let users = ["\"71234:71235\"", "nobody:root", "\"0:daemon\"", "\"71234:0\""];
+    let sandbox = Sandbox::with_file("users_group", &file(&users, script));
+    sandbox.ok(&["start"]);
+    for (service, said) in [
+        ("s0", "71234 71235 71235 / 71234"),
+        ("s1", "65534 0 0 /nonexistent nobody"),
+        ("s2", "0 1 1 /root root"),
+        ("s3", "71234 0 0 / 71234"),
+    ] {
+        sandbox.ok(&["logs", service]).says(said);
+    }
+}
+
+#[test]
+fn a_user_or_group_that_is_not_there_is_named() {
+    if !is_root() {
+        return;
+    }
+    for (user, said) in [
+        ("no-such-user", "there is no user `no-such-user` on this machine"),
+        (
+            "root:no-such-group",
+            "no such user or group as `root:no-such-group`",
+        ),
+        ("\"no-such-user:0\"", "no such user or group as `no-such-user:0`"),
+        ("\"0:\"", "no such user or group as `0:`"),
+    ] {
+        let sandbox = Sandbox::with_file("users_unknown", &file(&[user], "true"));
+        let failed = sandbox.harness(&["start"]).code(18);
+        let told = format!("{}{}", failed.stdout, failed.stderr);
+        assert!(told.contains(said), "{failed}");
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ pub(crate) static SERVICE: Section = Section {
             is not the one that its manifest names.").of(WITH_BINARY),
         Key::new("args", SCALARS, "Its arguments.").of(WITH_BINARY),
         Key::new("working_dir", Shape::Text, "The folder it runs in.").or("this file's folder; on a node the home; in a container the image's").of(WITH_FOLDER),
-        Key::new("user", Shape::Scalar, "The user it runs as.").or("the user who runs the daemon; on a \
+        Key::new("user", Shape::Scalar, "The user it runs as: `user` or `user:group`, names or numbers.").or("the user who runs the daemon; on a \
             node the SSH user; in a container the image's").of(WITH_FOLDER),
         Key::new("umask", Shape::Scalar, "The permission bits that its new files do not get, in octal: `022`, `\"0077\"`.").or("the umask of the shell that started it").of(PROGRAMS),
         Key::new("limits", Shape::Section(&LIMITS), "Resource limits (setrlimit).").of(PROGRAMS),
