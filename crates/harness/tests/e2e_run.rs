@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -218,7 +219,32 @@ services:
         .code(18)
         .tells("✗ bad failed");
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
+    let script = sandbox.project().join("script");
+    let words = script.display().to_string();
+    for (text, code, said) in [
+        (
+            "true\n",
+            126,
+            "neither a program for this machine nor a script that begins with `#!`",
+        ),
+        (
+            "#!/no/such/shell\ntrue\n",
+            127,
+            "is a script for /no/such/shell, which does not exist",
+        ),
+        ("#!/bin/sh\r\ntrue\r\n", 126, "has Windows line ends (CRLF)"),
+    ] {
+        sandbox.write("script", text);
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let failed = sandbox.harness(&["run", "good", "--", &words]).code(code);
+        assert!(failed.stderr.contains(said), "{failed}");
+        assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
+    }
     sandbox.harness(&["run", "good", "--", "/no/such"]).code(127);
+    sandbox
+        .harness(&["run", "good", "--", "no-such-program"])
+        .code(127);
+    sandbox.harness(&["run", "good", "--", "/"]).code(126);
     assert_eq!(sandbox.processes().len(), 0, "{:?}", sandbox.processes());
     let failed = sandbox
         .harness(&["run", "good", "--", "sh", "-c", "exit 5"])

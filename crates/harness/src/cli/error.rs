@@ -150,6 +150,14 @@ pub(crate) enum CliError {
         /// The program.
         program: String,
     },
+    /// The command of `run` is a script whose interpreter does not exist.
+    #[error("`{program}` is a script for {interpreter}, which does not exist")]
+    NoInterpreter {
+        /// The script.
+        program: String,
+        /// The text after `#!`.
+        interpreter: String,
+    },
     /// The command of `run` cannot be run.
     #[error("cannot run `{program}`")]
     CommandNotRunnable {
@@ -337,7 +345,9 @@ impl CliError {
             Self::TimedOut { .. } | Self::RunNotUp { .. } | Self::RunTooLong { .. } => "timed_out".into(),
             Self::RunLost => "connection_lost".into(),
             Self::RunLeft => "not_stopped".into(),
-            Self::CommandNotFound { .. } | Self::CommandNotRunnable { .. } => "command".into(),
+            Self::CommandNotFound { .. } | Self::NoInterpreter { .. } | Self::CommandNotRunnable { .. } => {
+                "command".into()
+            }
             Self::OutputClosed | Self::Output(_) | Self::Io { .. } => "io".into(),
             Self::Unexpected { .. } | Self::UnreadableLog(_) => "protocol".into(),
         }

@@ -68,7 +68,7 @@ impl From<&CliError> for Exit {
             CliError::TimedOut { .. } | CliError::RunNotUp { .. } | CliError::RunTooLong { .. } => {
                 Self::TimedOut
             }
-            CliError::CommandNotFound { .. } => Self::Command(127),
+            CliError::CommandNotFound { .. } | CliError::NoInterpreter { .. } => Self::Command(127),
             CliError::CommandNotRunnable { .. } => Self::Command(126),
             CliError::OutputClosed => Self::Ok,
             CliError::Start(_)

@@ -33,6 +33,7 @@ pub use service_registry::record::RunTrace;
 pub use environment::compose as compose_environment;
 pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
+pub use program::find as find_program;
 pub use rest::Rest;
 pub use session::CommandSession;
 

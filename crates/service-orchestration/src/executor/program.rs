@@ -53,7 +53,7 @@ pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
 ///
 /// # Errors
 /// When there is no such program, or it is not an executable file.
-pub(super) fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, LaunchError> {
+pub fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, LaunchError> {
     if program.contains('/') {
         let file = base.join(program);
         let error = |source| LaunchError::Path {

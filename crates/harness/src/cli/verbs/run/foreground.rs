@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus as SystemStatus;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,9 @@ use futures_lite::future;
 use harness_model::{ExitStatus, environment};
 use harness_shim::identity::ProcessId;
 use harness_shim::tree::descendants;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal as Number, kill_process};
+use service_orchestration::executor::{LaunchError, find_program};
 
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -53,19 +56,9 @@ pub(super) async fn run(
     )]
     let mut command = async_process::Command::new(program);
     command.args(arguments).envs(&variables);
-    let mut child = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => CliError::CommandNotFound {
-            program: program.clone(),
-        },
-        io::ErrorKind::ArgumentListTooLong => CliError::CommandNotRunnable {
-            program: program.clone(),
-            source: io::Error::other(too_large(arguments, &variables)),
-        },
-        _ => CliError::CommandNotRunnable {
-            program: program.clone(),
-            source,
-        },
-    })?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| refused(program, arguments, &variables, error))?;
     let pid = child.id();
     let lost = |source| CliError::CommandNotRunnable {
         program: program.clone(),
@@ -95,6 +88,41 @@ pub(super) async fn run(
     }
     end(&mut child).await;
     Ok(Ended::TooLong)
+}
+
+/// Why a command cannot be run, in the words and with the codes that `exec` has for it.
+fn refused(
+    program: &str,
+    arguments: &[String],
+    variables: &BTreeMap<String, String>,
+    error: io::Error,
+) -> CliError {
+    let not_runnable = |source| CliError::CommandNotRunnable {
+        program: program.to_owned(),
+        source,
+    };
+    match Errno::from_io_error(&error) {
+        Some(Errno::TOOBIG) => not_runnable(io::Error::other(too_large(arguments, variables))),
+        Some(Errno::NOEXEC) => not_runnable(io::Error::other(
+            "it is neither a program for this machine nor a script that begins with `#!`",
+        )),
+        Some(Errno::NOENT | Errno::NOTDIR) => {
+            let path = variables.get("PATH").cloned();
+            let path = path.or_else(|| std::env::var("PATH").ok()).unwrap_or_default();
+            match find_program(program, &path, Path::new("")) {
+                // The system says that the script is missing.
+                Err(LaunchError::NoInterpreter { interpreter, .. }) => CliError::NoInterpreter {
+                    program: program.to_owned(),
+                    interpreter,
+                },
+                Err(why @ LaunchError::LineEnds { .. }) => not_runnable(io::Error::other(why)),
+                _ => CliError::CommandNotFound {
+                    program: program.to_owned(),
+                },
+            }
+        }
+        _ => not_runnable(error),
+    }
 }
 
 /// Which variables make a command's environment too large.
