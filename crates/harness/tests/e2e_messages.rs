@@ -40,6 +40,38 @@ fn an_empty_port_variable_is_one_that_is_not_set() {
 }
 
 #[test]
+fn a_port_variable_that_is_none_is_named() {
+    let mut sandbox = Sandbox::with_file("port_bad", SLEEPER);
+    for port in ["abc", "70000", "-1", "80 ", "\u{1b}[31m"] {
+        sandbox.set_env("HARNESS_PORT", port);
+        let failed = sandbox.harness(&["status"]).code(2);
+        assert!(
+            failed.stderr.contains("the variable HARNESS_PORT is `"),
+            "{failed}"
+        );
+        assert!(!failed.stderr.contains('\u{1b}'), "{failed}");
+        // Not used, so not wrong.
+        sandbox.harness(&["--port", "0", "validate"]).code(0);
+        let failed = sandbox.harness(&["--port", "abc", "validate"]).code(2);
+        assert!(failed.stderr.contains("--port"), "{failed}");
+    }
+}
+
+#[test]
+fn the_verbs_of_other_tools_name_ours() {
+    let sandbox = Sandbox::with_file("verbs_elsewhere", SLEEPER);
+    for (theirs, ours) in [
+        ("up", "start"),
+        ("down", "stop"),
+        ("ps", "status"),
+        ("tail", "logs"),
+    ] {
+        let failed = sandbox.harness(&[theirs]).code(2);
+        assert!(failed.stderr.contains(&format!("'{ours}'")), "{failed}");
+    }
+}
+
+#[test]
 fn a_folder_that_is_gone_stops_nobody_who_names_the_project() {
     let sandbox = Sandbox::with_file("folder_gone", SLEEPER);
     sandbox.ok(&["start"]);

@@ -2,6 +2,7 @@
 //!
 //! [`super::reference`] makes `docs/cli-reference.md` from the help texts here.
 
+mod hints;
 mod values;
 mod verbs;
 
@@ -65,7 +66,7 @@ pub(crate) struct Globals {
         long,
         global = true,
         value_name = "PORT",
-        env = "HARNESS_PORT",
+        env = hints::PORT_VARIABLE,
         hide_env_values = true
     )]
     pub(crate) port: Option<u16>,
@@ -182,15 +183,17 @@ impl Cli {
     }
 
     /// clap counts a variable as an argument. Without arguments the help should come, so the variable is left out
-    /// then.
+    /// then. It reads the variable for the verb too when the option stands before it, so it is left out there as well.
     fn try_parse_from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         // An empty variable is one that is not set.
-        let is_empty = std::env::var_os("HARNESS_PORT").is_some_and(|port| port.is_empty());
-        if words.len() < 2 || is_empty {
+        let is_empty = std::env::var_os(hints::PORT_VARIABLE).is_some_and(|port| port.is_empty());
+        if words.len() < 2 || is_empty || hints::has_port(&words) {
             command = command.mut_arg("port", |port| port.env(clap::builder::Resettable::Reset));
         }
-        let matches = command.try_get_matches_from(words)?;
+        let matches = command
+            .try_get_matches_from_mut(&words)
+            .map_err(|error| hints::explained(error, &words, &mut command))?;
         Self::from_arg_matches(&matches)
     }
 
