@@ -101,6 +101,19 @@ fn the_end_of_a_long_line_is_asked_for_although_its_time_is_long_past() {
 }
 
 #[test]
+fn a_line_without_an_end_is_known_to_each_later_daemon() {
+    let mut log = Log::new(ROOMY);
+    let all = [(OUT, 100, "piece"), (OUT, 100, "piece"), (OUT, 100, "end")];
+    assert_eq!(log.copy(&all[..2]), 2);
+    for _ in 0..3 {
+        // Each begins a segment, and these are killed before they write.
+        log.reopen();
+    }
+    assert_eq!(log.copy(&all), 1);
+    assert_eq!(log.text(OUT), "piecepieceend");
+}
+
+#[test]
 fn pieces_of_a_long_line_that_were_rotated_away_do_not_come_again() {
     let small = LogLimits {
         max_size: 400,

@@ -108,7 +108,8 @@ impl Reader {
         let mut end = Self::at(dir.clone(), last, None);
         while end.next()? != ReadItem::End {}
         let target = end.lines_seen().saturating_sub(lines.saturating_add(TAIL_SLACK));
-        let mut reader = Self::from_segment(dir, &headers, |header| header.lines_before <= target);
+        // A line that has not ended may go over several segments, all with the same number of lines before them.
+        let mut reader = Self::from_segment(dir, &headers, |header| header.lines_before < target);
         if target == 0 {
             // There may be records before the first line ends, and that line may never end.
             return Ok(reader);
