@@ -192,6 +192,22 @@ fn a_certificate_that_is_its_own_authority_may_be_listed() {
 }
 
 #[test]
+fn a_certificate_that_is_listed_must_be_valid_today() {
+    for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::NoCa] {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let server = serve_tls(certificate.der().clone(), certificate.pem(), &key, ANSWER);
+        let url = format!("https://localhost:{}/", server.port);
+        let listed = http(&url).unwrap().trust(Trust::Authorities(server.ca.clone()));
+        is_bad(probe(listed), "it has expired");
+    }
+}
+
+#[test]
 fn a_port_of_another_protocol_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

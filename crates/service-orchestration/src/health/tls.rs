@@ -14,7 +14,7 @@ use futures_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use futures_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
-use futures_rustls::rustls::crypto::{CryptoProvider, ring};
+use futures_rustls::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use futures_rustls::rustls::server::ParsedCertificate;
 use futures_rustls::rustls::{
     self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -67,51 +67,42 @@ async fn config(trust: &Trust) -> Result<Arc<ClientConfig>, ProbeOutcome> {
         Trust::Authorities(path) => {
             let path = path.clone();
             let (roots, certificates) = unblock(move || authorities(path)).await?;
-            trusting_also(roots, certificates)
+            let roots = WebPkiServerVerifier::builder_with_provider(
+                Arc::new(roots),
+                Arc::new(ring::default_provider()),
+            )
+            .build()
+            .map_err(cannot_set_up)?;
+            verifying(Accepted::Listed { roots, certificates })
         }
-        Trust::Anybody => {
-            let provider = Arc::new(ring::default_provider());
-            let config = builder(&provider)?
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(TrustAnybody(provider)))
-                .with_no_client_auth();
-            Ok(Arc::new(config))
-        }
+        Trust::Anybody => verifying(Accepted::Anybody),
     }
 }
 
-fn builder(
-    provider: &Arc<CryptoProvider>,
-) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ProbeOutcome> {
-    ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ProbeOutcome::Unknown(format!("cannot set TLS up: {error}")))
-}
-
 fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, ProbeOutcome> {
-    let provider = Arc::new(ring::default_provider());
-    let config = builder(&provider)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    let config = builder(ring::default_provider())?.with_root_certificates(roots);
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
-/// Trusts authorities, and the certificates of the same file themselves: what people make for one server is often its own
-/// authority, which the rules for authorities refuse.
-fn trusting_also(
-    roots: RootCertStore,
-    certificates: Vec<CertificateDer<'static>>,
-) -> Result<Arc<ClientConfig>, ProbeOutcome> {
-    let provider = Arc::new(ring::default_provider());
-    let web = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .map_err(|error| ProbeOutcome::Unknown(format!("cannot set TLS up: {error}")))?;
-    let verifier = Arc::new(TrustListed { web, certificates });
-    let config = builder(&provider)?
+fn verifying(accepted: Accepted) -> Result<Arc<ClientConfig>, ProbeOutcome> {
+    let provider = ring::default_provider();
+    let algorithms = provider.signature_verification_algorithms;
+    let config = builder(provider)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_custom_certificate_verifier(Arc::new(Verifier { accepted, algorithms }));
+    Ok(Arc::new(config.with_no_client_auth()))
+}
+
+fn builder(
+    provider: CryptoProvider,
+) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ProbeOutcome> {
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(cannot_set_up)
+}
+
+fn cannot_set_up(error: impl fmt::Display) -> ProbeOutcome {
+    ProbeOutcome::Unknown(format!("cannot set TLS up: {error}"))
 }
 
 fn system_roots() -> Result<RootCertStore, ProbeOutcome> {
@@ -184,15 +175,28 @@ fn words(error: &std::io::Error) -> String {
     }
 }
 
-/// Takes what authorities have signed, and the very certificates that are listed, if they are for the host and the server
-/// has their keys.
+/// Takes certificates that the rules for authorities refuse. That the server has the key of its certificate is checked all
+/// the same.
 #[derive(Debug)]
-struct TrustListed {
-    web: Arc<WebPkiServerVerifier>,
-    certificates: Vec<CertificateDer<'static>>,
+struct Verifier {
+    accepted: Accepted,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for TrustListed {
+/// The certificates that a [`Verifier`] takes.
+#[derive(Debug)]
+enum Accepted {
+    /// Any, for any name.
+    Anybody,
+    /// What these authorities have signed, and these very certificates, for the host that is asked: what people make for
+    /// one server is often its own authority.
+    Listed {
+        roots: Arc<WebPkiServerVerifier>,
+        certificates: Vec<CertificateDer<'static>>,
+    },
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -201,13 +205,14 @@ impl ServerCertVerifier for TrustListed {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let judged = self
-            .web
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Accepted::Listed { roots, certificates } = &self.accepted else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let judged = roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match judged {
-            // An authority that is a server, too: everything else about it was not looked at yet.
+            // An authority that is a server, too. Its time was looked at before that, its name was not.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.certificates.iter().any(|listed| listed == end_entity) =>
+                if certificates.iter().any(|listed| listed == end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -222,7 +227,7 @@ impl ServerCertVerifier for TrustListed {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web.verify_tls12_signature(message, cert, dss)
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -231,54 +236,10 @@ impl ServerCertVerifier for TrustListed {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web.verify_tls13_signature(message, cert, dss)
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.web.supported_verify_schemes()
-    }
-}
-
-/// Takes any certificate for any name; signatures are checked all the same.
-struct TrustAnybody(Arc<CryptoProvider>);
-
-impl fmt::Debug for TrustAnybody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TrustAnybody")
-    }
-}
-
-impl ServerCertVerifier for TrustAnybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
