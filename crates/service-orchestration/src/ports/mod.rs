@@ -165,12 +165,9 @@ pub fn holders(wanted: &[(IpAddr, u16, Protocol)]) -> Result<Vec<Holder>, PortEr
     Ok(hits
         .into_iter()
         .map(|(address, entry)| {
-            let hidden = owners
-                .of(entry.inode)
-                .is_none()
-                .then(|| owner::hidden_daemon(entry.uid))
-                .flatten();
-            let owner = owners.of(entry.inode).or(hidden.as_ref());
+            let owner = owners.of(entry.inode).cloned();
+            let owner = owner.or_else(|| owner::hidden_daemon(entry.uid));
+            let owner = owner.as_ref();
             Holder {
                 address,
                 bound: entry.address,
