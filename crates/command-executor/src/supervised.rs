@@ -48,6 +48,7 @@ pub use harness_shim::run_dir::{
     StopPolicy, TtySize,
 };
 pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
+pub use harness_shim::words::unknown_user;
 pub use known::{Evidence, Trace, clear_cgroup};
 pub use launch::LaunchError;
 pub use living::{FileId, LivingShim, is_supervised};

@@ -2,6 +2,7 @@
 //! its runtime, and by an exit code that is the same whatever was wrong.
 
 use harness_model::{ExitStatus, foreign};
+use harness_shim::words::NO_PROGRAM;
 
 /// What the runtime's line begins with.
 const BEGINNING: &[u8] = b"OCI runtime exec failed";
@@ -74,9 +75,7 @@ impl Held {
         } else if said.contains("exec format error") {
             (
                 126,
-                format!(
-                    "cannot run `{program}` in the container: it is neither a program for this machine nor a script that begins with `#!`"
-                ),
+                format!("cannot run `{program}` in the container: {NO_PROGRAM}"),
             )
         } else {
             let line = String::from_utf8_lossy(&self.bytes);

@@ -127,14 +127,6 @@ impl Account {
     }
 }
 
-/// That [`Account::find`] found nobody.
-pub(crate) fn unknown(user: &str) -> String {
-    match user.contains(':') {
-        true => format!("there is no such user or group as `{user}` on this machine"),
-        false => format!("there is no user `{user}` on this machine"),
-    }
-}
-
 /// The number of a group, which has this name or else this number.
 fn group_number(group: &str) -> io::Result<u32> {
     let local = std::fs::read(GROUP).unwrap_or_default();

@@ -6,10 +6,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::account;
 use crate::launch::{Failure, Launch, Step};
 use crate::run_dir::{Resource, parse_umask};
-use crate::sys;
+use crate::{sys, words};
 
 /// The command line after `exec` or `command`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,11 +101,11 @@ pub(crate) fn become_it(options: &Options) -> u8 {
     let reason = io::Error::from_raw_os_error(errno);
     let program = options.program.display();
     let message = match (step, &options.user, &options.cwd) {
-        (Step::User, Some(user), _) if errno == libc::ENOENT => account::unknown(user),
+        (Step::User, Some(user), _) if errno == libc::ENOENT => words::unknown_user(user),
         (Step::User, Some(user), _) => format!("cannot become user `{user}`: {reason}"),
         (Step::Cwd, _, Some(cwd)) => format!("cannot enter {}: {reason}", cwd.display()),
         (Step::Exec, ..) if errno == libc::ENOEXEC => {
-            format!("{program}: it is neither a program for this machine nor a script that begins with `#!`")
+            format!("{program}: {}", words::NO_PROGRAM)
         }
         _ => format!("{} {program}: {reason}", step.word()),
     };

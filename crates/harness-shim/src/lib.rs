@@ -43,6 +43,7 @@ mod supervise;
 mod sys;
 mod text;
 pub mod tree;
+pub mod words;
 mod working_dir;
 pub mod write;
 pub mod zygote;

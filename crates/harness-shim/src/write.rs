@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use harness_files::{Content, FileError, FileId};
 
-use crate::account::{self, Account};
-use crate::sys;
+use crate::account::Account;
+use crate::{sys, words};
 
 /// The verb on the command line.
 pub(crate) const VERB: &str = "write";
@@ -101,7 +101,7 @@ fn attempt(options: &Options) -> Result<(), String> {
     let user = &options.user;
     let cannot_be = |error: io::Error| format!("cannot become user {user}: {error}");
     let account = Account::find(user).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOENT) => account::unknown(user),
+        Some(libc::ENOENT) => words::unknown_user(user),
         _ => cannot_be(error),
     })?;
     let content = Content {

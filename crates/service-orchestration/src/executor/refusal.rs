@@ -37,10 +37,7 @@ pub(super) fn explained(error: supervised::LaunchError, spec: &LaunchSpec) -> La
 fn user(spec: &LaunchSpec, source: &io::Error) -> Option<String> {
     let user = spec.user.as_ref()?;
     Some(match Errno::from_io_error(source) {
-        Some(Errno::NOENT) if user.contains(':') => {
-            format!("there is no such user or group as `{user}` on this machine")
-        }
-        Some(Errno::NOENT) => format!("there is no user `{user}` on this machine"),
+        Some(Errno::NOENT) => supervised::unknown_user(user),
         Some(Errno::PERM) => format!("cannot become user `{user}`: only a daemon that root started can"),
         _ => format!("cannot become user `{user}`: {source}"),
     })

@@ -13,6 +13,7 @@ use futures_lite::future;
 use harness_model::{ExitStatus, environment};
 use harness_shim::identity::ProcessId;
 use harness_shim::tree::descendants;
+use harness_shim::words::NO_PROGRAM;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal as Number, kill_process};
 use service_orchestration::executor::{LaunchError, find_program};
@@ -103,9 +104,7 @@ fn refused(
     };
     match Errno::from_io_error(&error) {
         Some(Errno::TOOBIG) => not_runnable(io::Error::other(too_large(arguments, variables))),
-        Some(Errno::NOEXEC) => not_runnable(io::Error::other(
-            "it is neither a program for this machine nor a script that begins with `#!`",
-        )),
+        Some(Errno::NOEXEC) => not_runnable(io::Error::other(NO_PROGRAM)),
         Some(Errno::NOENT | Errno::NOTDIR) => {
             let path = variables.get("PATH").cloned();
             let path = path.or_else(|| std::env::var("PATH").ok()).unwrap_or_default();
