@@ -13,13 +13,15 @@ use bollard::query_parameters::ListContainersOptions;
 use futures_lite::FutureExt;
 use harness_model::WallTime;
 use harness_shim::run_dir::{RunDir, RunDirError};
-use service_orchestration::executor::{Found, LaunchError, Order};
+use service_orchestration::executor::{Fate, Known, LaunchError, Order};
 use service_orchestration::machine::Ended;
+use service_orchestration::words::chain;
 
 use crate::bridge::Task;
 use crate::engine::{Engine, EngineError};
 use crate::executor::DockerExecutor;
 use crate::follow::{follow, is_created, is_running};
+use crate::hide::hide;
 use crate::network::NetworkError;
 use crate::record::ContainerRecord;
 use crate::{instance, labels, processes, stamp};
@@ -68,40 +70,54 @@ impl DockerExecutor {
         }
     }
 
-    /// Removes, by its labels, what a failed launch may have made. The engine may have done something without being
-    /// able to answer, or may still be doing it. So this goes on in the background while the engine is away, and
-    /// until a request with a lost answer has certainly ended.
-    pub(crate) async fn undo(&self, order: &Order, error: &LaunchError) {
+    /// Removes, by its labels, what a failed launch may have made, and says what became of the launch. The engine may
+    /// have done something without being able to answer, or may still be doing it. Then this is not known until the
+    /// engine is back and has removed it, and the search goes on in the background until a request with a lost answer
+    /// has certainly ended.
+    pub(crate) async fn undone(&self, order: &Order, error: LaunchError) -> Fate {
         let mut labels = self.owner.of_service(&order.project, &order.service);
         labels.insert(labels::GENERATION.to_owned(), order.generation.to_string());
-        let answered = was_answered(error);
-        if self::undo(&self.engine, &labels).await.is_ok() {
+        let answered = was_answered(&error);
+        let undone = undo(&self.engine, &labels).await.is_ok();
+        if undone {
             self.networks
                 .remove_unused(&self.engine, &self.owner, &order.project)
                 .await;
             if answered {
-                return;
+                return Fate::never(hide(&order.secrets, error));
             }
         }
         let (engine, networks) = (Arc::clone(&self.engine), Arc::clone(&self.networks));
         let (owner, project) = (self.owner.clone(), order.project.clone());
+        let error = hide(&order.secrets, error);
+        let why = chain(&error);
+        let (gone, is_gone) = async_channel::bounded::<()>(1);
         Task::spawn(async move {
             let mut looks = if answered { 1 } else { LATE_LOOKS };
             while looks > 0 {
                 Timer::after(AGAIN).await;
-                match self::undo(&engine, &labels).await {
+                match undo(&engine, &labels).await {
                     Ok(()) => {
                         looks -= 1;
+                        gone.close();
                         networks.remove_unused(&engine, &owner, &project).await;
                     }
                     Err(error) => tracing::debug!(%error, "cannot clean up after a failed launch"),
                 }
             }
         });
+        Fate::NotKnownYet {
+            why,
+            later: Box::pin(async move {
+                // Nothing is ever sent; it is closed.
+                let _ = is_gone.recv().await;
+                Known::Never(Box::new(error))
+            }),
+        }
     }
 
     /// What has become of a container that a former daemon launched.
-    pub(crate) async fn find(&self, order: &Order, record: &ContainerRecord) -> Found {
+    pub(crate) async fn find(&self, order: &Order, record: &ContainerRecord) -> Fate {
         let (id, name) = (record.id.as_str(), record.name.as_str());
         let lock = match locked(&order.run_dir).await {
             Ok(lock) => lock,
@@ -120,17 +136,17 @@ impl DockerExecutor {
             Err(error) => {
                 tracing::error!(container = name, %error, "cannot find out whether a container runs");
                 let unknown = ContainerInspectResponse::default();
-                return Found::Running(self.adopted(&engine, order, record, &unknown, lock));
+                return Fate::running(self.adopted(&engine, order, record, &unknown, lock));
             }
         };
         let state = found.state.clone().unwrap_or_default();
         if is_created(&state) {
-            return Found::NeverStarted;
+            return Fate::never(LaunchError::NeverStarted);
         }
         if is_running(&state) {
             let of = id.to_owned();
             unblock(move || processes::kill_commands(&of)).await;
-            return Found::Running(self.adopted(&engine, order, record, &found, lock));
+            return Fate::running(self.adopted(&engine, order, record, &found, lock));
         }
         let container = self.container(&engine, order, record, None);
         let following = Arc::clone(&container);
@@ -142,10 +158,10 @@ impl DockerExecutor {
         };
         let ended = told.or(late).await;
         if record.is_of_former_boot() {
-            return Found::Rebooted;
+            return Fate::ended(Ended::Rebooted);
         }
         let at = state.finished_at.as_deref().and_then(stamp::parse).map(WallTime);
-        Found::Ended { ended, at }
+        Fate::Known(Known::Ended { ended, at })
     }
 }
 
@@ -189,11 +205,8 @@ async fn list(
         .await
 }
 
-pub(crate) fn lost(why: String) -> Found {
-    Found::Ended {
-        ended: Ended::Lost(why),
-        at: None,
-    }
+pub(crate) fn lost(why: String) -> Fate {
+    Fate::ended(Ended::Lost(why))
 }
 
 /// Takes the lock of an existing run directory, which means that its output is being written.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use futures_lite::FutureExt;
 use harness_model::{ProjectName, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Expiry, Found, HookPlace, Instance, LaunchError, LaunchLink, Order,
+    CommandAnswer, Executor, Expiry, Fate, HookPlace, Instance, Known, LaunchError, LaunchLink, Order,
     PlaceCommand, Rest, RunTrace, Session, SessionEvent,
 };
 use service_orchestration::machine::Hook;
@@ -260,6 +260,7 @@ impl DockerExecutor {
             attached: Mutex::new(attached),
             image_health: record.image_health.clone(),
             contact: Contact::new(),
+            is_stopping: AtomicBool::new(false),
             news: engine.news_of(&record.id),
             ended: OnceCell::new(),
         })
@@ -373,11 +374,16 @@ impl Executor for DockerExecutor {
         Ok(image_config::exposed(&config))
     }
 
-    async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
+    async fn launch(&self, order: &Order) -> Fate {
         // Check this before anything is made: without an engine there is nothing more to say.
-        self.engine.docker().await?;
+        if let Err(error) = self.engine.docker().await {
+            return Fate::never(error.into());
+        }
         let owned = order.clone();
-        let lock = unblock(move || prepare(&owned)).await?;
+        let lock = match unblock(move || prepare(&owned)).await {
+            Ok(lock) => lock,
+            Err(error) => return Fate::never(error),
+        };
         let launched = async {
             // Dropping the request also ends the pull or build in the engine.
             let given_up = async {
@@ -395,33 +401,33 @@ impl Executor for DockerExecutor {
             self.start(order, &id, &name, &image.config, lock).await
         };
         let launched: Result<Arc<dyn Instance>, LaunchError> = launched.await;
-        if let Err(error) = &launched {
-            self.undo(order, error).await;
+        match launched {
+            Ok(instance) => Fate::running(instance),
+            Err(error) => self.undone(order, error).await,
         }
-        launched.map_err(|error| hide(&order.secrets, error))
     }
 
     async fn remove_volumes(&self, project: &ProjectName) -> Result<Vec<String>, LaunchError> {
         Ok(volumes::remove(&self.engine, &self.owner, project).await?)
     }
 
-    async fn adopt(&self, order: &Order, _trace: Option<&RunTrace>) -> Found {
+    async fn adopt(&self, order: &Order, _trace: Option<&RunTrace>) -> Fate {
         let run_dir = order.run_dir.clone();
         let record = match unblock(move || ContainerRecord::read(&run_dir)).await {
             Ok(Some(record)) => record,
             Ok(None) => {
                 // Whatever exists was never started.
                 self.remove_leftovers(order, None).await;
-                return Found::NeverStarted;
+                return Fate::never(LaunchError::NeverStarted);
             }
             Err(error) => return lost(format!("cannot read its record: {error}")),
         };
         if let Some((ended, at)) = record.ended {
             self.remove_leftovers(order, None).await;
-            return Found::Ended { ended, at };
+            return Fate::Known(Known::Ended { ended, at });
         }
         let found = self.find(order, &record).await;
-        let runs = matches!(found, Found::Running(_));
+        let runs = matches!(found, Fate::Known(Known::Running(_)));
         self.remove_leftovers(order, runs.then_some(record.id.as_str()))
             .await;
         found

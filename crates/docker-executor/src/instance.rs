@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -63,6 +64,8 @@ pub(crate) struct Container {
     pub(crate) image_health: Option<HealthCheck>,
     /// Whether its state is known.
     pub(crate) contact: Contact,
+    /// Whether it was asked to end. That is done once, and surely: see [`Self::stop`].
+    pub(crate) is_stopping: AtomicBool,
     /// Receives a message when the engine has reported something about it.
     pub(crate) news: Receiver<()>,
     /// How it ended, once everything of it is gone.

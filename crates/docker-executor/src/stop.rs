@@ -1,5 +1,6 @@
 //! Asks a container to end: its stop signal, the grace period, SIGKILL.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_io::Timer;
@@ -48,8 +49,12 @@ impl StopPolicy {
 }
 
 impl Container {
-    /// Asks it to end, and kills it when its grace period is over.
+    /// Asks it to end, and kills it when its grace period is over. If the engine is away, this waits for it. So when
+    /// it is asked for again, there is nothing to do: a second signal could cut short what the first one began.
     pub(crate) async fn stop(&self) {
+        if self.is_stopping.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let StopPolicy {
             signal,
             origin,

@@ -86,6 +86,7 @@ async fn ended(instance: &dyn Instance, name: &str) -> Answer {
         | Ended::Unsupervised(exit)
         | Ended::Background { exit, .. } => Ok(Response::Exec(ExecResult { exit: Some(exit) })),
         Ended::Lost(reason) => Err(internal(format!("lost {name}: {reason}"))),
+        Ended::Rebooted => Err(internal(format!("the machine of {name} was rebooted"))),
         Ended::SupervisorDied => Err(internal(format!("the supervisor of {name} died"))),
     }
 }

@@ -85,6 +85,7 @@ pub(super) async fn report(
         exit: record.exit.filter(|_| failed.ran()),
         last_probe: convert::probe_line(record).map(Into::into),
         wrote_nothing: failed.ran() && is_told && said.as_ref().is_some_and(wrote_nothing),
+        not_reached: failed.cause == Some(FailureCause::NotReached),
         reason: failed.reason.into(),
         last_lines: said
             .unwrap_or_default()

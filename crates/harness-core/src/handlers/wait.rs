@@ -2,11 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
+use async_io::Timer;
 use futures_lite::FutureExt;
+use futures_lite::future::pending;
 use harness_model::{ServiceName, ServiceState, WallTime};
-use harness_wire::message::{Change, Event, Response, StatusReport, WaitFor, WaitRequest};
+use harness_wire::message::{
+    Change, ErrorBody, ErrorCode, Event, Response, StatusReport, WaitFor, WaitRequest,
+};
 use harness_wire::server::Responder;
+use service_orchestration::machine::CONTACT_TIMEOUT;
 use service_registry::Item;
 use service_registry::record::ServiceRecord;
 
@@ -18,6 +24,7 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
     let began = WallTime::steady();
     // Subscribe first, so that no change is missed between looking and waiting.
     let mut changes = context.registry.changes().subscribe(None);
+    let mut patience = None;
     // First report all services, then those that changed.
     let mut news: Option<BTreeSet<ServiceName>> = None;
     let reached = async {
@@ -44,6 +51,18 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                     groups: context.groups(&project.name),
                 }));
             }
+            let unreached = records
+                .iter()
+                .filter(|record| !holds(record, request.until))
+                .find_map(|record| unreached(context, record));
+            patience = unreached
+                .as_ref()
+                .map(|_| patience.unwrap_or_else(out_of_patience));
+            if let (Some(record), Some(until)) = (&unreached, patience)
+                && until <= Instant::now()
+            {
+                return Err(not_reached(record));
+            }
             let tell = |record: &&Arc<ServiceRecord>| {
                 !holds(record, request.until) && news.as_ref().is_none_or(|news| news.contains(&record.name))
             };
@@ -51,7 +70,15 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
                 let progress = convert::progress(record, Change::Unchanged, began, WallTime::steady());
                 stream::tell(responder, Event::Progress(progress)).await;
             }
-            let mut item = Some(changes.next().await);
+            let change = async { Some(changes.next().await) };
+            let over = async {
+                match patience {
+                    Some(until) => Timer::at(until).await,
+                    None => pending().await,
+                };
+                None
+            };
+            let mut item = change.or(over).await;
             let mut changed = Some(BTreeSet::new());
             while let Some(next) = item {
                 match next {
@@ -73,6 +100,37 @@ pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &R
         Err(stream::cancelled())
     };
     reached.or(cancelled).await
+}
+
+fn out_of_patience() -> Instant {
+    Instant::now() + CONTACT_TIMEOUT
+}
+
+/// What cannot be reached: the service itself, or one that it waits for.
+fn unreached(context: &Context, record: &Arc<ServiceRecord>) -> Option<Arc<ServiceRecord>> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![Arc::clone(record)];
+    while let Some(record) = open.pop() {
+        if record.state == ServiceState::Unknown {
+            return Some(record);
+        }
+        for waiting in &record.waiting {
+            if seen.insert(waiting.service.clone()) {
+                open.extend(context.registry.service(&record.project, &waiting.service));
+            }
+        }
+    }
+    None
+}
+
+fn not_reached(record: &ServiceRecord) -> ErrorBody {
+    let why = record.error.as_deref().unwrap_or("its state is unknown");
+    let within = CONTACT_TIMEOUT.as_secs();
+    ErrorBody {
+        code: ErrorCode::NotReached,
+        message: format!("{} could not be reached for {within}s: {why}", record.name),
+        hint: None,
+    }
 }
 
 fn holds(record: &Arc<ServiceRecord>, until: WaitFor) -> bool {

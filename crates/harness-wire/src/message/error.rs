@@ -60,6 +60,8 @@ pub enum ErrorCode {
     ShuttingDown,
     /// Something went wrong in the daemon or in the system below it.
     Internal,
+    /// A place did not answer in time.
+    NotReached,
 }
 
 /// A port of the plan that another process holds.

@@ -132,6 +132,9 @@ pub struct Failure {
     /// Whether this start certainly wrote nothing.
     #[serde(default)]
     pub wrote_nothing: bool,
+    /// Whether its place could not be reached. What was asked is done when it can be reached again.
+    #[serde(default)]
+    pub not_reached: bool,
     /// Services that cannot start because of it.
     pub blocked: Vec<ServiceName>,
     /// Services of the project that are up.

@@ -1,6 +1,6 @@
 //! Exit codes: the only place where results and errors become numbers.
 
-use harness_wire::message::{ErrorBody, ErrorCode};
+use harness_wire::message::{ErrorBody, ErrorCode, Failure};
 
 use super::backend::{ClientError, ConnectError, LoadError};
 use super::error::CliError;
@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     TimedOut,
     /// 18: a service failed.
     ServiceFailed,
+    /// 19: a place was not reached.
+    NotReached,
     /// 130: interrupted.
     Interrupted,
     /// The exit code of the user's own command (`run`, `exec`, `attach`).
@@ -39,8 +41,18 @@ impl Exit {
             Self::NoSuchService => 4,
             Self::TimedOut => 17,
             Self::ServiceFailed => 18,
+            Self::NotReached => 19,
             Self::Interrupted => 130,
             Self::Command(code) => code,
+        }
+    }
+
+    /// What failures mean for the exit code: `failed`, unless all of them are places that were not reached.
+    pub(crate) fn of_failures(failures: &[Failure], failed: Self) -> Self {
+        match failures {
+            [] => Self::Ok,
+            _ if failures.iter().all(|failure| failure.not_reached) => Self::NotReached,
+            _ => failed,
         }
     }
 
@@ -143,6 +155,7 @@ impl From<&ErrorBody> for Exit {
             | ErrorCode::Cancelled
             | ErrorCode::ShuttingDown
             | ErrorCode::Internal => Self::Error,
+            ErrorCode::NotReached => Self::NotReached,
         }
     }
 }
@@ -211,6 +224,7 @@ mod tests {
         assert_eq!(code(CliError::Interrupted { hint: None }), 130);
         assert_eq!(code(CliError::OutputClosed), 0);
         assert_eq!(Exit::ServiceFailed.code(), 18);
+        assert_eq!(Exit::NotReached.code(), 19);
     }
 
     #[test]

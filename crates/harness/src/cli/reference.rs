@@ -37,6 +37,7 @@ const EXIT_CODES: &str = "\
 | 4 | no such service |
 | 17 | `--timeout` passed; the services continue |
 | 18 | a service failed, or was not up within its `startup_timeout` |
+| 19 | a place could not be reached for 30 s (such as a Docker engine that is away); what was asked is done when it is back |
 | 130 | interrupted |
 
 `run`, `exec` and `attach` end with the exit code of the command. If a signal ended the command, the code is 128

@@ -89,6 +89,7 @@ pub(crate) async fn late(
                 last_probe: why.service.last_probe,
                 last_lines: last_lines(client, project, &view.name, why.service.generation).await?,
                 wrote_nothing: false,
+                not_reached: false,
                 blocked: Vec::new(),
                 still_up: up.clone(),
             });

@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::hooks::Hooks;
 use super::images::Preparing;
 use super::order_queue::Waiting;
+use super::recover::{Silent, Sought};
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
 use crate::executor::{Executors, Instance, LaunchLink, Order};
 use crate::health::ProbeLimiter;
@@ -55,8 +56,6 @@ pub(super) struct Live {
     pub(super) order: Arc<Order>,
     /// `None` until the launch is answered.
     pub(super) instance: Option<Arc<dyn Instance>>,
-    /// A former daemon launched it, and whether it runs is not known yet.
-    pub(super) unsettled: bool,
     /// Somebody asked for a stop before the launch was answered.
     pub(super) stop_when_launched: bool,
     /// The health check of its image, for a specification without one.
@@ -116,6 +115,10 @@ pub(super) struct Driver {
     pub(super) behind: Option<VecDeque<Waiting>>,
     /// The orders that wait for answers of their images.
     pub(super) preparing: Vec<Preparing>,
+    /// Services that a former daemon launched and whose place has not said what became of them.
+    pub(super) sought: BTreeMap<(ProjectName, ServiceName), Sought>,
+    /// Executors that had not answered when this daemon became ready, by type.
+    pub(super) silent: BTreeMap<&'static str, Silent>,
     /// The stops that it ordered by itself, until somebody asks for them.
     pub(super) begun: Vec<Operation>,
     pub(super) redactors: Redactors,
@@ -143,6 +146,8 @@ impl Driver {
             projects: BTreeMap::new(),
             behind: None,
             preparing: Vec::new(),
+            sought: BTreeMap::new(),
+            silent: BTreeMap::new(),
             begun: Vec::new(),
             clock: Clock::new(),
             next_operation: 1,
@@ -266,10 +271,9 @@ impl Driver {
                 project,
                 service,
                 generation,
-                result,
-            } => {
-                self.launched(&project, service, generation, result);
-            }
+                known,
+            } => self.launched(&project, service, generation, known),
+            Message::Found(answer) => self.found(*answer),
             Message::Machine { project, event } => {
                 self.note(&project, &event);
                 self.step(&project, event);

@@ -11,15 +11,15 @@ use harness_model::spec::ServiceKind;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::record::ServiceRecord;
 
+use super::Message;
 use super::driver::{Driver, Last, Live};
 use super::misplaced::end_of;
 use super::probes::Prober;
 use super::rebuild::{keep_service, owe, pay};
 use super::start::health_policy;
-use super::{Launch, Message};
-use crate::executor::{Instance, LaunchError, LaunchLink, Order};
+use crate::executor::{Fate, Instance, Known, LaunchError, LaunchLink, Order};
 use crate::layout::remove_discarded;
-use crate::machine::Event;
+use crate::machine::{Event, Lost};
 use crate::words::chain;
 
 /// How many run directories of a service are kept, including the current one.
@@ -44,12 +44,12 @@ impl Driver {
         let telling = self.tasks.spawn(telling);
         let prober = Prober::new(&order, &self.executors, false).map(Arc::new);
         let executor = self.executors.of(&order.spec).map(Arc::clone);
+        let (inbox, silent) = (self.inbox.clone(), self.silence_of(&order.spec));
         self.begin_hooks(&order);
         let owes = order.spec.hooks.after_stop.is_some();
         let live = Live {
             order: Arc::clone(&order),
             instance: None,
-            unsettled: false,
             stop_when_launched: false,
             image_health: None,
             prober,
@@ -101,14 +101,21 @@ impl Driver {
                 let _turn = folders.acquire().await;
                 unblock(move || layout.prune(&pruned, &of, GENERATIONS_KEPT - 1, generation)).await;
             };
+            let of = (project.clone(), service.clone());
             let launch = async {
                 match (owed, executor) {
-                    (Ok(()), Ok(executor)) => executor.launch(&order).await.map_err(Box::new),
-                    (Err(error), _) | (_, Err(error)) => Err(Box::new(error)),
+                    (Ok(()), Ok(executor)) => {
+                        if let Some(silent) = silent {
+                            silent.wait(&inbox, &of, generation).await;
+                        }
+                        let fate = executor.launch(&order).await;
+                        settled(fate, &inbox, &of, generation).await
+                    }
+                    (Err(error), _) | (_, Err(error)) => Known::Never(Box::new(error)),
                 }
             };
-            let ((), result) = zip(prune, launch).await;
-            if owes && result.is_err() {
+            let ((), known) = zip(prune, launch).await;
+            if owes && matches!(known, Known::Never(_)) {
                 unblock(move || pay(&beside, &debtor.0, &debtor.1)).await;
             }
             drop(telling);
@@ -116,7 +123,7 @@ impl Driver {
                 project,
                 service,
                 generation,
-                result,
+                known,
             })
         });
     }
@@ -127,7 +134,7 @@ impl Driver {
         project: &ProjectName,
         service: ServiceName,
         generation: u64,
-        result: Launch,
+        known: Known,
     ) {
         let entry = self
             .projects
@@ -135,13 +142,13 @@ impl Driver {
             .and_then(|p| p.services.get_mut(&service));
         let Some(entry) = entry else {
             // Nobody knows the generation any more, so what was launched must not run on.
-            if let Ok(instance) = result {
+            if let Known::Running(instance) = known {
                 self.spawn(async move { instance.stop().await });
             }
             return;
         };
-        match result {
-            Ok(instance) => {
+        match known {
+            Known::Running(instance) => {
                 entry.last.pid = instance.pid();
                 entry.last.started_at = Some(instance.started_at());
                 entry.last.up_since_ns = u64::try_from(since_boot().as_nanos()).ok();
@@ -153,7 +160,6 @@ impl Driver {
                     .filter(|live| live.order.generation == generation)
                 {
                     live.instance = Some(Arc::clone(&instance));
-                    live.unsettled = false;
                     stop = live.stop_when_launched;
                 }
                 self.follow(project, &service, generation, Arc::clone(&instance));
@@ -163,7 +169,20 @@ impl Driver {
                     self.spawn(async move { instance.stop().await });
                 }
             }
-            Err(error) => {
+            Known::Ended { ended, at } => {
+                entry.live = None;
+                entry.last.pid = None;
+                entry.last.ended_at = at.or_else(|| Some(WallTime::now()));
+                self.step(
+                    project,
+                    Event::Exited {
+                        service,
+                        generation,
+                        ended,
+                    },
+                );
+            }
+            Known::Never(error) => {
                 let reason = match &entry.live {
                     Some(live) => live.order.words(error.as_ref()),
                     None => chain(error.as_ref()),
@@ -273,6 +292,28 @@ impl Driver {
             })
         });
     }
+}
+
+/// Waits until it is known what became of a generation. If that is not known yet, the machine is told why.
+pub(super) async fn settled(
+    fate: Fate,
+    inbox: &WeakSender<Message>,
+    (project, service): &(ProjectName, ServiceName),
+    generation: u64,
+) -> Known {
+    fate.settled(|why| {
+        let event = Event::Contact {
+            service: service.clone(),
+            generation,
+            lost: Some(Lost::Contact(why)),
+        };
+        let project = project.clone();
+        if let Some(inbox) = inbox.upgrade() {
+            // The inbox is unbounded, and closed when the daemon ends.
+            let _ = inbox.try_send(Message::Machine { project, event });
+        }
+    })
+    .await
 }
 
 /// Passes on the progress that a launch reports.

@@ -13,6 +13,7 @@
 
 mod clock;
 mod driver;
+mod found;
 mod hooks;
 mod images;
 mod launching;
@@ -30,7 +31,6 @@ mod stop;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use harness_model::{ProjectName, ServiceName};
@@ -43,7 +43,7 @@ pub use orders::{
 
 pub use rebuild::{NewerRecord, refuse_newer_records};
 
-use crate::executor::{Executors, Instance, LaunchError};
+use crate::executor::{Executors, Known, LaunchError};
 use crate::layout::Layout;
 use crate::machine::{self, OperationId};
 use crate::secrets::Redactors;
@@ -115,15 +115,14 @@ enum Message {
         project: ProjectName,
         service: ServiceName,
         generation: u64,
-        result: Launch,
+        known: Known,
     },
+    Found(Box<recover::Answer>),
     Machine {
         project: ProjectName,
         event: machine::Event,
     },
 }
-
-type Launch = Result<Arc<dyn Instance>, Box<LaunchError>>;
 
 impl Orchestrator {
     /// An orchestrator over this registry, and a future that must be polled for the orchestrator to work. The future

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness_model::{Health, ProjectName, ServiceName, ServiceState};
+use harness_model::{ProjectName, ServiceName, ServiceState};
 use service_registry::record::{ServiceRecord, Waiting};
 
 use super::driver::Driver;
@@ -19,9 +19,6 @@ impl Driver {
             .registry
             .service(project, service)
             .filter(|r| r.generation == snapshot.generation);
-        // Until its supervisor has said what runs, nobody knows.
-        let unsettled = entry.live.as_ref().is_some_and(|live| live.unsettled)
-            && snapshot.state == ServiceState::Starting;
         Some(ServiceRecord {
             project: project.clone(),
             name: service.clone(),
@@ -34,15 +31,8 @@ impl Driver {
             retired_secrets: Arc::clone(&prepared.retired_secrets),
             wanted: snapshot.wanted,
             in_file: snapshot.defined,
-            state: if unsettled {
-                ServiceState::Unknown
-            } else {
-                snapshot.state
-            },
-            health: match snapshot.health {
-                Health::Starting if unsettled => Health::Unknown,
-                health => health,
-            },
+            state: snapshot.state,
+            health: snapshot.health,
             ready: snapshot.ready,
             was_ready: snapshot.ready || before.as_ref().is_some_and(|before| before.was_ready),
             boot_id: None,

@@ -1,35 +1,112 @@
 //! Takes over what a former daemon left. Every recorded service is looked for where it ran, including those that only
 //! the disk remembers (see `rebuild`).
+//!
+//! ```text
+//! for each executor:  end leftover commands ─▶ survey ─▶ adopt each service ─▶ strays ─▶ it may launch
+//!                        └────────────── SILENCE ───────────────┘
+//!                                           │ no answer: its services are out of contact, the daemon is ready;
+//!                                           ▼ each late answer is taken when it comes
+//! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::{Receiver, Sender, WeakSender};
 use blocking::unblock;
-use command_executor::boot_clock::since_boot;
-use harness_model::{Redactor, ServiceState, WallTime};
+use futures_lite::FutureExt;
+use harness_model::{ProjectName, ServiceName, ServiceSpec};
 use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
 
 use super::Message;
-use super::driver::{Driver, Last, Live, Prepared, Service};
-use super::hooks::{Hooks, terms};
+use super::driver::{Driver, Prepared};
+use super::found::{found_again, prepared, redact_strings};
 use super::orders::StopOrder;
-use super::probes::Prober;
-use super::start::{definition, new_project};
-use crate::executor::{Found, Instance, Order};
+use super::start::new_project;
+use crate::executor::{Executor, Fate, Known, LaunchError, Order, Stray};
 use crate::layout::remove_discarded;
-use crate::machine::{Ended, Event, FailureCause, Hook, Recovered};
+use crate::machine::{Event, Lost};
+
+/// How long a daemon that begins waits for a place. Then it serves without it.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Why nothing is known of the services in a place that is silent.
+const SILENT: &str = "its place has not answered since the daemon started";
+
+type Key = (ProjectName, ServiceName);
+
+/// A service that is looked for.
+pub(super) struct Sought {
+    pub(super) record: Arc<ServiceRecord>,
+    /// Whether only the disk remembers it.
+    was_lost: bool,
+    pub(super) prepared: Prepared,
+    /// What it was launched with.
+    pub(super) order: Arc<Order>,
+    /// What was launched with an `after_stop` hook that must still run, unless the service runs.
+    pub(super) owed: Option<Arc<Order>>,
+    executor: Option<usize>,
+}
+
+/// What the search for a service says.
+pub(super) enum Said {
+    /// Its place does not know yet, or has not answered at all.
+    NotYet(String),
+    Known(Known),
+}
+
+/// An answer of the search.
+pub(super) struct Answer {
+    key: Key,
+    said: Said,
+}
+
+/// The search in the places of one executor.
+struct Search {
+    executor: Arc<dyn Executor>,
+    /// Closed when former commands are ended and everything is surveyed.
+    surveyed: Receiver<()>,
+    /// Held by each service that is still looked for.
+    looking: Option<Sender<()>>,
+    strays: Receiver<Vec<Stray>>,
+}
+
+/// An executor that had not answered when the daemon became ready.
+#[derive(Clone)]
+pub(super) struct Silent {
+    /// Closed when it has, and nothing that is in the way of a launch is left.
+    answered: Receiver<()>,
+}
+
+impl Silent {
+    /// Waits until a launch is safe. Meanwhile its service is out of contact.
+    pub(super) async fn wait(&self, inbox: &WeakSender<Message>, (project, service): &Key, generation: u64) {
+        let tell = |lost| {
+            let (project, service) = (project.clone(), service.clone());
+            let event = Event::Contact {
+                service,
+                generation,
+                lost,
+            };
+            if let Some(inbox) = inbox.upgrade() {
+                // The inbox is unbounded, and closed when the daemon ends.
+                let _ = inbox.try_send(Message::Machine { project, event });
+            }
+        };
+        tell(Some(Lost::Contact(SILENT.to_owned())));
+        // Nothing is ever sent; it is closed.
+        let _ = self.answered.recv().await;
+        tell(None);
+    }
+}
 
 impl Driver {
-    /// Looks for every recorded service, all at once, and tells the machines before the first order is taken.
+    /// Looks for every recorded service, all at once, and tells the machines before the first order is taken. A place
+    /// that does not answer in time delays nobody.
     pub(super) async fn recover(&mut self) {
-        for executor in self.executors.all() {
-            executor.end_leftover_commands().await;
-        }
-        for executor in self.executors.all() {
-            executor.survey().await;
-        }
+        let late = async_io::Timer::after(SILENCE);
+        let mut searches = self.searches();
         let layout = self.layout.clone();
         self.spawn(unblock(move || {
             layout.discarded().iter().for_each(|path| remove_discarded(path));
@@ -40,66 +117,238 @@ impl Driver {
             self.projects
                 .insert(project.name.clone(), new_project(&project.name));
         }
-        let (sender, found) = async_channel::unbounded();
         let mut records = Vec::new();
         for project in self.registry.projects() {
             let known = self.registry.services(&project.name);
             records.extend(known.into_iter().map(|record| (record, false)));
         }
         records.extend(lost.into_iter().map(|record| (Arc::new(record), true)));
+        let (sender, answers) = async_channel::unbounded();
+        let mut sought = BTreeMap::new();
         for (record, was_lost) in records {
-            let record = self.masked(record);
-            let owed = super::rebuild::owed(&self.layout, &record.project, &record.name);
-            // A launch reaches the disk before its record does, so the newest folder counts.
-            let on_disk = self.layout.generations(&record.project, &record.name);
-            let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
-            let owed = owed.filter(|owed| owed.spec.hooks.after_stop.is_some());
-            // It may have been launched with another specification than the one that is recorded now.
-            let launched_by = match &owed {
-                Some(owed) if owed.generation == generation => Some(prepared(owed)),
-                _ => {
-                    super::rebuild::launched_by(&self.layout, &record, generation).map(|kept| prepared(&kept))
-                }
-            };
-            let prepared = prepared(&record);
-            let by = launched_by.as_ref().unwrap_or(&prepared);
-            let order = Arc::new(self.order(&record.project, &record.name, by, generation));
-            let owed = owed.map(|owed| {
-                let by = self::prepared(&owed);
-                Arc::new(self.order(&record.project, &record.name, &by, owed.generation))
-            });
-            let executor = self.executors.of(&record.spec).map(Arc::clone);
-            let (sender, registry) = (sender.clone(), self.registry.clone());
-            let trace = record.trace.clone().filter(|_| record.generation == generation);
-            self.spawn(async move {
-                let found = match executor {
-                    Ok(executor) if generation > 0 => executor.adopt(&order, trace.as_deref()).await,
-                    _ => Found::NeverStarted,
-                };
-                let record = match was_lost {
-                    true => found_again(&record, generation, &found, owed.is_some()).map(|record| {
-                        registry.upsert_service(record, ChangeKind::Registered, "found on the disk")
-                    }),
-                    false => Some(record),
-                };
-                // The receiver lives until every sender is gone.
-                let _ = sender.send((record, prepared, order, found, owed)).await;
-            });
+            let one = self.sought(record, was_lost, &searches);
+            let key = (one.record.project.clone(), one.record.name.clone());
+            self.look_for(&key, &one, &searches, sender.clone());
+            sought.insert(key, one);
         }
         drop(sender);
-        let mut all = Vec::new();
-        while let Ok(one) = found.recv().await {
-            all.push(one);
-        }
-        let any_homeless = all
+        // Only those who look hold it from now on.
+        searches.iter_mut().for_each(|search| search.looking = None);
+        let mut said = BTreeMap::new();
+        let all = async {
+            while said.len() < sought.len()
+                && let Ok(answer) = answers.recv().await
+            {
+                said.insert(answer.key, answer.said);
+            }
+        };
+        let mut late = std::pin::pin!(late);
+        all.or(async {
+            (&mut late).await;
+        })
+        .await;
+        let unanswered: BTreeSet<usize> = sought
             .iter()
-            .any(|(_, _, _, found, _)| matches!(found, Found::Homeless(_)));
-        self.end_strays(any_homeless).await;
-        for (record, prepared, order, found, owed) in all {
-            if let Some(record) = record {
-                self.recovered(&record, prepared, order, found, owed);
+            .filter(|(key, _)| !said.contains_key(*key))
+            .filter_map(|(_, one)| one.executor)
+            .collect();
+        let mut strays = Vec::new();
+        for (index, search) in searches.into_iter().enumerate() {
+            let listed = async {
+                match unanswered.contains(&index) {
+                    true => None,
+                    false => search.strays.recv().await.ok(),
+                }
+            };
+            let listed = listed.or(async {
+                (&mut late).await;
+                None
+            });
+            match listed.await {
+                Some(listed) => strays.extend(listed),
+                None => self.goes_on_without(search),
             }
         }
+        let any_homeless = said
+            .values()
+            .any(|said| matches!(said, Said::Known(Known::Running(instance)) if instance.is_homeless()));
+        self.end_strays(strays, any_homeless);
+        for (key, one) in sought {
+            let said = said
+                .remove(&key)
+                .unwrap_or_else(|| Said::NotYet(SILENT.to_owned()));
+            self.take_first(key, one, said);
+        }
+        let inbox = self.inbox.clone();
+        self.spawn(async move {
+            while let (Ok(answer), Some(inbox)) = (answers.recv().await, inbox.upgrade()) {
+                // The inbox is closed when the daemon ends. The next daemon finds out for itself.
+                let _ = inbox.send(Message::Found(Box::new(answer))).await;
+            }
+        });
+    }
+
+    /// Begins the search of each executor.
+    fn searches(&self) -> Vec<Search> {
+        let mut executors: Vec<&Arc<dyn Executor>> = Vec::new();
+        for executor in self.executors.all() {
+            if !executors.iter().any(|known| Arc::ptr_eq(known, executor)) {
+                executors.push(executor);
+            }
+        }
+        let search = |executor: &Arc<dyn Executor>| {
+            let (done, surveyed) = async_channel::bounded::<()>(1);
+            let own = Arc::clone(executor);
+            self.spawn(async move {
+                own.end_leftover_commands().await;
+                own.survey().await;
+                drop(done);
+            });
+            let (looking, found) = async_channel::bounded::<()>(1);
+            let (listed, strays) = async_channel::bounded(1);
+            let (own, first) = (Arc::clone(executor), surveyed.clone());
+            self.spawn(async move {
+                // Nothing is ever sent on either; they are closed.
+                let _ = first.recv().await;
+                let _ = found.recv().await;
+                // The receiver is gone when the daemon ends.
+                let _ = listed.send(own.strays().await).await;
+            });
+            Search {
+                executor: Arc::clone(executor),
+                surveyed,
+                looking: Some(looking),
+                strays,
+            }
+        };
+        executors.into_iter().map(search).collect()
+    }
+
+    fn sought(&self, record: Arc<ServiceRecord>, was_lost: bool, searches: &[Search]) -> Sought {
+        let record = self.masked(record);
+        let owed = super::rebuild::owed(&self.layout, &record.project, &record.name);
+        // A launch reaches the disk before its record does, so the newest folder counts.
+        let on_disk = self.layout.generations(&record.project, &record.name);
+        let generation = on_disk.last().copied().unwrap_or(0).max(record.generation);
+        let owed = owed.filter(|owed| owed.spec.hooks.after_stop.is_some());
+        // It may have been launched with another specification than the one that is recorded now.
+        let launched_by = match &owed {
+            Some(owed) if owed.generation == generation => Some(prepared(owed)),
+            _ => super::rebuild::launched_by(&self.layout, &record, generation).map(|kept| prepared(&kept)),
+        };
+        let prepared = prepared(&record);
+        let by = launched_by.as_ref().unwrap_or(&prepared);
+        let order = Arc::new(self.order(&record.project, &record.name, by, generation));
+        let owed = owed.map(|owed| {
+            let by = self::prepared(&owed);
+            Arc::new(self.order(&record.project, &record.name, &by, owed.generation))
+        });
+        let executor = self.executors.of(&record.spec).ok().and_then(|executor| {
+            searches
+                .iter()
+                .position(|search| Arc::ptr_eq(&search.executor, executor))
+        });
+        Sought {
+            record,
+            was_lost,
+            prepared,
+            order,
+            owed,
+            executor,
+        }
+    }
+
+    /// Asks the executor of a service what became of it.
+    fn look_for(&self, key: &Key, sought: &Sought, searches: &[Search], sender: Sender<Answer>) {
+        let (key, order) = (key.clone(), Arc::clone(&sought.order));
+        let trace = sought.record.trace.clone();
+        let trace = trace.filter(|_| sought.record.generation == order.generation);
+        let search = sought.executor.and_then(|index| searches.get(index));
+        let search = search.filter(|_| order.generation > 0).map(|search| {
+            let executor = Arc::clone(&search.executor);
+            (executor, search.surveyed.clone(), search.looking.clone())
+        });
+        self.spawn(async move {
+            let answer = |said| {
+                let key = key.clone();
+                // The receiver lives until every sender is gone.
+                sender.send(Answer { key, said })
+            };
+            let Some((executor, surveyed, looking)) = search else {
+                let never = Known::Never(Box::new(LaunchError::NeverStarted));
+                let _ = answer(Said::Known(never)).await;
+                return;
+            };
+            // Nothing is ever sent; it is closed.
+            let _ = surveyed.recv().await;
+            let fate = executor.adopt(&order, trace.as_deref()).await;
+            drop(looking);
+            let known = match fate {
+                Fate::Known(known) => known,
+                Fate::NotKnownYet { why, later } => {
+                    let _ = answer(Said::NotYet(why)).await;
+                    later.await
+                }
+            };
+            let _ = answer(Said::Known(known)).await;
+        });
+    }
+
+    /// What the search says of a service at first.
+    fn take_first(&mut self, key: Key, mut sought: Sought, said: Said) {
+        if sought.was_lost {
+            let owes = sought.owed.is_some();
+            let Some(record) = found_again(&sought.record, sought.order.generation, &said, owes) else {
+                return;
+            };
+            let registry = &self.registry;
+            sought.record = registry.upsert_service(record, ChangeKind::Registered, "found on the disk");
+        }
+        let is_known = matches!(said, Said::Known(_));
+        self.take_found(&sought, said);
+        if !is_known {
+            self.sought.insert(key, sought);
+        }
+    }
+
+    /// A place that was silent has answered.
+    pub(super) fn found(&mut self, answer: Answer) {
+        let Some(sought) = self.sought.remove(&answer.key) else {
+            return;
+        };
+        let is_known = matches!(answer.said, Said::Known(_));
+        self.take_found(&sought, answer.said);
+        if !is_known {
+            self.sought.insert(answer.key, sought);
+        }
+    }
+
+    /// Lets an executor that is silent end its strays when it answers. Nothing is launched there before.
+    fn goes_on_without(&mut self, search: Search) {
+        let types = search.executor.types();
+        tracing::error!(
+            ?types,
+            silent_s = SILENCE.as_secs(),
+            "going on without a place that does not answer"
+        );
+        let (done, answered) = async_channel::bounded::<()>(1);
+        for type_name in types {
+            let answered = answered.clone();
+            self.silent.insert(type_name, Silent { answered });
+        }
+        self.spawn(async move {
+            for stray in search.strays.recv().await.unwrap_or_default() {
+                tell_of(&stray);
+                stray.ended.await;
+            }
+            drop(done);
+        });
+    }
+
+    /// What to wait for before a service is launched, because its executor is silent.
+    pub(super) fn silence_of(&self, spec: &ServiceSpec) -> Option<Silent> {
+        let silent = self.silent.get(spec.kind.type_name())?;
+        (!silent.answered.is_closed()).then(|| silent.clone())
     }
 
     /// A record without the secrets that an earlier version let into it.
@@ -128,19 +377,14 @@ impl Driver {
 
     /// Ends what belongs to nothing that is known. Orders wait until that is gone, and until everything that lost its
     /// run directory is gone: an order could start the same again, or take it for something that is to stay.
-    async fn end_strays(&mut self, any_homeless: bool) {
-        let mut ending = Vec::new();
-        for executor in self.executors.all() {
-            for stray in executor.strays().await {
-                tracing::warn!(
-                    what = stray.what,
-                    "stopping what still runs although its home or run directory is gone"
-                );
-                ending.push(self.tasks.spawn(stray.ended));
-            }
-        }
-        if ending.is_empty() && !any_homeless {
+    fn end_strays(&mut self, strays: Vec<Stray>, any_homeless: bool) {
+        if strays.is_empty() && !any_homeless {
             return;
+        }
+        let mut ending = Vec::new();
+        for stray in strays {
+            tell_of(&stray);
+            ending.push(self.tasks.spawn(stray.ended));
         }
         self.behind = Some(VecDeque::new());
         self.spawn_message(async move {
@@ -163,329 +407,11 @@ impl Driver {
             self.begun.extend(begun);
         }
     }
-
-    /// `owed` is what was launched with an `after_stop` hook that must still run, unless the service runs.
-    fn recovered(
-        &mut self,
-        record: &ServiceRecord,
-        prepared: Prepared,
-        order: Arc<Order>,
-        found: Found,
-        owed: Option<Arc<Order>>,
-    ) {
-        let generation = order.generation;
-        let mut last = Last {
-            pid: None,
-            started_at: record.started_at,
-            up_since_ns: None,
-            ended_at: record.ended_at,
-        };
-        // If a generation is newer than its record, it was launched with what was recorded last.
-        let digest = record
-            .launched_digest
-            .clone()
-            .filter(|_| record.generation == generation)
-            .unwrap_or_else(|| prepared.digest.clone());
-        let mut live = None;
-        let mut runs = None;
-        let is_homeless = matches!(found, Found::Homeless(_));
-        let recovered = match found {
-            Found::Running(instance) | Found::Homeless(instance) => {
-                last.pid = instance.pid();
-                last.started_at = Some(instance.started_at());
-                let recorded = record.up_since_ns.filter(|_| record.generation == generation);
-                last.up_since_ns = Some(up_since(instance.as_ref(), recorded));
-                last.ended_at = None;
-                let was_ready = record.was_ready && record.generation == generation;
-                let prober = Prober::new(&order, &self.executors, was_ready).map(Arc::new);
-                live = Some(Live {
-                    order: Arc::clone(&order),
-                    instance: Some(Arc::clone(&instance)),
-                    unsettled: false,
-                    stop_when_launched: false,
-                    image_health: None,
-                    prober,
-                    probing: None,
-                    lost: Arc::default(),
-                });
-                let up_since = Duration::from_nanos(last.up_since_ns.unwrap_or_default());
-                let running_for = since_boot().saturating_sub(up_since);
-                runs = Some((instance, was_ready));
-                Recovered::Running {
-                    generation,
-                    digest,
-                    terms: terms(&order.spec),
-                    for_: running_for,
-                    was_ready,
-                    going: is_going(record, generation),
-                    restarts: record.restarts,
-                }
-            }
-            Found::Launching(settled) => {
-                live = Some(Live {
-                    order: Arc::clone(&order),
-                    instance: None,
-                    unsettled: true,
-                    stop_when_launched: false,
-                    image_health: None,
-                    prober: Prober::new(&order, &self.executors, false).map(Arc::new),
-                    probing: None,
-                    lost: Arc::default(),
-                });
-                let (project, service) = (record.project.clone(), record.name.clone());
-                self.spawn_message(async move {
-                    let result = Ok(settled.await);
-                    Some(Message::Launched {
-                        project,
-                        service,
-                        generation,
-                        result,
-                    })
-                });
-                Recovered::Launching {
-                    generation,
-                    digest,
-                    terms: terms(&order.spec),
-                    going: is_going(record, generation),
-                    restarts: record.restarts,
-                }
-            }
-            // How it ended is not known any more, except for what was recorded then.
-            Found::Ended {
-                ended: Ended::SupervisorDied | Ended::Lost(_),
-                ..
-            } if has_settled(record, generation) => recorded_end(record, generation, digest),
-            Found::Ended { ended, at } => {
-                last.ended_at = at.or(last.ended_at);
-                if let Some(cause) = had_failed(record, generation) {
-                    let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
-                    let (ended, restarts) = (Some(ended), record.restarts);
-                    Recovered::Failed {
-                        generation,
-                        digest,
-                        ended,
-                        cause,
-                        reason,
-                        restarts,
-                    }
-                } else if record.wanted && waits_to_start(record, generation) {
-                    Recovered::Idle { generation }
-                } else {
-                    let fresh = !has_settled(record, generation);
-                    Recovered::Ended {
-                        generation,
-                        digest,
-                        ended,
-                        failed: had_to_go(record, generation),
-                        fresh,
-                        was_ready: record.was_ready && record.generation == generation,
-                        restarts: record.restarts,
-                    }
-                }
-            }
-            Found::Rebooted if record.state.is_live() || record.wanted => Recovered::Rebooted { generation },
-            Found::Rebooted | Found::NeverStarted => recorded_end(record, generation, digest),
-        };
-        // If it runs, its hook runs when it has ended.
-        let owed = owed.filter(|_| live.is_none());
-        let limit = owed
-            .as_ref()
-            .and_then(|order| terms(&order.spec).hooks.remove(&Hook::AfterStop));
-        let hooks = Some(Hooks::new(owed.unwrap_or(order), generation));
-        let entry = Service {
-            prepared,
-            live,
-            hooks,
-            last,
-        };
-        let definition = definition(&entry.prepared);
-        if let Some(project) = self.projects.get_mut(&record.project) {
-            project.services.insert(record.name.clone(), entry);
-        }
-        self.registry.changes().publish(
-            record.project.clone(),
-            Some(record.name.clone()),
-            ChangeKind::Adopted,
-            describe(&recovered),
-            None,
-        );
-        self.step(
-            &record.project,
-            Event::Recover {
-                service: record.name.clone(),
-                definition,
-                wanted: record.wanted,
-                defined: record.in_file,
-                found: recovered,
-                owed: limit,
-            },
-        );
-        if let Some((instance, was_ready)) = runs {
-            self.follow(&record.project, &record.name, generation, Arc::clone(&instance));
-            if is_homeless {
-                self.lose(&record.project, &record.name, generation);
-            }
-            self.take_image_health(&record.project, &record.name, instance.as_ref(), was_ready);
-        }
-    }
 }
 
-/// When it started, in nanoseconds since the machine booted: as the instance says, else as recorded, else by the
-/// clock.
-fn up_since(instance: &dyn Instance, recorded: Option<u64>) -> u64 {
-    let now = since_boot();
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let by_the_clock = || now.saturating_sub(WallTime::now().since(instance.started_at()));
-    let recorded = recorded.filter(|recorded| *recorded <= nanos(now));
-    match instance.started_after_boot() {
-        Some(started) => nanos(started),
-        None => recorded.unwrap_or_else(|| nanos(by_the_clock())),
-    }
-}
-
-/// The record of a service that the store had lost, from what was found of it. `None` if it has ended and is not in
-/// its file: it may have been forgotten on purpose.
-fn found_again(lost: &ServiceRecord, generation: u64, found: &Found, owes: bool) -> Option<ServiceRecord> {
-    let mut record = lost.clone();
-    match found {
-        Found::Running(_) | Found::Homeless(_) | Found::Launching(_) => record.wanted = true,
-        _ if !record.in_file && !owes => return None,
-        Found::Ended { ended, .. } if record.in_file && record.spec.oneshot && succeeded(ended) => {
-            (record.wanted, record.generation) = (true, generation);
-            record.state = ServiceState::Completed;
-        }
-        _ => record.wanted = false,
-    }
-    Some(record)
-}
-
-fn redact_strings(value: &mut serde_json::Value, redactor: &Redactor) {
-    use serde_json::Value as V;
-    match value {
-        V::String(text) => *text = redactor.redact(text),
-        V::Array(values) => values
-            .iter_mut()
-            .for_each(|value| redact_strings(value, redactor)),
-        V::Object(values) => values
-            .values_mut()
-            .for_each(|value| redact_strings(value, redactor)),
-        V::Null | V::Bool(_) | V::Number(_) => {}
-    }
-}
-
-fn succeeded(ended: &Ended) -> bool {
-    // The same as for the machine where the service is a one-shot; one that is not has a failure then.
-    matches!(ended, Ended::Exit(exit) | Ended::Unsupervised(exit) | Ended::Background { exit, .. } if exit.success())
-}
-
-/// Whether the former daemon was about to start the service again, after this generation was stopped or had ended.
-fn waits_to_start(record: &ServiceRecord, generation: u64) -> bool {
-    let asked = record.failure.is_none() && !record.ended_well;
-    let on_the_way = match record.state {
-        ServiceState::Pending => true,
-        ServiceState::Stopping => asked,
-        _ => false,
-    };
-    record.generation == generation && on_the_way
-}
-
-/// Why this generation was being stopped, or had ended, if it failed and the restart policy has not decided about
-/// that yet.
-fn had_to_go(record: &ServiceRecord, generation: u64) -> Option<(FailureCause, String)> {
-    let going = record.generation == generation && record.state == ServiceState::Stopping;
-    let cause = record.failure.as_ref().filter(|_| going)?;
-    let cause = serde_json::from_value(cause.clone()).ok()?;
-    Some((cause, record.error.clone().unwrap_or_else(|| "failed".to_owned())))
-}
-
-/// Whether the former daemon was stopping this generation in order to start it again. A generation that was stopped
-/// because it failed is not included: when it ends, the restart policy decides.
-fn is_going(record: &ServiceRecord, generation: u64) -> bool {
-    let stopping = record.generation == generation && record.state == ServiceState::Stopping;
-    record.wanted && stopping && record.failure.is_none()
-}
-
-/// Why the former daemon gave this generation up, if it did.
-fn had_failed(record: &ServiceRecord, generation: u64) -> Option<FailureCause> {
-    let failed = record.generation == generation && record.state == ServiceState::Failed;
-    let cause = record.failure.as_ref().filter(|_| failed)?;
-    serde_json::from_value(cause.clone()).ok()
-}
-
-/// Whether the former daemon had finished with the end of this generation.
-fn has_settled(record: &ServiceRecord, generation: u64) -> bool {
-    let settled = matches!(
-        record.state,
-        ServiceState::Stopped | ServiceState::Completed | ServiceState::Failed
+fn tell_of(stray: &Stray) {
+    tracing::warn!(
+        what = stray.what,
+        "stopping what still runs although its home or run directory is gone"
     );
-    record.generation == generation && settled
-}
-
-/// What the record alone says of a service with nothing on disk.
-fn recorded_end(
-    record: &ServiceRecord,
-    generation: u64,
-    digest: harness_model::resolve::SpecDigest,
-) -> Recovered {
-    if let Some(cause) = had_failed(record, generation) {
-        let ended = record.exit.map(Ended::Exit);
-        let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
-        return Recovered::Failed {
-            generation,
-            digest,
-            ended,
-            cause,
-            reason,
-            restarts: record.restarts,
-        };
-    }
-    match (record.state, record.exit) {
-        (ServiceState::Completed | ServiceState::Failed, Some(exit)) => Recovered::Ended {
-            generation,
-            digest,
-            ended: Ended::Exit(exit),
-            failed: None,
-            fresh: false,
-            was_ready: record.was_ready,
-            restarts: record.restarts,
-        },
-        _ => Recovered::Idle { generation },
-    }
-}
-
-fn describe(found: &Recovered) -> String {
-    match found {
-        Recovered::Running { .. } => "found running, managed again".to_owned(),
-        Recovered::Launching { .. } => "its supervisor has not yet said what runs".to_owned(),
-        Recovered::Ended {
-            ended: Ended::Exit(exit),
-            fresh: true,
-            ..
-        } => format!("{exit} while no daemon ran"),
-        Recovered::Ended {
-            ended: Ended::SupervisorDied,
-            ..
-        } => "its supervisor died".to_owned(),
-        Recovered::Ended {
-            ended: Ended::Unsupervised(exit),
-            fresh: true,
-            ..
-        } => format!("its supervisor died, and it {exit} while no daemon ran"),
-        Recovered::Ended { .. } => "had ended before".to_owned(),
-        Recovered::Failed { .. } => "had failed before".to_owned(),
-        Recovered::Rebooted { .. } => "the machine was rebooted".to_owned(),
-        Recovered::Idle { .. } => "was not running".to_owned(),
-    }
-}
-
-fn prepared(record: &ServiceRecord) -> Prepared {
-    Prepared {
-        spec: Arc::clone(&record.spec),
-        digest: record.digest.clone(),
-        inherited: Arc::clone(&record.environment),
-        umask: record.umask,
-        dependency_addresses: record.dependency_addresses.clone(),
-        addresses: record.addresses.clone(),
-        retired_secrets: Arc::clone(&record.retired_secrets),
-    }
 }

@@ -71,6 +71,9 @@ pub enum LaunchError {
         /// The template, redacted.
         text: String,
     },
+    /// A former daemon was about to launch it and never did.
+    #[error("it never started")]
+    NeverStarted,
     /// The image that it runs in did not arrive.
     #[error("its image did not arrive within {}s{}", within.as_secs_f32(), doing.as_ref().map(|doing| format!(": {doing}")).unwrap_or_default())]
     NotHere {

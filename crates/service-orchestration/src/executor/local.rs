@@ -22,6 +22,7 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct LocalInstance {
     supervised: Supervised,
     stop: supervised::StopPolicy,
+    is_homeless: bool,
     _place: Place,
 }
 
@@ -30,7 +31,16 @@ impl LocalInstance {
         Self {
             supervised,
             stop: stop_policy(&order.spec),
+            is_homeless: false,
             _place: place,
+        }
+    }
+
+    /// One whose run directory is gone.
+    pub(super) fn homeless(supervised: Supervised, order: &Order, place: Place) -> Self {
+        Self {
+            is_homeless: true,
+            ..Self::new(supervised, order, place)
         }
     }
 }
@@ -55,6 +65,10 @@ impl Instance for LocalInstance {
 
     fn trace(&self) -> Option<RunTrace> {
         Some(link(&self.supervised.trace()))
+    }
+
+    fn is_homeless(&self) -> bool {
+        self.is_homeless
     }
 
     fn is_in_place(&self) -> bool {

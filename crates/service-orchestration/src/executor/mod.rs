@@ -5,6 +5,7 @@
 mod capacity;
 mod environment;
 mod error;
+mod fate;
 mod files;
 mod link;
 mod local;
@@ -33,6 +34,7 @@ pub use service_registry::record::RunTrace;
 
 pub use environment::compose as compose_environment;
 pub use error::{CommandFailure, LaunchError};
+pub use fate::{Fate, Known};
 pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
 pub use program::find as find_program;
@@ -218,6 +220,11 @@ pub trait Instance: Send + Sync {
     fn started_after_boot(&self) -> Option<Duration> {
         None
     }
+    /// Whether it was found without its run directory. Then its output and its end cannot be recorded, and it has to be
+    /// stopped.
+    fn is_homeless(&self) -> bool {
+        false
+    }
     /// The trace by which it is found if its run directory does not lead to it any more.
     fn trace(&self) -> Option<RunTrace> {
         None
@@ -231,13 +238,14 @@ pub trait Instance: Send + Sync {
         None
     }
     /// Waits until it becomes unknown, or known again, whether the service still runs: returns the reason, or `None`
-    /// when it is known again. Never returns if that is always known. Cancelling the future loses nothing.
+    /// when it is known again. It may become unknown at any time, also while the service is being stopped. Never returns if that is always known. Cancelling the future loses nothing.
     async fn contact(&self) -> Option<Lost> {
         futures_lite::future::pending().await
     }
     /// Waits until everything of it is gone.
     async fn wait(&self) -> Ended;
-    /// Asks it to end: signal, grace period, SIGKILL. Returns when that has begun; `wait` reports the end.
+    /// Asks it to end: signal, grace period, SIGKILL. Returns when that has begun; `wait` reports the end. This is asked
+    /// once more when contact was lost meanwhile: if it has arrived, nothing is to be done.
     async fn stop(&self);
     /// Kills everything of it, by every means.
     async fn kill(&self);
@@ -255,28 +263,6 @@ pub trait Instance: Send + Sync {
     /// # Errors
     /// When it is gone or the system refuses.
     async fn signal(&self, signal: i32) -> Result<(), SessionError>;
-}
-
-/// What a new daemon finds of a generation.
-pub enum Found {
-    /// It runs and is managed again.
-    Running(Arc<dyn Instance>),
-    /// It runs, but its run directory is gone, together with its output and its record. It has to be stopped.
-    Homeless(Arc<dyn Instance>),
-    /// A former daemon launched it and did not see the answer, and there is still no answer. The future completes
-    /// when the outcome is known. This may take long, because what it waits for may be stuck.
-    Launching(Pin<Box<dyn Future<Output = Arc<dyn Instance>> + Send>>),
-    /// It has ended.
-    Ended {
-        /// How it ended.
-        ended: Ended,
-        /// When it ended, if known.
-        at: Option<WallTime>,
-    },
-    /// The machine was rebooted since then.
-    Rebooted,
-    /// It never started.
-    NeverStarted,
 }
 
 /// Something that runs for this home but belongs to no known service. It is being ended.
@@ -334,12 +320,9 @@ pub trait Executor: Send + Sync {
     ) -> Result<Vec<u16>, LaunchError> {
         Ok(Vec::new())
     }
-    /// Launches a generation. If it takes long, for example to pull an image, the launch reports progress on the
-    /// order's link. If the launch is given up there, it soon ends with an error.
-    ///
-    /// # Errors
-    /// When nothing of it runs.
-    async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError>;
+    /// Launches a generation, and says what became of it. If it takes long, for example to pull an image, the launch
+    /// reports progress on the order's link. If the launch is given up there, it soon ends with [`Fate::Never`].
+    async fn launch(&self, order: &Order) -> Fate;
     /// Removes what the services of a project keep after they end: the named volumes of containers. Returns the names
     /// of what was removed. Nothing of the project may run meanwhile.
     ///
@@ -348,8 +331,9 @@ pub trait Executor: Send + Sync {
     async fn remove_volumes(&self, _project: &ProjectName) -> Result<Vec<String>, LaunchError> {
         Ok(Vec::new())
     }
-    /// Finds what a former daemon left of a generation. `trace` is what that daemon remembered of it.
-    async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Found;
+    /// Finds out what became of a generation that a former daemon launched. `trace` is what that daemon remembered of
+    /// it. A place that does not answer may answer late: the daemon does not wait for it.
+    async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Fate;
     /// Where a hook of its services runs.
     fn hook_place(&self, _hook: Hook) -> HookPlace {
         HookPlace::Service

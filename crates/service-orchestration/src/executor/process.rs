@@ -20,14 +20,14 @@ use harness_model::{SecretString, ServiceSpec, Umask, WallTime, os_text};
 
 use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
-use super::local::{LocalInstance, ended, link_back, stop_policy};
+use super::local::{LocalInstance, link_back, stop_policy};
 use super::program::{check_folder, find, redacted, text};
 use super::refusal;
 use super::session::{CommandSession, exit_status};
 use super::strays::{self, Home};
-use super::unreached::{UnreachedInstance, settled};
+use super::unreached::{UnreachedInstance, known, may_run, settled};
 use super::{
-    CommandAnswer, Executor, Expiry, Found, Instance, LaunchError, Order, PlaceCommand, Rest, RunTrace,
+    CommandAnswer, Executor, Expiry, Fate, Instance, Known, LaunchError, Order, PlaceCommand, Rest, RunTrace,
     Session, Stray, compose_environment, files,
 };
 use crate::layout::tag;
@@ -144,7 +144,7 @@ impl ProcessExecutor {
     }
 
     /// A supervisor of the service that lives, although its own run directory does not lead to it.
-    fn lost_instance(&self, order: &Order) -> Option<Found> {
+    fn lost_instance(&self, order: &Order) -> Option<Known> {
         let lost = self
             .of_service(order)
             .into_iter()
@@ -152,55 +152,52 @@ impl ProcessExecutor {
             .find(|found| found.is_lost)?;
         let supervised = lost.shim.take_over().ok()??;
         self.account_for(order, Some(lost.shim.process()));
-        let instance = LocalInstance::new(supervised, order, self.capacity.take_over());
-        Some(Found::Homeless(Arc::new(instance)))
+        let instance = LocalInstance::homeless(supervised, order, self.capacity.take_over());
+        Some(Known::Running(Arc::new(instance)))
     }
 
     /// What has become of a generation, according to its run directory and to everything else that is known.
-    async fn adopted(&self, order: &Order, trace: Option<&RunTrace>) -> Found {
+    async fn adopted(&self, order: &Order, trace: Option<&RunTrace>) -> Fate {
         let evidence = self.evidence(order, trace);
-        match Supervisor::adopt_by(&order.run_dir, evidence, PROMPT).await {
-            Ok(Adopted::Running(supervised)) => {
-                self.account_for(order, Some(&supervised.identity().shim));
-                let place = self.capacity.take_over();
-                Found::Running(Arc::new(LocalInstance::new(supervised, order, place)))
-            }
-            Ok(Adopted::Homeless(supervised)) => {
-                self.account_for(order, Some(&supervised.identity().shim));
-                let place = self.capacity.take_over();
-                Found::Homeless(Arc::new(LocalInstance::new(supervised, order, place)))
-            }
-            Ok(Adopted::Ended(record)) => {
-                let at = Some(WallTime(record.ended_at_ns));
-                Found::Ended {
-                    ended: ended(supervised::Ended::Exited(record)),
-                    at,
-                }
-            }
-            Ok(Adopted::SupervisorDied { killed, main }) => Found::Ended {
-                ended: ended(supervised::Ended::SupervisorDied { killed, main }),
-                at: None,
-            },
-            Ok(Adopted::Rebooted) => Found::Rebooted,
-            Ok(Adopted::NeverStarted) => Found::NeverStarted,
-            // Something of it runs, or may run, so a second one must not be started beside it.
-            Err(
-                error @ (AdoptError::OtherNamespace { .. }
-                | AdoptError::Unreadable(_)
-                | AdoptError::Machine(_)
-                | AdoptError::Watch(_)
-                | AdoptError::Wait(_)),
-            ) => Found::Running(Arc::new(UnreachedInstance::new(order, &error))),
+        let adopted = Supervisor::adopt_by(&order.run_dir, evidence, PROMPT).await;
+        if let Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) = &adopted {
+            self.account_for(order, Some(&supervised.identity().shim));
+        }
+        let place = || self.capacity.take_over();
+        match adopted {
+            Ok(adopted) => Fate::Known(known(adopted, order, place)),
+            Err(error) if may_run(&error) => Fate::running(Arc::new(UnreachedInstance::new(order, &error))),
             // A former daemon launched it a moment ago, or it is stuck. Everything else need not wait for it.
             Err(AdoptError::NoIdentity { .. }) => {
-                let (order, place) = (order.clone(), self.capacity.take_over());
-                Found::Launching(Box::pin(async move { settled(&order, place).await }))
+                let (order, place) = (order.clone(), place());
+                Fate::NotKnownYet {
+                    why: "its supervisor has not yet said what runs".to_owned(),
+                    later: Box::pin(async move { settled(&order, place).await }),
+                }
             }
-            Err(error) => Found::Ended {
-                ended: Ended::Lost(chain(&error)),
-                at: None,
-            },
+            Err(error) => Fate::ended(Ended::Lost(chain(&error))),
         }
+    }
+
+    async fn launched(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
+        let place = self.capacity.take()?;
+        let _launching = self.capacity.launching().await;
+        let (owned, cgroup) = (order.clone(), self.cgroup(order));
+        let mut launch = unblock(move || prepare(&owned, cgroup)).await?;
+        launch.soft_limits.clone_from(&self.soft_limits);
+        let writer = files::Writer {
+            commands: &self.commands,
+            shim: self.supervisor.shim().path(),
+            run_id: supervised::below(&self.mark, &unique()),
+        };
+        files::render(writer, order, launch.user.as_deref(), &launch.cwd).await?;
+        let supervised = self.supervisor.launch(&order.run_dir, &launch).await;
+        if self.supervisor.shim().take_put_back() {
+            let shim = self.supervisor.shim().path().display();
+            tracing::warn!(%shim, "somebody removed the supervisor's program; it was put back");
+        }
+        let supervised = supervised.map_err(|error| refusal::explained(error, &launch))?;
+        Ok(Arc::new(LocalInstance::new(supervised, order, place)))
     }
 
     /// Removes cgroups that no living supervisor uses, and kills what is still in them.
@@ -364,25 +361,8 @@ impl Executor for ProcessExecutor {
         }
     }
 
-    async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError> {
-        let place = self.capacity.take()?;
-        let _launching = self.capacity.launching().await;
-        let (owned, cgroup) = (order.clone(), self.cgroup(order));
-        let mut launch = unblock(move || prepare(&owned, cgroup)).await?;
-        launch.soft_limits.clone_from(&self.soft_limits);
-        let writer = files::Writer {
-            commands: &self.commands,
-            shim: self.supervisor.shim().path(),
-            run_id: supervised::below(&self.mark, &unique()),
-        };
-        files::render(writer, order, launch.user.as_deref(), &launch.cwd).await?;
-        let supervised = self.supervisor.launch(&order.run_dir, &launch).await;
-        if self.supervisor.shim().take_put_back() {
-            let shim = self.supervisor.shim().path().display();
-            tracing::warn!(%shim, "somebody removed the supervisor's program; it was put back");
-        }
-        let supervised = supervised.map_err(|error| refusal::explained(error, &launch))?;
-        Ok(Arc::new(LocalInstance::new(supervised, order, place)))
+    async fn launch(&self, order: &Order) -> Fate {
+        self.launched(order).await.into()
     }
 
     async fn survey(&self) {
@@ -395,19 +375,16 @@ impl Executor for ProcessExecutor {
         }
     }
 
-    async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Found {
-        let found = self.adopted(order, trace).await;
-        let ran = !matches!(
-            found,
-            Found::Running(_) | Found::Homeless(_) | Found::Launching(_)
-        );
-        match ran.then(|| self.lost_instance(order)).flatten() {
-            Some(lost) => lost,
-            None => {
-                if !ran {
-                    self.account_for(order, None);
-                }
-                found
+    async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Fate {
+        let fate = self.adopted(order, trace).await;
+        match fate {
+            Fate::Known(Known::Ended { .. } | Known::Never(_)) => {
+                self.lost_instance(order).map_or(fate, Fate::Known)
+            }
+            // Its own supervisor is no stray.
+            _ => {
+                self.account_for(order, None);
+                fate
             }
         }
     }

@@ -12,7 +12,7 @@ use harness_model::WallTime;
 
 use super::capacity::Place;
 use super::local::{LOOK_AGAIN, LocalInstance, ended, stop_policy};
-use super::{Instance, Order, SessionError};
+use super::{Instance, Known, LaunchError, Order, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;
 
@@ -26,11 +26,6 @@ pub(super) struct UnreachedInstance {
 impl UnreachedInstance {
     pub(super) fn new(order: &Order, why: &AdoptError) -> Self {
         tracing::error!(run_dir = %order.run_dir.display(), error = chain(why), "cannot manage a service");
-        Self::gone(order)
-    }
-
-    /// Stands for something that is known to be gone: waiting for it returns how it ended.
-    pub(super) fn gone(order: &Order) -> Self {
         Self {
             run_dir: order.run_dir.clone(),
             stop: stop_policy(&order.spec),
@@ -55,23 +50,57 @@ impl UnreachedInstance {
     }
 }
 
+/// What a run directory says for certain. `place` counts what is taken over.
+pub(super) fn known(adopted: Adopted, order: &Order, place: impl FnOnce() -> Place) -> Known {
+    match adopted {
+        Adopted::Running(supervised) => {
+            Known::Running(Arc::new(LocalInstance::new(supervised, order, place())))
+        }
+        Adopted::Homeless(supervised) => {
+            Known::Running(Arc::new(LocalInstance::homeless(supervised, order, place())))
+        }
+        Adopted::Ended(record) => Known::Ended {
+            at: Some(WallTime(record.ended_at_ns)),
+            ended: ended(supervised::Ended::Exited(record)),
+        },
+        Adopted::SupervisorDied { killed, main } => Known::Ended {
+            ended: ended(supervised::Ended::SupervisorDied { killed, main }),
+            at: None,
+        },
+        Adopted::Rebooted => Known::Ended {
+            ended: Ended::Rebooted,
+            at: None,
+        },
+        Adopted::NeverStarted => Known::Never(Box::new(LaunchError::NeverStarted)),
+    }
+}
+
+/// Whether something of a generation runs or may run after this error, so that a second one must not be started
+/// beside it.
+pub(super) fn may_run(error: &AdoptError) -> bool {
+    matches!(
+        error,
+        AdoptError::OtherNamespace { .. }
+            | AdoptError::Unreadable(_)
+            | AdoptError::Machine(_)
+            | AdoptError::Watch(_)
+            | AdoptError::Wait(_)
+    )
+}
+
 /// What has become of a former daemon's launch, once that is known.
-pub(super) async fn settled(order: &Order, place: Place) -> Arc<dyn Instance> {
+pub(super) async fn settled(order: &Order, place: Place) -> Known {
     let mut told = false;
     loop {
         match Supervisor::adopt(&order.run_dir).await {
-            Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => {
-                return Arc::new(LocalInstance::new(supervised, order, place));
-            }
-            // Waiting for it returns how it ended.
-            Ok(_) => return Arc::new(UnreachedInstance::gone(order)),
+            Ok(adopted) => return known(adopted, order, || place),
             Err(error @ AdoptError::NoIdentity { .. }) => {
                 if !std::mem::replace(&mut told, true) {
                     let run_dir = order.run_dir.display();
                     tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service runs");
                 }
             }
-            Err(error) => return Arc::new(UnreachedInstance::new(order, &error)),
+            Err(error) => return Known::Running(Arc::new(UnreachedInstance::new(order, &error))),
         }
     }
 }
@@ -102,7 +131,7 @@ impl Instance for UnreachedInstance {
                 Ok(Adopted::SupervisorDied { killed, main }) => {
                     return ended(supervised::Ended::SupervisorDied { killed, main });
                 }
-                Ok(Adopted::Rebooted) => return Ended::Lost("the machine was rebooted".to_owned()),
+                Ok(Adopted::Rebooted) => return Ended::Rebooted,
                 Ok(Adopted::NeverStarted) => return Ended::Lost("it never started".to_owned()),
                 Err(error @ AdoptError::RunDir(_)) => return Ended::Lost(chain(&error)),
                 // This was logged when the service was found.

@@ -25,6 +25,9 @@ impl Machine {
 
     fn advance(&mut self, name: &ServiceName) -> bool {
         let now = self.now;
+        if self.is_given_up_now(name) {
+            return true;
+        }
         let Some(service) = self.services.get(name) else {
             return false;
         };
@@ -51,7 +54,7 @@ impl Machine {
             }
             Phase::Active(_) => self.advance_active(name),
             Phase::Stopping(stopping) => {
-                let due = stopping.until <= now;
+                let due = stopping.until <= now && !service.is_unreached();
                 if due {
                     self.stop_stage_overdue(name);
                 }
@@ -79,7 +82,11 @@ impl Machine {
         if facts != service.facts {
             self.dirty
                 .extend(self.dependents.get(&name).into_iter().flatten().cloned());
-            if facts.going != service.facts.going || facts.state != service.facts.state {
+            let (now, before) = (&facts, &service.facts);
+            if now.going != before.going
+                || now.state != before.state
+                || now.long_unreached != before.long_unreached
+            {
                 // They may be waiting until this service is gone.
                 let going = service.definition.dependencies.iter().map(|d| &d.service);
                 let going = going.filter(|d| self.services.get(*d).is_some_and(Service::is_going));
@@ -101,6 +108,7 @@ impl Machine {
         service.generation = service.generation.saturating_add(1);
         service.digest = Some(service.definition.digest.clone());
         service.matched.clear();
+        service.absence = None;
         service.found_health = None;
         service.hook_note = None;
         let terms = Terms::of(&service.definition);
@@ -178,22 +186,26 @@ impl Machine {
             return false;
         };
         if let Some(halt) = &active.halt {
-            let open = matches!(halt, Halt::Failed(_)) || !self.has_going_dependents(name);
+            // What cannot be reached is stopped when it is reached again, by the order that holds then.
+            let open = !service.is_unreached()
+                && (matches!(halt, Halt::Failed(_)) || !self.has_going_dependents(name));
             if open {
                 self.begin_stop(name);
             }
             return open;
         }
+        let counts = !service.is_unreached();
         if let Stage::Preparing { until } = active.stage {
-            if until <= now {
+            let due = until <= now && counts;
+            if due {
                 self.preparing_failed(name, "it did not end in time".into());
             }
-            return until <= now;
+            return due;
         }
         let ready = service
             .up()
             .is_some_and(|up| up.was_ready || service.up_is_ready(up));
-        if !ready && service.series.window.is_some_and(|window| window <= now) {
+        if !ready && counts && service.series.window.is_some_and(|window| window <= now) {
             self.startup_timed_out(name);
             return true;
         }
@@ -255,6 +267,7 @@ impl Machine {
             return false;
         };
         let generation = service.generation;
+        let counts = !service.is_unreached();
         let Some(up) = service.up_mut() else {
             return false;
         };
@@ -267,7 +280,7 @@ impl Machine {
                 });
             }
         }
-        up.settled |= up.launched_at.after(SETTLE) <= now;
+        up.settled |= counts && up.launched_at.after(SETTLE) <= now;
         match up.probing.as_mut().and_then(|probing| probing.due(now)) {
             Some(Due::Probe) => {
                 self.actions.push(Effect::Probe {

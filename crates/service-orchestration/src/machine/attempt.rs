@@ -7,19 +7,23 @@ use harness_model::ServiceName;
 use super::Machine;
 use super::health::Probing;
 use super::service::{Active, Adrift, Failure, Phase, Stage, Up};
-use super::types::{Ended, FailureCause, HealthPolicy, Hook, Lost};
+use super::types::{Ended, FailureCause, HealthPolicy, Hook};
 use super::words;
 
 impl Machine {
     pub(super) fn launched(&mut self, name: &ServiceName, generation: u64) {
         let now = self.now;
+        if self.current(name, generation).is_none() {
+            return;
+        }
+        self.reached(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
         let policy = service.health_policy().cloned();
         match &mut service.phase {
             Phase::Active(Active {
-                stage: stage @ Stage::Launching { .. },
+                stage: stage @ (Stage::Unseen | Stage::Launching { .. }),
                 ..
             }) => {
                 *stage = Stage::Up(Up::new(now, policy.map(|policy| Probing::new(policy, now))));
@@ -64,31 +68,14 @@ impl Machine {
         }
     }
 
-    /// It has become unknown, or known again, whether a generation still runs.
-    pub(super) fn contact(&mut self, name: &ServiceName, generation: u64, lost: Option<Lost>) {
-        let now = self.now;
-        let Some(service) = self.current(name, generation) else {
-            return;
-        };
-        let Some(up) = service.up_mut() else { return };
-        let note = match (&lost, &up.lost) {
-            (Some(lost), _) => lost.why().to_owned(),
-            (None, Some(Lost::Paused(_))) => "it was resumed".to_owned(),
-            (None, _) => "its state is known again".to_owned(),
-        };
-        if lost.is_none()
-            && let Some(probing) = &mut up.probing
-        {
-            probing.ask_again(now);
-        }
-        up.lost = lost;
-        service.note(note);
-    }
-
     /// A launch reports progress. While it does, the time to start begins anew; if the launch fails in the end, that
     /// extra time is taken back.
     pub(super) fn progressed(&mut self, name: &ServiceName, generation: u64, said: String) {
         let now = self.now;
+        if self.current(name, generation).is_none() {
+            return;
+        }
+        self.reached(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
@@ -108,16 +95,23 @@ impl Machine {
 
     pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
         let now = self.now;
+        if self.current(name, generation).is_none() {
+            return;
+        }
+        self.windows_go_on(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
         match &service.phase {
             Phase::Active(Active {
-                stage: Stage::Launching { before, .. },
+                stage: stage @ (Stage::Unseen | Stage::Launching { .. }),
                 halt: None,
                 ..
             }) => {
-                if let Some(before) = *before {
+                if let Stage::Launching {
+                    before: Some(before), ..
+                } = *stage
+                {
                     service.series.overdue |= before <= now;
                     service.series.window = Some(before).filter(|before| *before > now);
                 }
@@ -129,7 +123,7 @@ impl Machine {
                 self.over(name, Some(failure), false);
             }
             Phase::Active(Active {
-                stage: Stage::Launching { .. },
+                stage: Stage::Unseen | Stage::Launching { .. },
                 ..
             }) => self.gone(name, false),
             Phase::Stopping(held) | Phase::Adrift(Adrift { held, .. }) if held.stage.may_be_live() => {
@@ -141,9 +135,14 @@ impl Machine {
 
     pub(super) fn exited(&mut self, name: &ServiceName, generation: u64, ended: Ended) {
         let now = self.now;
+        if self.current(name, generation).is_none() {
+            return;
+        }
+        self.windows_go_on(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
+        service.absence = None;
         let active = match &service.phase {
             Phase::Active(Active {
                 stage: Stage::Preparing { .. },
@@ -164,6 +163,7 @@ impl Machine {
         }
         let (since, was_ready) = match &active.stage {
             Stage::Launching { since, .. } => (*since, service.health_policy().is_none()),
+            Stage::Unseen => (now, service.health_policy().is_none()),
             Stage::Up(up) => (up.launched_at, up.was_ready),
             Stage::Preparing { .. } => return,
         };
@@ -196,6 +196,10 @@ impl Machine {
 
     /// The `before_start` hook of the current attempt has ended.
     pub(super) fn prepared(&mut self, name: &ServiceName, generation: u64, result: Result<(), String>) {
+        if self.current(name, generation).is_none() {
+            return;
+        }
+        self.reached(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };

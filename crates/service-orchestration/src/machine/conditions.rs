@@ -87,6 +87,7 @@ impl Machine {
             overdue: service.series.overdue,
             matched: service.matched.len(),
             stuck: self.is_stuck(service),
+            long_unreached: service.is_long_unreached(),
             trouble: self.trouble(name, service),
         }
     }
@@ -114,7 +115,7 @@ pub(super) fn holds(condition: &Condition, service: &Service) -> bool {
 
 /// Whether it is up, is not about to be stopped, is not paused, and its state is known.
 fn is_up(service: &Service) -> bool {
-    service.staying_up().is_some_and(|up| up.lost.is_none())
+    service.staying_up().is_some() && service.absence.is_none()
 }
 
 /// Whether a dependency cannot be expected to hold without a new operation.
@@ -128,8 +129,11 @@ pub(super) fn never_healthy(dependency: &Dependency, service: &Service) -> bool 
 }
 
 /// Whether nothing more can be expected of a service without a new operation. For a service that crashes again and
-/// again this means: not before long.
+/// again, and for one that cannot be reached, this means: not before long.
 pub(super) fn given_up(service: &Service) -> bool {
+    if service.is_long_unreached() {
+        return true;
+    }
     match &service.phase {
         Phase::Idle(_) | Phase::Adrift(_) => true,
         Phase::Pending => service.facts.stuck || service.series.overdue,
@@ -158,7 +162,7 @@ fn ailment(service: &Service, dependent_is_up: bool) -> Option<&'static str> {
         Phase::Idle(Rest::Stopped | Rest::Rebooted) => Some("is stopped"),
         Phase::Backoff { .. } => Some("is restarting"),
         Phase::Adrift(_) => Some("could not be stopped"),
-        Phase::Active(_) if service.lost().is_some() => Some(match service.lost() {
+        Phase::Active(_) | Phase::Stopping(_) if service.absence.is_some() => Some(match service.lost() {
             Some(Lost::Paused(_)) => "is paused",
             _ => "is in an unknown state",
         }),

@@ -34,6 +34,7 @@ impl Machine {
         service.phase = Phase::Stopping(Stopping {
             stage: StopStage::EndingHooks { ran },
             until: now,
+            is_ordered: false,
             next: Next::Over(failure),
             launched_at,
             terms,
@@ -56,6 +57,7 @@ impl Machine {
         service.phase = Phase::Stopping(Stopping {
             stage: StopStage::EndingHooks { ran: false },
             until: now,
+            is_ordered: false,
             next: Next::Wait,
             launched_at: None,
             terms,
@@ -75,6 +77,7 @@ impl Machine {
                 service.phase = Phase::Stopping(Stopping {
                     stage: StopStage::EndingHooks { ran },
                     until: now,
+                    is_ordered: false,
                     next: halt.map_or(Next::Asked, Next::from),
                     launched_at,
                     terms,

@@ -58,6 +58,7 @@
 mod advance;
 mod attempt;
 mod conditions;
+mod contact;
 mod ending;
 mod graph;
 mod health;
@@ -87,8 +88,8 @@ pub use terms::Terms;
 pub(crate) use words::{brief, hook as hook_name};
 
 pub use types::{
-    Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern, Lost,
-    OperationId, OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered,
+    CONTACT_TIMEOUT, Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern,
+    Lost, OperationId, OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered,
     RootFailure, Time, Timing,
 };
 
@@ -173,8 +174,15 @@ impl Machine {
                 found,
                 owed,
             } => {
-                self.recover(service, definition, wanted, defined, found, owed);
-                return Vec::new();
+                if self.services.contains_key(&service) {
+                    self.found_late(&service, found, owed);
+                    if self.recovering {
+                        return Vec::new();
+                    }
+                } else {
+                    self.recover(service, definition, wanted, defined, found, owed);
+                    return Vec::new();
+                }
             }
             Event::Submit { operation, request } => self.submit(operation, request),
             Event::Abandon { operation } => self.abandon(operation),
@@ -315,14 +323,14 @@ impl Machine {
             return;
         };
         let before = service.health();
-        let Some(up) = service.up_mut() else { return };
-        let outcome = match (&up.lost, outcome) {
+        let outcome = match (service.lost(), outcome) {
             // It is unknown what the answer was about, too.
             (Some(lost), ProbeOutcome::Unhealthy(_) | ProbeOutcome::Unknown(_)) => {
                 ProbeOutcome::Unknown(lost.why().to_owned())
             }
             (_, outcome) => outcome,
         };
+        let Some(up) = service.up_mut() else { return };
         let Some(probing) = &mut up.probing else { return };
         if !probing.answered(outcome, now) {
             return;

@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) deadline: Option<Time>,
     /// The same, without the extra time that the running launch got by reporting progress.
     pub(super) deadline_before: Option<Time>,
+    /// Until when the operation waits for its place to be reached.
+    pub(super) reach_by: Option<Time>,
     /// Whether the operation has stopped waiting for it once, because it was not up in time.
     pub(super) late: bool,
     /// Whether it was up once and went down again, and got more time for that.
@@ -77,6 +79,7 @@ impl Entry {
             done: None,
             deadline: None,
             deadline_before: None,
+            reach_by: None,
             late: false,
             relapsed: false,
             status: Status::Moving,
@@ -356,7 +359,7 @@ impl Machine {
 
     pub(super) fn drop_timers(&mut self, id: OperationId, operation: &Operation) {
         for (name, entry) in &operation.entries {
-            if let Some(deadline) = entry.deadline {
+            for deadline in entry.deadline.into_iter().chain(entry.reach_by) {
                 self.operation_timers.remove(&(deadline, id, name.clone()));
             }
         }
@@ -442,6 +445,7 @@ impl Machine {
             self.operation_timers.insert((deadline, id, name.clone()));
         }
         self.bear_a_relapse(id, operation, name);
+        self.wait_for_contact(id, operation, name);
         let Some(entry) = operation.entries.get(name) else {
             return;
         };

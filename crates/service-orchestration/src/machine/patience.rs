@@ -81,7 +81,11 @@ impl Machine {
 
     /// Until when an operation waits for a service; `None` before anything of the service has begun.
     pub(super) fn patience(&self, operation: &Operation, name: &ServiceName) -> Option<Time> {
-        let service = self.services.get(name)?;
+        // For one that cannot be reached, another limit counts.
+        let service = self
+            .services
+            .get(name)
+            .filter(|service| !service.is_unreached())?;
         let from_now = self.now.after(service.startup_timeout());
         match (&service.phase, &operation.stage) {
             // Its hook has a time limit of its own.

@@ -3,7 +3,7 @@
 //! | found | wanted | not wanted |
 //! |---|---|---|
 //! | running | adopted; then replaced or restarted if that had begun | its stop is continued |
-//! | launching | wait for the answer, then as for running | stopped once it is answered |
+//! | not known yet | unknown, as out of contact; when it is known, as found then | the same |
 //! | ended, nobody has dealt with it | its restart policy decides | stopped |
 //! | ended or failed before | completed or failed, as it was | stopped |
 //! | rebooted | `always`, `unless-stopped`: started; else stopped, "the machine was rebooted" | stopped |
@@ -23,10 +23,10 @@ use super::Machine;
 use super::health::Probing;
 use super::restart::STABLE;
 use super::service::{
-    Active, Failure, Halt, Next, Phase, Rest, SETTLE, Service, Stage, StopStage, Stopping, Up,
+    Absence, Active, Failure, Halt, Next, Phase, Rest, SETTLE, Service, Stage, StopStage, Stopping, Up,
 };
 use super::terms::Terms;
-use super::types::{Definition, FailureCause, Hook, Recovered, Time};
+use super::types::{Definition, FailureCause, Hook, Lost, Recovered, Time};
 use super::words;
 
 impl Machine {
@@ -39,17 +39,22 @@ impl Machine {
         found: Recovered,
         owed: Option<Duration>,
     ) {
-        if self.services.contains_key(&name) {
-            return;
-        }
         self.recovering = true;
         self.define(&name, definition);
-        self.dirty.insert(name.clone());
+        if let Some(service) = self.services.get_mut(&name) {
+            (service.wanted, service.defined) = (wanted, defined);
+        }
+        self.take_found(&name, found, owed);
+    }
+
+    /// Takes over what was found of a service.
+    pub(super) fn take_found(&mut self, name: &ServiceName, found: Recovered, owed: Option<Duration>) {
         let now = self.now;
-        let Some(service) = self.services.get_mut(&name) else {
+        self.dirty.insert(name.clone());
+        let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        (service.wanted, service.defined) = (wanted, defined);
+        let wanted = service.wanted;
         match found {
             Recovered::Running {
                 generation,
@@ -65,7 +70,7 @@ impl Machine {
                 let changed = digest != service.definition.digest;
                 service.digest = Some(digest);
                 let launched_at = Time(now.0.saturating_sub(for_));
-                let policy = service.definition.health.clone();
+                let policy = service.health_policy().cloned();
                 let mut up = Up::new(
                     launched_at,
                     policy.map(|policy| Probing::adopted(policy, now, was_ready)),
@@ -85,12 +90,13 @@ impl Machine {
                 });
                 service.note("adopted");
             }
-            Recovered::Launching {
+            Recovered::NotKnown {
                 generation,
                 digest,
                 terms,
                 going,
                 restarts,
+                why,
             } => {
                 service.generation = generation;
                 service.restarts = restarts;
@@ -100,15 +106,12 @@ impl Machine {
                 service.series.window = Some(now.after(service.definition.startup_timeout));
                 let halt = (changed || going || !wanted).then_some(Halt::Asked);
                 service.phase = Phase::Active(Active {
-                    stage: Stage::Launching {
-                        since: now,
-                        doing: None,
-                        before: None,
-                    },
+                    stage: Stage::Unseen,
                     halt,
                     terms,
                 });
-                service.note("its supervisor has not yet said what runs");
+                service.note(why.clone());
+                service.absence = Some(Absence::new(Lost::Contact(why), now));
             }
             Recovered::Ended {
                 generation,
@@ -144,7 +147,7 @@ impl Machine {
                     service.series.streak = restarts;
                     match owed {
                         Some(limit) => service.owe(Next::Over(failure), limit, now),
-                        None => self.attempt_over(&name, failure),
+                        None => self.attempt_over(name, failure),
                     }
                     return;
                 } else {
@@ -204,12 +207,25 @@ impl Machine {
     }
 }
 
+/// The generation that was found.
+pub(super) fn generation_of(found: &Recovered) -> u64 {
+    match found {
+        Recovered::Running { generation, .. }
+        | Recovered::NotKnown { generation, .. }
+        | Recovered::Ended { generation, .. }
+        | Recovered::Failed { generation, .. }
+        | Recovered::Rebooted { generation }
+        | Recovered::Idle { generation } => *generation,
+    }
+}
+
 impl Service {
     /// Runs its `after_stop` hook before anything else.
     fn owe(&mut self, next: Next, limit: Duration, now: Time) {
         self.phase = Phase::Stopping(Stopping {
             stage: StopStage::Owed,
             until: now,
+            is_ordered: false,
             next,
             launched_at: None,
             terms: Terms {

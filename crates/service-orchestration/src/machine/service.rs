@@ -10,7 +10,9 @@ use harness_model::{Health, ServiceName, ServiceState};
 use super::health::Probing;
 use super::snapshot::Snapshot;
 use super::terms::Terms;
-use super::types::{Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost, Time};
+use super::types::{
+    CONTACT_TIMEOUT, Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost, Time,
+};
 use super::words;
 
 /// How long a service without a probe must run before an operation counts it as up.
@@ -31,6 +33,8 @@ pub(super) struct Service {
     /// The spec that this generation was launched with.
     pub(super) digest: Option<SpecDigest>,
     pub(super) phase: Phase,
+    /// Why the state of this generation is unknown or it is paused, while that is so.
+    pub(super) absence: Option<Absence>,
     /// The health check of this generation's image, used if the definition has none.
     pub(super) found_health: Option<HealthPolicy>,
     /// How its last process ended.
@@ -47,6 +51,15 @@ pub(super) struct Service {
     pub(super) published: Option<Snapshot>,
     /// What happened since the last `Changed`.
     pub(super) notes: Vec<String>,
+}
+
+/// The time during which the state of a generation is not reliable.
+#[derive(Debug)]
+pub(super) struct Absence {
+    pub(super) lost: Lost,
+    pub(super) since: Time,
+    /// Whether it has lasted for [`CONTACT_TIMEOUT`]. Then nobody waits for this generation any more.
+    pub(super) is_long: bool,
 }
 
 /// A row of attempts to bring a service up.
@@ -108,6 +121,8 @@ pub(super) struct Active {
 pub(super) enum Stage {
     /// The `before_start` hook runs; nothing of the service runs yet.
     Preparing { until: Time },
+    /// A former daemon launched it, and its place has not said yet what became of it.
+    Unseen,
     /// The launch has not been answered yet.
     Launching {
         since: Time,
@@ -130,8 +145,6 @@ pub(super) struct Up {
     /// Whether it has run for [`SETTLE`].
     pub(super) settled: bool,
     pub(super) probing: Option<Probing>,
-    /// Why its state is unknown or it is paused, while that is so.
-    pub(super) lost: Option<Lost>,
     /// Patterns that are already being watched for.
     pub(super) watched: BTreeSet<LogPattern>,
     /// Whether its `after_healthy` hook is running.
@@ -165,6 +178,8 @@ pub(super) struct Stopping {
     pub(super) stage: StopStage,
     /// How long to wait for this stage.
     pub(super) until: Time,
+    /// Whether what this stage needs was ordered. It is not while its place cannot be reached.
+    pub(super) is_ordered: bool,
     pub(super) next: Next,
     pub(super) launched_at: Option<Time>,
     pub(super) terms: Terms,
@@ -213,6 +228,8 @@ pub(super) struct Facts {
     pub(super) matched: usize,
     /// It is pending, and no event of its own project will change that.
     pub(super) stuck: bool,
+    /// Nobody waits for it any more, because it cannot be reached.
+    pub(super) long_unreached: bool,
     /// What is wrong with it because of its dependencies.
     pub(super) trouble: Option<Trouble>,
 }
@@ -234,6 +251,7 @@ impl Service {
             generation: 0,
             digest: None,
             phase: Phase::Idle(Rest::Stopped),
+            absence: None,
             found_health: None,
             ended: None,
             restarts: 0,
@@ -300,7 +318,7 @@ impl Service {
             false => "healthy",
         };
         let within = words::brief(self.startup_timeout());
-        let lost = up.lost.as_ref().map(Lost::why);
+        let lost = self.lost().map(Lost::why);
         let answer = lost.or_else(|| up.probing.as_ref()?.last().map(String::as_str));
         let answer = answer.map(|answer| format!(": {answer}")).unwrap_or_default();
         Some(Failure {
@@ -309,9 +327,19 @@ impl Service {
         })
     }
 
-    /// Why the state of what was launched is unknown, or that it is paused.
+    /// Why the state of this generation is unknown, or that it is paused.
     pub(super) fn lost(&self) -> Option<&Lost> {
-        self.up()?.lost.as_ref()
+        self.absence.as_ref().map(|absence| &absence.lost)
+    }
+
+    /// Whether its place cannot be reached. While that is so, its windows stand still, and nothing is ordered of it.
+    pub(super) fn is_unreached(&self) -> bool {
+        matches!(self.lost(), Some(Lost::Contact(_)))
+    }
+
+    /// Whether its place could not be reached for so long that nobody waits for it any more.
+    pub(super) fn is_long_unreached(&self) -> bool {
+        self.is_unreached() && self.absence.as_ref().is_some_and(|absence| absence.is_long)
     }
 
     /// The running process, if it is up and not about to be stopped.
@@ -358,11 +386,12 @@ impl Service {
                 stage: Stage::Up(up), ..
             }) => match &up.probing {
                 // Without a probe it would look the same as before.
-                _ if matches!(up.lost, Some(Lost::Paused(_))) => Health::Unknown,
+                _ if matches!(self.lost(), Some(Lost::Paused(_))) => Health::Unknown,
                 None => Health::None,
-                Some(_) if up.lost.is_some() => Health::Unknown,
+                Some(_) if self.absence.is_some() => Health::Unknown,
                 Some(probing) => probing.health(),
             },
+            Phase::Active(_) if self.health_policy().is_some() && self.is_unreached() => Health::Unknown,
             Phase::Active(_) if self.health_policy().is_some() => Health::Starting,
             Phase::Adrift(_) if self.health_policy().is_some() => Health::Unknown,
             _ => Health::None,
@@ -404,7 +433,7 @@ impl Service {
 
     pub(super) fn up_is_ready(&self, up: &Up) -> bool {
         !self.definition.oneshot
-            && up.lost.is_none()
+            && self.absence.is_none()
             && up.probing.as_ref().is_none_or(|p| p.health() == Health::Healthy)
     }
 
@@ -418,6 +447,11 @@ impl Service {
 
     /// When something is due even if no event comes.
     pub(super) fn deadline(&self) -> Option<Time> {
+        if let Some(absence) = self.absence.as_ref().filter(|_| self.is_unreached()) {
+            let probe = self.staying_up().and_then(|up| up.probing.as_ref()?.deadline());
+            let long = (!absence.is_long).then(|| absence.since.after(CONTACT_TIMEOUT));
+            return probe.into_iter().chain(long).min();
+        }
         match &self.phase {
             Phase::Idle(_) | Phase::Pending | Phase::Adrift(_) => None,
             Phase::Backoff { until } => Some(*until),
@@ -427,7 +461,7 @@ impl Service {
                 stage, halt: None, ..
             }) => match stage {
                 Stage::Preparing { until } => Some(*until),
-                Stage::Launching { .. } => self.series.window,
+                Stage::Unseen | Stage::Launching { .. } => self.series.window,
                 Stage::Up(up) => [
                     self.series.window.filter(|_| !up.was_ready),
                     (!up.settled).then(|| up.launched_at.after(SETTLE)),
@@ -486,7 +520,6 @@ impl Up {
             stable_since: None,
             settled: false,
             probing,
-            lost: None,
             watched: BTreeSet::new(),
             hook_runs: false,
         }

@@ -7,7 +7,7 @@ use harness_model::{Health, ServiceName, ServiceState};
 use super::Machine;
 use super::health::Probing;
 use super::service::{Active, Adrift, Next, Phase, Rest, Service, Stage, StopStage, Stopping};
-use super::types::{Effect, Ended, FailureCause, Lost, Time};
+use super::types::{Effect, Ended, FailureCause, Time};
 
 /// The state of a service as the rest of the program sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,8 @@ impl Machine {
                 _ => None,
             },
             startup_deadline: match &service.phase {
+                // It stands still.
+                _ if service.is_unreached() => None,
                 Phase::Active(_) if up.is_none_or(|up| !up.was_ready) => service.series.window,
                 _ => None,
             },
@@ -262,7 +264,7 @@ fn step(service: &Service) -> Step {
             stage, halt: None, ..
         }) => match stage {
             Stage::Preparing { .. } => Step::Preparing,
-            Stage::Launching { .. } => Step::Launching,
+            Stage::Unseen | Stage::Launching { .. } => Step::Launching,
             Stage::Up(up) if up.was_ready => Step::Running,
             Stage::Up(_) => Step::Starting,
         },
@@ -285,9 +287,7 @@ impl Service {
             Phase::Backoff { .. } => ServiceState::Restarting,
             Phase::Stopping(Stopping { next: Next::Wait, .. }) => ServiceState::Starting,
             Phase::Active(Active { halt: Some(_), .. }) | Phase::Stopping(_) => ServiceState::Stopping,
-            Phase::Active(Active {
-                stage: Stage::Up(up), ..
-            }) if matches!(up.lost, Some(Lost::Contact(_))) => ServiceState::Unknown,
+            Phase::Active(_) if self.is_unreached() => ServiceState::Unknown,
             Phase::Active(Active {
                 stage: Stage::Up(up), ..
             }) if up.was_ready || self.series.overdue => ServiceState::Running,

@@ -73,6 +73,7 @@ impl Machine {
         self.dependents_of(name).any(|dependent| {
             self.services.get(dependent).is_some_and(|service| {
                 service.is_going()
+                    && !service.is_long_unreached()
                     && !self.loose_edges.contains(&(dependent.clone(), name.clone()))
                     && service
                         .definition
@@ -99,7 +100,7 @@ impl Machine {
         };
         let (stage, launched_at) = match stage {
             Stage::Preparing { .. } => (StopStage::EndingHooks { ran: false }, None),
-            Stage::Launching { .. } => (StopStage::Signalled, None),
+            Stage::Unseen | Stage::Launching { .. } => (StopStage::Signalled, None),
             Stage::Up(up) if up.hook_runs => (StopStage::Interrupting, Some(up.launched_at)),
             Stage::Up(up) if terms.has(Hook::BeforeStop) => (StopStage::BeforeStop, Some(up.launched_at)),
             Stage::Up(up) => (StopStage::Signalled, Some(up.launched_at)),
@@ -107,6 +108,7 @@ impl Machine {
         service.phase = Phase::Stopping(Stopping {
             stage,
             until: now,
+            is_ordered: false,
             next: Next::from(halt.clone()),
             launched_at,
             terms: terms.clone(),
@@ -120,12 +122,16 @@ impl Machine {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
-        let generation = service.generation;
+        let (generation, unreached) = (service.generation, service.is_unreached());
         let Phase::Stopping(stopping) = &mut service.phase else {
             return;
         };
         stopping.stage = stage;
         stopping.until = now.after(stage.patience(&stopping.terms));
+        stopping.is_ordered = !unreached;
+        if unreached {
+            return;
+        }
         let service = name.clone();
         let run = |service, hook| Effect::RunHook {
             service,

@@ -109,7 +109,10 @@ pub enum OperationRequest {
     },
 }
 
-/// Why the state of a generation that was launched is not reliable at present. If it ends, the end is still reported.
+/// How long an order waits for a service that cannot be reached. Then the order ends; the wish stays.
+pub const CONTACT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the state of a generation is not reliable at present. If it ends, the end is still reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// It is unknown whether it runs. The text says why, in one line.
@@ -172,7 +175,7 @@ pub enum Event {
         reason: String,
     },
     /// The image of a generation has a health check. It counts if the definition has none. Given before its
-    /// `Launched`, or right after the `Recover` that found it running.
+    /// `Launched` or its second `Recover`, or right after the first `Recover` that found it running.
     HealthFound {
         /// The name of the service.
         service: ServiceName,
@@ -183,8 +186,9 @@ pub enum Event {
         /// How long a start takes at least with this health check; `None` if the definition alone decides.
         needs: Option<Duration>,
     },
-    /// The state of a generation that was launched has become unknown (its engine is away, or it is paused), or known
-    /// again.
+    /// The state of a generation has become unknown (its place cannot be reached, or it is paused), or known again.
+    /// This may come in every phase, also before its launch is answered and while it is being stopped. An answer
+    /// (`Launched`, `LaunchFailed`, `Exited`) says that it is known again.
     Contact {
         /// The name of the service.
         service: ServiceName,
@@ -238,7 +242,9 @@ pub enum Event {
         /// The number of the start, counted from 1.
         generation: u64,
     },
-    /// A new daemon found what a former one left. Given once for each service, before any operation.
+    /// A new daemon found what a former one left. Given once for each service, before any operation. If it was
+    /// [`Recovered::NotKnown`], it is given once more when it is known; of that second one, only `found` and `owed`
+    /// count.
     Recover {
         /// The name of the service.
         service: ServiceName,
@@ -278,8 +284,8 @@ pub enum Recovered {
         /// Restarts so far.
         restarts: u32,
     },
-    /// It was launched, and the result is not known yet. The answer follows.
-    Launching {
+    /// It was launched, and its place does not say what became of it. A second `Recover` follows when it does.
+    NotKnown {
         /// The number of the start, counted from 1.
         generation: u64,
         /// The spec it was started with.
@@ -290,6 +296,8 @@ pub enum Recovered {
         going: bool,
         /// Restarts so far.
         restarts: u32,
+        /// Why it is not known, in one line.
+        why: String,
     },
     /// It has ended, while no daemon ran or before. `fresh` says that nobody has dealt with that yet.
     Ended {
@@ -355,6 +363,8 @@ pub enum Ended {
     SupervisorDied,
     /// Its main process ended by itself, but its supervisor died before it could report that. The rest was killed.
     Unsupervised(ExitStatus),
+    /// The machine that it ran on was rebooted.
+    Rebooted,
     /// It is gone, and it is unknown how it ended.
     Lost(String),
 }
@@ -551,6 +561,8 @@ pub enum FailureCause {
     WouldNotStop,
     /// A dependency is not known at all.
     MissingDependency(ServiceName),
+    /// Its place could not be reached for [`CONTACT_TIMEOUT`]. What was asked is done when it can be reached again.
+    NotReached,
 }
 
 /// What an operation did to a service and how long that took.

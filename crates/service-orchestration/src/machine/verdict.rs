@@ -11,7 +11,7 @@ use super::conditions::{given_up, never_healthy, unhealthy_for_good};
 use super::health::Probing;
 use super::operations::{Entry, Operation, OperationStage, Status};
 use super::service::{Adrift, Failure, Phase, Rest, Service};
-use super::types::{FailureCause, Lost, Outcome, RootFailure};
+use super::types::{CONTACT_TIMEOUT, FailureCause, Lost, Outcome, RootFailure};
 use super::words;
 
 impl Machine {
@@ -22,6 +22,7 @@ impl Machine {
             let status = match service.map(|service| &service.phase) {
                 None | Some(Phase::Idle(_)) => Status::Reached,
                 Some(Phase::Adrift(_)) => Status::Failed,
+                Some(_) if !self.may_be_reached(entry) => Status::Failed,
                 Some(_) => Status::Moving,
             };
             return (status, false);
@@ -37,6 +38,10 @@ impl Machine {
             Phase::Idle(Rest::Stopped | Rest::Rebooted) => (Status::Superseded, false),
             Phase::Idle(_) | Phase::Adrift(_) => (Status::Failed, entry.late),
             Phase::Pending => (Status::Waiting, entry.late),
+            _ if service.is_unreached() && !entry.late => match self.may_be_reached(entry) {
+                true => (Status::Moving, false),
+                false => (Status::Failed, false),
+            },
             Phase::Stopping(_) if !entry.late => (Status::Moving, false),
             Phase::Active(_) | Phase::Backoff { .. } | Phase::Stopping(_) => {
                 if patient && !entry.late {
@@ -46,6 +51,19 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Whether the operation still waits for its place to be reached, if it has to.
+    fn may_be_reached(&self, entry: &Entry) -> bool {
+        entry.reach_by.is_none_or(|until| until > self.now)
+    }
+
+    /// Whether the operation does not wait for a service any more because it cannot be reached.
+    fn is_given_up(&self, operation: &Operation, name: &ServiceName) -> bool {
+        let entry = operation.entries.get(name);
+        let impatient = entry.is_some_and(|entry| !self.may_be_reached(entry));
+        let service = self.services.get(name);
+        service.is_some_and(|service| service.is_unreached() && (impatient || service.is_long_unreached()))
     }
 
     /// The verdict on an operation in which nothing moves; `None` while it may still change.
@@ -198,6 +216,9 @@ impl Machine {
             )),
             Phase::Idle(_) => Some(missing(name, on, "is not running")),
             Phase::Pending => Some(missing(name, on, "is not running")),
+            _ if self.is_given_up(operation, on) => {
+                Some(root(on, not_reached(found), Some(found.generation)))
+            }
             _ if found.missed_start().is_some() => Some(root(on, unhealthy(found), Some(found.generation))),
             _ if never_healthy(dependency, found) => Some(missing(
                 name,
@@ -240,6 +261,7 @@ impl Machine {
             Phase::Idle(Rest::Failed(failure)) | Phase::Adrift(Adrift { failure, .. }) => {
                 root(name, failure.clone(), present)
             }
+            _ if self.is_given_up(operation, name) => root(name, not_reached(service), present),
             _ if unhealthy_for_good(service) || service.missed_start().is_some() => {
                 root(name, unhealthy(service), present)
             }
@@ -273,6 +295,16 @@ impl Machine {
                 root(name, Failure { cause, reason }, generation)
             }
         }
+    }
+}
+
+/// That its place could not be reached.
+fn not_reached(service: &Service) -> Failure {
+    let within = words::brief(CONTACT_TIMEOUT);
+    let why = service.lost().map_or("", Lost::why);
+    Failure {
+        cause: FailureCause::NotReached,
+        reason: format!("not reached for {within}: {why}"),
     }
 }
 

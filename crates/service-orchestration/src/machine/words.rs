@@ -28,6 +28,7 @@ pub(super) fn ended(ended: &Ended) -> String {
         Ended::Background { exit, .. } => format!("{exit} and went into the background"),
         Ended::SupervisorDied => "its supervisor died".into(),
         Ended::Unsupervised(status) => format!("its supervisor died, and it {status}"),
+        Ended::Rebooted => "the machine was rebooted".into(),
         Ended::Lost(why) => format!("lost: {why}"),
     }
 }
@@ -97,7 +98,7 @@ pub(super) fn succeeded(ended: &Ended, oneshot: bool) -> bool {
         Ended::Unsupervised(status) => oneshot && status.success(),
         // The work of a one-shot is done whatever it leaves, as a build does that starts a helper.
         Ended::Background { exit, .. } => oneshot && exit.success(),
-        Ended::OutOfMemory(_) | Ended::SupervisorDied | Ended::Lost(_) => false,
+        Ended::OutOfMemory(_) | Ended::SupervisorDied | Ended::Rebooted | Ended::Lost(_) => false,
     }
 }
 

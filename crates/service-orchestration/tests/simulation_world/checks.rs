@@ -6,8 +6,8 @@ use std::time::Duration;
 use harness_model::spec::{Condition, RestartMode};
 use harness_model::{ExitStatus, Health, ServiceName, ServiceState};
 use service_orchestration::machine::{
-    Change, Definition, Effect, Ended, Event, Hook, LogPattern, Machine, OperationId, Outcome, ProbeOutcome,
-    Snapshot, Terms, Time,
+    CONTACT_TIMEOUT, Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern,
+    Lost, Machine, OperationId, Outcome, ProbeOutcome, Snapshot, Terms, Time,
 };
 
 use super::hooks_check::HooksCheck;
@@ -27,6 +27,16 @@ pub struct View {
     pub exited_well: bool,
     pub probing: bool,
     pub was_healthy: bool,
+    /// The health check of its image, if its definition has none.
+    pub found_health: Option<HealthPolicy>,
+    /// Since when it cannot be reached.
+    pub lost_since: Option<Time>,
+    paused: bool,
+    /// It was reached again, so what was ordered before may be ordered again.
+    may_repeat: bool,
+    /// The first launch of the row of attempts, and for how long it was not reached since.
+    row_since: Time,
+    row_lost: Duration,
     bad_in_a_row: u32,
     unknown: bool,
     matched: BTreeSet<LogPattern>,
@@ -38,8 +48,34 @@ impl View {
         self.launch_asked && !self.over
     }
 
-    fn up(&self) -> bool {
+    fn runs(&self) -> bool {
         self.launched.is_some() && !self.over && !self.stop_asked
+    }
+
+    fn up(&self) -> bool {
+        self.runs() && self.lost_since.is_none() && !self.paused
+    }
+
+    /// It is reached again.
+    fn back(&mut self, now: Time) {
+        self.paused = false;
+        if let Some(since) = self.lost_since.take() {
+            self.row_lost += now.since(since);
+            self.may_repeat = true;
+            (self.unknown, self.bad_in_a_row) = (true, 0);
+        }
+    }
+
+    fn health<'a>(&'a self, definition: Option<&'a Definition>) -> Option<&'a HealthPolicy> {
+        definition
+            .and_then(|d| d.health.as_ref())
+            .or(self.found_health.as_ref())
+    }
+
+    /// Whether nobody waits for it any more.
+    fn long_lost(&self, now: Time) -> bool {
+        self.lost_since
+            .is_some_and(|since| now.since(since) >= CONTACT_TIMEOUT)
     }
 
     fn healthy(&self, retries: u32) -> bool {
@@ -48,7 +84,7 @@ impl View {
 
     /// Whether it ended well, and not before it was healthy.
     fn ended_ready(&self, definition: Option<&Definition>) -> bool {
-        let awaited = definition.is_some_and(|d| d.health.is_some() && !d.oneshot);
+        let awaited = definition.is_some_and(|d| self.health(Some(d)).is_some() && !d.oneshot);
         self.exited_well && (self.was_healthy || !awaited)
     }
 }
@@ -58,6 +94,7 @@ pub struct Checker {
     pub views: BTreeMap<ServiceName, View>,
     /// Operations in flight, with the targets of the starts.
     pub open: BTreeMap<OperationId, BTreeSet<ServiceName>>,
+    submitted: BTreeMap<OperationId, Time>,
     pub finished: BTreeMap<OperationId, Outcome>,
     pub published: BTreeMap<ServiceName, Snapshot>,
     pub hooks: HooksCheck,
@@ -74,13 +111,55 @@ impl Checker {
         match event {
             Event::Launched { service, generation } => {
                 if let Some(view) = self.of(service, *generation) {
+                    view.back(now);
+                    view.unknown = false;
                     view.launched = Some(now);
+                }
+            }
+            Event::Progressed {
+                service, generation, ..
+            } => {
+                if let Some(view) = self.of(service, *generation) {
+                    view.back(now);
+                }
+            }
+            Event::HealthFound {
+                service,
+                generation,
+                policy,
+                ..
+            } => {
+                if let Some(view) = self.of(service, *generation) {
+                    view.found_health = Some(policy.clone());
+                }
+            }
+            Event::Contact {
+                service,
+                generation,
+                lost,
+            } => {
+                if let Some(view) = self.of(service, *generation).filter(|view| view.live()) {
+                    match lost {
+                        Some(Lost::Contact(_)) => {
+                            view.lost_since.get_or_insert(now);
+                        }
+                        Some(Lost::Paused(_)) => {
+                            view.back(now);
+                            view.paused = true;
+                        }
+                        None => {
+                            view.back(now);
+                            view.unknown = true;
+                            view.bad_in_a_row = 0;
+                        }
+                    }
                 }
             }
             Event::LaunchFailed {
                 service, generation, ..
             } => {
                 if let Some(view) = self.of(service, *generation) {
+                    view.back(now);
                     view.over = true;
                 }
             }
@@ -90,6 +169,7 @@ impl Checker {
                 ended,
             } => {
                 if let Some(view) = self.of(service, *generation) {
+                    view.back(now);
                     view.over = true;
                     // Only one-shots that are done end in the second way.
                     let well = matches!(
@@ -112,7 +192,9 @@ impl Checker {
             } => {
                 if let Some(view) = self.of(service, *generation) {
                     view.probing = false;
+                    let vague = view.lost_since.is_some() || view.paused;
                     match outcome {
+                        ProbeOutcome::Unhealthy(_) if vague => view.unknown = true,
                         ProbeOutcome::Healthy => {
                             view.was_healthy = true;
                             view.unknown = false;
@@ -132,7 +214,10 @@ impl Checker {
                     view.matched.insert(pattern.clone());
                 }
             }
-            Event::Submit { .. } => self.forgive(),
+            Event::Submit { operation, .. } => {
+                self.submitted.insert(*operation, now);
+                self.forgive();
+            }
             _ => {}
         }
     }
@@ -147,11 +232,23 @@ impl Checker {
         if let Some(view) = self.views.get_mut(service) {
             view.launched = Some(launched_at);
             view.probing = false;
+            view.paused = false;
+            view.lost_since = None;
             view.stop_asked = false;
             view.stop_begun = false;
             view.unknown = true;
             view.was_healthy &= was_ready;
             view.matched.clear();
+            view.row = 0;
+        }
+    }
+
+    /// A new daemon does not know what became of a process.
+    pub fn not_known(&mut self, service: &ServiceName, now: Time) {
+        if let Some(view) = self.views.get_mut(service) {
+            view.lost_since = Some(now);
+            view.probing = false;
+            view.stop_begun = false;
             view.row = 0;
         }
     }
@@ -169,6 +266,7 @@ impl Checker {
             _ => None,
         };
         self.hooks.effect(effect, desired)?;
+        self.must_be_reached(effect)?;
         match effect {
             Effect::Launch {
                 service,
@@ -179,13 +277,13 @@ impl Checker {
                 service,
                 hook: Hook::BeforeStop,
                 ..
-            } => self.begin_stop(machine, service),
-            Effect::Stop { service, generation } => self.stop(machine, service, *generation),
+            } => self.begin_stop(machine, service, now),
+            Effect::Stop { service, generation } => self.stop(machine, service, *generation, now),
             Effect::Kill { service, generation } => self.must_be_live("kill", service, *generation),
             Effect::Probe { service, generation } => {
                 self.must_be_live("probe", service, *generation)?;
                 let view = self.views.get_mut(service).unwrap();
-                let fine = view.up() && !view.probing;
+                let fine = view.runs() && !view.probing;
                 view.probing = true;
                 ensure(fine, || {
                     format!("probe of {service} while one is in flight or it is not up")
@@ -199,6 +297,7 @@ impl Checker {
                     return Err(format!("{operation:?} finished twice or was never asked"));
                 };
                 self.finished.insert(*operation, outcome.outcome.clone());
+                self.waited_for_contact(*operation, &outcome.outcome, now)?;
                 if outcome.outcome != Outcome::Done {
                     return Ok(());
                 }
@@ -220,13 +319,49 @@ impl Checker {
         }
     }
 
+    /// Nothing is ordered of what cannot be reached.
+    fn must_be_reached(&self, effect: &Effect) -> Verdict {
+        let (Effect::Launch { service, .. }
+        | Effect::Stop { service, .. }
+        | Effect::Kill { service, .. }
+        | Effect::RunHook { service, .. }
+        | Effect::EndHook { service, .. }
+        | Effect::EndHooks { service, .. }) = effect
+        else {
+            return Ok(());
+        };
+        let lost = self
+            .views
+            .get(service)
+            .is_some_and(|view| view.live() && view.lost_since.is_some());
+        ensure(!lost, || format!("{effect:?}, and {service} cannot be reached"))
+    }
+
+    /// An order that gives up a place has waited for it.
+    fn waited_for_contact(&mut self, operation: OperationId, outcome: &Outcome, now: Time) -> Verdict {
+        let submitted = self.submitted.remove(&operation).unwrap_or_default();
+        let Outcome::Failed(roots) = outcome else {
+            return Ok(());
+        };
+        for root in roots.iter().filter(|root| root.cause == FailureCause::NotReached) {
+            // A rollback may have followed, and it may be reached since.
+            let Some(since) = self.views.get(&root.service).and_then(|view| view.lost_since) else {
+                continue;
+            };
+            ensure(now.since(since.max(submitted)) >= CONTACT_TIMEOUT, || {
+                format!("{} was given up too soon", root.service)
+            })?;
+        }
+        Ok(())
+    }
+
     fn must_be_ready(&self, machine: &Machine, service: &ServiceName, now: Time) -> Verdict {
         let ready = machine
             .snapshot(service, now)
             .is_some_and(|snapshot| snapshot.ready);
         let definition = machine.definition(service);
-        let health = definition.and_then(|d| d.health.clone());
         let view = self.views.get(service).cloned().unwrap_or_default();
+        let health = view.health(definition).cloned();
         let really =
             view.ended_ready(definition) || view.up() && health.is_none_or(|h| view.healthy(h.retries));
         ensure(ready && really, || {
@@ -285,8 +420,18 @@ impl Checker {
         ensure(!by_policy || most.is_none_or(|most| row <= most), || {
             format!("{service} restarted {row} times in a row, at most {most:?}")
         })?;
+        // Without a restart before it, it begins a new row.
+        let restarts = machine
+            .snapshot(service, now)
+            .map_or(0, |snapshot| snapshot.restarts);
+        let (row_since, row_lost) = match restarts {
+            0 => (now, Duration::ZERO),
+            _ => (view.row_since, view.row_lost),
+        };
         *view = View {
             generation,
+            row_since,
+            row_lost,
             digest: Some(digest.clone()),
             launch_asked: true,
             asked_at: now,
@@ -304,13 +449,11 @@ impl Checker {
         match condition {
             Condition::None => true,
             Condition::Started => view.up() || view.exited_well,
-            Condition::Ready if definition.is_none_or(|d| d.health.is_none()) => {
-                view.up() || view.exited_well
-            }
+            Condition::Ready if view.health(definition).is_none() => view.up() || view.exited_well,
             Condition::Ready if view.ended_ready(definition) => true,
-            Condition::Ready | Condition::Healthy => definition
-                .and_then(|d| d.health.as_ref())
-                .is_some_and(|h| view.healthy(h.retries)),
+            Condition::Ready | Condition::Healthy => {
+                view.health(definition).is_some_and(|h| view.healthy(h.retries))
+            }
             // A rollback that follows from the launch in the same step may have forgotten a service that is not in
             // the file.
             Condition::Completed => {
@@ -322,17 +465,18 @@ impl Checker {
         }
     }
 
-    fn stop(&mut self, machine: &Machine, service: &ServiceName, generation: u64) -> Verdict {
+    fn stop(&mut self, machine: &Machine, service: &ServiceName, generation: u64, now: Time) -> Verdict {
         self.must_be_live("stop", service, generation)?;
-        self.begin_stop(machine, service)?;
+        self.begin_stop(machine, service, now)?;
         let view = self.views.get_mut(service).unwrap();
-        ensure(!view.stop_asked, || format!("{service} stopped twice"))?;
+        let again = std::mem::take(&mut view.may_repeat);
+        ensure(!view.stop_asked || again, || format!("{service} stopped twice"))?;
         view.stop_asked = true;
         Ok(())
     }
 
     /// The first of hook and signal. Dependents that are to stop as well must be gone by then.
-    fn begin_stop(&mut self, machine: &Machine, service: &ServiceName) -> Verdict {
+    fn begin_stop(&mut self, machine: &Machine, service: &ServiceName, now: Time) -> Verdict {
         let view = self.views.get_mut(service).unwrap();
         if std::mem::replace(&mut view.stop_begun, true) {
             return Ok(());
@@ -356,7 +500,8 @@ impl Checker {
                         .iter()
                         .any(|d| d.service == *service && d.condition != Condition::None)
                 });
-                let lives = self.views.get(dependent).is_some_and(View::live);
+                let waited_for = |view: &View| view.live() && !view.long_lost(now);
+                let lives = self.views.get(dependent).is_some_and(waited_for);
                 let adrift = machine
                     .snapshot(dependent, Time::default())
                     .is_some_and(|snapshot| snapshot.state == ServiceState::Unknown);
@@ -389,10 +534,8 @@ impl Checker {
                 format!("{service}: changed and not told, or told and not changed: {snapshot:?}")
             })?;
             let view = self.views.get(service).cloned().unwrap_or_default();
-            let retries = machine
-                .definition(service)
-                .and_then(|d| d.health.as_ref())
-                .map_or(1, |h| h.retries);
+            let definition = machine.definition(service);
+            let retries = view.health(definition).map_or(1, |h| h.retries);
             ensure(
                 snapshot.health != Health::Healthy || view.healthy(retries),
                 || format!("{service} is shown as healthy: {view:?}"),
@@ -401,6 +544,28 @@ impl Checker {
                 format!("{service} lives and is shown as {}", snapshot.state)
             })?;
             self.hooks.shown(service, snapshot.state)?;
+            let before = self
+                .published
+                .get(service)
+                .and_then(|before| before.failure.clone());
+            let newly = |cause| snapshot.failure == Some(cause) && snapshot.failure != before;
+            if view.live() && view.lost_since.is_some() {
+                let vague = matches!(snapshot.state, ServiceState::Unknown | ServiceState::Stopping);
+                ensure(vague, || {
+                    format!("{service} cannot be reached and is shown as {}", snapshot.state)
+                })?;
+                ensure(!newly(FailureCause::WouldNotStop), || {
+                    format!("{service} cannot be reached and is said to have survived a kill")
+                })?;
+            }
+            if newly(FailureCause::StartupTimeout) {
+                let lost = view.lost_since.map_or(Duration::ZERO, |since| now.since(since));
+                let had = now.since(view.row_since).saturating_sub(view.row_lost + lost);
+                let within = definition.map_or(Duration::ZERO, |d| d.startup_timeout);
+                ensure(had >= within, || {
+                    format!("{service} had {had:?} to start, and {within:?} are its due")
+                })?;
+            }
             // If it was stopped for somebody, its next launch is no restart by policy, even if it then ends by
             // itself.
             if let Some(view) = self

@@ -4,6 +4,7 @@
 pub mod checks;
 mod hooks;
 pub mod hooks_check;
+mod links;
 pub mod project;
 pub mod rng;
 
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use harness_model::{ExitStatus, ServiceName, ServiceState};
 use service_orchestration::machine::{
-    Definition, Effect, Ended, Event, Machine, OperationId, OperationRequest, ProbeOutcome, Recovered, Terms,
-    Time,
+    Definition, Effect, Ended, Event, HealthPolicy, Machine, OperationId, OperationRequest, ProbeOutcome,
+    Recovered, Terms, Time,
 };
 
 use checks::Checker;
@@ -34,6 +35,8 @@ pub enum Flaw {
     HookLeft,
     /// A new daemon does not know which `after_stop` hooks must still run.
     ForgottenDebt,
+    /// The machine is not told that a place cannot be reached.
+    UnheededLoss,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +46,7 @@ struct Process {
     terms: Terms,
     launched_at: Option<Time>,
     healthy_from: Option<Time>,
+    found_health: Option<HealthPolicy>,
     stubborn: bool,
     immortal: bool,
     gone: bool,
@@ -52,7 +56,21 @@ enum Due {
     Event(Event),
     Client(OperationRequest),
     Abandon,
-    DaemonDeath { reboot: bool },
+    DaemonDeath {
+        reboot: bool,
+    },
+    Lose {
+        service: ServiceName,
+        generation: u64,
+        is_pause: bool,
+    },
+    Return(ServiceName),
+    /// A signal arrives at a process, if it can be reached.
+    Signal {
+        service: ServiceName,
+        generation: u64,
+        kill: bool,
+    },
 }
 
 pub struct World {
@@ -67,6 +85,9 @@ pub struct World {
     recorded: BTreeMap<ServiceName, Definition>,
     /// The hooks that run.
     hooks: hooks::Hooks,
+    links: links::Links,
+    /// The last order was given, and no link is lost any more.
+    is_ending: bool,
     next_operation: u64,
     flaw: Flaw,
 }
@@ -84,6 +105,8 @@ impl World {
             processes: BTreeMap::new(),
             recorded: BTreeMap::new(),
             hooks: hooks::Hooks::default(),
+            links: links::Links::default(),
+            is_ending: false,
             next_operation: 0,
             flaw,
         }
@@ -115,13 +138,17 @@ impl World {
         let limit = Time(at + Duration::from_secs(600));
         self.run(limit, |world| world.clients_done())?;
         self.submit(OperationRequest::Stop { targets: None })?;
-        let limit = self.now.after(Duration::from_secs(120));
+        let limit = self.now.after(Duration::from_secs(300));
         self.run(limit, |world| world.clients_done())?;
+        // The order may have ended because something was not reached. The wish stays.
+        self.heal();
+        self.settle(self.now.after(Duration::from_secs(300)))?;
         self.quiet()
     }
 
     fn clients_done(&self) -> bool {
-        self.checker.open.is_empty() && !self.queue.values().any(|due| !matches!(due, Due::Event(_)))
+        let of_client = |due: &Due| matches!(due, Due::Client(_) | Due::Abandon | Due::DaemonDeath { .. });
+        self.checker.open.is_empty() && !self.queue.values().any(of_client)
     }
 
     /// After the last stop nothing lives (except what cannot be killed), and nothing happens any more.
@@ -176,6 +203,23 @@ impl World {
         Ok(())
     }
 
+    fn run_on(&mut self, until: Time) -> Result<(), String> {
+        loop {
+            let next = self.queue.first_key_value().map(|(key, _)| key.0);
+            let deadline = self.machine.next_deadline();
+            let Some(now) = next.into_iter().chain(deadline).min().filter(|now| *now <= until) else {
+                return Ok(());
+            };
+            self.now = self.now.max(now);
+            if next.is_some_and(|next| next <= now) {
+                let (_, due) = self.queue.pop_first().ok_or("empty queue")?;
+                self.happen(due)?;
+            } else {
+                self.step(Event::Tick)?;
+            }
+        }
+    }
+
     fn happen(&mut self, due: Due) -> Result<(), String> {
         match due {
             Due::Client(request) => self.submit(request),
@@ -186,7 +230,33 @@ impl World {
                 self.step(Event::Abandon { operation })
             }
             Due::DaemonDeath { reboot } => self.daemon_dies(reboot),
+            Due::Lose {
+                service,
+                generation,
+                is_pause,
+            } => self.lose(service, generation, is_pause),
+            Due::Return(service) => self.link_is_back(&service),
+            Due::Signal {
+                service,
+                generation,
+                kill,
+            } => {
+                if self.arrives(&service, generation) {
+                    let (signal, longest) = if kill { (9, 20) } else { (15, 400) };
+                    let delay = self.rng.millis(0, longest);
+                    self.ended_by(
+                        service,
+                        generation,
+                        Ended::Exit(ExitStatus::Signal(signal)),
+                        delay,
+                    );
+                }
+                Ok(())
+            }
             Due::Event(event) => {
+                let Some(event) = self.links.hold(event) else {
+                    return Ok(());
+                };
                 if self.is_true(&event) {
                     return self.step(event);
                 }
@@ -331,38 +401,23 @@ impl World {
                 digest,
             } => self.launch(service, generation, digest),
             Effect::Stop { service, generation } => {
-                let Some(process) = self.processes.get(&service).cloned() else {
-                    return;
-                };
-                if process.stubborn {
-                    return;
-                }
-                let delay = self.rng.millis(0, 400);
-                let ended = Ended::Exit(ExitStatus::Signal(15));
-                self.later(
-                    delay,
-                    Event::Exited {
-                        service,
-                        generation,
-                        ended,
-                    },
-                );
-            }
-            Effect::Kill { service, generation } => {
-                if self
+                let stubborn = self
                     .processes
                     .get(&service)
-                    .is_some_and(|process| !process.immortal)
-                {
-                    let ended = Ended::Exit(ExitStatus::Signal(9));
-                    self.later(
-                        Duration::from_millis(20),
-                        Event::Exited {
-                            service,
-                            generation,
-                            ended,
-                        },
-                    );
+                    .is_none_or(|process| process.stubborn);
+                self.may_lose(&service, generation, 8, 300);
+                if !stubborn {
+                    self.signal(service, generation, false);
+                }
+            }
+            Effect::Kill { service, generation } => {
+                let immortal = self
+                    .processes
+                    .get(&service)
+                    .is_none_or(|process| process.immortal);
+                self.may_lose(&service, generation, 8, 30);
+                if !immortal {
+                    self.signal(service, generation, true);
                 }
             }
             Effect::Probe { service, generation } => self.probe(service, generation),
@@ -423,13 +478,46 @@ impl World {
         }
     }
 
+    fn signal(&mut self, service: ServiceName, generation: u64, kill: bool) {
+        let delay = self.rng.millis(0, 20);
+        let due = Due::Signal {
+            service,
+            generation,
+            kill,
+        };
+        self.plan(self.now.after(delay), due);
+    }
+
     fn launch(&mut self, service: ServiceName, generation: u64, digest: harness_model::resolve::SpecDigest) {
         let definition = self.machine.definition(&service).unwrap().clone();
         let oneshot = definition.oneshot;
         let terms = Terms::of(&definition);
         self.hooks.launched(&service, generation, &terms);
-        let delay = self.rng.millis(0, 60);
+        let mut delay = self.rng.millis(0, 60);
         let healthy = self.rng.percent(88);
+        let found_health =
+            (definition.health.is_none() && !oneshot && self.rng.percent(25)).then(|| HealthPolicy {
+                interval: self.rng.millis(500, 3000),
+                timeout: Duration::from_secs(1),
+                retries: 1 + u32::try_from(self.rng.below(3)).unwrap(),
+                eager: self.rng.millis(100, 300),
+            });
+        self.may_lose(&service, generation, 15, 4000);
+        if self.rng.percent(12) {
+            for part in 1..=1 + self.rng.below(4) {
+                delay += self.rng.millis(0, 1500);
+                let doing = format!("pulling part {part}");
+                self.later(
+                    delay,
+                    Event::Progressed {
+                        service: service.clone(),
+                        generation,
+                        doing,
+                    },
+                );
+            }
+            delay += self.rng.millis(0, 1500);
+        }
         self.processes.insert(
             service.clone(),
             Process {
@@ -438,6 +526,7 @@ impl World {
                 terms,
                 launched_at: None,
                 healthy_from: healthy.then(|| self.now.after(delay).after(self.rng.millis(0, 2500))),
+                found_health: found_health.clone(),
                 stubborn: self.rng.percent(4),
                 immortal: self.rng.percent(1) && self.rng.percent(40),
                 gone: false,
@@ -458,6 +547,18 @@ impl World {
             // The launch is never answered.
             5 => return,
             _ => {}
+        }
+        if let Some(policy) = found_health {
+            let needs = self.rng.percent(30).then(|| self.rng.millis(2000, 20_000));
+            self.later(
+                delay,
+                Event::HealthFound {
+                    service: service.clone(),
+                    generation,
+                    policy,
+                    needs,
+                },
+            );
         }
         let ended = |code| Ended::Exit(ExitStatus::Code(code));
         let exit = match self.rng.below(100) {
@@ -531,6 +632,7 @@ impl World {
             Due::Event(event) => matches!(event, Event::Exited { .. }),
             _ => true,
         });
+        self.links.daemon_died();
         // The next daemon ends what is left of hooks before it does anything.
         self.hooks.daemon_died();
         self.checker.hooks.daemon_died();
@@ -566,10 +668,45 @@ impl World {
             };
             let ran = |process: &&Process| process.generation == generation && process.launched_at.is_some();
             let ran = self.processes.get(&service).is_some_and(|process| ran(&process));
-            let found = match (process.cloned(), last.state) {
+            let process = process.cloned();
+            let lost = process.is_some() && self.links.is_lost(&service, generation);
+            if !lost || reboot {
+                self.links.forget(&service);
+            }
+            let unseen =
+                lost || process.as_ref().is_some_and(|p| p.launched_at.is_some()) && self.rng.percent(10);
+            let found = match (process, last.state) {
                 (Some(_), _) if reboot => {
                     self.kill_silently(&service);
                     Recovered::Rebooted { generation }
+                }
+                (Some(process), _) if unseen => {
+                    let going = last.state == ServiceState::Stopping && last.failure.is_none() && last.wanted;
+                    let known = links::Unseen {
+                        definition: definition.clone(),
+                        digest: process.digest.clone(),
+                        terms: process.terms.clone(),
+                        was_ready,
+                        was_healthy,
+                        going,
+                        failed: failed.clone(),
+                        restarts,
+                        found_health: process.found_health,
+                    };
+                    self.links.unseen(&service, generation, known);
+                    if !lost {
+                        let lasts = self.how_long();
+                        self.plan(self.now.after(lasts), Due::Return(service.clone()));
+                    }
+                    self.checker.not_known(&service, self.now);
+                    Recovered::NotKnown {
+                        generation,
+                        digest: process.digest,
+                        terms: process.terms,
+                        going,
+                        restarts,
+                        why: "its place does not answer".into(),
+                    }
                 }
                 (Some(process), _) => match process.launched_at {
                     Some(at) => {
@@ -613,6 +750,12 @@ impl World {
                 _ => self.hooks.owed.get(&service).copied(),
             };
             self.recorded.insert(service.clone(), definition.clone());
+            let runs = matches!(found, Recovered::Running { .. });
+            let found_health = self
+                .processes
+                .get(&service)
+                .and_then(|process| process.found_health.clone());
+            let of = service.clone();
             let event = Event::Recover {
                 service,
                 definition,
@@ -624,6 +767,19 @@ impl World {
             let effects = self.machine.step(event, self.now);
             if !effects.is_empty() {
                 return Err(format!("a recovery did something at once: {effects:?}"));
+            }
+            let found_health = found_health.filter(|_| runs);
+            let effects = found_health.map(|policy| {
+                let event = Event::HealthFound {
+                    service: of,
+                    generation,
+                    policy,
+                    needs: None,
+                };
+                self.machine.step(event, self.now)
+            });
+            if effects.is_some_and(|effects| !effects.is_empty()) {
+                return Err("a health check found in a recovery did something at once".into());
             }
         }
         self.checker.published.clear();

@@ -27,7 +27,7 @@ pub(crate) use verbs::*;
     arg_required_else_help = true,
     after_help = "Start with: harness init && harness start\n\n\
         Exit codes: 0 ok, 1 error, 2 usage or invalid file, 3 not running, 4 no such service, \
-        17 --timeout passed, 18 a service failed, 130 interrupted"
+        17 --timeout passed, 18 a service failed, 19 a place was not reached, 130 interrupted"
 )]
 pub(crate) struct Cli {
     /// Options of every verb.

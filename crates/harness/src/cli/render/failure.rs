@@ -16,8 +16,13 @@ pub(super) const WROTE_NOTHING: &str = "it wrote nothing";
 /// The report of one failed service.
 pub(crate) fn report(failure: &Failure, verb: &str, ui: &Ui, style: &Style) -> String {
     let service = &failure.service;
+    let verb = match failure.not_reached {
+        // The reason says it all.
+        true => String::new(),
+        false => format!(" {verb}"),
+    };
     let mut out = format!(
-        "{} {} {verb}: {}\n",
+        "{} {}{verb}: {}\n",
         style.bad("✗"),
         style.bold(service.as_str()),
         failure.reason
@@ -98,6 +103,7 @@ mod tests {
                 "FATAL: password authentication failed for \"postgres\"".into(),
             ],
             wrote_nothing: false,
+            not_reached: false,
             blocked: vec![name("worker"), name("metrics")],
             still_up: vec![name("db"), name("cache")],
         };
@@ -117,6 +123,7 @@ mod tests {
             last_probe: None,
             last_lines: vec![],
             wrote_nothing: true,
+            not_reached: false,
             blocked: vec![],
             still_up: vec![],
             ..failure
@@ -131,6 +138,7 @@ mod tests {
             reason: "could not be launched".into(),
             exit: None,
             wrote_nothing: false,
+            not_reached: false,
             ..bare
         };
         assert_eq!(

@@ -132,6 +132,7 @@ mod tests {
                 last_probe: Some("tcp: refused".into()),
                 last_lines: vec!["\u{1b}[31ma & b \u{1b}[2J".into()],
                 wrote_nothing: false,
+                not_reached: false,
                 blocked: vec![name("worker")],
                 still_up: vec![name("db")],
             }],

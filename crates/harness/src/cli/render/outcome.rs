@@ -226,6 +226,7 @@ mod tests {
             last_probe: None,
             last_lines: vec![],
             wrote_nothing: false,
+            not_reached: false,
             blocked: blocked.iter().map(|service| name(service)).collect(),
             still_up: vec![],
         };

@@ -107,10 +107,9 @@ pub(crate) fn tell(context: &Context, report: &StartReport) -> Result<Exit, CliE
     }
     ui.note(&outcome::not_in_file(report, ui))?;
     let all_ready = report.services.iter().all(|outcome| outcome.ready);
-    let exit = if report.failures.is_empty() && all_ready {
-        Exit::Ok
-    } else {
-        Exit::ServiceFailed
+    let exit = match Exit::of_failures(&report.failures, Exit::ServiceFailed) {
+        Exit::Ok if !all_ready => Exit::ServiceFailed,
+        exit => exit,
     };
     if exit == Exit::Ok || report.failures.is_empty() {
         ui.say(&outcome::summary(report))?;
@@ -119,10 +118,16 @@ pub(crate) fn tell(context: &Context, report: &StartReport) -> Result<Exit, CliE
         let names = list(report.failures.iter().map(|failure| &failure.service));
         let message = if names.is_empty() {
             "not everything came up".to_owned()
+        } else if exit == Exit::NotReached {
+            format!("{names} could not be reached")
         } else {
             format!("{names} failed")
         };
-        ui.out_json_pretty(&WithError::new(report, exit, "service_failed", &message))?;
+        let code = match exit {
+            Exit::NotReached => "not_reached",
+            _ => "service_failed",
+        };
+        ui.out_json_pretty(&WithError::new(report, exit, code, &message))?;
     }
     Ok(exit)
 }

@@ -51,11 +51,7 @@ pub(crate) async fn run(context: &Context, args: StopArgs) -> Result<Exit, CliEr
     if ui.json {
         ui.out_json_pretty(&report)?;
     }
-    Ok(if report.failures.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Error
-    })
+    Ok(Exit::of_failures(&report.failures, Exit::Error))
 }
 
 /// Whether there is a file here from which nothing was ever started. Then everything is stopped already, which is
