@@ -39,15 +39,6 @@ impl Bench {
         });
     }
 
-    fn contact(&mut self, service: &str, lost: Option<&str>) {
-        let generation = self.view(service).generation;
-        self.give(Event::Contact {
-            service: name(service),
-            generation,
-            lost: lost.map(|why| Lost::Contact(why.to_owned())),
-        });
-    }
-
     fn pause(&mut self, service: &str, why: &str) {
         let generation = self.view(service).generation;
         self.give(Event::Contact {

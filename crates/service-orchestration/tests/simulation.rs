@@ -110,3 +110,12 @@ fn the_checks_see_an_after_stop_that_is_forgotten() {
         "{seen:?}"
     );
 }
+
+#[test]
+fn the_checks_see_a_loss_that_nobody_heeds() {
+    let seen = objections(Flaw::UnheededLoss);
+    assert!(
+        seen.iter().any(|text| text.contains("cannot be reached")),
+        "{seen:?}"
+    );
+}

@@ -163,6 +163,8 @@ impl Driver {
                 if then == AfterRecovery::StopAll {
                     self.stop_recovered();
                 }
+                // Whoever is told that this is ready must see what was found.
+                self.tick();
                 while let Some(message) = self.next(&messages).await {
                     match message {
                         Some(message) => self.take(message),

@@ -22,8 +22,8 @@ use service_registry::Registry;
 use service_registry::record::ServiceRecord;
 use tempfile::TempDir;
 
-/// Far longer than anything here takes, but still a limit.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far longer than anything here takes (an order waits 30 s for a place that does not answer), but still a limit.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) type Spawn = Arc<dyn Fn(Task) + Send + Sync>;
@@ -60,9 +60,13 @@ pub(crate) struct Heart {
 impl Heart {
     /// A core over this home, after it has taken over what is there.
     pub(crate) async fn new(home: &Path, spawn: &Spawn) -> Self {
+        Self::with(home, spawn, Executors::default()).await
+    }
+
+    /// The same with more executors.
+    pub(crate) async fn with(home: &Path, spawn: &Spawn, executors: Executors) -> Self {
         let registry = Registry::open(home.join("state")).await.unwrap().registry;
-        let executors =
-            Executors::default().with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()), home)));
+        let executors = executors.with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()), home)));
         let (orchestrator, driver) = Orchestrator::new(registry.clone(), executors, Layout::new(home));
         let (cut, cuts) = async_channel::bounded::<()>(1);
         let (end, ended) = async_channel::bounded::<()>(1);

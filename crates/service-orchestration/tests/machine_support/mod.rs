@@ -164,6 +164,15 @@ impl Bench {
         });
     }
 
+    pub fn contact(&mut self, service: &str, lost: Option<&str>) {
+        let generation = self.view(service).generation;
+        self.give(Event::Contact {
+            service: name(service),
+            generation,
+            lost: lost.map(|why| Lost::Contact(why.to_owned())),
+        });
+    }
+
     pub fn redefine(&mut self, service: &str, definition: Definition) {
         self.file.insert(name(service), definition);
     }
