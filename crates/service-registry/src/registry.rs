@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use harness_model::spec::ServiceKind;
+use harness_model::spec::Kind;
 use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec};
 
 use crate::address::{self, AddressError, FreePorts, Holder, PortAssignment, ServiceAddresses, Taken};
@@ -228,7 +228,7 @@ impl Registry {
             taken.add(holder, record.state.is_live(), record.addresses.clone());
         }
         drop(memory);
-        let is_container = |spec: &ServiceSpec| matches!(spec.kind, ServiceKind::Docker(_));
+        let is_container = |spec: &ServiceSpec| matches!(spec.kind, Kind::Container(_));
         if project.services.values().any(is_container) {
             match network::detect() {
                 Ok(topology) => taken.add_reached(&topology),

@@ -1,7 +1,7 @@
 //! `service show`: everything about one service, secrets redacted.
 
 use harness_model::resolve::shown_env;
-use harness_model::spec::ServiceKind;
+use harness_model::spec::Kind;
 use harness_model::{Template, WallTime};
 use harness_wire::message::{Response, ServiceDetail, ServiceShowRequest};
 use service_registry::record::ServiceRecord;
@@ -20,18 +20,19 @@ pub(super) async fn service_show(context: &Context, request: &ServiceShowRequest
 pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail {
     let spec = &record.spec;
     let (command, working_dir) = match &spec.kind {
-        ServiceKind::Process(process) | ServiceKind::Remote(process) => (
+        Kind::Process(process) => (
             words(std::iter::once(&process.binary).chain(&process.args)),
             process.working_dir.as_ref(),
         ),
-        ServiceKind::Docker(docker) => (
+        Kind::Container(docker) => (
             words(docker.image.iter().chain(docker.command.iter().flatten())),
             docker.working_dir.as_ref(),
         ),
-        ServiceKind::Package(package) => (
+        Kind::Package(package) => (
             words(std::iter::once(&package.package).chain(&package.args)),
             package.install_path.as_ref(),
         ),
+        Kind::Other { type_name, .. } => (type_name.clone(), None),
     };
     let run_dir = context
         .layout

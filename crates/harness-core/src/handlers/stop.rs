@@ -26,9 +26,9 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     let project = context.changed(&request.project).await?;
     // Collect the types now: the stop forgets stopped services that are no longer in the file.
     let types = context.registry.services(&project.name);
-    let types: BTreeSet<_> = types
+    let types: BTreeSet<String> = types
         .iter()
-        .map(|service| service.spec.kind.type_name())
+        .map(|service| service.spec.type_name().to_owned())
         .collect();
     let named = context.services(&project.name, &request.services)?;
     let targets: Option<BTreeSet<_>> =

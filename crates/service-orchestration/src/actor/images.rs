@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
-use harness_model::spec::ServiceKind;
+use harness_model::spec::Kind;
 use harness_model::{AddressField, ProjectName, ServiceName, ServiceSpec};
 
 use super::Message;
@@ -114,7 +114,7 @@ impl Driver {
         }
         let question = |service: ServiceName, needed: bool| {
             let spec = services.get(&service)?;
-            let unsaid = matches!(spec.kind, ServiceKind::Docker(_)) && spec.ports.is_empty();
+            let unsaid = matches!(spec.kind, Kind::Container(_)) && spec.ports.is_empty();
             // The plan reports what the executor refuses.
             let executor = self
                 .executors

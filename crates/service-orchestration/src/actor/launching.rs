@@ -7,7 +7,7 @@ use blocking::unblock;
 use command_executor::boot_clock::since_boot;
 use futures_lite::FutureExt;
 use futures_lite::future::zip;
-use harness_model::spec::ServiceKind;
+use harness_model::spec::Kind;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::record::ServiceRecord;
 
@@ -208,7 +208,7 @@ impl Driver {
         )));
         let (generation, policy) = (live.order.generation, health_policy(&check));
         let may_take_longer =
-            matches!(&live.order.spec.kind, ServiceKind::Docker(docker) if docker.startup_by_image);
+            matches!(&live.order.spec.kind, Kind::Container(docker) if docker.startup_by_image);
         let needs = may_take_longer.then(|| check.needs());
         live.image_health = Some(Arc::new(check));
         let service = service.clone();

@@ -241,11 +241,11 @@ impl Orchestrator {
     pub async fn remove_volumes(
         &self,
         project: &ProjectName,
-        types: &BTreeSet<&'static str>,
+        types: &BTreeSet<String>,
     ) -> Result<Vec<String>, LaunchError> {
         let mut removed = Vec::new();
         let executors = self.executors.all();
-        for executor in executors.filter(|executor| executor.types().iter().any(|t| types.contains(t))) {
+        for executor in executors.filter(|executor| executor.types().iter().any(|t| types.contains(*t))) {
             removed.extend(executor.remove_volumes(project).await?);
         }
         // An executor of several types is called only once.

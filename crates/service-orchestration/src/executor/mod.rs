@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness_model::secret::MIN_REDACTED_LEN;
-use harness_model::spec::{HealthCheck, InheritEnv, Limits, ProcessSpec, ServiceKind};
+use harness_model::spec::{HealthCheck, InheritEnv, Kind, Limits, Place, ProcessSpec};
 use harness_model::{
     ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, Template, Umask, WallTime,
 };
@@ -96,7 +96,8 @@ impl Order {
     fn on_host(&self, folder: &Path) -> Self {
         let mut spec = ServiceSpec::clone(&self.spec);
         spec.env.retain(|name, _| !InheritEnv::Minimal.takes(name));
-        spec.kind = ServiceKind::Process(ProcessSpec {
+        spec.place = Place::Here;
+        spec.kind = Kind::Process(ProcessSpec {
             binary: Template::from(""),
             args: Vec::new(),
             working_dir: Some(Template::from(folder.display().to_string())),
@@ -429,7 +430,9 @@ impl Executors {
     /// # Errors
     /// When none is registered for its type.
     pub fn of(&self, spec: &ServiceSpec) -> Result<&Arc<dyn Executor>, LaunchError> {
-        let type_name = spec.kind.type_name();
-        self.0.get(type_name).ok_or(LaunchError::NoExecutor { type_name })
+        let type_name = spec.type_name();
+        self.0.get(type_name).ok_or_else(|| LaunchError::NoExecutor {
+            type_name: type_name.to_owned(),
+        })
     }
 }

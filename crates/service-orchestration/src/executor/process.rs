@@ -15,7 +15,7 @@ use command_executor::patience::pass;
 use command_executor::supervised::{self, AdoptError, Adopted, Evidence, FileId, LivingShim, ProcessId};
 use command_executor::{Command, StdinMode, Supervisor, WindowSize};
 use futures_lite::FutureExt;
-use harness_model::spec::{Limits, ProcessSpec, ServiceKind};
+use harness_model::spec::{Kind, Limits, ProcessSpec};
 use harness_model::{SecretString, ServiceSpec, Umask, WallTime, os_text};
 
 use super::capacity::Capacity;
@@ -509,9 +509,9 @@ async fn end(shim: LivingShim) {
 
 fn process(spec: &ServiceSpec) -> Result<&ProcessSpec, LaunchError> {
     match &spec.kind {
-        ServiceKind::Process(process) => Ok(process),
+        Kind::Process(process) => Ok(process),
         other => Err(LaunchError::NoExecutor {
-            type_name: other.type_name(),
+            type_name: other.name().to_owned(),
         }),
     }
 }

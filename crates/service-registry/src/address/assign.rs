@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use harness_model::spec::{NetworkSpec, PortSpec, Protocol, ServiceKind, ServiceSpec};
-use harness_model::{NetworkName, ProjectSpec, ServiceName};
+use harness_model::spec::{Kind, NetworkSpec, PortSpec, Protocol, ServiceSpec};
+use harness_model::{ProjectSpec, ServiceName, Subnet};
 
 use super::containers::Containers;
 use super::{AddressError, Endpoint, Place, PortAssignment, ServiceAddresses, Taken};
-use crate::network::Cidr;
 
 /// The address of every service without an address of its own.
 const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -72,7 +71,7 @@ fn local_processes(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName,
     project
         .services
         .iter()
-        .filter(|(_, spec)| matches!(spec.kind, ServiceKind::Process(_)))
+        .filter(|(_, spec)| matches!(spec.kind, Kind::Process(_)))
 }
 
 /// How the processes of a network get their addresses.
@@ -80,29 +79,16 @@ enum Addressing {
     /// All listen on the same address.
     Shared(IpAddr),
     /// Each has an address of its own.
-    Pool(Cidr),
+    Pool(Subnet),
 }
 
-fn addressing(name: &NetworkName, network: &NetworkSpec) -> Result<Addressing, AddressError> {
-    let Some(subnet) = &network.subnet else {
-        return Ok(Addressing::Shared(SHARED));
-    };
-    let cidr: Cidr = subnet.parse().map_err(|source| AddressError::BadSubnet {
-        network: name.clone(),
-        source,
-    })?;
-    if !cidr.is_loopback() {
-        return Ok(Addressing::Shared(SHARED));
+fn addressing(network: &NetworkSpec) -> Addressing {
+    match network.subnet.filter(Subnet::is_loopback) {
+        Some(subnet) if subnet.is_single() => Addressing::Shared(subnet.address()),
+        // All of 127.0.0.0/8 means "this machine" and not "a pool".
+        Some(subnet) if subnet.prefix() > 8 => Addressing::Pool(subnet),
+        _ => Addressing::Shared(SHARED),
     }
-    if cidr.is_single() {
-        return Ok(Addressing::Shared(cidr.address()));
-    }
-    // All of 127.0.0.0/8 means "this machine" and not "a pool".
-    Ok(if cidr.prefix() > 8 {
-        Addressing::Pool(cidr)
-    } else {
-        Addressing::Shared(SHARED)
-    })
 }
 
 /// The address of every service. Services that keep theirs come first, so that no new service takes it.
@@ -122,7 +108,7 @@ fn own_addresses(
                 service: name.clone(),
                 network: spec.network.clone(),
             })?;
-        match addressing(&spec.network, network)? {
+        match addressing(network) {
             Addressing::Shared(ip) => {
                 ips.insert(name.clone(), ip);
             }
@@ -155,7 +141,7 @@ fn own_addresses(
 }
 
 /// 127.0.0.1 belongs to everybody, so no service gets it for itself, even if the pool contains it.
-fn is_choice(pool: &Cidr, ip: IpAddr) -> bool {
+fn is_choice(pool: &Subnet, ip: IpAddr) -> bool {
     pool.contains(ip) && ip != SHARED
 }
 

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use harness_model::spec::{NetworkAttachment, NetworkSpec, ServiceKind, ServiceSpec};
-use harness_model::{NetworkName, ProjectSpec, ServiceName};
+use harness_model::spec::{Kind, NetworkAttachment, NetworkSpec, ServiceSpec};
+use harness_model::{NetworkName, ProjectSpec, ServiceName, Subnet};
 
 use super::{AddressError, Attached, Place, ServiceAddresses, Taken};
-use crate::network::Cidr;
 
 /// The range for chosen subnets: the last sixteenth of 10.0.0.0/8. Engines do not choose from it, and few others use
 /// it.
-const CHOICES: Cidr = Cidr::v4(Ipv4Addr::new(10, 240, 0, 0), 12);
+const CHOICES: Subnet = Subnet::constant(IpAddr::V4(Ipv4Addr::new(10, 240, 0, 0)), 12);
 
 /// The number of subnets with 256 addresses in that range.
 const CHOICE_COUNT: u32 = 1 << 12;
@@ -35,11 +34,11 @@ impl Containers {
         previous: &BTreeMap<ServiceName, ServiceAddresses>,
         taken: &Taken,
     ) -> Result<Self, AddressError> {
-        let mut subnets: BTreeMap<NetworkName, Cidr> = BTreeMap::new();
+        let mut subnets: BTreeMap<NetworkName, Subnet> = BTreeMap::new();
         for (name, spec) in containers(project) {
             for wish in wishes(spec) {
                 if !subnets.contains_key(&wish.network) {
-                    let chosen: Vec<Cidr> = subnets.values().copied().collect();
+                    let chosen: Vec<Subnet> = subnets.values().copied().collect();
                     let subnet = subnet(project, name, &wish.network, previous, taken, &chosen)?;
                     subnets.insert(wish.network, subnet);
                 }
@@ -98,7 +97,7 @@ impl Containers {
 }
 
 fn containers(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &ServiceSpec)> {
-    let is_container = |(_, spec): &(_, &ServiceSpec)| matches!(spec.kind, ServiceKind::Docker(_));
+    let is_container = |(_, spec): &(_, &ServiceSpec)| matches!(spec.kind, Kind::Container(_));
     project.services.iter().filter(is_container)
 }
 
@@ -111,7 +110,7 @@ struct Wish {
 /// The networks of a container on which it gets its address here, the first one first.
 fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
     let attachments = match &spec.kind {
-        ServiceKind::Docker(docker) => docker.networks.as_slice(),
+        Kind::Container(docker) => docker.networks.as_slice(),
         _ => &[],
     };
     let own = |attachment: &&NetworkAttachment| !attachment.external;
@@ -134,7 +133,7 @@ fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
 }
 
 /// The address of this machine in a subnet of containers.
-fn gateway(subnet: Cidr) -> IpAddr {
+fn gateway(subnet: Subnet) -> IpAddr {
     subnet.hosts().next().unwrap_or(subnet.address())
 }
 
@@ -153,7 +152,7 @@ impl Pool<'_> {
         &mut self,
         service: &ServiceName,
         network: &NetworkName,
-        subnet: Cidr,
+        subnet: Subnet,
         ip: IpAddr,
     ) -> Result<(), AddressError> {
         let bad = |why: String| AddressError::BadAddress {
@@ -181,7 +180,7 @@ impl Pool<'_> {
         &mut self,
         service: &ServiceName,
         network: &NetworkName,
-        subnet: Cidr,
+        subnet: Subnet,
         previous: Option<&ServiceAddresses>,
     ) {
         let same = |before: &Attached| {
@@ -198,7 +197,7 @@ impl Pool<'_> {
         &mut self,
         service: &ServiceName,
         network: &NetworkName,
-        subnet: Cidr,
+        subnet: Subnet,
     ) -> Result<IpAddr, AddressError> {
         let has = self
             .used
@@ -226,8 +225,8 @@ fn subnet(
     name: &NetworkName,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
     taken: &Taken,
-    chosen: &[Cidr],
-) -> Result<Cidr, AddressError> {
+    chosen: &[Subnet],
+) -> Result<Subnet, AddressError> {
     let network = project
         .networks
         .get(name)
@@ -235,7 +234,7 @@ fn subnet(
             service: service.clone(),
             network: name.clone(),
         })?;
-    if let Some(written) = written(name, network)? {
+    if let Some(written) = written(network) {
         if !written.address().is_ipv4() || written.prefix() > LONGEST_PREFIX {
             return Err(AddressError::NoContainerSubnet {
                 service: service.clone(),
@@ -250,7 +249,7 @@ fn subnet(
         .find(|before| before.network == *name)
         .map(|before| before.subnet);
     let free =
-        |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
+        |subnet: &Subnet| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
     // A project of the same name in another home chooses another subnet.
     let key = format!("{} {} {}", project.source.display(), project.name, name);
     let mut candidates = (0..CHOICE_COUNT).filter_map(|n| choice(hash(&key).wrapping_add(n)));
@@ -265,23 +264,16 @@ fn subnet(
 }
 
 /// The subnet that the file names. A loopback subnet is only for processes.
-fn written(name: &NetworkName, network: &NetworkSpec) -> Result<Option<Cidr>, AddressError> {
-    let Some(text) = &network.subnet else {
-        return Ok(None);
-    };
-    let cidr: Cidr = text.parse().map_err(|source| AddressError::BadSubnet {
-        network: name.clone(),
-        source,
-    })?;
-    Ok((!cidr.is_loopback()).then_some(cidr))
+fn written(network: &NetworkSpec) -> Option<Subnet> {
+    network.subnet.filter(|subnet| !subnet.is_loopback())
 }
 
-fn choice(number: u32) -> Option<Cidr> {
+fn choice(number: u32) -> Option<Subnet> {
     let IpAddr::V4(first) = CHOICES.address() else {
         return None;
     };
     let base = first.to_bits() + (number % CHOICE_COUNT) * 256;
-    Cidr::new(Ipv4Addr::from_bits(base).into(), 24)
+    Subnet::new(Ipv4Addr::from_bits(base).into(), 24)
 }
 
 /// FNV-1a: the same choice on every machine and in every version.

@@ -11,14 +11,14 @@ mod lookup;
 use std::net::IpAddr;
 
 use harness_model::spec::{Origin, Protocol};
-use harness_model::{NetworkName, PortName, ProjectName, Reference, ServiceName};
+use harness_model::{NetworkName, PortName, ProjectName, Reference, ServiceName, Subnet};
 use serde::{Deserialize, Serialize};
 
 pub use assign::assign;
 pub use free_ports::FreePorts;
 pub use lookup::{environment, lookup, seen_from};
 
-use crate::network::{Cidr, Interface, Topology};
+use crate::network::{Interface, Topology};
 
 /// The place where a service runs, as far as it matters for reaching it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub enum Place {
         /// The network that it is attached to. If there are several, the first.
         network: NetworkName,
         /// The subnet of that network.
-        subnet: Cidr,
+        subnet: Subnet,
         /// The address of this machine on that network.
         gateway: IpAddr,
         /// The other networks that it is attached to.
@@ -52,7 +52,7 @@ pub struct Attached {
     /// The name of the network.
     pub network: NetworkName,
     /// The subnet of that network.
-    pub subnet: Cidr,
+    pub subnet: Subnet,
     /// The address of this machine on that network.
     pub gateway: IpAddr,
     /// The container's address there.
@@ -195,7 +195,7 @@ impl std::fmt::Display for Holder {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     entries: Vec<TakenBy>,
-    reached: Vec<Cidr>,
+    reached: Vec<Subnet>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,14 +237,14 @@ impl Taken {
     }
 
     /// Whether a network of containers uses some of these addresses.
-    fn has_subnet(&self, subnet: &Cidr) -> bool {
+    fn has_subnet(&self, subnet: &Subnet) -> bool {
         let mut theirs = self.entries.iter().flat_map(|t| t.addresses.networks());
         theirs.any(|theirs| theirs.subnet.overlaps(subnet))
     }
 
     /// Whether this machine already reaches somebody in that subnet. Something as wide as `choices` does not count,
     /// because it says nothing about a part of `choices`.
-    fn is_reached(&self, subnet: &Cidr, choices: &Cidr) -> bool {
+    fn is_reached(&self, subnet: &Subnet, choices: &Subnet) -> bool {
         let mut there = self.reached.iter();
         there.any(|other| other.prefix() > choices.prefix() && other.overlaps(subnet))
     }
@@ -300,15 +300,6 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
     },
-    /// The subnet of its network is not in CIDR notation.
-    #[error("the subnet of network `{network}` is not valid")]
-    BadSubnet {
-        /// The affected network.
-        network: NetworkName,
-        /// What is wrong with it.
-        #[source]
-        source: crate::network::CidrError,
-    },
     /// Containers get addresses from the subnet of their network, but this subnet is too small for that, or not IPv4.
     #[error(
         "{service}: containers cannot have addresses in {subnet} of network `{network}`: give it an IPv4 subnet of /29 or larger"
@@ -319,7 +310,7 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
         /// Its subnet.
-        subnet: crate::network::Cidr,
+        subnet: Subnet,
     },
     /// The address that the file names is not in the network's subnet, or is already used.
     #[error("{service}: {ip} cannot be its address on network `{network}` ({subnet}): {why}")]
@@ -329,7 +320,7 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
         /// Its subnet.
-        subnet: crate::network::Cidr,
+        subnet: Subnet,
         /// The address that the file names.
         ip: IpAddr,
         /// Why it cannot be used.
@@ -343,7 +334,7 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
         /// Its subnet.
-        subnet: crate::network::Cidr,
+        subnet: Subnet,
     },
     /// The system offers no free port.
     #[error("{service}: cannot find a free {} port on {ip}", protocol.as_str())]

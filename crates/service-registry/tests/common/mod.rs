@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use harness_model::spec::{Limits, PortSpec, ProcessSpec, Protocol, ServiceKind};
+use harness_model::spec::{Kind, Limits, PortSpec, ProcessSpec, Protocol};
 use harness_model::{
     PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template, WallTime,
 };
@@ -42,7 +42,7 @@ pub(crate) fn spec(ports: Vec<PortSpec>) -> ServiceSpec {
     ServiceSpec {
         env: BTreeMap::from([("DB_PASSWORD".to_owned(), Template::secret("hunter2-in-spec"))]),
         ports,
-        ..ServiceSpec::new(ServiceKind::Process(ProcessSpec {
+        ..ServiceSpec::new(Kind::Process(ProcessSpec {
             binary: Template::from("/bin/true"),
             args: vec![Template::from("--verbose")],
             working_dir: Some(Template::from("/")),
