@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 
-use common::{addresses, named_port, port, project, project_spec, service, spec};
+use common::{addresses, named_port, port, project, project_spec, service, spec, wants};
 use harness_model::spec::{Kind, NetworkAttachment, NetworkSpec, PackageSpec, Protocol};
 use harness_model::{
     AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName, ServiceSpec, Subnet,
 };
 use service_registry::address::{
-    AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
+    AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, Wants, assign, environment, lookup,
 };
 use service_registry::network::{Interface, InterfaceKind, Topology};
 
@@ -30,7 +30,7 @@ fn counting() -> impl FnMut(IpAddr, Protocol) -> io::Result<u16> {
 }
 
 fn plan(spec: &ProjectSpec, previous: &Plan) -> Result<Plan, AddressError> {
-    assign(spec, previous, &Taken::default(), &mut counting())
+    assign(spec, &wants(spec), previous, &Taken::default(), &mut counting())
 }
 
 fn numbers(plan: &Plan, name: &str) -> Vec<u16> {
@@ -147,7 +147,7 @@ fn one_port_for_two_services_is_a_conflict() {
 #[test]
 fn ports_of_other_projects_count_while_they_run() {
     let spec = project_spec("p", vec![("a", spec(vec![port(5432)]))]);
-    let assign_with = |taken| assign(&spec, &Plan::new(), &taken, &mut counting());
+    let assign_with = |taken| assign(&spec, &wants(&spec), &Plan::new(), &taken, &mut counting());
     let error = assign_with(taken(true, addresses(&[(5432, false)]))).unwrap_err();
     assert!(
         matches!(error, AddressError::InUse { ref holder, .. } if holder.service == service("x")),
@@ -169,6 +169,7 @@ fn a_chosen_port_keeps_away_from_what_is_remembered_for_others() {
     let spec = project_spec("p", vec![("a", spec(vec![port(0)]))]);
     let plan = assign(
         &spec,
+        &wants(&spec),
         &Plan::new(),
         &taken(false, addresses(&[(40_000, true)])),
         &mut counting(),
@@ -180,7 +181,14 @@ fn a_chosen_port_keeps_away_from_what_is_remembered_for_others() {
 #[test]
 fn a_search_that_finds_nothing_ends() {
     let spec = project_spec("p", vec![("a", spec(vec![port(0), port(0)]))]);
-    let error = assign(&spec, &Plan::new(), &Taken::default(), &mut |_, _| Ok(40_000)).unwrap_err();
+    let error = assign(
+        &spec,
+        &wants(&spec),
+        &Plan::new(),
+        &Taken::default(),
+        &mut |_, _| Ok(40_000),
+    )
+    .unwrap_err();
     assert!(matches!(error, AddressError::NoFreePort { .. }), "{error}");
 }
 
@@ -208,8 +216,10 @@ fn a_narrow_loopback_subnet_gives_everybody_an_address() {
     // Addresses of other projects are not given out again.
     let mut other = addresses(&[]);
     other.ip = "127.0.0.2".parse().unwrap();
+    let three = pool(three, "127.0.0.0/29");
     let plan_3 = assign(
-        &pool(three, "127.0.0.0/29"),
+        &three,
+        &wants(&three),
         &Plan::new(),
         &taken(false, other),
         &mut counting(),
@@ -239,7 +249,43 @@ fn bad_input_is_an_error() {
 }
 
 #[test]
-fn other_types_of_service_are_left_out() {
+fn a_service_that_nobody_spoke_for_is_refused() {
+    let spec = project_spec("p", vec![("a", spec(vec![])), ("b", spec(vec![]))]);
+    let mut wants = wants(&spec);
+    wants.remove("b");
+    let error = assign(&spec, &wants, &Plan::new(), &Taken::default(), &mut counting()).unwrap_err();
+    assert!(
+        matches!(&error, AddressError::NotKnown { service } if service.as_str() == "b"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_wants_nothing_is_not_reached_but_reaches_others() {
+    let mut spec = project_spec("p", vec![("a", spec(vec![port(80)])), ("quiet", spec(vec![]))]);
+    let mut wants = wants(&spec);
+    wants.insert(service("quiet"), Wants::Nothing);
+    let assign = |spec: &ProjectSpec| assign(spec, &wants, &Plan::new(), &Taken::default(), &mut counting());
+    let plan = assign(&spec).unwrap();
+    assert_eq!(plan[&service("quiet")].place, Place::Nowhere);
+    let to = |name: &str| Reference {
+        service: service(name),
+        field: AddressField::Ip,
+    };
+    let error = lookup(&to("quiet"), &plan, &service("a")).unwrap_err();
+    assert!(matches!(error, AddressError::NoAddress { .. }), "{error}");
+    assert_eq!(lookup(&to("a"), &plan, &service("quiet")).unwrap(), "127.0.0.1");
+    assert_eq!(environment(&Place::Local, &plan).len(), 2, "only those of `a`");
+    let stored = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
+
+    spec.services.get_mut(&service("quiet")).unwrap().ports = vec![port(81)];
+    let error = assign(&spec).unwrap_err();
+    assert_eq!(error.to_string(), "quiet: a service of its type has no ports");
+}
+
+#[test]
+fn services_that_others_run_are_left_out() {
     let mut mixed = project_spec(
         "p",
         vec![("a", spec(vec![port(80)])), ("b", spec(vec![port(80)]))],
@@ -388,6 +434,7 @@ fn containers_have_addresses_of_their_own_and_keep_them() {
     // Another project with containers gets another subnet, whatever it would have chosen.
     let other = assign(
         &two,
+        &wants(&two),
         &Plan::new(),
         &taken(false, plan_1[&service("db")].clone()),
         &mut counting(),
@@ -420,7 +467,7 @@ fn a_subnet_is_chosen_away_from_what_this_machine_reaches() {
                 routes: routes.to_vec(),
             }],
         });
-        assign(&project, previous, &taken, &mut counting()).unwrap()
+        assign(&project, &wants(&project), previous, &taken, &mut counting()).unwrap()
     };
     let theirs = Subnet::new(subnet(&alone).hosts().next().unwrap(), 28).unwrap();
     for other in [
@@ -537,12 +584,8 @@ fn containers_on_several_networks_meet_where_both_are() {
     assert_eq!(plan(&project, &plan_1).unwrap(), plan_1, "all of it is kept");
     // Another project avoids all of its networks.
     let taken = taken(true, plan_1[&service("a")].clone());
-    let other = assign(
-        &project_spec("q", vec![("x", container(vec![]))]),
-        &Plan::new(),
-        &taken,
-        &mut counting(),
-    );
+    let beside = project_spec("q", vec![("x", container(vec![]))]);
+    let other = assign(&beside, &wants(&beside), &Plan::new(), &taken, &mut counting());
     let other: Vec<_> = other.unwrap()[&service("x")].networks().collect();
     assert!(
         networks

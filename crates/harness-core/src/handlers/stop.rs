@@ -50,7 +50,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     }
     let mut report = report(context, &operation, &outcome, since).await;
     if request.volumes && report.failures.is_empty() {
-        let removed = context.orchestrator.remove_volumes(&project.name, &types).await;
+        let removed = context.orchestrator.remove_kept(&project.name, &types).await;
         let removed = removed.map_err(|error| ErrorBody {
             code: ErrorCode::Internal,
             message: format!(

@@ -6,6 +6,7 @@ mod capacity;
 mod environment;
 mod error;
 mod files;
+mod kind;
 mod link;
 mod local;
 mod process;
@@ -33,6 +34,7 @@ pub use service_registry::record::RunTrace;
 
 pub use environment::compose as compose_environment;
 pub use error::{CommandFailure, LaunchError};
+pub use kind::{Description, KindOf, LeftOpen};
 pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
 pub use program::find as find_program;
@@ -227,8 +229,8 @@ pub trait Instance: Send + Sync {
     fn is_in_place(&self) -> bool {
         true
     }
-    /// The health check of what it runs in (its image). It counts only if its specification has none.
-    fn image_health(&self) -> Option<HealthCheck> {
+    /// The health check that its image or package declares. It counts only if its specification has none.
+    fn declared_health(&self) -> Option<HealthCheck> {
         None
     }
     /// Waits until it becomes unknown, or known again, whether the service still runs: returns the reason, or `None`
@@ -299,16 +301,7 @@ pub enum HookPlace {
 
 /// Runs services of one or more types.
 #[async_trait]
-pub trait Executor: Send + Sync {
-    /// The types it runs, as written after `type:`.
-    fn types(&self) -> &'static [&'static str];
-    /// Refuses what it cannot do for a service, before anything is changed.
-    ///
-    /// # Errors
-    /// When it cannot do something; the error names the first such key.
-    fn check(&self, _spec: &ServiceSpec) -> Result<(), LaunchError> {
-        Ok(())
-    }
+pub trait Executor: KindOf {
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
     /// adopted or launched: the same hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
@@ -319,36 +312,12 @@ pub trait Executor: Send + Sync {
     async fn strays(&self) -> Vec<Stray> {
         Vec::new()
     }
-    /// The ports that the service's image declares, each once. With a link, an image that is missing is fetched or
-    /// built. The progress of that goes to the link, and dropping the future ends it. `secrets` are hidden in what
-    /// other programs say.
-    ///
-    /// # Errors
-    /// When the ports cannot be found out.
-    async fn exposed_ports(
-        &self,
-        _project: &ProjectName,
-        _service: &ServiceName,
-        _spec: &ServiceSpec,
-        _secrets: &Secrets,
-        _fetch: Option<&LaunchLink>,
-    ) -> Result<Vec<u16>, LaunchError> {
-        Ok(Vec::new())
-    }
     /// Launches a generation. If it takes long, for example to pull an image, the launch reports progress on the
     /// order's link. If the launch is given up there, it soon ends with an error.
     ///
     /// # Errors
     /// When nothing of it runs.
     async fn launch(&self, order: &Order) -> Result<Arc<dyn Instance>, LaunchError>;
-    /// Removes what the services of a project keep after they end: the named volumes of containers. Returns the names
-    /// of what was removed. Nothing of the project may run meanwhile.
-    ///
-    /// # Errors
-    /// When something of it cannot be removed.
-    async fn remove_volumes(&self, _project: &ProjectName) -> Result<Vec<String>, LaunchError> {
-        Ok(Vec::new())
-    }
     /// Finds what a former daemon left of a generation. `trace` is what that daemon remembered of it.
     async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Found;
     /// Where a hook of its services runs.

@@ -17,6 +17,7 @@ use command_executor::{Command, StdinMode, Supervisor, WindowSize};
 use futures_lite::FutureExt;
 use harness_model::spec::{Kind, Limits, ProcessSpec};
 use harness_model::{SecretString, ServiceSpec, Umask, WallTime, os_text};
+use service_registry::address::Wants;
 
 use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
@@ -27,8 +28,8 @@ use super::session::{CommandSession, exit_status};
 use super::strays::{self, Home};
 use super::unreached::{UnreachedInstance, settled};
 use super::{
-    CommandAnswer, Executor, Expiry, Found, Instance, LaunchError, Order, PlaceCommand, Rest, RunTrace,
-    Session, Stray, compose_environment, files,
+    CommandAnswer, Description, Executor, Expiry, Found, Instance, KindOf, LaunchError, Order, PlaceCommand,
+    Rest, RunTrace, Session, Stray, compose_environment, files,
 };
 use crate::layout::tag;
 use crate::machine::Ended;
@@ -332,11 +333,28 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Re
 }
 
 #[async_trait]
-impl Executor for ProcessExecutor {
+impl KindOf for ProcessExecutor {
     fn types(&self) -> &'static [&'static str] {
         &["process"]
     }
 
+    fn wants(&self, _spec: &ServiceSpec) -> Wants {
+        Wants::Local
+    }
+
+    fn describe(&self, spec: &ServiceSpec) -> Description {
+        match process(spec) {
+            Ok(process) => Description::of(
+                std::iter::once(&process.binary).chain(&process.args),
+                process.working_dir.as_ref(),
+            ),
+            Err(_) => Description::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Executor for ProcessExecutor {
     async fn end_leftover_commands(&self) {
         let bin = self.supervisor.shim().path().parent().map(Path::to_owned);
         if let Some(bin) = bin {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use harness_model::spec::{Kind, NetworkAttachment, NetworkSpec, ServiceSpec};
+use harness_model::spec::{NetworkSpec, ServiceSpec};
 use harness_model::{NetworkName, ProjectSpec, ServiceName, Subnet};
 
-use super::{AddressError, Attached, Place, ServiceAddresses, Taken};
+use super::{AddressError, Attached, Join, Place, PlanWants, ServiceAddresses, Taken, Wants};
 
 /// The range for chosen subnets: the last sixteenth of 10.0.0.0/8. Engines do not choose from it, and few others use
 /// it.
@@ -31,16 +31,17 @@ impl Containers {
     /// Chooses for every container what it had before, if that is possible, or else something new.
     pub(super) fn plan(
         project: &ProjectSpec,
+        wants: &PlanWants,
         previous: &BTreeMap<ServiceName, ServiceAddresses>,
         taken: &Taken,
     ) -> Result<Self, AddressError> {
         let mut subnets: BTreeMap<NetworkName, Subnet> = BTreeMap::new();
-        for (name, spec) in containers(project) {
-            for wish in wishes(spec) {
-                if !subnets.contains_key(&wish.network) {
+        for (name, joins) in containers(project, wants) {
+            for join in joins {
+                if !subnets.contains_key(&join.network) {
                     let chosen: Vec<Subnet> = subnets.values().copied().collect();
-                    let subnet = subnet(project, name, &wish.network, previous, taken, &chosen)?;
-                    subnets.insert(wish.network, subnet);
+                    let subnet = subnet(project, name, &join.network, previous, taken, &chosen)?;
+                    subnets.insert(join.network.clone(), subnet);
                 }
             }
         }
@@ -49,27 +50,27 @@ impl Containers {
             used: BTreeMap::new(),
         };
         // First the addresses that the file names, then the kept ones: new choices must avoid all of them.
-        for (name, spec) in containers(project) {
-            for wish in wishes(spec) {
-                if let Some(ip) = wish.ip {
-                    pool.written(name, &wish.network, subnets[&wish.network], ip.into())?;
+        for (name, joins) in containers(project, wants) {
+            for join in joins {
+                if let Some(ip) = join.ip {
+                    pool.written(name, &join.network, subnets[&join.network], ip.into())?;
                 }
             }
         }
-        for (name, spec) in containers(project) {
-            for wish in wishes(spec).into_iter().filter(|wish| wish.ip.is_none()) {
-                pool.keep(name, &wish.network, subnets[&wish.network], previous.get(name));
+        for (name, joins) in containers(project, wants) {
+            for join in joins.iter().filter(|join| join.ip.is_none()) {
+                pool.keep(name, &join.network, subnets[&join.network], previous.get(name));
             }
         }
         let mut out = BTreeMap::new();
-        for (name, spec) in containers(project) {
+        for (name, joins) in containers(project, wants) {
             let mut attached = Vec::new();
-            for Wish { network, .. } in wishes(spec) {
-                let subnet = subnets[&network];
+            for Join { network, .. } in joins {
+                let subnet = subnets[network];
                 attached.push(Attached {
-                    ip: pool.address(name, &network, subnet)?,
+                    ip: pool.address(name, network, subnet)?,
                     gateway: gateway(subnet),
-                    network,
+                    network: network.clone(),
                     subnet,
                 });
             }
@@ -92,44 +93,20 @@ impl Containers {
         &'a self,
         project: &'a ProjectSpec,
     ) -> impl Iterator<Item = (&'a ServiceName, &'a ServiceSpec, &'a Container)> {
-        containers(project).filter_map(|(name, spec)| Some((name, spec, self.0.get(name)?)))
+        let containers = self.0.iter();
+        containers.filter_map(|(name, container)| Some((name, project.services.get(name)?, container)))
     }
 }
 
-fn containers(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &ServiceSpec)> {
-    let is_container = |(_, spec): &(_, &ServiceSpec)| matches!(spec.kind, Kind::Container(_));
-    project.services.iter().filter(is_container)
-}
-
-/// A network of the project that a container should be on.
-struct Wish {
-    network: NetworkName,
-    ip: Option<Ipv4Addr>,
-}
-
-/// The networks of a container on which it gets its address here, the first one first.
-fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
-    let attachments = match &spec.kind {
-        Kind::Container(docker) => docker.networks.as_slice(),
-        _ => &[],
-    };
-    let own = |attachment: &&NetworkAttachment| !attachment.external;
-    let mut out: Vec<Wish> = attachments
-        .iter()
-        .filter(own)
-        .map(|attachment| Wish {
-            network: attachment.network.clone(),
-            ip: attachment.ipv4_address,
-        })
-        .collect();
-    // A container that is only on external networks still gets an address on the project's own network.
-    if out.is_empty() {
-        out.push(Wish {
-            network: spec.network.clone(),
-            ip: None,
-        });
-    }
-    out
+/// The services that want to be containers, and the networks that they want to be on.
+fn containers<'a>(
+    project: &'a ProjectSpec,
+    wants: &'a PlanWants,
+) -> impl Iterator<Item = (&'a ServiceName, &'a [Join])> {
+    project.services.keys().filter_map(|name| match wants.get(name)? {
+        Wants::Container(joins) => Some((name, joins.as_slice())),
+        Wants::Local | Wants::Nothing | Wants::Elsewhere => None,
+    })
 }
 
 /// The address of this machine in a subnet of containers.

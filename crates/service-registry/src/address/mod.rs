@@ -7,6 +7,7 @@ mod assign;
 mod containers;
 mod free_ports;
 mod lookup;
+mod wants;
 
 use std::net::IpAddr;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use assign::assign;
 pub use free_ports::FreePorts;
 pub use lookup::{environment, lookup, seen_from};
+pub use wants::{Join, PlanWants, Wants};
 
 use crate::network::{Interface, Topology};
 
@@ -44,6 +46,8 @@ pub enum Place {
         /// Its address or DNS name.
         host: String,
     },
+    /// On this machine, but nobody reaches it by an address.
+    Nowhere,
 }
 
 /// A further network that a container is attached to.
@@ -95,7 +99,7 @@ impl ServiceAddresses {
                 };
                 (Some(first), also.as_slice())
             }
-            Place::Local | Place::Node { .. } => (None, [].as_slice()),
+            Place::Local | Place::Node { .. } | Place::Nowhere => (None, [].as_slice()),
         };
         first.into_iter().chain(also.iter().cloned())
     }
@@ -290,6 +294,20 @@ pub enum AddressError {
         /// The text in the file.
         text: String,
         /// Where the file says the port.
+        origin: Option<Box<Origin>>,
+    },
+    /// Nobody said which addresses a service wants. It cannot be left out, as it would never start then.
+    #[error("{service}: it is not known which addresses it wants")]
+    NotKnown {
+        /// The affected service.
+        service: ServiceName,
+    },
+    /// A service that listens nowhere has ports.
+    #[error("{service}: a service of its type has no ports")]
+    NoPortsOfItsType {
+        /// The affected service.
+        service: ServiceName,
+        /// Where the file says the first one.
         origin: Option<Box<Origin>>,
     },
     /// The service names a network that the project does not define.

@@ -9,7 +9,7 @@ use harness_model::spec::{Kind, Limits, PortSpec, ProcessSpec, Protocol};
 use harness_model::{
     PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template, WallTime,
 };
-use service_registry::address::{Place, PortAssignment, ServiceAddresses};
+use service_registry::address::{Place, PlanWants, PortAssignment, ServiceAddresses, Wants};
 use service_registry::{ProjectRecord, ServiceRecord};
 
 pub(crate) fn project(name: &str) -> ProjectName {
@@ -104,4 +104,15 @@ pub(crate) fn record(in_project: &str, name: &str) -> ServiceRecord {
         environment,
         addresses(&[(5432, false)]),
     )
+}
+
+/// What the services want, as their executors would say.
+pub(crate) fn wants(project: &ProjectSpec) -> PlanWants {
+    let of = |spec: &ServiceSpec| match &spec.kind {
+        Kind::Process(_) => Wants::Local,
+        Kind::Container(docker) => Wants::container(&spec.network, &docker.networks),
+        Kind::Package(_) | Kind::Other { .. } => Wants::Elsewhere,
+    };
+    let services = project.services.iter();
+    services.map(|(name, spec)| (name.clone(), of(spec))).collect()
 }
