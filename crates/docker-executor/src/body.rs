@@ -6,9 +6,7 @@ use bollard::models::{
     ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding,
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use harness_model::spec::{
-    DockerSpec, EngineOptions, InheritEnv, ServiceKind, ServiceSpec, StopMode, Ulimit,
-};
+use harness_model::spec::{DockerSpec, EngineOptions, InheritEnv, Kind, ServiceSpec, StopMode, Ulimit};
 use harness_model::{SecretString, Template, os_text};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
@@ -29,9 +27,9 @@ const NANO_CPUS: f64 = 1e9;
 /// The specification of a container.
 pub(crate) fn docker(spec: &ServiceSpec) -> Result<&DockerSpec, LaunchError> {
     match &spec.kind {
-        ServiceKind::Docker(docker) => Ok(docker),
+        Kind::Container(docker) => Ok(docker),
         other => Err(LaunchError::NoExecutor {
-            type_name: other.type_name(),
+            type_name: other.name().to_owned(),
         }),
     }
 }

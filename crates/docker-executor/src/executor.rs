@@ -15,11 +15,12 @@ use futures_lite::FutureExt;
 use harness_model::{ProjectName, ServiceName, ServiceSpec, WallTime};
 use harness_shim::run_dir::{LogLimits, RunDir, RunDirError};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Expiry, Fate, HookPlace, Instance, Known, LaunchError, LaunchLink, Order,
-    PlaceCommand, Rest, RunTrace, Session, SessionEvent,
+    CommandAnswer, Description, Executor, Expiry, Fate, HookPlace, Instance, KindOf, Known, LaunchError,
+    LaunchLink, LeftOpen, Order, PlaceCommand, Rest, RunTrace, Session, SessionEvent,
 };
 use service_orchestration::machine::Hook;
 use service_orchestration::secrets::Secrets;
+use service_registry::address::Wants;
 
 use crate::address::{Address, Environment};
 use crate::adopt::lost;
@@ -335,7 +336,7 @@ fn prepare(order: &Order) -> Result<File, LaunchError> {
 }
 
 #[async_trait]
-impl Executor for DockerExecutor {
+impl KindOf for DockerExecutor {
     fn types(&self) -> &'static [&'static str] {
         &["docker"]
     }
@@ -344,7 +345,29 @@ impl Executor for DockerExecutor {
         body::check(spec)
     }
 
-    async fn exposed_ports(
+    fn wants(&self, spec: &ServiceSpec) -> Wants {
+        let attachments = body::docker(spec).map_or(&[][..], |docker| &docker.networks);
+        Wants::container(&spec.network, attachments)
+    }
+
+    fn describe(&self, spec: &ServiceSpec) -> Description {
+        match body::docker(spec) {
+            Ok(docker) => Description::of(
+                docker.image.iter().chain(docker.command.iter().flatten()),
+                docker.working_dir.as_ref(),
+            ),
+            Err(_) => Description::default(),
+        }
+    }
+
+    fn left_open(&self, spec: &ServiceSpec) -> LeftOpen {
+        LeftOpen {
+            ports: true,
+            startup: body::docker(spec).is_ok_and(|docker| docker.startup_by_image),
+        }
+    }
+
+    async fn declared_ports(
         &self,
         project: &ProjectName,
         service: &ServiceName,
@@ -374,6 +397,13 @@ impl Executor for DockerExecutor {
         Ok(image_config::exposed(&config))
     }
 
+    async fn remove_kept(&self, project: &ProjectName) -> Result<Vec<String>, LaunchError> {
+        Ok(volumes::remove(&self.engine, &self.owner, project).await?)
+    }
+}
+
+#[async_trait]
+impl Executor for DockerExecutor {
     async fn launch(&self, order: &Order) -> Fate {
         // Check this before anything is made: without an engine there is nothing more to say.
         if let Err(error) = self.engine.docker().await {
@@ -405,10 +435,6 @@ impl Executor for DockerExecutor {
             Ok(instance) => Fate::running(instance),
             Err(error) => self.undone(order, error).await,
         }
-    }
-
-    async fn remove_volumes(&self, project: &ProjectName) -> Result<Vec<String>, LaunchError> {
-        Ok(volumes::remove(&self.engine, &self.owner, project).await?)
     }
 
     async fn adopt(&self, order: &Order, _trace: Option<&RunTrace>) -> Fate {

@@ -222,7 +222,7 @@ impl Instance for ContainerInstance {
         self.started_at
     }
 
-    fn image_health(&self) -> Option<HealthCheck> {
+    fn declared_health(&self) -> Option<HealthCheck> {
         self.container.image_health.clone()
     }
 

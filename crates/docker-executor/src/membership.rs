@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings, NetworkConnectRequest};
-use harness_model::spec::{NetworkAttachment, ServiceKind};
+use harness_model::spec::{Kind, NetworkAttachment};
 use service_orchestration::executor::Order;
 use service_registry::address::Attached;
 
@@ -40,7 +40,7 @@ impl Membership {
 /// The networks of an order's container: those of the project, the first one first, and then those of others.
 pub(crate) fn of(order: &Order) -> Vec<Membership> {
     let attachments = match &order.spec.kind {
-        ServiceKind::Docker(docker) => docker.networks.as_slice(),
+        Kind::Container(docker) => docker.networks.as_slice(),
         _ => &[],
     };
     let aliases = |attachment: Option<&NetworkAttachment>| {

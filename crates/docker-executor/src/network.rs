@@ -9,10 +9,10 @@ use async_io::Timer;
 use async_lock::{Mutex, RwLock, RwLockReadGuardArc};
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
+use harness_model::Subnet;
 use harness_model::{NetworkName, ProjectName};
 use service_orchestration::executor::Order;
 use service_registry::address::Attached;
-use service_registry::network::Cidr;
 
 use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
@@ -86,7 +86,7 @@ pub(crate) struct Held {
 #[derive(Debug, PartialEq, Eq)]
 struct Made {
     project: ProjectName,
-    own: Option<(NetworkName, Cidr, IpAddr)>,
+    own: Option<(NetworkName, Subnet, IpAddr)>,
 }
 
 impl Made {

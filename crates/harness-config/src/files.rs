@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::spec::{Dependency, FileSpec, ServiceKind};
+use harness_model::spec::{Dependency, FileSpec, Kind};
 use harness_model::{AddressField, ProjectSpec, ServiceName, Template};
 
 use crate::check::{Checked, default_condition, find_cycle, ordering_edges};
@@ -93,7 +93,7 @@ fn check_mention(context: &Context<'_>, project: &ProjectSpec, mention: &Mention
         return false;
     };
     let found = match &mention.reference.field {
-        AddressField::Port(None) => !target.ports.is_empty() || matches!(target.kind, ServiceKind::Docker(_)),
+        AddressField::Port(None) => !target.ports.is_empty() || matches!(target.kind, Kind::Container(_)),
         AddressField::Port(Some(port)) => target.ports.iter().any(|p| p.name.as_ref() == Some(port)),
         AddressField::Ip | AddressField::Host => true,
     };
@@ -112,7 +112,7 @@ fn imply(project: &mut ProjectSpec, mention: &Mention) {
         return;
     };
     let condition = default_condition(
-        Checked::of(spec.health_check.is_some(), spec.kind.type_name()),
+        Checked::of(spec.health_check.is_some(), spec.type_name()),
         spec.oneshot,
     );
     if *target != mention.from

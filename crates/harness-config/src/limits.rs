@@ -1,6 +1,6 @@
 //! Limits of what a system can pass to a program.
 
-use harness_model::spec::{ProcessSpec, ServiceKind};
+use harness_model::spec::Kind;
 use harness_model::{Part, ServiceSpec, Template};
 
 use crate::diagnostics::Finding;
@@ -87,9 +87,8 @@ impl Reader<'_> {
     /// Reports a service with variables and arguments that are each short enough, but too large together.
     pub(crate) fn check_total(&self, span: Span, spec: &ServiceSpec) {
         let args: &[Template] = match &spec.kind {
-            ServiceKind::Process(ProcessSpec { args, .. })
-            | ServiceKind::Remote(ProcessSpec { args, .. }) => args,
-            ServiceKind::Docker(docker) => docker.command.as_deref().unwrap_or_default(),
+            Kind::Process(process) => &process.args,
+            Kind::Container(docker) => docker.command.as_deref().unwrap_or_default(),
             _ => &[],
         };
         let args: usize = args.iter().map(|arg| length(arg) + 1).sum();

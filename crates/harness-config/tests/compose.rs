@@ -6,9 +6,7 @@ mod common;
 
 use common::{Folder, good, mistakes};
 use harness_config::{LoadOptions, Loaded};
-use harness_model::spec::{
-    Condition, DockerSpec, EngineOptions, Probe, RestartMode, ServiceKind, Signal, Ulimit,
-};
+use harness_model::spec::{Condition, DockerSpec, EngineOptions, Kind, Probe, RestartMode, Signal, Ulimit};
 use harness_model::{NetworkName, ServiceSpec, Template};
 
 /// A folder with this services.yaml and this compose file.
@@ -40,7 +38,7 @@ fn one(keys: &str) -> (ServiceSpec, Folder) {
 
 fn docker(spec: &ServiceSpec) -> &DockerSpec {
     match &spec.kind {
-        ServiceKind::Docker(docker) => docker,
+        Kind::Container(docker) => docker,
         other => panic!("{other:?}"),
     }
 }
@@ -103,7 +101,7 @@ fn the_seeds_file_has_two_networks_with_written_addresses() {
     ] {
         let spec = &project.services[service];
         assert_eq!(spec.network.as_str(), network);
-        assert_eq!(project.networks[network].subnet.as_deref(), Some(subnet));
+        assert_eq!(project.networks[network].subnet, Some(subnet.parse().unwrap()));
         let [attachment] = docker(spec).networks.as_slice() else {
             panic!("{spec:?}");
         };

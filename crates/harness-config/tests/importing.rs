@@ -7,7 +7,7 @@ mod common;
 use common::{Folder, good};
 use harness_config::import::{ImportError, from_compose, from_package_json, from_procfile, starter};
 use harness_model::Template;
-use harness_model::spec::{Condition, InheritEnv, Probe, ServiceKind};
+use harness_model::spec::{Condition, InheritEnv, Kind, Probe};
 
 #[test]
 fn the_starter_is_valid_and_needs_only_sh() {
@@ -16,7 +16,7 @@ fn the_starter_is_valid_and_needs_only_sh() {
     assert_eq!(loaded.project.name.as_str(), "my-app");
     assert!(starter("x").starts_with("# yaml-language-server: $schema="));
     for service in loaded.project.services.values() {
-        assert!(matches!(&service.kind, ServiceKind::Process(p) if p.binary.to_string() == "sh"));
+        assert!(matches!(&service.kind, Kind::Process(p) if p.binary.to_string() == "sh"));
     }
     assert_eq!(
         loaded.project.services["clock"].dependencies[0].condition,
@@ -33,7 +33,7 @@ fn a_procfile_becomes_processes_in_a_shell() {
     .unwrap();
     let loaded = good(&Folder::new(&text).options());
     let args = |name: &str| match &loaded.project.services[name].kind {
-        ServiceKind::Process(p) => p.args.iter().map(Template::to_string).collect::<Vec<_>>(),
+        Kind::Process(p) => p.args.iter().map(Template::to_string).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
     assert_eq!(args("web"), ["-c", "serve -p $PORT ${X:-1} | tee \"log\" $$"]);
@@ -93,7 +93,7 @@ fn packaged(json: &str) -> Vec<(String, String)> {
     services
         .map(|(name, spec)| {
             assert_eq!(spec.inherit_env, InheritEnv::All);
-            let ServiceKind::Process(process) = spec.kind else {
+            let Kind::Process(process) = spec.kind else {
                 panic!("{name} is no process")
             };
             let args: Vec<String> = process.args.iter().map(Template::to_string).collect();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use common::{Folder, environment, good, lines_of, mistakes};
 use harness_config::{LoadError, LoadOptions, find_config, inherited_environment, load, load_files};
-use harness_model::spec::{Condition, ServiceKind};
+use harness_model::spec::{Condition, Kind};
 use harness_model::{ProjectName, Template};
 
 #[test]
@@ -91,9 +91,7 @@ fn maps_merge_and_the_rest_is_replaced() {
     let a = &project.services["a"];
     let env: Vec<String> = a.env.values().map(Template::to_string).collect();
     assert_eq!(env, ["1", "3", "4"]);
-    let ServiceKind::Process(process) = &a.kind else {
-        panic!()
-    };
+    let Kind::Process(process) = &a.kind else { panic!() };
     assert_eq!(process.args.len(), 1);
     let dir = |path: &str| folder.path().join(path).display().to_string();
     assert_eq!(
@@ -105,7 +103,7 @@ fn maps_merge_and_the_rest_is_replaced() {
         process.working_dir.as_ref().unwrap().to_string(),
         folder.path().display().to_string()
     );
-    let ServiceKind::Process(process) = &project.services["b"].kind else {
+    let Kind::Process(process) = &project.services["b"].kind else {
         panic!()
     };
     assert_eq!(process.working_dir.as_ref().unwrap().to_string(), dir("sub"));

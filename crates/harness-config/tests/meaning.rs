@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Folder, good, good_text};
 use harness_model::spec::{
-    Condition, InheritEnv, Probe, ProcessSpec, Protocol, RestartMode, ServiceKind, Signal, StopMode,
+    Condition, InheritEnv, Kind, Probe, ProcessSpec, Protocol, RestartMode, Signal, StopMode,
 };
 use harness_model::{Part, SecretString, ServiceSpec, Template};
 
@@ -19,7 +19,7 @@ fn service(more: &str) -> ServiceSpec {
 
 fn process(spec: &ServiceSpec) -> &ProcessSpec {
     match &spec.kind {
-        ServiceKind::Process(process) | ServiceKind::Remote(process) => process,
+        Kind::Process(process) => process,
         other => panic!("{other:?}"),
     }
 }
@@ -260,7 +260,7 @@ services:
     assert_eq!(services["a"].files[0].target.to_string(), under("out/t.conf"));
     assert_eq!(process(&services["b"]).binary.to_string(), "/home/someone/bin/b");
     assert_eq!(dir("b"), "/tmp");
-    let ServiceKind::Docker(docker) = &services["c"].kind else {
+    let Kind::Container(docker) = &services["c"].kind else {
         panic!()
     };
     assert_eq!(

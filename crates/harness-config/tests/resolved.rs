@@ -112,7 +112,7 @@ fn what_is_printed_can_be_read_again() {
     assert_eq!(names, first.services.keys().collect::<Vec<_>>());
     for (name, spec) in &second.services {
         let before = &first.services[name];
-        assert_eq!(spec.kind.type_name(), before.kind.type_name());
+        assert_eq!(spec.type_name(), before.type_name());
         assert_eq!((spec.restart, spec.tty), (before.restart, before.tty));
         assert_eq!(spec.dependencies, before.dependencies);
         let shown = |spec: &harness_model::ServiceSpec| {

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Folder, good};
 use harness_config::Loaded;
-use harness_model::spec::{Condition, Probe, ServiceKind};
+use harness_model::spec::{Condition, Kind, Probe};
 use std::time::Duration;
 
 fn load_seed(text: &str) -> Loaded {
@@ -23,13 +23,13 @@ fn load_seed(text: &str) -> Loaded {
 fn networks() {
     let loaded = load_seed(include_str!("fixtures/seeds/networks.yaml"));
     let services = &loaded.project.services;
-    assert!(matches!(services["postgres"].kind, ServiceKind::Docker(_)));
+    assert!(matches!(services["postgres"].kind, Kind::Container(_)));
     assert!(
-        matches!(services["graph-node"].kind, ServiceKind::Remote(_)),
+        services["graph-node"].type_name() == "remote",
         "the only node of its network"
     );
-    assert_eq!(services["graph-node"].host.as_deref(), Some("192.168.1.100"));
-    assert_eq!(services["indexer-agent"].host.as_deref(), Some("10.0.0.10"));
+    assert_eq!(services["graph-node"].place.node(), Some("192.168.1.100"));
+    assert_eq!(services["indexer-agent"].place.node(), Some("10.0.0.10"));
     assert_eq!(services["graph-node"].startup_timeout, Duration::from_secs(105));
     assert_eq!(
         services["indexer-agent"].startup_timeout,
@@ -51,7 +51,7 @@ fn networks() {
 fn cross_network() {
     let loaded = load_seed(include_str!("fixtures/seeds/cross-network.yaml"));
     assert_eq!(
-        loaded.project.services["test-app"].host.as_deref(),
+        loaded.project.services["test-app"].place.node(),
         Some("192.168.100.10")
     );
     assert!(loaded.project.services["test-db"].env["POSTGRES_PASSWORD"].has_secret());
@@ -69,7 +69,7 @@ fn example() {
     assert_eq!(loaded.project.name.as_str(), "my-application");
     let api = &loaded.project.services["my-api"];
     assert_eq!(api.env["LOG_LEVEL"].to_string(), "info");
-    let ServiceKind::Process(process) = &api.kind else {
+    let Kind::Process(process) = &api.kind else {
         panic!("{:?}", api.kind)
     };
     let binary = loaded.project.base_dir.join("target/release/api-server");
@@ -84,7 +84,7 @@ fn advanced() {
     assert_eq!(services["api"].startup_timeout, Duration::from_secs(300));
     let check = services["worker"].health_check.as_ref().unwrap();
     assert!(matches!(&check.probe, Probe::Command(words) if words.len() == 1));
-    let ServiceKind::Package(package) = &services["metrics"].kind else {
+    let Kind::Package(package) = &services["metrics"].kind else {
         panic!()
     };
     assert!(

@@ -21,7 +21,7 @@ pub fn view(record: &ServiceRecord, now: WallTime) -> ServiceView {
     let live = record.state.is_live();
     ServiceView {
         name: record.name.clone(),
-        kind: record.spec.kind.type_name().to_owned(),
+        kind: record.spec.type_name().to_owned(),
         status: record.state,
         health: record.health,
         network: record.spec.network.to_string(),
@@ -65,8 +65,8 @@ fn uptime(record: &ServiceRecord, now: WallTime) -> Option<Duration> {
 /// The name for people of the host where it runs. This machine is `localhost`, whatever loopback address the service
 /// has.
 fn host(record: &ServiceRecord) -> String {
-    match &record.spec.host {
-        Some(node) => node.clone(),
+    match record.spec.place.node() {
+        Some(node) => node.to_owned(),
         None if record.addresses.ip.is_loopback() => "localhost".to_owned(),
         None => record.addresses.host.clone(),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use harness_config::import::{from_compose, from_package_json, from_procfile};
 use harness_config::{Diagnostics, LoadError, LoadOptions, Loaded, load};
 use harness_model::secret::is_secret_name;
-use harness_model::spec::{ServiceKind, ServiceSpec};
+use harness_model::spec::{Kind, ServiceSpec};
 use harness_model::{Part, ProjectSpec, Template};
 
 use crate::folder;
@@ -235,9 +235,10 @@ fn secrets(project: &ProjectSpec, service: &ServiceSpec, text: &str) {
         }
     }
     let words: Vec<&Template> = match &service.kind {
-        ServiceKind::Process(p) | ServiceKind::Remote(p) => p.args.iter().collect(),
-        ServiceKind::Docker(d) => d.command.iter().chain(&d.entrypoint).flatten().collect(),
-        ServiceKind::Package(p) => p.args.iter().collect(),
+        Kind::Process(p) => p.args.iter().collect(),
+        Kind::Container(d) => d.command.iter().chain(&d.entrypoint).flatten().collect(),
+        Kind::Package(p) => p.args.iter().collect(),
+        Kind::Other { settings, .. } => settings.templates(),
     };
     assert!(!words.iter().any(|word| word.has_secret()));
 }

@@ -17,6 +17,7 @@
 //! | [`spec`] | specifications of projects and services |
 //! | [`resolve`] | a spec with every reference replaced, its digest, and the differences between two specs |
 //! | [`state`] | the states of services |
+//! | [`subnet`] | subnets of networks |
 //! | [`time`] | wall-clock instants in nanoseconds |
 //! | [`umask`] | the permission bits that new files do not get |
 
@@ -30,6 +31,7 @@ pub mod resolve;
 pub mod secret;
 pub mod spec;
 pub mod state;
+pub mod subnet;
 pub mod template;
 pub mod time;
 pub mod umask;
@@ -40,6 +42,7 @@ pub use names::{NetworkName, PortName, ProjectName, ServiceName};
 pub use secret::{REDACTED, RedactingStream, Redactor, SecretString};
 pub use spec::{ProjectSpec, ServiceSpec};
 pub use state::{ExitStatus, Health, ServiceState};
+pub use subnet::{Subnet, SubnetError};
 pub use template::{AddressField, Part, Reference, Template};
 pub use time::WallTime;
 pub use umask::Umask;

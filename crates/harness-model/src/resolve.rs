@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::secret::{REDACTED, SecretString, is_secret_name};
-use crate::spec::{FileSpec, Probe, ProcessSpec, ServiceKind, ServiceSpec};
+use crate::spec::{FileSpec, Kind, Probe, ServiceSpec};
 use crate::template::{Part, Reference, Template};
 
 /// SHA-256 of a resolved specification, in hex. If two digests are equal, nothing about the service changed.
@@ -50,12 +50,12 @@ impl ServiceSpec {
         }
         out.extend(self.hooks.commands().flat_map(|hook| &hook.words));
         match &self.kind {
-            ServiceKind::Process(p) | ServiceKind::Remote(p) => {
+            Kind::Process(p) => {
                 out.push(&p.binary);
                 out.extend(&p.args);
                 out.extend(&p.working_dir);
             }
-            ServiceKind::Docker(d) => {
+            Kind::Container(d) => {
                 out.extend(&d.image);
                 out.extend(d.build.iter().flat_map(|b| b.args.values()));
                 out.extend(d.command.iter().flatten());
@@ -66,13 +66,14 @@ impl ServiceSpec {
                 out.extend(&d.extra_hosts);
                 out.extend(d.labels.values());
             }
-            ServiceKind::Package(p) => {
+            Kind::Package(p) => {
                 out.push(&p.package);
                 out.extend(&p.version);
                 out.extend(&p.install_path);
                 out.extend(&p.binary);
                 out.extend(&p.args);
             }
+            Kind::Other { settings, .. } => out.extend(settings.templates()),
         }
         out
     }
@@ -89,22 +90,23 @@ impl ServiceSpec {
         }
         out.extend(self.hooks.commands().filter_map(|hook| hook.words.first()));
         match &self.kind {
-            ServiceKind::Process(p) | ServiceKind::Remote(p) => {
+            Kind::Process(p) => {
                 out.push(&p.binary);
                 out.extend(&p.working_dir);
             }
-            ServiceKind::Docker(d) => {
+            Kind::Container(d) => {
                 out.extend(&d.image);
                 out.extend(&d.volumes);
                 out.extend(&d.user);
                 out.extend(&d.working_dir);
             }
-            ServiceKind::Package(p) => {
+            Kind::Package(p) => {
                 out.push(&p.package);
                 out.extend(&p.version);
                 out.extend(&p.install_path);
                 out.extend(&p.binary);
             }
+            Kind::Other { settings, .. } => out.extend(settings.templates()),
         }
         out
     }
@@ -151,23 +153,12 @@ impl ServiceSpec {
             map_all(&mut hook.words, &mut one)?;
         }
         match &mut out.kind {
-            ServiceKind::Process(ProcessSpec {
-                binary,
-                args,
-                working_dir,
-                ..
-            })
-            | ServiceKind::Remote(ProcessSpec {
-                binary,
-                args,
-                working_dir,
-                ..
-            }) => {
-                *binary = one(binary)?;
-                map_all(args, &mut one)?;
-                map_all(working_dir, &mut one)?;
+            Kind::Process(p) => {
+                p.binary = one(&p.binary)?;
+                map_all(&mut p.args, &mut one)?;
+                map_all(&mut p.working_dir, &mut one)?;
             }
-            ServiceKind::Docker(d) => {
+            Kind::Container(d) => {
                 map_all(&mut d.image, &mut one)?;
                 if let Some(build) = &mut d.build {
                     map_values(&mut build.args, &mut one)?;
@@ -180,13 +171,14 @@ impl ServiceSpec {
                 map_all(&mut d.extra_hosts, &mut one)?;
                 map_values(&mut d.labels, &mut one)?;
             }
-            ServiceKind::Package(p) => {
+            Kind::Package(p) => {
                 p.package = one(&p.package)?;
                 map_all(&mut p.version, &mut one)?;
                 map_all(&mut p.install_path, &mut one)?;
                 map_all(&mut p.binary, &mut one)?;
                 map_all(&mut p.args, &mut one)?;
             }
+            Kind::Other { settings, .. } => settings.map(&mut one)?,
         }
         Ok(out)
     }

@@ -16,6 +16,7 @@ use harness_model::{Health, Redactor, ServiceState, Template, WallTime};
 use service_orchestration::actor::{StartOrder, StopOrder};
 use service_orchestration::layout::Layout;
 use service_orchestration::machine::{Change, FailureCause, Outcome};
+use service_registry::address::Wants;
 use service_registry::record::{ProjectRecord, ServiceRecord};
 use service_registry::{ChangeKind, Registry};
 
@@ -474,7 +475,10 @@ fn what_an_earlier_version_recorded_is_hidden_once_it_is_taken_over() {
         spec.env.extend(secrets);
         let file = project(home.path(), &[("api", spec.clone())]);
         let registry = Registry::open(home.path().join("state")).await.unwrap().registry;
-        let addresses = registry.assign_addresses(&file).unwrap()[&name("api")].clone();
+        let addresses = registry
+            .assign_addresses(&file, &[(name("api"), Wants::Local)].into())
+            .unwrap()[&name("api")]
+            .clone();
         let record = ServiceRecord {
             wanted: true,
             state: ServiceState::Failed,

@@ -15,14 +15,15 @@ use actor_support::{
 use async_channel::{Receiver, Sender};
 use async_trait::async_trait;
 use command_executor::Supervisor;
-use harness_model::spec::{ServiceKind, ServiceSpec};
+use harness_model::spec::{Kind, ServiceSpec, Settings};
 use harness_model::{ServiceState, WallTime};
 use service_orchestration::actor::{StartOrder, StopOrder};
 use service_orchestration::executor::{
-    CommandAnswer, Executor, Executors, Expiry, Fate, Instance, Known, LaunchError, Order, PlaceCommand,
-    ProcessExecutor, RunTrace, Session, SessionError,
+    CommandAnswer, Description, Executor, Expiry, Fate, Instance, KindOf, Known, LaunchError, Order,
+    PlaceCommand, ProcessExecutor, RunTrace, Session, SessionError,
 };
 use service_orchestration::machine::{Change, Ended, FailureCause, Lost, Outcome};
+use service_registry::address::Wants;
 
 /// Runs services of a type of its own on this machine, behind a link that can be cut.
 #[derive(Clone)]
@@ -53,10 +54,6 @@ impl Far {
         (far, cut)
     }
 
-    fn whole(home: &Path) -> Executors {
-        Executors::default().with(Arc::new(Self::new(home).0))
-    }
-
     async fn reached(&self) {
         // Nothing is ever sent; it is closed.
         let _ = self.link.recv().await;
@@ -84,12 +81,22 @@ impl Far {
     }
 }
 
-#[async_trait]
-impl Executor for Far {
+impl KindOf for Far {
     fn types(&self) -> &'static [&'static str] {
-        &["docker"]
+        &["far"]
     }
 
+    fn wants(&self, _: &ServiceSpec) -> Wants {
+        Wants::Local
+    }
+
+    fn describe(&self, _: &ServiceSpec) -> Description {
+        Description::default()
+    }
+}
+
+#[async_trait]
+impl Executor for Far {
     async fn survey(&self) {
         self.reached().await;
     }
@@ -191,7 +198,10 @@ impl Instance for FarInstance {
 }
 
 fn far_service() -> ServiceSpec {
-    ServiceSpec::new(ServiceKind::Docker(Box::default()))
+    ServiceSpec::new(Kind::Other {
+        type_name: "far".to_owned(),
+        settings: Settings::default(),
+    })
 }
 
 #[test]
@@ -199,15 +209,17 @@ fn a_silent_place_delays_neither_the_daemon_nor_another_service() {
     smol::block_on(async {
         let (home, spawn) = (home(), spawn_on_smol());
         let spec = project(home.path(), &[("db", sleeper()), ("far", far_service())]);
-        let first = Heart::with(home.path(), &spawn, Far::whole(home.path())).await;
+        let first = Heart::with(home.path(), &spawn, |with| {
+            with.with(Arc::new(Far::new(home.path()).0))
+        })
+        .await;
         first.start(&spec).await;
         let (db, far) = (first.running("db").await, first.running("far").await);
         first.cut().await;
 
         let (executor, link) = Far::new(home.path());
         let began = Instant::now();
-        let executors = Executors::default().with(Arc::new(executor));
-        let second = Heart::with(home.path(), &spawn, executors).await;
+        let second = Heart::with(home.path(), &spawn, |with| with.with(Arc::new(executor))).await;
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         assert_eq!(second.running("db").await, db);
         assert_eq!(second.record("far").state, ServiceState::Unknown);
@@ -251,8 +263,7 @@ fn a_launch_whose_answer_is_lost_is_neither_doubled_nor_forgotten() {
         let (home, spawn) = (home(), spawn_on_smol());
         let (executor, link) = Far::new(home.path());
         let spec = project(home.path(), &[("far", far_service())]);
-        let executors = Executors::default().with(Arc::new(executor));
-        let heart = Heart::with(home.path(), &spawn, executors).await;
+        let heart = Heart::with(home.path(), &spawn, |with| with.with(Arc::new(executor))).await;
         let order = StartOrder::whole(spec.clone());
         let operation = in_time("start", heart.orchestrator.start(order)).await.unwrap();
         heart

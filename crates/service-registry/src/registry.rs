@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use harness_model::spec::ServiceKind;
-use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec};
+use harness_model::{ProjectName, ProjectSpec, ServiceName};
 
-use crate::address::{self, AddressError, FreePorts, Holder, PortAssignment, ServiceAddresses, Taken};
+use crate::address::{
+    self, AddressError, FreePorts, Holder, PlanWants, PortAssignment, ServiceAddresses, Taken, Wants,
+};
 use crate::changes::{ChangeKind, Changes};
 use crate::network;
 use crate::record::{ProjectRecord, ServiceRecord};
@@ -211,7 +212,12 @@ impl Registry {
     /// What is occupied by every service that is not part of `project` as it is now: those of other projects, and its
     /// own services that are no longer in it. Of the latter, only those in `staying` count if it is given, because
     /// the others are about to be stopped. For containers, this includes what this machine reaches.
-    fn taken(&self, project: &ProjectSpec, staying: Option<&BTreeSet<ServiceName>>) -> Taken {
+    fn taken(
+        &self,
+        project: &ProjectSpec,
+        wants: &PlanWants,
+        staying: Option<&BTreeSet<ServiceName>>,
+    ) -> Taken {
         let memory = self.read();
         let mut taken = Taken::default();
         for record in memory.services.values().flat_map(BTreeMap::values) {
@@ -228,8 +234,7 @@ impl Registry {
             taken.add(holder, record.state.is_live(), record.addresses.clone());
         }
         drop(memory);
-        let is_container = |spec: &ServiceSpec| matches!(spec.kind, ServiceKind::Docker(_));
-        if project.services.values().any(is_container) {
+        if wants.values().any(|wants| matches!(wants, Wants::Container(_))) {
             match network::detect() {
                 Ok(topology) => taken.add_reached(&topology),
                 Err(error) => tracing::debug!(%error, "cannot list the networks of this machine"),
@@ -249,8 +254,9 @@ impl Registry {
     pub fn assign_addresses(
         &self,
         project: &ProjectSpec,
+        wants: &PlanWants,
     ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
-        self.assign(project, &self.taken(project, None))
+        self.assign(project, wants, &self.taken(project, wants, None))
     }
 
     /// The same for a plan that first stops the services that are no longer in the file, except those in `staying`.
@@ -261,14 +267,16 @@ impl Registry {
     pub fn assign_addresses_pruning(
         &self,
         project: &ProjectSpec,
+        wants: &PlanWants,
         staying: &BTreeSet<ServiceName>,
     ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
-        self.assign(project, &self.taken(project, Some(staying)))
+        self.assign(project, wants, &self.taken(project, wants, Some(staying)))
     }
 
     fn assign(
         &self,
         project: &ProjectSpec,
+        wants: &PlanWants,
         taken: &Taken,
     ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
         let mut previous = BTreeMap::new();
@@ -287,7 +295,7 @@ impl Registry {
             .free_ports
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        address::assign(project, &previous, taken, &mut |ip, protocol| {
+        address::assign(project, wants, &previous, taken, &mut |ip, protocol| {
             free_ports.take(ip, protocol)
         })
     }

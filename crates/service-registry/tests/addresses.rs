@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 
-use common::{addresses, named_port, port, project, project_spec, service, spec};
-use harness_model::spec::{NetworkAttachment, NetworkSpec, PackageSpec, Protocol, ServiceKind};
-use harness_model::{AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName, ServiceSpec};
-use service_registry::address::{
-    AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, assign, environment, lookup,
+use common::{addresses, named_port, port, project, project_spec, service, spec, wants};
+use harness_model::spec::{Kind, NetworkAttachment, NetworkSpec, PackageSpec, Protocol};
+use harness_model::{
+    AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName, ServiceSpec, Subnet,
 };
-use service_registry::network::{Cidr, Interface, InterfaceKind, Topology};
+use service_registry::address::{
+    AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, Wants, assign, environment, lookup,
+};
+use service_registry::network::{Interface, InterfaceKind, Topology};
 
 type Plan = BTreeMap<ServiceName, ServiceAddresses>;
 
@@ -28,7 +30,7 @@ fn counting() -> impl FnMut(IpAddr, Protocol) -> io::Result<u16> {
 }
 
 fn plan(spec: &ProjectSpec, previous: &Plan) -> Result<Plan, AddressError> {
-    assign(spec, previous, &Taken::default(), &mut counting())
+    assign(spec, &wants(spec), previous, &Taken::default(), &mut counting())
 }
 
 fn numbers(plan: &Plan, name: &str) -> Vec<u16> {
@@ -41,7 +43,7 @@ fn ip(plan: &Plan, name: &str) -> String {
 
 fn pool(mut spec: ProjectSpec, subnet: &str) -> ProjectSpec {
     let network = NetworkSpec {
-        subnet: Some(subnet.to_owned()),
+        subnet: Some(subnet.parse().unwrap()),
         ..NetworkSpec::local()
     };
     spec.networks.insert(NetworkName::local(), network);
@@ -145,7 +147,7 @@ fn one_port_for_two_services_is_a_conflict() {
 #[test]
 fn ports_of_other_projects_count_while_they_run() {
     let spec = project_spec("p", vec![("a", spec(vec![port(5432)]))]);
-    let assign_with = |taken| assign(&spec, &Plan::new(), &taken, &mut counting());
+    let assign_with = |taken| assign(&spec, &wants(&spec), &Plan::new(), &taken, &mut counting());
     let error = assign_with(taken(true, addresses(&[(5432, false)]))).unwrap_err();
     assert!(
         matches!(error, AddressError::InUse { ref holder, .. } if holder.service == service("x")),
@@ -167,6 +169,7 @@ fn a_chosen_port_keeps_away_from_what_is_remembered_for_others() {
     let spec = project_spec("p", vec![("a", spec(vec![port(0)]))]);
     let plan = assign(
         &spec,
+        &wants(&spec),
         &Plan::new(),
         &taken(false, addresses(&[(40_000, true)])),
         &mut counting(),
@@ -178,7 +181,14 @@ fn a_chosen_port_keeps_away_from_what_is_remembered_for_others() {
 #[test]
 fn a_search_that_finds_nothing_ends() {
     let spec = project_spec("p", vec![("a", spec(vec![port(0), port(0)]))]);
-    let error = assign(&spec, &Plan::new(), &Taken::default(), &mut |_, _| Ok(40_000)).unwrap_err();
+    let error = assign(
+        &spec,
+        &wants(&spec),
+        &Plan::new(),
+        &Taken::default(),
+        &mut |_, _| Ok(40_000),
+    )
+    .unwrap_err();
     assert!(matches!(error, AddressError::NoFreePort { .. }), "{error}");
 }
 
@@ -206,8 +216,10 @@ fn a_narrow_loopback_subnet_gives_everybody_an_address() {
     // Addresses of other projects are not given out again.
     let mut other = addresses(&[]);
     other.ip = "127.0.0.2".parse().unwrap();
+    let three = pool(three, "127.0.0.0/29");
     let plan_3 = assign(
-        &pool(three, "127.0.0.0/29"),
+        &three,
+        &wants(&three),
         &Plan::new(),
         &taken(false, other),
         &mut counting(),
@@ -228,10 +240,7 @@ fn bad_input_is_an_error() {
         plan(&bad_ip, &Plan::new()),
         Err(AddressError::NotAnAddress { .. })
     ));
-    let good = project_spec("p", vec![("a", spec(vec![]))]);
-    let error = plan(&pool(good.clone(), "127.0.0.0/33"), &Plan::new());
-    assert!(matches!(error, Err(AddressError::BadSubnet { .. })));
-    let mut lost = good;
+    let mut lost = project_spec("p", vec![("a", spec(vec![]))]);
     lost.networks.clear();
     assert!(matches!(
         plan(&lost, &Plan::new()),
@@ -240,12 +249,48 @@ fn bad_input_is_an_error() {
 }
 
 #[test]
-fn other_types_of_service_are_left_out() {
+fn a_service_that_nobody_spoke_for_is_refused() {
+    let spec = project_spec("p", vec![("a", spec(vec![])), ("b", spec(vec![]))]);
+    let mut wants = wants(&spec);
+    wants.remove("b");
+    let error = assign(&spec, &wants, &Plan::new(), &Taken::default(), &mut counting()).unwrap_err();
+    assert!(
+        matches!(&error, AddressError::NotKnown { service } if service.as_str() == "b"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_wants_nothing_is_not_reached_but_reaches_others() {
+    let mut spec = project_spec("p", vec![("a", spec(vec![port(80)])), ("quiet", spec(vec![]))]);
+    let mut wants = wants(&spec);
+    wants.insert(service("quiet"), Wants::Nothing);
+    let assign = |spec: &ProjectSpec| assign(spec, &wants, &Plan::new(), &Taken::default(), &mut counting());
+    let plan = assign(&spec).unwrap();
+    assert_eq!(plan[&service("quiet")].place, Place::Nowhere);
+    let to = |name: &str| Reference {
+        service: service(name),
+        field: AddressField::Ip,
+    };
+    let error = lookup(&to("quiet"), &plan, &service("a")).unwrap_err();
+    assert!(matches!(error, AddressError::NoAddress { .. }), "{error}");
+    assert_eq!(lookup(&to("a"), &plan, &service("quiet")).unwrap(), "127.0.0.1");
+    assert_eq!(environment(&Place::Local, &plan).len(), 2, "only those of `a`");
+    let stored = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
+
+    spec.services.get_mut(&service("quiet")).unwrap().ports = vec![port(81)];
+    let error = assign(&spec).unwrap_err();
+    assert_eq!(error.to_string(), "quiet: a service of its type has no ports");
+}
+
+#[test]
+fn services_that_others_run_are_left_out() {
     let mut mixed = project_spec(
         "p",
         vec![("a", spec(vec![port(80)])), ("b", spec(vec![port(80)]))],
     );
-    mixed.services.get_mut(&service("b")).unwrap().kind = ServiceKind::Package(PackageSpec {
+    mixed.services.get_mut(&service("b")).unwrap().kind = Kind::Package(PackageSpec {
         package: "x.tar.gz".into(),
         version: None,
         install_path: None,
@@ -357,7 +402,7 @@ fn free_ports_are_free_and_given_once() {
 /// A container with these ports.
 fn container(ports: Vec<harness_model::spec::PortSpec>) -> harness_model::ServiceSpec {
     let mut spec = spec(ports);
-    spec.kind = ServiceKind::Docker(Box::default());
+    spec.kind = Kind::Container(Box::default());
     spec
 }
 
@@ -389,6 +434,7 @@ fn containers_have_addresses_of_their_own_and_keep_them() {
     // Another project with containers gets another subnet, whatever it would have chosen.
     let other = assign(
         &two,
+        &wants(&two),
         &Plan::new(),
         &taken(false, plan_1[&service("db")].clone()),
         &mut counting(),
@@ -411,7 +457,7 @@ fn a_subnet_is_chosen_away_from_what_this_machine_reaches() {
     let project = project_spec("p", vec![("db", container(vec![]))]);
     let subnet = |plan: &Plan| plan[&service("db")].networks().next().unwrap().subnet;
     let alone = plan(&project, &Plan::new()).unwrap();
-    let beside = |addresses: &[Cidr], routes: &[Cidr], previous: &Plan| {
+    let beside = |addresses: &[Subnet], routes: &[Subnet], previous: &Plan| {
         let mut taken = Taken::default();
         taken.add_reached(&Topology {
             interfaces: vec![Interface {
@@ -421,9 +467,9 @@ fn a_subnet_is_chosen_away_from_what_this_machine_reaches() {
                 routes: routes.to_vec(),
             }],
         });
-        assign(&project, previous, &taken, &mut counting()).unwrap()
+        assign(&project, &wants(&project), previous, &taken, &mut counting()).unwrap()
     };
-    let theirs = Cidr::new(subnet(&alone).hosts().next().unwrap(), 28).unwrap();
+    let theirs = Subnet::new(subnet(&alone).hosts().next().unwrap(), 28).unwrap();
     for other in [
         beside(&[theirs], &[], &Plan::new()),
         beside(&[], &[theirs], &Plan::new()),
@@ -482,7 +528,7 @@ fn references_are_answered_for_the_place_they_stand_in() {
 /// A container on these networks, with fixed addresses where they are given.
 fn attached(networks: &[(&str, Option<&str>)]) -> ServiceSpec {
     let mut spec = container(vec![]);
-    let ServiceKind::Docker(docker) = &mut spec.kind else {
+    let Kind::Container(docker) = &mut spec.kind else {
         panic!("{spec:?}");
     };
     docker.networks = networks
@@ -499,7 +545,7 @@ fn attached(networks: &[(&str, Option<&str>)]) -> ServiceSpec {
 fn with_networks(mut project: ProjectSpec) -> ProjectSpec {
     for (name, subnet) in [("front", None), ("back", Some("10.9.8.0/24")), ("side", None)] {
         let network = NetworkSpec {
-            subnet: subnet.map(str::to_owned),
+            subnet: subnet.map(|subnet| subnet.parse().unwrap()),
             ..NetworkSpec::local()
         };
         project.networks.insert(NetworkName::new(name).unwrap(), network);
@@ -538,12 +584,8 @@ fn containers_on_several_networks_meet_where_both_are() {
     assert_eq!(plan(&project, &plan_1).unwrap(), plan_1, "all of it is kept");
     // Another project avoids all of its networks.
     let taken = taken(true, plan_1[&service("a")].clone());
-    let other = assign(
-        &project_spec("q", vec![("x", container(vec![]))]),
-        &Plan::new(),
-        &taken,
-        &mut counting(),
-    );
+    let beside = project_spec("q", vec![("x", container(vec![]))]);
+    let other = assign(&beside, &wants(&beside), &Plan::new(), &taken, &mut counting());
     let other: Vec<_> = other.unwrap()[&service("x")].networks().collect();
     assert!(
         networks

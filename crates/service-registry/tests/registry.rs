@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{port, project, project_record, project_spec, record, service, spec};
+use common::{port, project, project_record, project_spec, record, service, spec, wants};
 use futures_lite::future::block_on;
 use harness_model::ServiceState;
 use service_registry::address::AddressError;
@@ -121,7 +121,7 @@ fn a_changed_environment_or_address_reaches_the_disk() {
 fn register(registry: &Registry, name: &str, state: ServiceState) -> u16 {
     let plan = project_spec(name, vec![("a", spec(vec![port(0)]))]);
     let addresses = registry
-        .assign_addresses(&plan)
+        .assign_addresses(&plan, &wants(&plan))
         .unwrap()
         .remove(&service("a"))
         .unwrap();
@@ -169,7 +169,7 @@ fn the_port_of_a_running_service_is_its_own() {
     let _itself = TcpListener::bind(("127.0.0.1", first)).unwrap();
     assert_eq!(register(&registry, "shop", ServiceState::Running), first);
     let rival = project_spec("rival", vec![("b", spec(vec![port(first)]))]);
-    let error = registry.assign_addresses(&rival).unwrap_err();
+    let error = registry.assign_addresses(&rival, &wants(&rival)).unwrap_err();
     assert!(
         matches!(error, AddressError::InUse { ref holder, .. } if holder.project == project("shop")),
         "{error}"
@@ -182,19 +182,23 @@ fn a_service_that_left_the_file_keeps_its_port_unless_it_is_pruned() {
     let registry = open(&folder.path().join("state"));
     let first = register(&registry, "shop", ServiceState::Running);
     let renamed = project_spec("shop", vec![("b", spec(vec![port(first)]))]);
-    let error = registry.assign_addresses(&renamed).unwrap_err();
+    let error = registry.assign_addresses(&renamed, &wants(&renamed)).unwrap_err();
     assert!(
         matches!(error, AddressError::InUse { ref holder, .. } if holder.service == service("a")),
         "{error}"
     );
     assert!(
         registry
-            .assign_addresses_pruning(&renamed, &std::collections::BTreeSet::new())
+            .assign_addresses_pruning(&renamed, &wants(&renamed), &std::collections::BTreeSet::new())
             .is_ok()
     );
     // A service of a profile that is not chosen is not pruned.
     let staying = [service("a")].into();
-    assert!(registry.assign_addresses_pruning(&renamed, &staying).is_err());
+    assert!(
+        registry
+            .assign_addresses_pruning(&renamed, &wants(&renamed), &staying)
+            .is_err()
+    );
 }
 
 #[test]
@@ -204,7 +208,7 @@ fn plans_that_are_not_recorded_yet_get_different_ports() {
     let mut seen = std::collections::BTreeSet::new();
     for n in 0..100 {
         let plan = project_spec(&format!("p{n}"), vec![("a", spec(vec![port(0), port(0)]))]);
-        for port in &registry.assign_addresses(&plan).unwrap()[&service("a")].ports {
+        for port in &registry.assign_addresses(&plan, &wants(&plan)).unwrap()[&service("a")].ports {
             assert!(seen.insert(port.port), "{} was given twice", port.port);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_model::spec::ServiceKind;
+use harness_model::spec::Kind;
 
 use crate::diagnostics::Finding;
 use crate::lower::{DraftProject, DraftService};
@@ -12,7 +12,7 @@ use crate::read::Context;
 pub(super) fn check(context: &Context<'_>, project: &DraftProject) {
     let mut known: BTreeMap<(String, String), (&str, &DraftService)> = BTreeMap::new();
     for (service, draft) in &project.services {
-        let Some(ServiceKind::Docker(docker)) = draft.spec.as_ref().map(|spec| &spec.kind) else {
+        let Some(Kind::Container(docker)) = draft.spec.as_ref().map(|spec| &spec.kind) else {
             continue;
         };
         let own = |network: &str| (network.to_owned(), service.as_str().to_owned());

@@ -7,7 +7,6 @@ use harness_model::NetworkName;
 use crate::diagnostics::Finding;
 use crate::lower::{DraftPort, DraftProject, DraftService};
 use crate::read::Context;
-use crate::scalars;
 
 /// Warns of networks that no service of any profile is on.
 pub(super) fn networks(context: &Context<'_>, project: &DraftProject) {
@@ -43,7 +42,7 @@ pub(super) fn ports(context: &Context<'_>, project: &DraftProject) {
     let mut before: HashMap<_, Vec<(&str, &DraftPort)>> = HashMap::new();
     for (name, draft, port) in listening {
         let others = before
-            .entry((&draft.host, port.spec.port, port.spec.protocol))
+            .entry((&draft.place, port.spec.port, port.spec.protocol))
             .or_default();
         let same = |(other_name, other_port): &&(&str, &DraftPort)| {
             *other_name != name && same_address(other_port, port)
@@ -68,9 +67,8 @@ fn has_address_of_its_own(project: &DraftProject, draft: &DraftService) -> bool 
         .network
         .as_ref()
         .and_then(|name| project.networks.get(name))
-        .and_then(|network| network.spec.subnet.as_deref())
-        .and_then(scalars::subnet)
-        .is_some_and(|(address, _)| address.is_loopback())
+        .and_then(|network| network.spec.subnet)
+        .is_some_and(|subnet| subnet.address().is_loopback())
 }
 
 fn same_address(a: &DraftPort, b: &DraftPort) -> bool {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use harness_model::Subnet;
+
 use crate::diagnostics::Finding;
 use crate::scalars;
 use crate::source::Span;
@@ -31,7 +33,7 @@ pub(crate) struct NetworkDefinition {
     /// Whether it exists already and is not managed by this project.
     pub external: bool,
     /// Its addresses, in CIDR notation.
-    pub subnet: Option<String>,
+    pub subnet: Option<Subnet>,
 }
 
 /// The network of services that list no networks.
@@ -126,18 +128,17 @@ fn check_address(join: &Join, text: &str, span: Span) -> Result<(), Finding> {
         return Err(Finding::error(span, format!("`{text}` is not an IPv4 address")));
     };
     let name = &join.name;
-    let subnet = join.definition.subnet.as_deref();
-    match subnet.and_then(scalars::subnet) {
+    match join.definition.subnet {
         _ if join.definition.external => Ok(()),
         None => Err(Finding::error(
             span,
             format!("an address on `{name}` needs the subnet of that network"),
         )
         .help(format!("write `ipam: {{config: [{{subnet: …}}]}}` for `{name}`"))),
-        Some(subnet) if scalars::subnet_contains(subnet, IpAddr::V4(address)) => Ok(()),
-        Some((net, prefix)) => Err(Finding::error(
+        Some(subnet) if subnet.contains(IpAddr::V4(address)) => Ok(()),
+        Some(subnet) => Err(Finding::error(
             span,
-            format!("`{address}` is not in the subnet {net}/{prefix} of `{name}`"),
+            format!("`{address}` is not in the subnet {subnet} of `{name}`"),
         )),
     }
 }
@@ -181,7 +182,7 @@ fn definition(strings: Strings<'_>, key: &Key, node: &Node, said: &mut Vec<Findi
 }
 
 /// The subnet of `ipam`.
-fn ipam(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option<String> {
+fn ipam(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option<Subnet> {
     let mut subnet = None;
     for (name, value) in section(node, said) {
         match (name.name.as_str(), &value.kind) {
@@ -205,17 +206,18 @@ fn ipam(strings: Strings<'_>, node: &Node, said: &mut Vec<Finding>) -> Option<St
     subnet
 }
 
-fn address_range(strings: Strings<'_>, config: &Node, said: &mut Vec<Finding>) -> Option<String> {
+fn address_range(strings: Strings<'_>, config: &Node, said: &mut Vec<Finding>) -> Option<Subnet> {
     let written = config.get("subnet")?;
     let text = strings.plain(written, said)?;
-    let Some((IpAddr::V4(net), prefix)) = scalars::subnet(&text) else {
+    let subnet = scalars::subnet(&text).filter(|subnet| subnet.address().is_ipv4());
+    let Some(subnet) = subnet else {
         said.push(
             Finding::error(written.span, format!("`{text}` is not an IPv4 subnet"))
                 .help("write an address and a prefix length, as in `192.168.1.0/24`"),
         );
         return None;
     };
-    let first = Ipv4Addr::from_bits(mask(net, prefix).saturating_add(1));
+    let first = subnet.hosts().next().unwrap_or(subnet.address());
     for (name, value) in entries_of(config) {
         let text = nodes::scalar(value);
         match name.name.as_str() {
@@ -229,12 +231,7 @@ fn address_range(strings: Strings<'_>, config: &Node, said: &mut Vec<Finding>) -
             _ => said.push(unsupported(name, "`ipam`", "")),
         }
     }
-    Some(text)
-}
-
-fn mask(net: Ipv4Addr, prefix: u8) -> u32 {
-    let bits = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    net.to_bits() & bits
+    Some(subnet)
 }
 
 /// Whether a service says which networks it is on.

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use harness_model::spec::{
-    BuildSpec, DockerSpec, EngineOptions, Limits, PackageSpec, ProcessSpec, ServiceKind, Ulimit,
+    BuildSpec, DockerSpec, EngineOptions, Kind, Limits, PackageSpec, Place, ProcessSpec, Ulimit,
 };
 use harness_model::{Part, Template};
 
-use super::place::Place;
 use super::{paths, policy};
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::{BUILD, RESOURCES};
 use crate::read::Allow;
 use crate::source::Span;
-use crate::tree::Kind;
+use crate::tree;
 
 /// Reads the keys of a service's type. Reports every mistake, even if the result is `None`.
 pub(super) fn lower(
@@ -23,19 +22,14 @@ pub(super) fn lower(
     service_type: &str,
     place: Option<&Place>,
     at: Span,
-) -> Option<ServiceKind> {
+) -> Option<Kind> {
     match service_type {
         "process" | "remote" => {
             let on_node = service_type == "remote" || matches!(place, Some(Place::Node(_)));
-            let process = process(fields, on_node, at)?;
-            Some(if on_node {
-                ServiceKind::Remote(process)
-            } else {
-                ServiceKind::Process(process)
-            })
+            process(fields, on_node, at).map(Kind::Process)
         }
-        "docker" => docker(fields, at).map(|spec| ServiceKind::Docker(Box::new(spec))),
-        _ => package(fields, at).map(ServiceKind::Package),
+        "docker" => docker(fields, at).map(|spec| Kind::Container(Box::new(spec))),
+        _ => package(fields, at).map(Kind::Package),
     }
 }
 
@@ -306,7 +300,7 @@ fn volume_path(fields: &Fields<'_>, volume: Template, span: Span) -> Template {
 fn build(fields: &Fields<'_>) -> Option<BuildSpec> {
     let node = fields.get("build")?;
     let reader = &fields.reader;
-    if !matches!(node.kind, Kind::Map(_)) {
+    if !matches!(node.kind, tree::Kind::Map(_)) {
         let context = reader.text(node, false)?;
         return Some(BuildSpec {
             context: paths::local(reader, &context),

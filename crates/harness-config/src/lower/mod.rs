@@ -15,7 +15,7 @@ mod service;
 
 use std::collections::BTreeMap;
 
-use harness_model::spec::{Condition, PortSpec};
+use harness_model::spec::{Condition, Place, PortSpec};
 use harness_model::{NetworkName, ProjectName, ServiceName, ServiceSpec};
 
 pub(crate) use compose::{Group, is_compose};
@@ -46,7 +46,7 @@ pub(crate) struct DraftService {
     pub is_container: bool,
     pub oneshot: bool,
     pub network: Option<NetworkName>,
-    pub host: Option<String>,
+    pub place: Place,
     pub ports: Vec<DraftPort>,
     /// Ports of a container that are not published.
     pub exposed: Vec<u16>,
@@ -86,7 +86,7 @@ impl DraftService {
             is_container: false,
             oneshot: false,
             network: None,
-            host: None,
+            place: Place::Here,
             ports: Vec::new(),
             exposed: Vec::new(),
             dependencies: Vec::new(),

@@ -1,8 +1,8 @@
 //! `networks` and their nodes.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 
+use harness_model::Subnet;
 use harness_model::spec::{NetworkKind, NetworkSpec, NodeSpec};
 
 use super::paths;
@@ -36,7 +36,7 @@ impl DraftNetwork {
     /// A network of a compose file.
     pub(super) fn of_compose(definition: &NetworkDefinition) -> Self {
         let mut draft = Self::implied();
-        draft.spec.subnet.clone_from(&definition.subnet);
+        draft.spec.subnet = definition.subnet;
         draft.span = definition.span;
         draft.compose = Some(definition.clone());
         draft
@@ -76,7 +76,7 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
         );
     }
     let subnet = fields.text("subnet").and_then(|text| lower_subnet(reader, &text));
-    spec.subnet = subnet.as_ref().map(|(text, _)| text.clone());
+    spec.subnet = subnet;
     if let Some(path) = fields.path("config_path") {
         if type_known && spec.kind != NetworkKind::Wireguard {
             reader.report(Finding::error(
@@ -98,7 +98,7 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
     }
     let (mut hosts, mut names) = (HashSet::new(), HashSet::new());
     for node in nodes {
-        if let Some((node, host)) = lower_node(reader, node, subnet.as_ref().map(|(_, subnet)| *subnet)) {
+        if let Some((node, host)) = lower_node(reader, node, subnet) {
             let new_host = hosts.insert(node.host.clone());
             let new_name = node.name.clone().is_none_or(|name| names.insert(name));
             if !(new_host && new_name) {
@@ -113,7 +113,7 @@ pub(super) fn lower(reader: Reader<'_>, name: &str, name_span: Span, node: &Node
     draft
 }
 
-fn lower_subnet(reader: Reader<'_>, text: &Text) -> Option<(String, (IpAddr, u8))> {
+fn lower_subnet(reader: Reader<'_>, text: &Text) -> Option<Subnet> {
     let subnet = scalars::subnet(&text.value);
     if subnet.is_none() {
         reader.report(
@@ -121,10 +121,10 @@ fn lower_subnet(reader: Reader<'_>, text: &Text) -> Option<(String, (IpAddr, u8)
                 .help("write an address and a prefix length, as in `192.168.1.0/24`"),
         );
     }
-    subnet.map(|subnet| (text.value.clone(), subnet))
+    subnet
 }
 
-fn lower_node(reader: Reader<'_>, node: &Node, subnet: Option<(IpAddr, u8)>) -> Option<(NodeSpec, Text)> {
+fn lower_node(reader: Reader<'_>, node: &Node, subnet: Option<Subnet>) -> Option<(NodeSpec, Text)> {
     let fields = Fields::open(reader, &NODE, node)?;
     fields.check_keys("a node", node.span, None);
     let name = fields.text("name");
@@ -142,14 +142,11 @@ fn lower_node(reader: Reader<'_>, node: &Node, subnet: Option<(IpAddr, u8)>) -> 
         return None;
     }
     if let (Some(subnet), Ok(address)) = (subnet, host.value.parse())
-        && !scalars::subnet_contains(subnet, address)
+        && !subnet.contains(address)
     {
         reader.report(Finding::warning(
             host.span,
-            format!(
-                "`{}` is not in the network's subnet {}/{}",
-                host.value, subnet.0, subnet.1
-            ),
+            format!("`{}` is not in the network's subnet {subnet}", host.value),
         ));
     }
     let spec = NodeSpec {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_model::NetworkName;
-use harness_model::spec::{NetworkKind, NodeSpec};
+use harness_model::spec::{NetworkKind, NodeSpec, Place};
 
 use super::DraftNetwork;
 use crate::diagnostics::Finding;
@@ -11,14 +11,6 @@ use crate::fields::Fields;
 use crate::read::Text;
 use crate::source::Span;
 use crate::suggest::{did_you_mean, listed};
-
-/// A valid place.
-pub(super) enum Place {
-    /// This machine.
-    Here,
-    /// A node, by its `host`.
-    Node(String),
-}
 
 /// A service's network, and its place on it. Each is `None` if there is a mistake in it.
 pub(super) fn lower(

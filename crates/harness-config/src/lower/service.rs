@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use harness_model::spec::{DockerSpec, FileSpec, NetworkAttachment, ServiceKind};
+use harness_model::spec::{self, DockerSpec, FileSpec, NetworkAttachment, Place};
 use harness_model::{NetworkName, Part, ServiceName, ServiceSpec, Template};
 
 use super::compose::Extras;
-use super::place::{self, Place};
 use super::policy::{self, Settings};
-use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, ports};
+use super::{DraftNetwork, DraftService, dependencies, health, kinds, paths, place, ports};
 use crate::check::Checked;
 use crate::compose;
 use crate::diagnostics::Finding;
@@ -70,11 +69,9 @@ pub(super) fn lower(
         around.networks,
     );
     draft.network.clone_from(&network);
-    if let Some(Place::Node(host)) = &place {
-        draft.host = Some(host.clone());
-    }
+    draft.place = place.clone().unwrap_or_default();
     let mut kind = service_type.and_then(|word| kinds::lower(&fields, word, place.as_ref(), name_span));
-    if let (Some(ServiceKind::Docker(docker)), Some(network)) = (&mut kind, &network) {
+    if let (Some(spec::Kind::Container(docker)), Some(network)) = (&mut kind, &network) {
         let ports = docker.expose.iter().filter_map(|port| port.split('/').next());
         draft.exposed = ports.filter_map(|port| port.parse().ok()).collect();
         if let Some(extras) = extras {
@@ -87,7 +84,7 @@ pub(super) fn lower(
         }
     }
     let common = common(&fields, around.settings, &draft, place.as_ref());
-    if let Some(ServiceKind::Docker(docker)) = &mut kind {
+    if let Some(spec::Kind::Container(docker)) = &mut kind {
         docker.startup_by_image = common.health_check.is_none()
             && fields.get("startup_timeout").is_none()
             && around.settings.startup_timeout.is_none();
@@ -162,16 +159,16 @@ fn common(fields: &Fields<'_>, settings: &Settings, draft: &DraftService, place:
     }
 }
 
-fn assemble(common: Common, kind: ServiceKind, network: NetworkName, draft: &DraftService) -> ServiceSpec {
+fn assemble(common: Common, kind: spec::Kind, network: NetworkName, draft: &DraftService) -> ServiceSpec {
     let stop_signal = match &kind {
-        ServiceKind::Docker(_) => common.stop_signal,
+        spec::Kind::Container(_) => common.stop_signal,
         // Nothing else can set the signal.
         _ => Some(common.stop_signal.unwrap_or_default()),
     };
     ServiceSpec {
         kind,
         network,
-        host: draft.host.clone(),
+        place: draft.place.clone(),
         env: common.env,
         inherit_env: common.inherit_env,
         umask: common.umask,

@@ -1,9 +1,8 @@
 //! `service show`: everything about one service, secrets redacted.
 
+use harness_model::WallTime;
 use harness_model::resolve::shown_env;
-use harness_model::spec::ServiceKind;
-use harness_model::{Template, WallTime};
-use harness_wire::message::{Response, ServiceDetail, ServiceShowRequest};
+use harness_wire::message::{Labelled, Response, ServiceDetail, ServiceShowRequest};
 use service_registry::record::ServiceRecord;
 
 use super::graph::label;
@@ -19,20 +18,7 @@ pub(super) async fn service_show(context: &Context, request: &ServiceShowRequest
 /// Collects everything about a service.
 pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail {
     let spec = &record.spec;
-    let (command, working_dir) = match &spec.kind {
-        ServiceKind::Process(process) | ServiceKind::Remote(process) => (
-            words(std::iter::once(&process.binary).chain(&process.args)),
-            process.working_dir.as_ref(),
-        ),
-        ServiceKind::Docker(docker) => (
-            words(docker.image.iter().chain(docker.command.iter().flatten())),
-            docker.working_dir.as_ref(),
-        ),
-        ServiceKind::Package(package) => (
-            words(std::iter::once(&package.package).chain(&package.args)),
-            package.install_path.as_ref(),
-        ),
-    };
+    let described = context.orchestrator.describe(spec);
     let run_dir = context
         .layout
         .generation(&record.project, &record.name, record.generation);
@@ -49,8 +35,9 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
         view: convert::view(record, WallTime::steady()),
         generation: record.generation,
         started_at: record.started_at,
-        command: command.into(),
-        working_dir: working_dir.map(|folder| folder.to_string().into()),
+        command: described.command.into(),
+        working_dir: described.working_dir.map(Into::into),
+        more: described.more.into_iter().map(Labelled::from).collect(),
         env: spec
             .env
             .iter()
@@ -71,8 +58,4 @@ pub(super) fn detail(context: &Context, record: &ServiceRecord) -> ServiceDetail
         last_probe: convert::probe_line(record).map(Into::into),
         run_dir: (record.generation > 0).then(|| run_dir.display().to_string().into()),
     }
-}
-
-fn words<'a>(templates: impl Iterator<Item = &'a Template>) -> String {
-    templates.map(Template::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -26,9 +26,9 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     let project = context.changed(&request.project).await?;
     // Collect the types now: the stop forgets stopped services that are no longer in the file.
     let types = context.registry.services(&project.name);
-    let types: BTreeSet<_> = types
+    let types: BTreeSet<String> = types
         .iter()
-        .map(|service| service.spec.kind.type_name())
+        .map(|service| service.spec.type_name().to_owned())
         .collect();
     let named = context.services(&project.name, &request.services)?;
     let targets: Option<BTreeSet<_>> =
@@ -50,7 +50,7 @@ pub(super) async fn stop(context: &Context, request: StopRequest, responder: &Re
     }
     let mut report = report(context, &operation, &outcome, since).await;
     if request.volumes && report.failures.is_empty() {
-        let removed = context.orchestrator.remove_volumes(&project.name, &types).await;
+        let removed = context.orchestrator.remove_kept(&project.name, &types).await;
         let removed = removed.map_err(|error| ErrorBody {
             code: ErrorCode::Internal,
             message: format!(

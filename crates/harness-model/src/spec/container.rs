@@ -172,11 +172,11 @@ pub struct BuildSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{ServiceKind, ServiceSpec};
+    use crate::spec::{Kind, ServiceSpec};
 
     #[test]
     fn an_option_is_told_when_it_comes_and_when_it_goes() {
-        let without = ServiceSpec::new(ServiceKind::Docker(Box::default()));
+        let without = ServiceSpec::new(Kind::Container(Box::default()));
         let docker = DockerSpec {
             options: EngineOptions {
                 shm_size: Some(1),
@@ -184,7 +184,7 @@ mod tests {
             },
             ..DockerSpec::default()
         };
-        let with = ServiceSpec::new(ServiceKind::Docker(Box::new(docker)));
+        let with = ServiceSpec::new(Kind::Container(Box::new(docker)));
         assert_ne!(with.digest(), without.digest());
         assert_eq!(with.changes_since(&without), ["shm_size changed"]);
         assert_eq!(without.changes_since(&with), ["shm_size changed"]);

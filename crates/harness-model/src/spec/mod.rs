@@ -7,7 +7,9 @@ mod container;
 mod hooks;
 mod http;
 mod inherit;
+mod kind;
 mod new;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{NetworkName, PortName, ProjectName, ServiceName};
+use crate::subnet::Subnet;
 use crate::template::Template;
 use crate::umask::Umask;
 
@@ -24,6 +27,8 @@ pub use container::{BuildSpec, DockerSpec, EngineOptions, NetworkAttachment, Uli
 pub use hooks::{HookCommand, Hooks};
 pub use http::{HttpCheck, InvalidStatus, StatusRange};
 pub use inherit::InheritEnv;
+pub use kind::{Kind, Place};
+pub use settings::{Setting, Settings, SettingsError};
 
 /// A whole project, as one file (or several merged ones) describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -99,8 +104,8 @@ impl ProjectSpec {
 pub struct NetworkSpec {
     /// What connects its places.
     pub kind: NetworkKind,
-    /// Its addresses, in CIDR notation. A loopback subnet is a pool for process addresses.
-    pub subnet: Option<String>,
+    /// Its addresses. A loopback subnet is a pool for process addresses.
+    pub subnet: Option<Subnet>,
     /// The WireGuard configuration, for `wireguard`.
     pub config_path: Option<PathBuf>,
     /// The hosts reachable on it.
@@ -136,15 +141,17 @@ pub struct NodeSpec {
     pub package_deploy: bool,
 }
 
-/// One service.
+/// One service. How it is stored is in `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct ServiceSpec {
-    /// The `type`, with the keys of that type.
-    pub kind: ServiceKind,
+    /// What it is, with the keys of that kind.
+    pub kind: Kind,
     /// The network it runs on.
     pub network: NetworkName,
-    /// The node it runs on, by host or name; `None`: this machine.
-    pub host: Option<String>,
+    /// Where it runs.
+    #[serde(rename = "host")]
+    pub place: Place,
     /// Its environment.
     pub env: BTreeMap<String, Template>,
     /// What it gets from the environment of the user who started it.
@@ -186,32 +193,6 @@ pub struct ServiceSpec {
     pub logs: LogLimits,
     /// Commands to run before and after it starts and stops.
     pub hooks: Hooks,
-}
-
-/// The type of a service, with the keys that only this type has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceKind {
-    /// A process on this machine (on a node, once lowered, it is [`ServiceKind::Remote`]).
-    Process(ProcessSpec),
-    /// A container. A service of a compose file is lowered to this too.
-    Docker(Box<DockerSpec>),
-    /// A process on a node.
-    Remote(ProcessSpec),
-    /// A package deployed to a node.
-    Package(PackageSpec),
-}
-
-impl ServiceKind {
-    /// The word after `type:`.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::Process(_) => "process",
-            Self::Docker(_) => "docker",
-            Self::Remote(_) => "remote",
-            Self::Package(_) => "package",
-        }
-    }
 }
 
 /// A program to run.

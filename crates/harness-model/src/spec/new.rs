@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Hooks, InheritEnv, Limits, LogLimits, NamedBy, NetworkKind, NetworkSpec, ProcessSpec, ProjectSpec,
-    RestartPolicy, ServiceKind, ServiceSpec, Signal, StopMode,
+    Hooks, InheritEnv, Kind, Limits, LogLimits, NamedBy, NetworkKind, NetworkSpec, Place, ProcessSpec,
+    ProjectSpec, RestartPolicy, ServiceSpec, Signal, StopMode,
 };
 use crate::names::{NetworkName, ProjectName};
 use crate::template::Template;
@@ -19,18 +19,16 @@ impl ServiceSpec {
     pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// A service of this kind on the network `local`, with nothing special about it.
-    pub fn new(kind: ServiceKind) -> Self {
+    pub fn new(kind: Kind) -> Self {
         let stop_signal = match kind {
             // Its image may set one.
-            ServiceKind::Docker(_) => None,
-            ServiceKind::Process(_) | ServiceKind::Remote(_) | ServiceKind::Package(_) => {
-                Some(Signal::default())
-            }
+            Kind::Container(_) => None,
+            Kind::Process(_) | Kind::Package(_) | Kind::Other { .. } => Some(Signal::default()),
         };
         Self {
             kind,
             network: NetworkName::local(),
-            host: None,
+            place: Place::Here,
             env: BTreeMap::new(),
             inherit_env: InheritEnv::default(),
             umask: None,
@@ -58,13 +56,13 @@ impl ServiceSpec {
     /// use harness_model::ServiceSpec;
     ///
     /// let sleeper = ServiceSpec::process("sleep", ["1000"]);
-    /// assert_eq!(sleeper.kind.type_name(), "process");
+    /// assert_eq!(sleeper.type_name(), "process");
     /// ```
     pub fn process<A: Into<Template>>(
         binary: impl Into<Template>,
         args: impl IntoIterator<Item = A>,
     ) -> Self {
-        Self::new(ServiceKind::Process(ProcessSpec {
+        Self::new(Kind::Process(ProcessSpec {
             binary: binary.into(),
             args: args.into_iter().map(Into::into).collect(),
             working_dir: None,

@@ -31,7 +31,7 @@ pub use response::{
 pub use select::{
     ProjectForgetRequest, ProjectForgotten, ProjectSelector, Purpose, Remark, SelectRequest, Selected,
 };
-pub use view::{PortView, ServiceDetail, ServiceView};
+pub use view::{Labelled, PortView, ServiceDetail, ServiceView};
 
 /// The protocol version this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;

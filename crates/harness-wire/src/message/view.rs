@@ -80,10 +80,13 @@ pub struct ServiceDetail {
     pub generation: u64,
     /// When its process started.
     pub started_at: Option<WallTime>,
-    /// Program and arguments, or image and command.
+    /// Program and arguments, or image and command; empty if its type has nothing of that sort.
     pub command: ForeignText,
     /// The folder it runs in.
     pub working_dir: Option<ForeignText>,
+    /// What else its type says about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Labelled>,
     /// Its environment from the file, redacted.
     pub env: BTreeMap<String, ForeignText>,
     /// The services that it needs: `db (healthy)`.
@@ -96,4 +99,22 @@ pub struct ServiceDetail {
     pub last_probe: Option<ForeignText>,
     /// The folder of its logs and records.
     pub run_dir: Option<ForeignText>,
+}
+
+/// A value with a label, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Labelled {
+    /// A word or two.
+    pub label: ForeignText,
+    /// What is labelled.
+    pub value: ForeignText,
+}
+
+impl From<(String, String)> for Labelled {
+    fn from((label, value): (String, String)) -> Self {
+        Self {
+            label: label.into(),
+            value: value.into(),
+        }
+    }
 }

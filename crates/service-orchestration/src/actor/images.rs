@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
-use harness_model::spec::ServiceKind;
 use harness_model::{AddressField, ProjectName, ServiceName, ServiceSpec};
 
 use super::Message;
@@ -114,13 +113,12 @@ impl Driver {
         }
         let question = |service: ServiceName, needed: bool| {
             let spec = services.get(&service)?;
-            let unsaid = matches!(spec.kind, ServiceKind::Docker(_)) && spec.ports.is_empty();
             // The plan reports what the executor refuses.
-            let executor = self
-                .executors
-                .of(spec)
-                .ok()
-                .filter(|e| unsaid && e.check(spec).is_ok())?;
+            let executor = self.executors.of(spec).ok()?;
+            let unsaid = spec.ports.is_empty() && executor.left_open(spec).ports;
+            if !unsaid || executor.check(spec).is_err() {
+                return None;
+            }
             Some(Question {
                 executor: Arc::clone(executor),
                 project: order.project.name.clone(),
@@ -174,7 +172,7 @@ impl Question {
         let fetch = self.fetch.then_some(&link);
         let asked =
             self.executor
-                .exposed_ports(&self.project, &self.service, &self.spec, &self.secrets, fetch);
+                .declared_ports(&self.project, &self.service, &self.spec, &self.secrets, fetch);
         let asked = async { Some(asked.await) };
         let too_late = async {
             let (within, mut doing) = (self.spec.startup_timeout, None);

@@ -7,7 +7,6 @@ use blocking::unblock;
 use command_executor::boot_clock::since_boot;
 use futures_lite::FutureExt;
 use futures_lite::future::zip;
-use harness_model::spec::ServiceKind;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::record::ServiceRecord;
 
@@ -216,7 +215,7 @@ impl Driver {
         let Some(live) = live.filter(|live| live.order.spec.health_check.is_none()) else {
             return;
         };
-        let Some(check) = instance.image_health() else {
+        let Some(check) = instance.declared_health() else {
             return;
         };
         live.prober = Some(Arc::new(Prober::of(
@@ -226,8 +225,8 @@ impl Driver {
             was_ready,
         )));
         let (generation, policy) = (live.order.generation, health_policy(&check));
-        let may_take_longer =
-            matches!(&live.order.spec.kind, ServiceKind::Docker(docker) if docker.startup_by_image);
+        let executor = self.executors.of(&live.order.spec);
+        let may_take_longer = executor.is_ok_and(|executor| executor.left_open(&live.order.spec).startup);
         let needs = may_take_longer.then(|| check.needs());
         live.image_health = Some(Arc::new(check));
         let service = service.clone();

@@ -33,7 +33,7 @@ mod watch;
 use std::collections::BTreeSet;
 
 use async_channel::{Receiver, Sender};
-use harness_model::{ProjectName, ServiceName};
+use harness_model::{ProjectName, ServiceName, ServiceSpec};
 use service_registry::Registry;
 
 pub use orders::{
@@ -43,7 +43,7 @@ pub use orders::{
 
 pub use rebuild::{NewerRecord, refuse_newer_records};
 
-use crate::executor::{Executors, Known, LaunchError};
+use crate::executor::{Description, Executors, Known, LaunchError};
 use crate::layout::Layout;
 use crate::machine::{self, OperationId};
 use crate::secrets::Redactors;
@@ -237,20 +237,26 @@ impl Orchestrator {
     ///
     /// # Errors
     /// When something of it cannot be removed.
-    pub async fn remove_volumes(
+    pub async fn remove_kept(
         &self,
         project: &ProjectName,
-        types: &BTreeSet<&'static str>,
+        types: &BTreeSet<String>,
     ) -> Result<Vec<String>, LaunchError> {
         let mut removed = Vec::new();
         let executors = self.executors.all();
-        for executor in executors.filter(|executor| executor.types().iter().any(|t| types.contains(t))) {
-            removed.extend(executor.remove_volumes(project).await?);
+        for executor in executors.filter(|executor| executor.types().iter().any(|t| types.contains(*t))) {
+            removed.extend(executor.remove_kept(project).await?);
         }
         // An executor of several types is called only once.
         removed.sort();
         removed.dedup();
         Ok(removed)
+    }
+
+    /// How `service show` describes a service: as its executor does; with nothing if there is none for its type.
+    pub fn describe(&self, spec: &ServiceSpec) -> Description {
+        let executor = self.executors.of(spec);
+        executor.map_or_else(|_| Description::default(), |executor| executor.describe(spec))
     }
 
     /// Says that nobody waits for an operation any more. What it began goes on.

@@ -347,7 +347,7 @@ impl Driver {
 
     /// What to wait for before a service is launched, because its executor is silent.
     pub(super) fn silence_of(&self, spec: &ServiceSpec) -> Option<Silent> {
-        let silent = self.silent.get(spec.kind.type_name())?;
+        let silent = self.silent.get(spec.type_name())?;
         (!silent.answered.is_closed()).then(|| silent.clone())
     }
 

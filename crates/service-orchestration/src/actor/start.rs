@@ -7,7 +7,7 @@ use async_channel::Receiver;
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::{HealthCheck, InheritEnv, Probe, ServiceSpec};
 use harness_model::{ProjectName, ProjectSpec, SecretString, ServiceName, WallTime};
-use service_registry::address::{self, Attached, ServiceAddresses};
+use service_registry::address::{self, AddressError, Attached, PlanWants, ServiceAddresses, Wants};
 use service_registry::record::ProjectRecord;
 
 use super::OperationEvent;
@@ -216,6 +216,16 @@ impl Driver {
         }
     }
 
+    /// The addresses that the services want. Those that nobody here can run are refused before if the order starts them.
+    fn wants(&self, project: &ProjectSpec) -> PlanWants {
+        let of = |spec: &ServiceSpec| match self.executors.of(spec) {
+            Ok(executor) => executor.wants(spec),
+            Err(_) => Wants::Elsewhere,
+        };
+        let services = project.services.iter();
+        services.map(|(name, spec)| (name.clone(), of(spec))).collect()
+    }
+
     /// Gives every service its addresses and resolves its references.
     fn prepare(
         &self,
@@ -224,11 +234,12 @@ impl Driver {
         exposed: &Exposed,
     ) -> Result<BTreeMap<ServiceName, Prepared>, OrderError> {
         let project = &order.project;
+        let wants = self.wants(project);
         let mut addresses = if order.prune {
             self.registry
-                .assign_addresses_pruning(project, &order.unchosen())?
+                .assign_addresses_pruning(project, &wants, &order.unchosen())?
         } else {
-            self.registry.assign_addresses(project)?
+            self.registry.assign_addresses(project, &wants)?
         };
         for (name, ports) in exposed {
             if let Some(addresses) = addresses.get_mut(name) {
@@ -249,8 +260,16 @@ impl Driver {
                 .filter_map(|d| Some((d.service.clone(), addresses.get(&d.service)?.clone())))
                 .collect();
             let inherited = Arc::new(inherited(&spec.inherit_env, &order.environment));
-            let Some(own) = addresses.get(name).cloned() else {
-                continue;
+            let own = match addresses.get(name) {
+                Some(own) => own.clone(),
+                None if !closure.contains(name) => continue,
+                // Without addresses it would never be started, and nobody would be told.
+                None => {
+                    return Err(AddressError::NotKnown {
+                        service: name.clone(),
+                    }
+                    .into());
+                }
             };
             let digest = self.digest(&project.name, name, &spec, &own);
             let dependency_addresses = address::environment(&own.place, &dependencies);

@@ -10,7 +10,7 @@ pub enum LaunchError {
     #[error("services of type `{type_name}` cannot be run yet")]
     NoExecutor {
         /// The type.
-        type_name: &'static str,
+        type_name: String,
     },
     /// The home is gone or may belong to another daemon, so nothing is launched.
     #[error(transparent)]

@@ -7,6 +7,7 @@ mod environment;
 mod error;
 mod fate;
 mod files;
+mod kind;
 mod link;
 mod local;
 mod process;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness_model::secret::MIN_REDACTED_LEN;
-use harness_model::spec::{HealthCheck, InheritEnv, Limits, ProcessSpec, ServiceKind};
+use harness_model::spec::{HealthCheck, InheritEnv, Kind, Limits, Place, ProcessSpec};
 use harness_model::{
     ExitStatus, ProjectName, SecretString, ServiceName, ServiceSpec, Template, Umask, WallTime,
 };
@@ -35,6 +36,7 @@ pub use service_registry::record::RunTrace;
 pub use environment::compose as compose_environment;
 pub use error::{CommandFailure, LaunchError};
 pub use fate::{Fate, Known};
+pub use kind::{Description, KindOf, LeftOpen};
 pub use link::{LaunchLink, Link, OrderLink};
 pub use process::ProcessExecutor;
 pub use program::find as find_program;
@@ -98,7 +100,8 @@ impl Order {
     fn on_host(&self, folder: &Path) -> Self {
         let mut spec = ServiceSpec::clone(&self.spec);
         spec.env.retain(|name, _| !InheritEnv::Minimal.takes(name));
-        spec.kind = ServiceKind::Process(ProcessSpec {
+        spec.place = Place::Here;
+        spec.kind = Kind::Process(ProcessSpec {
             binary: Template::from(""),
             args: Vec::new(),
             working_dir: Some(Template::from(folder.display().to_string())),
@@ -233,8 +236,8 @@ pub trait Instance: Send + Sync {
     fn is_in_place(&self) -> bool {
         true
     }
-    /// The health check of what it runs in (its image). It counts only if its specification has none.
-    fn image_health(&self) -> Option<HealthCheck> {
+    /// The health check that its image or package declares. It counts only if its specification has none.
+    fn declared_health(&self) -> Option<HealthCheck> {
         None
     }
     /// Waits until it becomes unknown, or known again, whether the service still runs: returns the reason, or `None`
@@ -284,16 +287,7 @@ pub enum HookPlace {
 
 /// Runs services of one or more types.
 #[async_trait]
-pub trait Executor: Send + Sync {
-    /// The types it runs, as written after `type:`.
-    fn types(&self) -> &'static [&'static str];
-    /// Refuses what it cannot do for a service, before anything is changed.
-    ///
-    /// # Errors
-    /// When it cannot do something; the error names the first such key.
-    fn check(&self, _spec: &ServiceSpec) -> Result<(), LaunchError> {
-        Ok(())
-    }
+pub trait Executor: KindOf {
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is
     /// adopted or launched: the same hook must not run twice at a time.
     async fn end_leftover_commands(&self) {}
@@ -304,33 +298,9 @@ pub trait Executor: Send + Sync {
     async fn strays(&self) -> Vec<Stray> {
         Vec::new()
     }
-    /// The ports that the service's image declares, each once. With a link, an image that is missing is fetched or
-    /// built. The progress of that goes to the link, and dropping the future ends it. `secrets` are hidden in what
-    /// other programs say.
-    ///
-    /// # Errors
-    /// When the ports cannot be found out.
-    async fn exposed_ports(
-        &self,
-        _project: &ProjectName,
-        _service: &ServiceName,
-        _spec: &ServiceSpec,
-        _secrets: &Secrets,
-        _fetch: Option<&LaunchLink>,
-    ) -> Result<Vec<u16>, LaunchError> {
-        Ok(Vec::new())
-    }
     /// Launches a generation, and says what became of it. If it takes long, for example to pull an image, the launch
     /// reports progress on the order's link. If the launch is given up there, it soon ends with [`Fate::Never`].
     async fn launch(&self, order: &Order) -> Fate;
-    /// Removes what the services of a project keep after they end: the named volumes of containers. Returns the names
-    /// of what was removed. Nothing of the project may run meanwhile.
-    ///
-    /// # Errors
-    /// When something of it cannot be removed.
-    async fn remove_volumes(&self, _project: &ProjectName) -> Result<Vec<String>, LaunchError> {
-        Ok(Vec::new())
-    }
     /// Finds out what became of a generation that a former daemon launched. `trace` is what that daemon remembered of
     /// it. A place that does not answer may answer late: the daemon does not wait for it.
     async fn adopt(&self, order: &Order, trace: Option<&RunTrace>) -> Fate;
@@ -413,7 +383,9 @@ impl Executors {
     /// # Errors
     /// When none is registered for its type.
     pub fn of(&self, spec: &ServiceSpec) -> Result<&Arc<dyn Executor>, LaunchError> {
-        let type_name = spec.kind.type_name();
-        self.0.get(type_name).ok_or(LaunchError::NoExecutor { type_name })
+        let type_name = spec.type_name();
+        self.0.get(type_name).ok_or_else(|| LaunchError::NoExecutor {
+            type_name: type_name.to_owned(),
+        })
     }
 }

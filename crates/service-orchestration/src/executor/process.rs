@@ -15,8 +15,9 @@ use command_executor::patience::pass;
 use command_executor::supervised::{self, AdoptError, Adopted, Evidence, FileId, LivingShim, ProcessId};
 use command_executor::{Command, StdinMode, Supervisor, WindowSize};
 use futures_lite::FutureExt;
-use harness_model::spec::{Limits, ProcessSpec, ServiceKind};
+use harness_model::spec::{Kind, Limits, ProcessSpec};
 use harness_model::{SecretString, ServiceSpec, Umask, WallTime, os_text};
+use service_registry::address::Wants;
 
 use super::capacity::Capacity;
 use super::environment::DEFAULT_PATH;
@@ -27,8 +28,8 @@ use super::session::{CommandSession, exit_status};
 use super::strays::{self, Home};
 use super::unreached::{UnreachedInstance, known, may_run, settled};
 use super::{
-    CommandAnswer, Executor, Expiry, Fate, Instance, Known, LaunchError, Order, PlaceCommand, Rest, RunTrace,
-    Session, Stray, compose_environment, files,
+    CommandAnswer, Description, Executor, Expiry, Fate, Instance, KindOf, Known, LaunchError, Order,
+    PlaceCommand, Rest, RunTrace, Session, Stray, compose_environment, files,
 };
 use crate::layout::tag;
 use crate::machine::Ended;
@@ -329,11 +330,28 @@ fn command(order: &Order, command: &PlaceCommand, mark: &str, home: &Path) -> Re
 }
 
 #[async_trait]
-impl Executor for ProcessExecutor {
+impl KindOf for ProcessExecutor {
     fn types(&self) -> &'static [&'static str] {
         &["process"]
     }
 
+    fn wants(&self, _spec: &ServiceSpec) -> Wants {
+        Wants::Local
+    }
+
+    fn describe(&self, spec: &ServiceSpec) -> Description {
+        match process(spec) {
+            Ok(process) => Description::of(
+                std::iter::once(&process.binary).chain(&process.args),
+                process.working_dir.as_ref(),
+            ),
+            Err(_) => Description::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Executor for ProcessExecutor {
     async fn end_leftover_commands(&self) {
         let bin = self.supervisor.shim().path().parent().map(Path::to_owned);
         if let Some(bin) = bin {
@@ -486,9 +504,9 @@ async fn end(shim: LivingShim) {
 
 fn process(spec: &ServiceSpec) -> Result<&ProcessSpec, LaunchError> {
     match &spec.kind {
-        ServiceKind::Process(process) => Ok(process),
+        Kind::Process(process) => Ok(process),
         other => Err(LaunchError::NoExecutor {
-            type_name: other.type_name(),
+            type_name: other.name().to_owned(),
         }),
     }
 }

@@ -60,13 +60,15 @@ pub(crate) struct Heart {
 impl Heart {
     /// A core over this home, after it has taken over what is there.
     pub(crate) async fn new(home: &Path, spawn: &Spawn) -> Self {
-        Self::with(home, spawn, Executors::default()).await
+        Self::with(home, spawn, |executors| executors).await
     }
 
     /// The same with more executors.
-    pub(crate) async fn with(home: &Path, spawn: &Spawn, executors: Executors) -> Self {
+    pub(crate) async fn with(home: &Path, spawn: &Spawn, more: impl FnOnce(Executors) -> Executors) -> Self {
         let registry = Registry::open(home.join("state")).await.unwrap().registry;
-        let executors = executors.with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()), home)));
+        let executors =
+            Executors::default().with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()), home)));
+        let executors = more(executors);
         let (orchestrator, driver) = Orchestrator::new(registry.clone(), executors, Layout::new(home));
         let (cut, cuts) = async_channel::bounded::<()>(1);
         let (end, ended) = async_channel::bounded::<()>(1);

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use harness_model::spec::{NetworkSpec, PortSpec, Protocol, ServiceKind, ServiceSpec};
-use harness_model::{NetworkName, ProjectSpec, ServiceName};
+use harness_model::spec::{NetworkSpec, PortSpec, Protocol, ServiceSpec};
+use harness_model::{ProjectSpec, ServiceName, Subnet};
 
 use super::containers::Containers;
-use super::{AddressError, Endpoint, Place, PortAssignment, ServiceAddresses, Taken};
-use crate::network::Cidr;
+use super::{AddressError, Endpoint, Place, PlanWants, PortAssignment, ServiceAddresses, Taken, Wants};
 
 /// The address of every service without an address of its own.
 const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -17,32 +16,39 @@ const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How many ports in a row may be promised to others before the search ends.
 const MAX_REFUSED: u32 = 1000;
 
-/// Gives every local process and every container of `project` its addresses. Services of other types are left out.
+/// Gives every service of `project` the addresses that it wants. Only those that want to be [`Wants::Elsewhere`] are
+/// left out.
 ///
 /// A container gets an address of its own on its network. The ports that it publishes are on 127.0.0.1, unless the
-/// file names another address. A local process is reached at 127.0.0.1. If its network has a loopback subnet narrower
-/// than 127.0.0.0/8, it gets an address of its own from that subnet. Port 0 becomes a free port from `free_port`.
+/// file names another address. What listens on this machine is reached at 127.0.0.1. If its network has a loopback
+/// subnet narrower than 127.0.0.0/8, it gets an address of its own from that subnet. Port 0 becomes a free port from `free_port`.
 /// Earlier choices for a service (`previous`) are kept, so that a replaced service stays where it was. To choose
 /// again for a service, leave it out of `previous`. Ports that the file names stay as they are.
 ///
 /// # Errors
-/// When two services have the same port, another project uses a port, an address pool is used up, and in the other
+/// When `wants` lacks a service, two services have the same port, another project uses a port, an address pool is used up, and in the other
 /// cases of [`AddressError`].
 pub fn assign(
     project: &ProjectSpec,
+    wants: &PlanWants,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
     taken: &Taken,
     free_port: &mut dyn FnMut(IpAddr, Protocol) -> io::Result<u16>,
 ) -> Result<BTreeMap<ServiceName, ServiceAddresses>, AddressError> {
-    let ips = own_addresses(project, previous, taken)?;
-    let containers = Containers::plan(project, previous, taken)?;
+    if let Some(service) = project.services.keys().find(|name| !wants.contains_key(*name)) {
+        return Err(AddressError::NotKnown {
+            service: service.clone(),
+        });
+    }
+    let ips = own_addresses(project, wants, previous, taken)?;
+    let containers = Containers::plan(project, wants, previous, taken)?;
     let mut plan = Plan {
         taken,
         used: Vec::new(),
     };
     let mut out = BTreeMap::new();
     // First the ports that the file names, then the kept ones: new choices must avoid all of them.
-    for (name, spec) in local_processes(project) {
+    for (name, spec) in wanting(project, wants, &Wants::Local) {
         let ip = ips.get(name).copied().unwrap_or(SHARED);
         out.insert(name.clone(), plan.written(name, spec, ip)?);
     }
@@ -53,6 +59,22 @@ pub fn assign(
             ip: container.ip,
             host: name.as_str().to_owned(),
             ports: published.ports,
+            exposed: Vec::new(),
+        };
+        out.insert(name.clone(), addresses);
+    }
+    for (name, spec) in wanting(project, wants, &Wants::Nothing) {
+        if let Some(port) = spec.ports.first() {
+            return Err(AddressError::NoPortsOfItsType {
+                service: name.clone(),
+                origin: port.origin.clone().map(Box::new),
+            });
+        }
+        let addresses = ServiceAddresses {
+            place: Place::Nowhere,
+            ip: SHARED,
+            host: SHARED.to_string(),
+            ports: Vec::new(),
             exposed: Vec::new(),
         };
         out.insert(name.clone(), addresses);
@@ -68,11 +90,14 @@ pub fn assign(
     Ok(out)
 }
 
-fn local_processes(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &ServiceSpec)> {
-    project
-        .services
-        .iter()
-        .filter(|(_, spec)| matches!(spec.kind, ServiceKind::Process(_)))
+/// The services that want this.
+fn wanting<'a>(
+    project: &'a ProjectSpec,
+    wants: &'a PlanWants,
+    what: &'a Wants,
+) -> impl Iterator<Item = (&'a ServiceName, &'a ServiceSpec)> {
+    let services = project.services.iter();
+    services.filter(move |(name, _)| wants.get(*name) == Some(what))
 }
 
 /// How the processes of a network get their addresses.
@@ -80,41 +105,29 @@ enum Addressing {
     /// All listen on the same address.
     Shared(IpAddr),
     /// Each has an address of its own.
-    Pool(Cidr),
+    Pool(Subnet),
 }
 
-fn addressing(name: &NetworkName, network: &NetworkSpec) -> Result<Addressing, AddressError> {
-    let Some(subnet) = &network.subnet else {
-        return Ok(Addressing::Shared(SHARED));
-    };
-    let cidr: Cidr = subnet.parse().map_err(|source| AddressError::BadSubnet {
-        network: name.clone(),
-        source,
-    })?;
-    if !cidr.is_loopback() {
-        return Ok(Addressing::Shared(SHARED));
+fn addressing(network: &NetworkSpec) -> Addressing {
+    match network.subnet.filter(Subnet::is_loopback) {
+        Some(subnet) if subnet.is_single() => Addressing::Shared(subnet.address()),
+        // All of 127.0.0.0/8 means "this machine" and not "a pool".
+        Some(subnet) if subnet.prefix() > 8 => Addressing::Pool(subnet),
+        _ => Addressing::Shared(SHARED),
     }
-    if cidr.is_single() {
-        return Ok(Addressing::Shared(cidr.address()));
-    }
-    // All of 127.0.0.0/8 means "this machine" and not "a pool".
-    Ok(if cidr.prefix() > 8 {
-        Addressing::Pool(cidr)
-    } else {
-        Addressing::Shared(SHARED)
-    })
 }
 
 /// The address of every service. Services that keep theirs come first, so that no new service takes it.
 fn own_addresses(
     project: &ProjectSpec,
+    wants: &PlanWants,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
     taken: &Taken,
 ) -> Result<BTreeMap<ServiceName, IpAddr>, AddressError> {
     let mut ips = BTreeMap::new();
     let mut used = BTreeSet::new();
-    let mut wanting = Vec::new();
-    for (name, spec) in local_processes(project) {
+    let mut without = Vec::new();
+    for (name, spec) in wanting(project, wants, &Wants::Local) {
         let network = project
             .networks
             .get(&spec.network)
@@ -122,7 +135,7 @@ fn own_addresses(
                 service: name.clone(),
                 network: spec.network.clone(),
             })?;
-        match addressing(&spec.network, network)? {
+        match addressing(network) {
             Addressing::Shared(ip) => {
                 ips.insert(name.clone(), ip);
             }
@@ -133,12 +146,12 @@ fn own_addresses(
                         used.insert(ip);
                         ips.insert(name.clone(), ip);
                     }
-                    None => wanting.push((name, &spec.network, pool)),
+                    None => without.push((name, &spec.network, pool)),
                 }
             }
         }
     }
-    for (name, network, pool) in wanting {
+    for (name, network, pool) in without {
         let free = |ip: &IpAddr| is_choice(&pool, *ip) && !taken.has_ip(*ip) && !used.contains(ip);
         let ip = pool
             .hosts()
@@ -155,7 +168,7 @@ fn own_addresses(
 }
 
 /// 127.0.0.1 belongs to everybody, so no service gets it for itself, even if the pool contains it.
-fn is_choice(pool: &Cidr, ip: IpAddr) -> bool {
+fn is_choice(pool: &Subnet, ip: IpAddr) -> bool {
     pool.contains(ip) && ip != SHARED
 }
 

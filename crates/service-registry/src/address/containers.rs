@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use harness_model::spec::{NetworkAttachment, NetworkSpec, ServiceKind, ServiceSpec};
-use harness_model::{NetworkName, ProjectSpec, ServiceName};
+use harness_model::spec::{NetworkSpec, ServiceSpec};
+use harness_model::{NetworkName, ProjectSpec, ServiceName, Subnet};
 
-use super::{AddressError, Attached, Place, ServiceAddresses, Taken};
-use crate::network::Cidr;
+use super::{AddressError, Attached, Join, Place, PlanWants, ServiceAddresses, Taken, Wants};
 
 /// The range for chosen subnets: the last sixteenth of 10.0.0.0/8. Engines do not choose from it, and few others use
 /// it.
-const CHOICES: Cidr = Cidr::v4(Ipv4Addr::new(10, 240, 0, 0), 12);
+const CHOICES: Subnet = Subnet::constant(IpAddr::V4(Ipv4Addr::new(10, 240, 0, 0)), 12);
 
 /// The number of subnets with 256 addresses in that range.
 const CHOICE_COUNT: u32 = 1 << 12;
@@ -32,16 +31,17 @@ impl Containers {
     /// Chooses for every container what it had before, if that is possible, or else something new.
     pub(super) fn plan(
         project: &ProjectSpec,
+        wants: &PlanWants,
         previous: &BTreeMap<ServiceName, ServiceAddresses>,
         taken: &Taken,
     ) -> Result<Self, AddressError> {
-        let mut subnets: BTreeMap<NetworkName, Cidr> = BTreeMap::new();
-        for (name, spec) in containers(project) {
-            for wish in wishes(spec) {
-                if !subnets.contains_key(&wish.network) {
-                    let chosen: Vec<Cidr> = subnets.values().copied().collect();
-                    let subnet = subnet(project, name, &wish.network, previous, taken, &chosen)?;
-                    subnets.insert(wish.network, subnet);
+        let mut subnets: BTreeMap<NetworkName, Subnet> = BTreeMap::new();
+        for (name, joins) in containers(project, wants) {
+            for join in joins {
+                if !subnets.contains_key(&join.network) {
+                    let chosen: Vec<Subnet> = subnets.values().copied().collect();
+                    let subnet = subnet(project, name, &join.network, previous, taken, &chosen)?;
+                    subnets.insert(join.network.clone(), subnet);
                 }
             }
         }
@@ -50,27 +50,27 @@ impl Containers {
             used: BTreeMap::new(),
         };
         // First the addresses that the file names, then the kept ones: new choices must avoid all of them.
-        for (name, spec) in containers(project) {
-            for wish in wishes(spec) {
-                if let Some(ip) = wish.ip {
-                    pool.written(name, &wish.network, subnets[&wish.network], ip.into())?;
+        for (name, joins) in containers(project, wants) {
+            for join in joins {
+                if let Some(ip) = join.ip {
+                    pool.written(name, &join.network, subnets[&join.network], ip.into())?;
                 }
             }
         }
-        for (name, spec) in containers(project) {
-            for wish in wishes(spec).into_iter().filter(|wish| wish.ip.is_none()) {
-                pool.keep(name, &wish.network, subnets[&wish.network], previous.get(name));
+        for (name, joins) in containers(project, wants) {
+            for join in joins.iter().filter(|join| join.ip.is_none()) {
+                pool.keep(name, &join.network, subnets[&join.network], previous.get(name));
             }
         }
         let mut out = BTreeMap::new();
-        for (name, spec) in containers(project) {
+        for (name, joins) in containers(project, wants) {
             let mut attached = Vec::new();
-            for Wish { network, .. } in wishes(spec) {
-                let subnet = subnets[&network];
+            for Join { network, .. } in joins {
+                let subnet = subnets[network];
                 attached.push(Attached {
-                    ip: pool.address(name, &network, subnet)?,
+                    ip: pool.address(name, network, subnet)?,
                     gateway: gateway(subnet),
-                    network,
+                    network: network.clone(),
                     subnet,
                 });
             }
@@ -93,48 +93,24 @@ impl Containers {
         &'a self,
         project: &'a ProjectSpec,
     ) -> impl Iterator<Item = (&'a ServiceName, &'a ServiceSpec, &'a Container)> {
-        containers(project).filter_map(|(name, spec)| Some((name, spec, self.0.get(name)?)))
+        let containers = self.0.iter();
+        containers.filter_map(|(name, container)| Some((name, project.services.get(name)?, container)))
     }
 }
 
-fn containers(project: &ProjectSpec) -> impl Iterator<Item = (&ServiceName, &ServiceSpec)> {
-    let is_container = |(_, spec): &(_, &ServiceSpec)| matches!(spec.kind, ServiceKind::Docker(_));
-    project.services.iter().filter(is_container)
-}
-
-/// A network of the project that a container should be on.
-struct Wish {
-    network: NetworkName,
-    ip: Option<Ipv4Addr>,
-}
-
-/// The networks of a container on which it gets its address here, the first one first.
-fn wishes(spec: &ServiceSpec) -> Vec<Wish> {
-    let attachments = match &spec.kind {
-        ServiceKind::Docker(docker) => docker.networks.as_slice(),
-        _ => &[],
-    };
-    let own = |attachment: &&NetworkAttachment| !attachment.external;
-    let mut out: Vec<Wish> = attachments
-        .iter()
-        .filter(own)
-        .map(|attachment| Wish {
-            network: attachment.network.clone(),
-            ip: attachment.ipv4_address,
-        })
-        .collect();
-    // A container that is only on external networks still gets an address on the project's own network.
-    if out.is_empty() {
-        out.push(Wish {
-            network: spec.network.clone(),
-            ip: None,
-        });
-    }
-    out
+/// The services that want to be containers, and the networks that they want to be on.
+fn containers<'a>(
+    project: &'a ProjectSpec,
+    wants: &'a PlanWants,
+) -> impl Iterator<Item = (&'a ServiceName, &'a [Join])> {
+    project.services.keys().filter_map(|name| match wants.get(name)? {
+        Wants::Container(joins) => Some((name, joins.as_slice())),
+        Wants::Local | Wants::Nothing | Wants::Elsewhere => None,
+    })
 }
 
 /// The address of this machine in a subnet of containers.
-fn gateway(subnet: Cidr) -> IpAddr {
+fn gateway(subnet: Subnet) -> IpAddr {
     subnet.hosts().next().unwrap_or(subnet.address())
 }
 
@@ -153,7 +129,7 @@ impl Pool<'_> {
         &mut self,
         service: &ServiceName,
         network: &NetworkName,
-        subnet: Cidr,
+        subnet: Subnet,
         ip: IpAddr,
     ) -> Result<(), AddressError> {
         let bad = |why: String| AddressError::BadAddress {
@@ -181,7 +157,7 @@ impl Pool<'_> {
         &mut self,
         service: &ServiceName,
         network: &NetworkName,
-        subnet: Cidr,
+        subnet: Subnet,
         previous: Option<&ServiceAddresses>,
     ) {
         let same = |before: &Attached| {
@@ -198,7 +174,7 @@ impl Pool<'_> {
         &mut self,
         service: &ServiceName,
         network: &NetworkName,
-        subnet: Cidr,
+        subnet: Subnet,
     ) -> Result<IpAddr, AddressError> {
         let has = self
             .used
@@ -226,8 +202,8 @@ fn subnet(
     name: &NetworkName,
     previous: &BTreeMap<ServiceName, ServiceAddresses>,
     taken: &Taken,
-    chosen: &[Cidr],
-) -> Result<Cidr, AddressError> {
+    chosen: &[Subnet],
+) -> Result<Subnet, AddressError> {
     let network = project
         .networks
         .get(name)
@@ -235,7 +211,7 @@ fn subnet(
             service: service.clone(),
             network: name.clone(),
         })?;
-    if let Some(written) = written(name, network)? {
+    if let Some(written) = written(network) {
         if !written.address().is_ipv4() || written.prefix() > LONGEST_PREFIX {
             return Err(AddressError::NoContainerSubnet {
                 service: service.clone(),
@@ -250,7 +226,7 @@ fn subnet(
         .find(|before| before.network == *name)
         .map(|before| before.subnet);
     let free =
-        |subnet: &Cidr| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
+        |subnet: &Subnet| !taken.has_subnet(subnet) && !chosen.iter().any(|other| other.overlaps(subnet));
     // A project of the same name in another home chooses another subnet.
     let key = format!("{} {} {}", project.source.display(), project.name, name);
     let mut candidates = (0..CHOICE_COUNT).filter_map(|n| choice(hash(&key).wrapping_add(n)));
@@ -265,23 +241,16 @@ fn subnet(
 }
 
 /// The subnet that the file names. A loopback subnet is only for processes.
-fn written(name: &NetworkName, network: &NetworkSpec) -> Result<Option<Cidr>, AddressError> {
-    let Some(text) = &network.subnet else {
-        return Ok(None);
-    };
-    let cidr: Cidr = text.parse().map_err(|source| AddressError::BadSubnet {
-        network: name.clone(),
-        source,
-    })?;
-    Ok((!cidr.is_loopback()).then_some(cidr))
+fn written(network: &NetworkSpec) -> Option<Subnet> {
+    network.subnet.filter(|subnet| !subnet.is_loopback())
 }
 
-fn choice(number: u32) -> Option<Cidr> {
+fn choice(number: u32) -> Option<Subnet> {
     let IpAddr::V4(first) = CHOICES.address() else {
         return None;
     };
     let base = first.to_bits() + (number % CHOICE_COUNT) * 256;
-    Cidr::new(Ipv4Addr::from_bits(base).into(), 24)
+    Subnet::new(Ipv4Addr::from_bits(base).into(), 24)
 }
 
 /// FNV-1a: the same choice on every machine and in every version.

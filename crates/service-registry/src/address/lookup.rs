@@ -23,6 +23,12 @@ pub fn lookup(
         })
     };
     let target = find(&reference.service)?;
+    if target.place == Place::Nowhere {
+        return Err(AddressError::NoAddress {
+            reference: reference.clone(),
+            service: reference.service.clone(),
+        });
+    }
     let view = seen_from(&find(from)?.place, target).ok_or_else(|| AddressError::Unreachable {
         reference: reference.clone(),
         from: from.clone(),
@@ -43,8 +49,8 @@ pub fn lookup(
 pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddresses> {
     let mut seen = target.clone();
     match (from, &target.place) {
-        (Place::Local, Place::Local) => {}
-        (Place::Local, Place::Container { .. }) => {
+        (Place::Local | Place::Nowhere, Place::Local) => {}
+        (Place::Local | Place::Nowhere, Place::Container { .. }) => {
             if let Some(first) = target.ports.first() {
                 seen.ip = match first.host_ip {
                     IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -68,7 +74,7 @@ pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddre
             seen.ip = *gateway;
             seen.host = gateway.to_string();
         }
-        (Place::Node { .. }, _) | (_, Place::Node { .. }) => return None,
+        (Place::Node { .. }, _) | (_, Place::Node { .. } | Place::Nowhere) => return None,
     }
     Some(seen)
 }

@@ -7,18 +7,20 @@ mod assign;
 mod containers;
 mod free_ports;
 mod lookup;
+mod wants;
 
 use std::net::IpAddr;
 
 use harness_model::spec::{Origin, Protocol};
-use harness_model::{NetworkName, PortName, ProjectName, Reference, ServiceName};
+use harness_model::{NetworkName, PortName, ProjectName, Reference, ServiceName, Subnet};
 use serde::{Deserialize, Serialize};
 
 pub use assign::assign;
 pub use free_ports::FreePorts;
 pub use lookup::{environment, lookup, seen_from};
+pub use wants::{Join, PlanWants, Wants};
 
-use crate::network::{Cidr, Interface, Topology};
+use crate::network::{Interface, Topology};
 
 /// The place where a service runs, as far as it matters for reaching it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -32,7 +34,7 @@ pub enum Place {
         /// The network that it is attached to. If there are several, the first.
         network: NetworkName,
         /// The subnet of that network.
-        subnet: Cidr,
+        subnet: Subnet,
         /// The address of this machine on that network.
         gateway: IpAddr,
         /// The other networks that it is attached to.
@@ -44,6 +46,8 @@ pub enum Place {
         /// Its address or DNS name.
         host: String,
     },
+    /// On this machine, but nobody reaches it by an address.
+    Nowhere,
 }
 
 /// A further network that a container is attached to.
@@ -52,7 +56,7 @@ pub struct Attached {
     /// The name of the network.
     pub network: NetworkName,
     /// The subnet of that network.
-    pub subnet: Cidr,
+    pub subnet: Subnet,
     /// The address of this machine on that network.
     pub gateway: IpAddr,
     /// The container's address there.
@@ -95,7 +99,7 @@ impl ServiceAddresses {
                 };
                 (Some(first), also.as_slice())
             }
-            Place::Local | Place::Node { .. } => (None, [].as_slice()),
+            Place::Local | Place::Node { .. } | Place::Nowhere => (None, [].as_slice()),
         };
         first.into_iter().chain(also.iter().cloned())
     }
@@ -195,7 +199,7 @@ impl std::fmt::Display for Holder {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     entries: Vec<TakenBy>,
-    reached: Vec<Cidr>,
+    reached: Vec<Subnet>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,14 +241,14 @@ impl Taken {
     }
 
     /// Whether a network of containers uses some of these addresses.
-    fn has_subnet(&self, subnet: &Cidr) -> bool {
+    fn has_subnet(&self, subnet: &Subnet) -> bool {
         let mut theirs = self.entries.iter().flat_map(|t| t.addresses.networks());
         theirs.any(|theirs| theirs.subnet.overlaps(subnet))
     }
 
     /// Whether this machine already reaches somebody in that subnet. Something as wide as `choices` does not count,
     /// because it says nothing about a part of `choices`.
-    fn is_reached(&self, subnet: &Cidr, choices: &Cidr) -> bool {
+    fn is_reached(&self, subnet: &Subnet, choices: &Subnet) -> bool {
         let mut there = self.reached.iter();
         there.any(|other| other.prefix() > choices.prefix() && other.overlaps(subnet))
     }
@@ -292,6 +296,20 @@ pub enum AddressError {
         /// Where the file says the port.
         origin: Option<Box<Origin>>,
     },
+    /// Nobody said which addresses a service wants. It cannot be left out, as it would never start then.
+    #[error("{service}: it is not known which addresses it wants")]
+    NotKnown {
+        /// The affected service.
+        service: ServiceName,
+    },
+    /// A service that listens nowhere has ports.
+    #[error("{service}: a service of its type has no ports")]
+    NoPortsOfItsType {
+        /// The affected service.
+        service: ServiceName,
+        /// Where the file says the first one.
+        origin: Option<Box<Origin>>,
+    },
     /// The service names a network that the project does not define.
     #[error("{service} uses network `{network}`, which the project does not define")]
     UnknownNetwork {
@@ -299,15 +317,6 @@ pub enum AddressError {
         service: ServiceName,
         /// The affected network.
         network: NetworkName,
-    },
-    /// The subnet of its network is not in CIDR notation.
-    #[error("the subnet of network `{network}` is not valid")]
-    BadSubnet {
-        /// The affected network.
-        network: NetworkName,
-        /// What is wrong with it.
-        #[source]
-        source: crate::network::CidrError,
     },
     /// Containers get addresses from the subnet of their network, but this subnet is too small for that, or not IPv4.
     #[error(
@@ -319,7 +328,7 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
         /// Its subnet.
-        subnet: crate::network::Cidr,
+        subnet: Subnet,
     },
     /// The address that the file names is not in the network's subnet, or is already used.
     #[error("{service}: {ip} cannot be its address on network `{network}` ({subnet}): {why}")]
@@ -329,7 +338,7 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
         /// Its subnet.
-        subnet: crate::network::Cidr,
+        subnet: Subnet,
         /// The address that the file names.
         ip: IpAddr,
         /// Why it cannot be used.
@@ -343,7 +352,7 @@ pub enum AddressError {
         /// The affected network.
         network: NetworkName,
         /// Its subnet.
-        subnet: crate::network::Cidr,
+        subnet: Subnet,
     },
     /// The system offers no free port.
     #[error("{service}: cannot find a free {} port on {ip}", protocol.as_str())]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
-use super::Cidr;
+use harness_model::Subnet;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -42,7 +42,7 @@ pub(super) struct Link {
 
 /// A destination that an interface reaches without a gateway.
 pub(super) struct Route {
-    pub(super) destination: Cidr,
+    pub(super) destination: Subnet,
     pub(super) interface: u32,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn links() -> io::Result<Vec<Link>> {
         .collect())
 }
 
-pub(super) fn addresses() -> io::Result<Vec<(u32, Cidr)>> {
+pub(super) fn addresses() -> io::Result<Vec<(u32, Subnet)>> {
     Ok(dump(RTM_GETADDR, 8)?
         .iter()
         .filter_map(|body| address(body))
@@ -89,7 +89,7 @@ fn link(body: &[u8]) -> Option<Link> {
     (!link.name.is_empty()).then_some(link)
 }
 
-fn address(body: &[u8]) -> Option<(u32, Cidr)> {
+fn address(body: &[u8]) -> Option<(u32, Subnet)> {
     let (prefix, index) = (*body.get(1)?, u32_at(body, 4)?);
     let find = |wanted| {
         attributes(body.get(8..)?)
@@ -98,7 +98,7 @@ fn address(body: &[u8]) -> Option<(u32, Cidr)> {
     };
     // For a point-to-point link, IFA_ADDRESS is the other end.
     let own = find(IFA_LOCAL).or_else(|| find(IFA_ADDRESS))?;
-    Some((index, Cidr::new(own, prefix)?))
+    Some((index, Subnet::new(own, prefix)?))
 }
 
 fn route(body: &[u8]) -> Option<Route> {
@@ -121,7 +121,7 @@ fn route(body: &[u8]) -> Option<Route> {
     } else {
         std::net::Ipv6Addr::UNSPECIFIED.into()
     };
-    let destination = Cidr::new(destination.unwrap_or(everything), prefix)?;
+    let destination = Subnet::new(destination.unwrap_or(everything), prefix)?;
     Some(Route {
         destination,
         interface: interface?,

@@ -3,9 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 
+use harness_model::Subnet;
 use harness_model::spec::NetworkKind;
 
-use super::Cidr;
 #[cfg(target_os = "linux")]
 use super::netlink;
 
@@ -28,9 +28,9 @@ pub struct Interface {
     /// What it connects to.
     pub kind: InterfaceKind,
     /// Its addresses with the prefix of their subnets.
-    pub addresses: Vec<Cidr>,
+    pub addresses: Vec<Subnet>,
     /// What else it reaches without a gateway, such as the allowed addresses of a tunnel.
-    pub routes: Vec<Cidr>,
+    pub routes: Vec<Subnet>,
 }
 
 /// The interfaces cannot be listed.
@@ -70,7 +70,7 @@ pub fn detect() -> Result<Topology, DetectError> {
         addresses: addresses
             .iter()
             .filter(|(index, _)| *index == link.index)
-            .map(|(_, cidr)| *cidr)
+            .map(|(_, subnet)| *subnet)
             .collect(),
         routes: routes
             .iter()
@@ -110,11 +110,11 @@ impl Topology {
         let reaches = |interface: &Interface| {
             let subnets = interface.addresses.iter().chain(&interface.routes);
             // A route to everything says nothing about what is near, except for a tunnel that takes everything.
-            let useful = |s: &&Cidr| s.prefix() > 0 || interface.kind == InterfaceKind::Wireguard;
+            let useful = |s: &&Subnet| s.prefix() > 0 || interface.kind == InterfaceKind::Wireguard;
             subnets
                 .filter(useful)
                 .filter(|s| s.contains(ip))
-                .map(Cidr::prefix)
+                .map(Subnet::prefix)
                 .max()
         };
         let best = self
@@ -130,7 +130,7 @@ impl Topology {
     }
 
     /// The kind of network that a whole subnet is on; `None` if not even its first address is near.
-    pub fn classify_subnet(&self, subnet: &Cidr) -> Option<NetworkKind> {
+    pub fn classify_subnet(&self, subnet: &Subnet) -> Option<NetworkKind> {
         if subnet.is_loopback() {
             return Some(NetworkKind::Local);
         }
@@ -140,7 +140,7 @@ impl Topology {
             i.addresses
                 .iter()
                 .chain(&i.routes)
-                .any(|a| a.prefix() > 0 && covers(a, subnet))
+                .any(|a| a.prefix() > 0 && a.covers(subnet))
         };
         self.interfaces.iter().find(leads).map(|i| match i.kind {
             InterfaceKind::Loopback => NetworkKind::Local,
@@ -148,10 +148,6 @@ impl Topology {
             InterfaceKind::Lan => NetworkKind::Lan,
         })
     }
-}
-
-fn covers(outer: &Cidr, inner: &Cidr) -> bool {
-    outer.prefix() <= inner.prefix() && outer.contains(inner.address())
 }
 
 #[cfg(test)]

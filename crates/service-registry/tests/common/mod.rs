@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use harness_model::spec::{Limits, PortSpec, ProcessSpec, Protocol, ServiceKind};
+use harness_model::spec::{Kind, Limits, PortSpec, ProcessSpec, Protocol};
 use harness_model::{
     PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template, WallTime,
 };
-use service_registry::address::{Place, PortAssignment, ServiceAddresses};
+use service_registry::address::{Place, PlanWants, PortAssignment, ServiceAddresses, Wants};
 use service_registry::{ProjectRecord, ServiceRecord};
 
 pub(crate) fn project(name: &str) -> ProjectName {
@@ -42,7 +42,7 @@ pub(crate) fn spec(ports: Vec<PortSpec>) -> ServiceSpec {
     ServiceSpec {
         env: BTreeMap::from([("DB_PASSWORD".to_owned(), Template::secret("hunter2-in-spec"))]),
         ports,
-        ..ServiceSpec::new(ServiceKind::Process(ProcessSpec {
+        ..ServiceSpec::new(Kind::Process(ProcessSpec {
             binary: Template::from("/bin/true"),
             args: vec![Template::from("--verbose")],
             working_dir: Some(Template::from("/")),
@@ -104,4 +104,15 @@ pub(crate) fn record(in_project: &str, name: &str) -> ServiceRecord {
         environment,
         addresses(&[(5432, false)]),
     )
+}
+
+/// What the services want, as their executors would say.
+pub(crate) fn wants(project: &ProjectSpec) -> PlanWants {
+    let of = |spec: &ServiceSpec| match &spec.kind {
+        Kind::Process(_) => Wants::Local,
+        Kind::Container(docker) => Wants::container(&spec.network, &docker.networks),
+        Kind::Package(_) | Kind::Other { .. } => Wants::Elsewhere,
+    };
+    let services = project.services.iter();
+    services.map(|(name, spec)| (name.clone(), of(spec))).collect()
 }

@@ -25,9 +25,14 @@ pub(crate) fn service(detail: &ServiceDetail, zone: &TimeZone, style: &Style) ->
         row("error", error.to_string());
     }
     row("place", format!("{} (network {})", view.host, view.network));
-    row("command", detail.command.to_string());
+    if !detail.command.to_string().is_empty() {
+        row("command", detail.command.to_string());
+    }
     if let Some(folder) = &detail.working_dir {
         row("working dir", folder.to_string());
+    }
+    for more in &detail.more {
+        row(&more.label.to_string(), more.value.to_string());
     }
     if let Some(pid) = view.pid {
         row("pid", pid.to_string());
@@ -116,6 +121,7 @@ mod tests {
             started_at: Some(WallTime(1_700_000_000_000_000_000)),
             command: "postgres -D data".into(),
             working_dir: None,
+            more: vec![("data".to_owned(), "on disk".to_owned()).into()],
             env: [("PGPASSWORD", "•••"), ("TZ", "UTC")]
                 .map(|(k, v)| (k.to_owned(), v.into()))
                 .into(),
@@ -138,6 +144,7 @@ status       running
 health       healthy
 place        localhost (network local)
 command      postgres -D data
+data         on disk
 pid          4130
 started      Nov 14 22:13:20
 generation   2 (0 restarts)
