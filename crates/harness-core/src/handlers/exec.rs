@@ -1,13 +1,17 @@
 //! `exec`: a command that runs where a service runs, with its streams.
 
 use async_channel::{Receiver, Sender};
+use async_io::Timer;
 use futures_lite::FutureExt;
+use harness_model::ServiceState;
 use harness_wire::message::{Channel, ErrorBody, ErrorCode, Event, ExecRequest, ExecResult, Response};
 use harness_wire::server::{Input, Inputs, Responder};
 use service_orchestration::executor::{
     CommandFailure, LaunchError, PlaceCommand, Session, SessionEvent, SessionStdin,
 };
+use service_orchestration::machine::CONTACT_TIMEOUT;
 use service_orchestration::words::chain;
+use service_registry::record::ServiceRecord;
 
 use super::{Answer, Context, internal, invalid, stream};
 
@@ -22,7 +26,7 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
         .place(&project.name, &request.service)
         .await
         .map_err(|error| context.refusal(&project.name, &error))?;
-    if place.instance.is_none() {
+    if place.instance.is_none() && record.state != ServiceState::Unknown {
         return Err(not_running(&record));
     }
     let command = PlaceCommand {
@@ -33,11 +37,15 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
         terminal: request.terminal.map(|size| (size.columns, size.rows)),
         stdin: request.stdin,
     };
-    let mut session = place
-        .executor
-        .exec(&place.order, &command)
-        .await
-        .map_err(|error| refused(&error))?;
+    let opened = async { Some(place.executor.exec(&place.order, &command).await) };
+    let late = async {
+        Timer::after(CONTACT_TIMEOUT).await;
+        None
+    };
+    let mut session = match opened.or(late).await {
+        Some(opened) => opened.map_err(|error| refused(&error))?,
+        None => return Err(not_reached(&record)),
+    };
     responder
         .event(Event::Opened {})
         .await
@@ -71,8 +79,22 @@ fn refused(error: &LaunchError) -> ErrorBody {
     }
 }
 
+/// The error for a service whose place does not answer.
+pub(super) fn not_reached(record: &ServiceRecord) -> ErrorBody {
+    let within = CONTACT_TIMEOUT.as_secs();
+    let why = match (&record.error, record.state) {
+        (Some(error), ServiceState::Unknown) => error,
+        _ => "its place does not answer",
+    };
+    ErrorBody {
+        code: ErrorCode::NotReached,
+        message: format!("{} was not reached for {within}s: {why}", record.name),
+        hint: None,
+    }
+}
+
 /// The error for a service that must run but does not.
-pub(super) fn not_running(record: &service_registry::record::ServiceRecord) -> ErrorBody {
+pub(super) fn not_running(record: &ServiceRecord) -> ErrorBody {
     ErrorBody {
         code: ErrorCode::NotRunning,
         message: format!("{} is {}", record.name, record.state),

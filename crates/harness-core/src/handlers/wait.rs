@@ -8,14 +8,13 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use futures_lite::future::pending;
 use harness_model::{ServiceName, ServiceState, WallTime};
-use harness_wire::message::{
-    Change, ErrorBody, ErrorCode, Event, Response, StatusReport, WaitFor, WaitRequest,
-};
+use harness_wire::message::{Change, Event, Response, StatusReport, WaitFor, WaitRequest};
 use harness_wire::server::Responder;
 use service_orchestration::machine::CONTACT_TIMEOUT;
 use service_registry::Item;
 use service_registry::record::ServiceRecord;
 
+use super::exec::not_reached;
 use super::{Answer, Context, stream};
 use crate::convert;
 
@@ -121,16 +120,6 @@ fn unreached(context: &Context, record: &Arc<ServiceRecord>) -> Option<Arc<Servi
         }
     }
     None
-}
-
-fn not_reached(record: &ServiceRecord) -> ErrorBody {
-    let why = record.error.as_deref().unwrap_or("its state is unknown");
-    let within = CONTACT_TIMEOUT.as_secs();
-    ErrorBody {
-        code: ErrorCode::NotReached,
-        message: format!("{} could not be reached for {within}s: {why}", record.name),
-        hint: None,
-    }
 }
 
 fn holds(record: &Arc<ServiceRecord>, until: WaitFor) -> bool {
