@@ -1,13 +1,15 @@
 //! The loop that owns the machines: it takes a message or a deadline, steps a machine, and has the effects performed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender, WeakSender};
-use async_executor::{Executor as Tasks, Task};
+pub(super) use async_executor::Executor as Tasks;
+use async_executor::Task;
 use async_lock::Semaphore;
+use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::resolve::SpecDigest;
 use harness_model::spec::{HealthCheck, Probe};
@@ -15,10 +17,11 @@ use harness_model::{ProjectName, SecretString, ServiceName, ServiceSpec, Umask, 
 use service_registry::Registry;
 use service_registry::address::ServiceAddresses;
 
+use super::admission::Admission;
 use super::clock::Clock;
+use super::disk::Disk;
 use super::hooks::Hooks;
-use super::images::Preparing;
-use super::order_queue::Waiting;
+use super::order_queue::{DISK_ANSWERS, Waiting};
 use super::recover::{Silent, Sought};
 use super::{Message, Operation, OperationEvent, OrderError, Place, probes::Prober};
 use crate::executor::{Executors, Instance, LaunchLink, Order};
@@ -110,11 +113,10 @@ pub(super) struct Driver {
     pub(super) tasks: Arc<Tasks<'static>>,
     pub(super) limiter: ProbeLimiter,
     pub(super) folders: Arc<Semaphore>,
+    pub(super) disk: Disk,
     pub(super) projects: BTreeMap<ProjectName, Project>,
-    /// The orders behind the one that waits for the answer about its ports; `None` if no order waits for that.
-    pub(super) behind: Option<VecDeque<Waiting>>,
-    /// The orders that wait for answers of their images.
-    pub(super) preparing: Vec<Preparing>,
+    /// The orders that have not been carried out.
+    pub(super) admission: Admission<Waiting>,
     /// Services that a former daemon launched and whose place has not said what became of them.
     pub(super) sought: BTreeMap<(ProjectName, ServiceName), Sought>,
     /// Executors that had not answered when this daemon became ready, by type.
@@ -134,18 +136,19 @@ impl Driver {
         redactors: Redactors,
         inbox: WeakSender<Message>,
     ) -> Self {
+        let tasks = Arc::new(Tasks::new());
         Self {
             redactors,
             registry,
             executors,
             layout,
             inbox,
-            tasks: Arc::new(Tasks::new()),
+            disk: Disk::new(&tasks),
+            tasks,
             limiter: ProbeLimiter::new(PROBES_IN_FLIGHT),
             folders: Arc::new(Semaphore::new(FOLDERS_AT_ONCE)),
             projects: BTreeMap::new(),
-            behind: None,
-            preparing: Vec::new(),
+            admission: Admission::default(),
             sought: BTreeMap::new(),
             silent: BTreeMap::new(),
             begun: Vec::new(),
@@ -171,6 +174,7 @@ impl Driver {
                         None => self.tick(),
                     }
                 }
+                self.disk.is_done().or(pass(DISK_ANSWERS)).await;
             })
             .await;
     }
@@ -218,19 +222,25 @@ impl Driver {
         match message {
             Message::Start { order, reply } => self.start_came(order, reply),
             Message::ImagesAsked {
+                ticket,
                 order,
                 exposed,
                 reply,
-            } => self.images_asked(order, exposed, reply),
+            } => self.images_asked(ticket, order, exposed, reply),
             Message::Stop { order, reply } => {
-                self.give_up_preparing(&order);
+                self.admission.stop_came(&order.project, order.targets.as_ref());
                 self.order_came(Waiting::Stop(order, reply));
             }
-            Message::PortsAsked {
+            Message::Checked {
                 planned,
                 refusal,
                 reply,
-            } => self.ports_asked(*planned, refusal, reply),
+            } => self.checked(*planned, refusal, reply),
+            Message::Discarded {
+                project,
+                discarded,
+                reply,
+            } => self.discarded(&project, discarded, reply),
             Message::Abandon { project, operation } => self.step(&project, Event::Abandon { operation }),
             Message::LookAtPlaces => self.look_at_places(),
             Message::Misplaced {
@@ -243,9 +253,8 @@ impl Driver {
                 Some(Message::StraysEnded)
             }),
             Message::StraysEnded => {
-                for order in self.behind.take().unwrap_or_default() {
-                    self.order_came(order);
-                }
+                self.admission.open();
+                self.next_orders();
             }
             Message::Move { order, reply } => {
                 self.move_project(order);

@@ -18,9 +18,10 @@ use futures_lite::FutureExt;
 use harness_model::{AddressField, ProjectName, ServiceName, ServiceSpec};
 
 use super::Message;
+use super::admission::{Claim, Ticket};
 use super::driver::Driver;
 use super::order_queue::{Reply, Waiting};
-use super::orders::{OrderError, StartOrder, StopOrder};
+use super::orders::{OrderError, StartOrder};
 use super::start::closure;
 use crate::executor::{Executor, LaunchError, LaunchLink, OrderLink};
 use crate::secrets::Secrets;
@@ -40,13 +41,6 @@ struct Question {
     needed: bool,
 }
 
-/// An order that waits for its images.
-pub(super) struct Preparing {
-    pub(super) project: ProjectName,
-    pub(super) services: BTreeSet<ServiceName>,
-    link: OrderLink,
-}
-
 impl Driver {
     /// Takes an order to start. If the order needs that, its images are asked first.
     pub(super) fn start_came(&mut self, order: Box<StartOrder>, reply: Reply) {
@@ -54,7 +48,7 @@ impl Driver {
         if questions.is_empty() {
             return self.order_came(Waiting::Start(order, known, reply));
         }
-        self.preparing.push(Preparing {
+        let ticket = self.admission.asks(Claim {
             project: order.project.name.clone(),
             // If a name does not exist, there is nothing to ask.
             services: closure(&order).unwrap_or_default(),
@@ -63,6 +57,7 @@ impl Driver {
         self.spawn_message(async move {
             let exposed = ask(known, questions, &order.link).await;
             Some(Message::ImagesAsked {
+                ticket,
                 order,
                 exposed,
                 reply,
@@ -73,28 +68,17 @@ impl Driver {
     /// Takes the answers of an order's images.
     pub(super) fn images_asked(
         &mut self,
+        ticket: Ticket,
         order: Box<StartOrder>,
         exposed: Result<Exposed, OrderError>,
         reply: Reply,
     ) {
-        self.preparing.retain(|preparing| !preparing.link.is(&order.link));
+        let is_wanted = self.admission.answered(ticket);
         match exposed {
             // A stop came meanwhile; the earlier order must not undo it.
-            Ok(_) if order.link.is_given_up() => self.answer(Err(OrderError::GivenUp), reply),
+            Ok(_) if !is_wanted => self.answer(Err(OrderError::GivenUp), reply),
             Ok(exposed) => self.order_came(Waiting::Start(order, exposed, reply)),
             Err(error) => self.answer(Err(error), reply),
-        }
-    }
-
-    /// Gives up the start orders that still wait for images and want to start something that is to be stopped.
-    pub(super) fn give_up_preparing(&mut self, stop: &StopOrder) {
-        let to_stop = |preparing: &&Preparing| {
-            let targets = stop.targets.as_ref();
-            preparing.project == stop.project
-                && targets.is_none_or(|targets| !targets.is_disjoint(&preparing.services))
-        };
-        for preparing in self.preparing.iter().filter(to_stop) {
-            preparing.link.give_up();
         }
     }
 

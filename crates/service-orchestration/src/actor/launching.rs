@@ -44,6 +44,7 @@ impl Driver {
         let prober = Prober::new(&order, &self.executors, false).map(Arc::new);
         let executor = self.executors.of(&order.spec).map(Arc::clone);
         let (inbox, silent) = (self.inbox.clone(), self.silence_of(&order.spec));
+        let written = self.disk.is_done();
         self.begin_hooks(&order);
         let owes = order.spec.hooks.after_stop.is_some();
         let live = Live {
@@ -73,6 +74,8 @@ impl Driver {
         let (layout, project, folders) = (self.layout.clone(), project.clone(), Arc::clone(&self.folders));
         self.spawn_message(async move {
             let (beside, own) = (layout.clone(), (project.clone(), service.clone()));
+            // A service of this name may just have been forgotten.
+            written.await;
             // Wait here, before there is anything on disk that could be found.
             let turn = folders.acquire().await;
             let owed = unblock(move || {

@@ -11,7 +11,9 @@
 //! through the inbox. The driver is a plain future with its own task set: whoever builds the orchestrator polls it,
 //! under any runtime.
 
+mod admission;
 mod clock;
+mod disk;
 mod driver;
 mod found;
 mod hooks;
@@ -31,6 +33,7 @@ mod stop;
 mod watch;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use async_channel::{Receiver, Sender};
 use harness_model::{ProjectName, ServiceName, ServiceSpec};
@@ -72,14 +75,20 @@ enum Message {
         reply: Sender<Result<Operation, OrderError>>,
     },
     ImagesAsked {
+        ticket: admission::Ticket,
         order: Box<StartOrder>,
         exposed: Result<images::Exposed, OrderError>,
         reply: Sender<Result<Operation, OrderError>>,
     },
-    PortsAsked {
+    Checked {
         planned: Box<start::PlannedStart>,
         refusal: Result<(), OrderError>,
         reply: Sender<Result<Operation, OrderError>>,
+    },
+    Discarded {
+        project: ProjectName,
+        discarded: Result<Option<PathBuf>, OrderError>,
+        reply: Sender<Result<Forgotten, OrderError>>,
     },
     Abandon {
         project: ProjectName,

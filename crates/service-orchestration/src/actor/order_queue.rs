@@ -1,15 +1,18 @@
-//! Carries out orders one after the other. A start waits until the kernel has answered who holds its ports, and later
-//! orders wait behind it. Meanwhile the actor goes on with everything else.
+//! Carries out orders in their turns (see `admission`). What needs the disk or the kernel is asked on a thread, and the
+//! actor goes on with everything else.
 //!
 //! ```text
-//!  Start ──▶ plan ──ports?──▶ ask (thread) ──▶ PortsAsked ──▶ accept ──▶ the orders that came meanwhile
-//!  Stop ───────────────────────────────────────────────────▶ at once, or behind the start before it
+//!  Start  ──▶ plan ──▶ check (thread): room for it, who holds its ports ──▶ Checked ──▶ accept ──▶ the next order
+//!  Forget ──▶ check ─▶ set its folder aside (thread) ──▶ Discarded ──▶ forget ──▶ the next order
+//!  Stop   ──▶ at once ──▶ the next order
 //! ```
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use async_channel::Sender;
 use blocking::unblock;
+use command_executor::patience::pass;
+use futures_lite::FutureExt;
 use harness_model::spec::{PortSpec, Protocol};
 use harness_model::{ProjectName, ServiceName};
 use service_registry::address::{Endpoint, Place, PortAssignment};
@@ -19,6 +22,7 @@ use super::driver::Driver;
 use super::images::Exposed;
 use super::orders::{Forgotten, Operation, OrderError, PortConflict, StartOrder, StopOrder};
 use super::start::{PlannedStart, begins};
+use crate::layout::Layout;
 use crate::ports;
 
 /// The channel for the answer to an order.
@@ -29,6 +33,17 @@ pub(super) enum Waiting {
     Start(Box<StartOrder>, Exposed, Reply),
     Stop(StopOrder, Reply),
     Forget(ProjectName, Sender<Result<Forgotten, OrderError>>),
+}
+
+/// How long the disk of the home may take to answer.
+pub(super) const DISK_ANSWERS: Duration = Duration::from_secs(30);
+
+/// What must hold for a plan on this machine.
+struct Checks {
+    layout: Layout,
+    /// How many run directories it makes.
+    launches: usize,
+    ports: Option<PortQuestion>,
 }
 
 /// What to ask the kernel about the ports of a plan.
@@ -48,11 +63,16 @@ struct WantedPort {
 }
 
 impl Driver {
-    /// Takes an order, or queues it behind the order that waits for the answer about its ports.
+    /// Takes an order. It is carried out when it is its turn.
     pub(super) fn order_came(&mut self, order: Waiting) {
-        match &mut self.behind {
-            Some(behind) => behind.push_back(order),
-            None => self.carry_out(order),
+        self.admission.is_ready(order);
+        self.next_orders();
+    }
+
+    /// Carries out the orders that have their turn now.
+    pub(super) fn next_orders(&mut self) {
+        while let Some(order) = self.admission.next() {
+            self.carry_out(order);
         }
     }
 
@@ -61,41 +81,57 @@ impl Driver {
             Waiting::Start(order, exposed, reply) => (order, exposed, reply),
             Waiting::Stop(order, reply) => {
                 let answer = self.stop(order);
-                return self.answer(answer, reply);
+                return self.answered(answer, reply);
             }
-            Waiting::Forget(project, reply) => return self.forget_project(&project, reply),
+            Waiting::Forget(project, reply) => return self.forget_project(project, reply),
         };
         let planned = match self.plan_start(*order, &exposed) {
             Ok(planned) => planned,
-            Err(error) => return self.answer(Err(error), reply),
+            Err(error) => return self.answered(Err(error), reply),
         };
-        let Some(question) = self.port_question(&planned) else {
+        let Some(checks) = self.checks(&planned) else {
             let accepted = self.accept_start(planned);
-            return self.answer(Ok(accepted), reply);
+            return self.answered(Ok(accepted), reply);
         };
-        self.behind = Some(VecDeque::new());
         self.spawn_message(async move {
-            let refusal = unblock(move || question.ask()).await;
-            Some(Message::PortsAsked {
+            let projects = checks.layout.projects().to_owned();
+            let asked = unblock(move || checks.ask());
+            let late = async {
+                pass(DISK_ANSWERS).await;
+                Err(OrderError::DiskSilent { path: projects })
+            };
+            Some(Message::Checked {
+                refusal: asked.or(late).await,
                 planned: Box::new(planned),
-                refusal,
                 reply,
             })
         });
     }
 
-    /// Takes the answer about the ports of a plan, then the orders that waited for it.
-    pub(super) fn ports_asked(
-        &mut self,
-        planned: PlannedStart,
-        refusal: Result<(), OrderError>,
-        reply: Reply,
-    ) {
-        let answer = refusal.map(|()| self.accept_start(planned));
+    /// Answers the order that has the turn.
+    fn answered(&mut self, answer: Result<Operation, OrderError>, reply: Reply) {
+        self.admission.is_over();
         self.answer(answer, reply);
-        for order in self.behind.take().unwrap_or_default() {
-            self.order_came(order);
-        }
+    }
+
+    /// Takes what was found out about a plan.
+    pub(super) fn checked(&mut self, planned: PlannedStart, refusal: Result<(), OrderError>, reply: Reply) {
+        let answer = refusal.map(|()| self.accept_start(planned));
+        self.answered(answer, reply);
+        self.next_orders();
+    }
+
+    /// What must be found out before a plan is accepted; `None` if it needs nothing.
+    fn checks(&self, planned: &PlannedStart) -> Option<Checks> {
+        let launches = planned.steps.iter().filter(|step| begins(step.change)).count();
+        // Check this before anything is stopped in order to be replaced.
+        let launches = if planned.order.dry_run { 0 } else { launches };
+        let ports = self.port_question(planned);
+        (launches > 0 || ports.is_some()).then(|| Checks {
+            layout: self.layout.clone(),
+            launches,
+            ports,
+        })
     }
 
     /// The ports that a plan needs; `None` if it needs none.
@@ -153,9 +189,18 @@ impl Driver {
     }
 }
 
+impl Checks {
+    /// Looks at the disk, the socket tables and perhaps every process, so run it on a thread that may block.
+    fn ask(self) -> Result<(), OrderError> {
+        if self.launches > 0 {
+            self.layout.check_room(self.launches)?;
+        }
+        self.ports.map_or(Ok(()), PortQuestion::ask)
+    }
+}
+
 impl PortQuestion {
-    /// Whether anybody else holds one of the ports. It reads the socket tables and perhaps every process, so run it
-    /// on a thread that may block.
+    /// Whether anybody else holds one of the ports.
     fn ask(self) -> Result<(), OrderError> {
         let asked: Vec<_> = self
             .wanted

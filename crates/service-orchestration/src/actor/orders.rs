@@ -237,6 +237,12 @@ pub enum OrderError {
     /// running.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// The disk of the home does not answer.
+    #[error("the disk of {} does not answer", path.display())]
+    DiskSilent {
+        /// The folder of the projects.
+        path: PathBuf,
+    },
     /// It could not be found out who holds the ports.
     #[error("cannot find out which ports are free: {0}")]
     Ports(#[source] PortError),

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blocking::unblock;
 use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::{ProjectName, ServiceName, WallTime};
 use service_registry::{ChangeKind, Registry};
 
 use super::driver::{Driver, Live};
+use super::order_queue::DISK_ANSWERS;
 use super::watch::watch_output;
 use super::{Message, OperationEvent};
 use crate::executor::Instance;
-use crate::layout::remove_discarded;
 use crate::machine::{Effect, Event, LogPattern};
 
 /// How long a stop waits for its record.
@@ -59,8 +58,13 @@ impl Driver {
                     .get_mut(project)
                     .and_then(|p| p.watchers.remove(&operation));
                 if let Some(watcher) = watcher {
-                    // Whoever ordered it may have gone away.
-                    let _ = watcher.try_send(OperationEvent::Finished(outcome));
+                    // What was forgotten is then gone from the disk as well.
+                    let written = self.disk.is_done();
+                    self.spawn(async move {
+                        written.or(pass(DISK_ANSWERS)).await;
+                        // Whoever ordered it may have gone away.
+                        let _ = watcher.try_send(OperationEvent::Finished(outcome));
+                    });
                 }
             }
         }
@@ -194,10 +198,8 @@ impl Driver {
         }
         self.registry
             .remove_service(project, service, "stopped, and no longer in the file");
-        // There may be many files to remove, and nobody waits for that.
-        if let Some(discarded) = self.layout.discard_service(project, service) {
-            self.spawn(unblock(move || remove_discarded(&discarded)));
-        }
+        let (layout, project, service) = (self.layout.clone(), project.clone(), service.clone());
+        self.disk.does(move || layout.discard_service(&project, &service));
     }
 }
 

@@ -8,7 +8,7 @@
 //!                                           ▼ each late answer is taken when it comes
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -386,7 +386,7 @@ impl Driver {
             tell_of(&stray);
             ending.push(self.tasks.spawn(stray.ended));
         }
-        self.behind = Some(VecDeque::new());
+        self.admission.close();
         self.spawn_message(async move {
             for one in ending {
                 one.await;

@@ -16,7 +16,7 @@ use super::hooks::limits;
 use super::images::Exposed;
 use super::orders::{Operation, OrderError, PlannedChange, StartOrder};
 use crate::machine::{
-    Change, Definition, Event, HealthPolicy, Machine, OperationId, OperationRequest, PlannedStep,
+    Change, Definition, Effect, Event, HealthPolicy, Machine, OperationId, OperationRequest, PlannedStep,
 };
 
 /// The longest pause between two probes in the first second of a start.
@@ -65,11 +65,6 @@ impl Driver {
             Some(state) => state.machine.plan(&request),
             None => Machine::new(0).plan(&request),
         };
-        let launches = steps.iter().filter(|step| begins(step.change)).count();
-        if launches > 0 && !order.dry_run {
-            // Check this before anything is stopped in order to be replaced.
-            self.layout.check_room(launches)?;
-        }
         Ok(PlannedStart {
             order,
             request,
@@ -88,13 +83,12 @@ impl Driver {
         } = planned;
         let name = order.project.name.clone();
         let not_in_file = self.not_in_file(&name, &order);
-        let steps = self.planned(&name, steps, &prepared);
         if order.dry_run {
             let (_, events) = async_channel::bounded(1);
             return Operation {
                 id: None,
+                steps: self.planned(&name, steps, &prepared),
                 project: name,
-                steps,
                 not_in_file,
                 events,
             };
@@ -104,7 +98,7 @@ impl Driver {
             .entry(name.clone())
             .or_insert_with(|| new_project(&name));
         let (id, events) = self.watch_operation(&name);
-        self.submit(&name, id, request, prepared);
+        let steps = self.submit(&name, id, request, prepared);
         Operation {
             id: Some(id),
             project: name,
@@ -114,19 +108,24 @@ impl Driver {
         }
     }
 
-    /// Steps the machine, and stores what the machine accepted before its effects are performed.
-    fn submit(
+    /// Steps the machine, and stores what the machine accepted before its effects are performed. Returns its plan,
+    /// which may differ from the one that was checked: things may have happened since.
+    pub(super) fn submit(
         &mut self,
         project: &ProjectName,
         operation: OperationId,
         request: OperationRequest,
         prepared: BTreeMap<ServiceName, Prepared>,
-    ) {
+    ) -> Vec<PlannedChange> {
         let now = self.now();
         let Some(state) = self.projects.get_mut(project) else {
-            return;
+            return Vec::new();
         };
         let effects = state.machine.step(Event::Submit { operation, request }, now);
+        let steps = self.planned(project, plan_in(&effects), &prepared);
+        let Some(state) = self.projects.get_mut(project) else {
+            return Vec::new();
+        };
         let mut accepted_specs = Vec::new();
         for (service, prepared) in prepared {
             let accepted = state
@@ -158,6 +157,7 @@ impl Driver {
                 self.changed(project, &service, "its file changed".to_owned());
             }
         }
+        steps
     }
 
     /// Records the project as it is now, unless the same file was recorded already.
@@ -180,7 +180,7 @@ impl Driver {
         if known.is_some_and(|known| *known == record) {
             return;
         }
-        super::rebuild::keep_project(&self.layout, &record);
+        self.keep_project(&record);
         self.registry.upsert_project(record, message);
     }
 
@@ -393,6 +393,15 @@ impl Driver {
         }
         (id, events)
     }
+}
+
+/// The plan among the effects of a submit.
+pub(super) fn plan_in(effects: &[Effect]) -> Vec<PlannedStep> {
+    let plan = effects.iter().find_map(|effect| match effect {
+        Effect::Planned { steps, .. } => Some(steps.clone()),
+        _ => None,
+    });
+    plan.unwrap_or_default()
 }
 
 /// Whether a step of a plan launches its service.

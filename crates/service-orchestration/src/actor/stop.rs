@@ -2,7 +2,7 @@
 
 use super::driver::Driver;
 use super::orders::{Operation, OrderError, StopOrder};
-use crate::machine::{Event, OperationRequest};
+use crate::machine::OperationRequest;
 
 impl Driver {
     pub(super) fn stop(&mut self, order: StopOrder) -> Result<Operation, OrderError> {
@@ -22,18 +22,10 @@ impl Driver {
             });
         }
         let request = OperationRequest::Stop { targets };
-        let steps = state.machine.plan(&request);
-        let (id, events) = self.watch_operation(&project);
-        self.step(
-            &project,
-            Event::Submit {
-                operation: id,
-                request,
-            },
-        );
-        let steps = self.planned(&project, steps, &Default::default());
+        let (operation, events) = self.watch_operation(&project);
+        let steps = self.submit(&project, operation, request, Default::default());
         Ok(Operation {
-            id: Some(id),
+            id: Some(operation),
             project,
             steps,
             not_in_file: Vec::new(),
