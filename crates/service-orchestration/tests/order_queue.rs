@@ -7,13 +7,16 @@ mod actor_support;
 
 use std::net::TcpListener;
 
-use actor_support::{Heart, finished, home, in_time, name, project, project_name, sleeper, spawn_on_smol};
+use actor_support::{
+    Heart, finished, home, in_time, kill, name, project, project_name, restarting, sleeper, spawn_on_smol,
+};
 use futures_lite::future::zip;
 use harness_model::ServiceState;
-use harness_model::spec::{PortSpec, Protocol, ServiceSpec};
+use harness_model::spec::{PortSpec, Protocol, RestartMode, ServiceSpec};
 use service_orchestration::actor::{OrderError, StartOrder, StopOrder};
 use service_orchestration::layout::{Layout, remove_discarded};
-use service_orchestration::machine::Outcome;
+use service_orchestration::machine::{Change, Outcome};
+use service_registry::record::ServiceRecord;
 
 fn with_port(mut spec: ServiceSpec, port: u16) -> ServiceSpec {
     spec.ports = vec![PortSpec {
@@ -135,5 +138,47 @@ fn a_forgotten_service_may_come_again_at_once() {
         .await;
         remove_discarded(&left);
         next.end().await;
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_stops_nothing_but_the_order_that_needs_it() {
+    smol::block_on(async {
+        let home = home();
+        let spawn = spawn_on_smol();
+        let heart = Heart::new(home.path(), &spawn).await;
+        let spec = project(home.path(), &[("db", restarting(sleeper(), RestartMode::Always))]);
+        heart.start(&spec).await;
+        let before = heart.running("db").await;
+        // Opening it for writing hangs until somebody reads.
+        let room = home.path().join("projects/.room");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &room,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        let more = project(
+            home.path(),
+            &[
+                ("db", restarting(sleeper(), RestartMode::Always)),
+                ("more", sleeper()),
+            ],
+        );
+        let orders = heart.orchestrator.clone();
+        let order = smol::spawn(async move { orders.start(StartOrder::whole(more)).await });
+        kill(before);
+        let again = |record: &ServiceRecord| record.pid.is_some_and(|pid| pid != before);
+        heart.until("db", "is restarted", again).await;
+        assert!(!order.is_finished());
+        let reader = smol::unblock(move || std::fs::File::open(room)).await.unwrap();
+        let refused = in_time("the answer", order).await.unwrap_err();
+        assert!(matches!(refused, OrderError::NoRoom(_)), "{refused}");
+        drop(reader);
+        assert_eq!(heart.start(&spec).await["db"], Change::Unchanged);
+        heart.stop_all().await;
+        heart.end().await;
     });
 }
