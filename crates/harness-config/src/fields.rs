@@ -5,7 +5,9 @@ use std::time::Duration;
 use harness_model::Template;
 
 use crate::diagnostics::Finding;
-use crate::keys::{BUILD, HEALTH_CHECK, HOOKS, LIMITS, LOGS, RESOURCES, SERVICE, SYNONYMS, Section, Shape};
+use crate::keys::{
+    self, BUILD, HEALTH_CHECK, HOOKS, LIMITS, LOGS, RESOURCES, SERVICE, SYNONYMS, Section, Shape,
+};
 use crate::read::{Allow, Reader, Text};
 use crate::source::Span;
 use crate::suggest::{listed, nearest};
@@ -18,6 +20,8 @@ pub(crate) struct Fields<'a> {
     pub section: &'static Section,
     pub span: Span,
     entries: &'a [(Key, Node)],
+    /// Keys beside those of the section, which a type or probe adds.
+    more: &'a [&'static keys::Key],
 }
 
 /// No key was written.
@@ -46,7 +50,22 @@ impl<'a> Fields<'a> {
             section,
             span: node.span,
             entries,
+            more: &[],
         })
+    }
+
+    /// The same map with these keys beside those of its section.
+    pub(crate) fn with<'b>(self, more: &'b [&'static keys::Key]) -> Fields<'b>
+    where
+        'a: 'b,
+    {
+        Fields { more, ..self }
+    }
+
+    /// The key of this name in the table, or among those that were added.
+    fn key(&self, name: &str) -> Option<&'static keys::Key> {
+        let added = self.more.iter().copied().find(|key| key.name == name);
+        added.or_else(|| self.section.key(name))
     }
 
     /// Reports every required key that is missing (`owner` at `at` needs it), and every key that is not in the
@@ -59,7 +78,7 @@ impl<'a> Fields<'a> {
             if self.section.extensible && key.name.starts_with("x-") {
                 continue;
             }
-            let Some(known) = self.section.key(&key.name) else {
+            let Some(known) = self.key(&key.name) else {
                 self.reader.report(
                     Finding::error(key.span, format!("unknown key `{}`", key.name))
                         .maybe_help(self.suggestion(&key.name, service_type)),
@@ -83,7 +102,7 @@ impl<'a> Fields<'a> {
 
     /// Whether a service of this type has the key.
     fn fits(&self, name: &str, service_type: Option<&str>) -> bool {
-        self.section.key(name).is_some_and(|key| {
+        self.key(name).is_some_and(|key| {
             key.types.is_empty() || service_type.is_none_or(|service_type| key.types.contains(&service_type))
         })
     }
@@ -97,7 +116,8 @@ impl<'a> Fields<'a> {
 
     fn suggestion(&self, word: &str, service_type: Option<&str>) -> Option<String> {
         let plain = word.to_lowercase().replace('-', "_");
-        let names = self.section.keys.iter().map(|key| key.name);
+        let added = self.more.iter().map(|key| key.name);
+        let names = self.section.keys.iter().map(|key| key.name).chain(added);
         let names = || names.clone().filter(|name| self.fits(name, service_type));
         if let Some(name) = self
             .synonym(&plain, service_type)
@@ -125,7 +145,7 @@ impl<'a> Fields<'a> {
     /// The entry of a key, also if its value is empty.
     pub(crate) fn entry(&self, key: &'static str) -> Option<(&'a Key, &'a Node)> {
         debug_assert!(
-            self.section.key(key).is_some(),
+            self.key(key).is_some(),
             "{key} is not in the table of {}",
             self.section.name
         );
@@ -172,7 +192,7 @@ impl<'a> Fields<'a> {
     }
 
     fn shape(&self, key: &str) -> Shape {
-        self.section.key(key).map_or(Shape::Text, |key| key.shape)
+        self.key(key).map_or(Shape::Text, |key| key.shape)
     }
 
     fn numbers(&self, key: &str) -> bool {
@@ -352,8 +372,18 @@ impl<'a> Fields<'a> {
 
     /// The keys of a section within this one.
     pub(crate) fn section(&self, key: &'static str, section: &'static Section) -> Option<Self> {
+        self.section_with(key, section, &[])
+    }
+
+    /// The same with these keys beside those of the section.
+    pub(crate) fn section_with(
+        &self,
+        key: &'static str,
+        section: &'static Section,
+        more: &'a [&'static keys::Key],
+    ) -> Option<Self> {
         let node = self.get(key)?;
-        let fields = Self::open(self.reader, section, node)?;
+        let fields = Self::open(self.reader, section, node)?.with(more);
         fields.check_keys(&format!("`{key}`"), self.key_span(key), None);
         Some(fields)
     }

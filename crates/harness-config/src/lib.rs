@@ -13,6 +13,7 @@
 //! | `merge` | merges several files into one |
 //! | `name` | the name of a project, for verbs that need nothing else from its files |
 //! | `keys` | the one table of keys, for the reader, the JSON Schema and the reference |
+//! | `types` | types of services and probes that a program adds to the table |
 //! | `fields`, `read`, `words`, `env` | sections, typed scalars, commands and variables; each reports mistakes at their place |
 //! | `interpolate` | `${VAR}`, `${service.ip}`, `$$` |
 //! | `compose` | compose files, translated to the keys of docker services |
@@ -48,14 +49,17 @@ mod schema;
 mod source;
 mod suggest;
 mod tree;
+mod types;
 mod variables;
 mod words;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use files::load_files;
 pub use inherit::inherited_environment;
+pub use keys::{Key, Section, Shape};
 pub use load::{LoadError, LoadOptions, Loaded, find_config, load, load_text};
 pub use name::{NamedFile, name_of};
 pub use reference::reference_markdown;
 pub use resolved::{Resolved, resolve};
-pub use schema::json_schema;
+pub use schema::{json_schema, json_schema_with};
+pub use types::{Mistake, ProbeType, ServiceType, TypeError, Types};

@@ -17,6 +17,7 @@ use crate::name::true_path;
 use crate::read::{Context, Reader};
 use crate::source::{Sources, display_name};
 use crate::tree::{self, Kind, Node};
+use crate::types::Types;
 use crate::variables::{Scope, Variables};
 
 /// What to load, and everything that it may depend on. Loading looks at nothing else of the process's environment.
@@ -34,6 +35,8 @@ pub struct LoadOptions {
     pub home: Option<PathBuf>,
     /// The folder that relative `files` start from. It must be absolute.
     pub cwd: PathBuf,
+    /// The types and probes that the program adds.
+    pub types: Types,
 }
 
 /// A valid project.
@@ -141,7 +144,10 @@ pub(crate) fn load_and<T>(
         listed_secrets(&tree),
     )?;
     findings.extend(said);
-    let context = Context::new(sources, &variables, options.home.clone());
+    let context = Context {
+        types: &options.types,
+        ..Context::new(sources, &variables, options.home.clone())
+    };
     context.findings.borrow_mut().extend(findings);
     let draft = lower_project(&context, &options.profiles, &tree);
     let dependencies = draft.as_ref().map(|draft| check::check(&context, draft));

@@ -13,12 +13,18 @@ use crate::scalars;
 use crate::source::{Sources, Span};
 use crate::suggest::did_you_mean;
 use crate::tree::{Kind, Node};
+use crate::types::Types;
 use crate::variables::{Scope, Variables};
+
+/// For files that only types of the table may stand in.
+static NO_TYPES: Types = Types::none();
 
 /// What all modules share during one load.
 pub(crate) struct Context<'a> {
     pub sources: &'a Sources,
     pub variables: &'a Variables,
+    /// The types and probes beside those of the table.
+    pub types: &'a Types,
     /// What `~` stands for.
     pub home: Option<PathBuf>,
     pub findings: RefCell<Vec<Finding>>,
@@ -49,6 +55,7 @@ impl<'a> Context<'a> {
         Self {
             sources,
             variables,
+            types: &NO_TYPES,
             home,
             findings: RefCell::default(),
             missing: RefCell::default(),

@@ -3,13 +3,19 @@
 use schemars::{Schema, json_schema as schema};
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Key, PROJECT, SECTIONS, SERVICE, SERVICE_TYPES, Section, Shape};
+use crate::keys::{HEALTH_CHECK, Key, PROJECT, SECTIONS, SERVICE, SERVICE_TYPES, Section, Shape};
+use crate::types::{ServiceType, Types};
 
 /// A string with `${…}` may be written in place of any value that is not text.
 const INTERPOLATED: &str = r"\$\{";
 
 /// The JSON Schema of services.yaml, for editors.
 pub fn json_schema() -> Value {
+    json_schema_with(&Types::none())
+}
+
+/// The same with the types and probes that a program adds.
+pub fn json_schema_with(types: &Types) -> Value {
     let mut root = section_schema(&PROJECT);
     root.insert(
         "$schema".into(),
@@ -19,10 +25,69 @@ pub fn json_schema() -> Value {
     let definitions: Map<String, Value> = SECTIONS
         .into_iter()
         .filter(|section| section.name != PROJECT.name)
-        .map(|section| (section.name.to_owned(), section_schema(section).to_value()))
+        .map(|section| (section.name.to_owned(), with_types(section, types)))
         .collect();
     root.insert("$defs".into(), definitions.into());
     root.to_value()
+}
+
+/// The schema of a section, with what the added types and probes put into it.
+fn with_types(section: &Section, types: &Types) -> Value {
+    let mut schema = section_schema(section).to_value();
+    let mut put = |key: &Key| {
+        let added = property(key).to_value();
+        let beside = &mut schema["properties"][key.name];
+        *beside = match beside.take() {
+            Value::Null => added,
+            before => json!({ "anyOf": [before, added] }),
+        };
+    };
+    if section.name == HEALTH_CHECK.name {
+        types.probes().for_each(|added| put(&added.key));
+    }
+    if section.name != SERVICE.name {
+        return schema;
+    }
+    for added in types.services() {
+        added.keys.iter().for_each(&mut put);
+    }
+    if let Some(Value::Array(words)) = schema.pointer_mut("/properties/type/anyOf/0/enum") {
+        words.extend(types.services().map(|added| Value::from(added.name)));
+    }
+    if let Some(Value::Array(rules)) = schema.get_mut("allOf") {
+        for (service_type, rule) in SERVICE_TYPES.into_iter().zip(rules.iter_mut()) {
+            let has = |key: &&Key| {
+                let own = SERVICE.key(key.name);
+                own.is_some_and(|own| own.types.contains(&service_type))
+            };
+            for key in types
+                .services()
+                .flat_map(|added| added.keys)
+                .filter(|key| !has(key))
+            {
+                rule["then"]["properties"][key.name] = Value::Bool(false);
+            }
+        }
+        rules.extend(types.services().map(|added| rule_of(added, types)));
+    }
+    schema
+}
+
+/// With this `type`, takes its own keys and refuses those that only other types have.
+fn rule_of(added: &ServiceType, types: &Types) -> Value {
+    let mut rule = refuse_foreign_keys(added.name);
+    let properties = &mut rule["then"]["properties"];
+    for key in types.services().flat_map(|other| other.keys) {
+        properties[key.name] = Value::Bool(false);
+    }
+    for key in added.lacks {
+        properties[*key] = Value::Bool(false);
+    }
+    for key in added.keys {
+        properties[key.name] = property(key).to_value();
+    }
+    rule["then"]["required"] = json!(added.required);
+    rule
 }
 
 fn section_schema(section: &Section) -> Schema {

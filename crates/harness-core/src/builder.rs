@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use service_orchestration::executor::Executor;
+use service_orchestration::executor::{Executor, ProbeKind};
 
 use crate::action::{Action, Actions};
 use crate::home::Home;
@@ -31,6 +31,7 @@ pub struct DaemonBuilder {
     pub(crate) stop_services: bool,
     pub(crate) actions: Actions,
     pub(crate) executors: Vec<Arc<dyn Executor>>,
+    pub(crate) probes: Vec<Arc<dyn ProbeKind>>,
     pub(crate) stacks: Vec<ServiceStack>,
 }
 
@@ -47,6 +48,7 @@ impl DaemonBuilder {
             stop_services: false,
             actions: Actions::default(),
             executors: Vec::new(),
+            probes: Vec::new(),
             stacks: Vec::new(),
         }
     }
@@ -91,6 +93,13 @@ impl DaemonBuilder {
     #[must_use]
     pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
         self.executors.push(executor);
+        self
+    }
+
+    /// Adds a kind of probe for health checks.
+    #[must_use]
+    pub fn probe(mut self, kind: Arc<dyn ProbeKind>) -> Self {
+        self.probes.push(kind);
         self
     }
 

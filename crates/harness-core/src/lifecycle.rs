@@ -254,6 +254,7 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
         .executors
         .into_iter()
         .fold(Executors::default().with(process), Executors::with);
+    let executors = builder.probes.into_iter().fold(executors, Executors::with_probe);
     let tasks = Arc::new(Tasks::new());
     let (registry_there, layout_there) = (registry.clone(), layout.clone());
     let orchestrator = if builder.stop_services {

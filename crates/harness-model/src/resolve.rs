@@ -45,6 +45,7 @@ impl ServiceSpec {
                 Probe::Http(t) | Probe::Tcp(t) => out.push(t),
                 Probe::Command(words) => out.extend(words),
                 Probe::Log(_) => {}
+                Probe::Other { setting, .. } => out.extend(setting.templates()),
             }
             out.extend(check.http.headers.values());
         }
@@ -86,6 +87,7 @@ impl ServiceSpec {
                 Probe::Http(t) | Probe::Tcp(t) => out.push(t),
                 Probe::Command(words) => out.extend(words.first()),
                 Probe::Log(_) => {}
+                Probe::Other { setting, .. } => out.extend(setting.templates()),
             }
         }
         out.extend(self.hooks.commands().filter_map(|hook| hook.words.first()));
@@ -146,6 +148,7 @@ impl ServiceSpec {
                 Probe::Http(t) | Probe::Tcp(t) => *t = one(t)?,
                 Probe::Command(words) => map_all(words, &mut one)?,
                 Probe::Log(_) => {}
+                Probe::Other { setting, .. } => setting.map(&mut one)?,
             }
             map_values(&mut check.http.headers, &mut one)?;
         }

@@ -1,7 +1,9 @@
-//! The `harness` command line: verbs that send requests over the one protocol, and all the text that people read.
+//! The programs of harness: the `harness` command line, whose verbs send requests over the one protocol, with all the text
+//! that people read, and the daemon that owns the services.
 //!
-//! The package's other two programs, `harness-executor-daemon` and `harness-shim`, share only the library crates with
-//! it.
+//! A program with types of its own calls [`cli::main_with`] and [`daemon::main_with`]. `harness-shim` shares only the
+//! library crates with them.
 
 pub mod actions;
 pub mod cli;
+pub mod daemon;

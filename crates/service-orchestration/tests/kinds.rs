@@ -5,11 +5,12 @@
 mod actor_support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actor_support::{Heart, home, in_time, name, project, sleeper, spawn_on_smol};
 use async_trait::async_trait;
 use harness_model::ServiceSpec;
-use harness_model::spec::{Kind, Place, Settings};
+use harness_model::spec::{HealthCheck, HttpCheck, Kind, Place, Probe, Setting, Settings};
 use service_orchestration::actor::StartOrder;
 use service_orchestration::executor::{
     CommandAnswer, Description, Executor, Expiry, Fate, KindOf, LaunchError, Order, PlaceCommand, RunTrace,
@@ -108,6 +109,33 @@ fn a_type_without_an_executor_is_refused_by_its_name() {
     far.place = Place::Node("edge".to_owned());
     let refused = start(None, far).unwrap_err();
     assert!(refused.contains("\"remote\""), "{refused}");
+}
+
+#[test]
+fn a_probe_that_nobody_registered_is_refused_by_its_name() {
+    let mut probed = odd();
+    probed.health_check = Some(HealthCheck {
+        probe: Probe::Other {
+            name: "ticks".to_owned(),
+            setting: Setting::Number(3.into()),
+        },
+        http: HttpCheck::default(),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        retries: 3,
+        start_period: Duration::ZERO,
+    });
+    let refused = start(Some(Wants::Nothing), probed).unwrap_err();
+    assert!(refused.contains("NoProbe { name: \"ticks\" }"), "{refused}");
+}
+
+/// An executor that knows only this machine would run it here.
+#[test]
+fn a_type_is_not_run_here_if_it_belongs_on_a_node() {
+    let mut far = odd();
+    far.place = Place::Node("edge".to_owned());
+    let refused = start(Some(Wants::Nothing), far).unwrap_err();
+    assert!(refused.contains("NotOnNode"), "{refused}");
 }
 
 /// Only what the order starts has to have an executor.

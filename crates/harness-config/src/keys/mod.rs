@@ -13,7 +13,7 @@ pub(crate) const WIDE: u64 = u32::MAX as u64;
 
 /// The kinds of values that a key can have.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// A string.
     Text,
     /// A string, or a number kept as written.
@@ -21,7 +21,12 @@ pub(crate) enum Shape {
     /// `true` or `false`.
     Bool,
     /// A whole number.
-    Whole { min: u64, max: u64 },
+    Whole {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
     /// Seconds as a number, or `500ms`, `2m`.
     Duration,
     /// Bytes as a number, or `64MiB`.
@@ -81,8 +86,10 @@ impl Shape {
 
 /// A key of a section.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub struct Key {
+    /// Its name in the file.
     pub name: &'static str,
+    /// What its value is.
     pub shape: Shape,
     /// What it means, for the reference and for editors.
     pub doc: &'static str,
@@ -93,7 +100,8 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+    /// A key that every type has and that has no default.
+    pub const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
         Self {
             name,
             shape,
@@ -102,7 +110,9 @@ impl Key {
             types: &[],
         }
     }
-    const fn or(mut self, default: &'static str) -> Self {
+    /// The same with this value or rule when it is not written.
+    #[must_use]
+    pub const fn or(mut self, default: &'static str) -> Self {
         self.default = default;
         self
     }
@@ -114,13 +124,14 @@ impl Key {
 
 /// A map with known keys.
 #[derive(Debug)]
-pub(crate) struct Section {
+pub struct Section {
     /// Its name in the schema's `$defs` and the reference.
     pub name: &'static str,
     /// The name of one such map in messages.
     pub title: &'static str,
     /// The name of several such maps in messages.
     pub plural: &'static str,
+    /// Its keys.
     pub keys: &'static [Key],
     /// The required keys.
     pub required: &'static [&'static str],

@@ -10,11 +10,12 @@ use harness_model::{Part, ServiceSpec, Template};
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::HEALTH_CHECK;
-use crate::lower::paths;
+use crate::lower::{paths, settings};
 use crate::mask::is_secret_header;
 use crate::read::{Allow, Reader, Text, secret_template};
 use crate::scalars;
 use crate::source::Span;
+use crate::suggest::listed;
 use crate::tree::Kind;
 
 const PROBES: [&str; 4] = ["http", "tcp", "command", "log"];
@@ -24,14 +25,20 @@ const RETRIES: u32 = 3;
 
 /// Reads `health_check`.
 pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
-    let check = fields.section("health_check", &HEALTH_CHECK)?;
+    let types = fields.reader.context.types;
+    let check = fields.section_with("health_check", &HEALTH_CHECK, types.probe_keys())?;
     let reader = check.reader;
     let interval = check.positive_duration("interval").unwrap_or(INTERVAL);
     let timeout = check.positive_duration("timeout").unwrap_or(TIMEOUT);
     let retries = check.whole_u32("retries").unwrap_or(RETRIES);
     let start_period = check.duration("start_period").unwrap_or_default();
     let args = check.arguments("args");
-    let written: Vec<&str> = PROBES.into_iter().filter(|probe| check.has(probe)).collect();
+    let probes = || {
+        PROBES
+            .into_iter()
+            .chain(types.probes().map(|added| added.key.name))
+    };
+    let written: Vec<&'static str> = probes().filter(|probe| check.has(probe)).collect();
     if check.has("args") && !check.has("command") {
         reader.report(Finding::error(
             check.key_span("args"),
@@ -42,14 +49,14 @@ pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
         [_] => {}
         [] => reader.report(
             Finding::error(fields.key_span("health_check"), "this health check has no probe")
-                .help("give it one of `http`, `tcp`, `command`, `log`"),
+                .help(format!("give it one of {}", listed(probes(), "none"))),
         ),
         [first, second, ..] => reader.report(
             Finding::error(
-                key_span(&check, second),
+                check.key_span(second),
                 "a health check has one probe, but this one has several",
             )
-            .related(key_span(&check, first), "the first one"),
+            .related(check.key_span(first), "the first one"),
         ),
     }
     let http = check.get("http").and_then(|node| {
@@ -69,7 +76,12 @@ pub(super) fn lower(fields: &Fields<'_>) -> Option<HealthCheck> {
         .filter(|pattern| check_pattern(reader, pattern))
         .map(|pattern| Probe::Log(pattern.value));
     let asked = http_check(&check);
-    let probe = http.or(tcp).or(command).or(log)?;
+    let other = types.probes().find_map(|added| {
+        let setting = settings::probe(&check, added)?;
+        let name = added.key.name.to_owned();
+        Some(Probe::Other { name, setting })
+    });
+    let probe = http.or(tcp).or(command).or(log).or(other)?;
     Some(HealthCheck {
         http: match &probe {
             Probe::Http(_) => asked,
@@ -214,13 +226,6 @@ fn statuses(check: &Fields<'_>) -> Vec<Text> {
             .collect(),
         _ => check.reader.text(node, true).into_iter().collect(),
     }
-}
-
-fn key_span(check: &Fields<'_>, probe: &str) -> Span {
-    PROBES
-        .into_iter()
-        .find(|name| *name == probe)
-        .map_or(check.span, |name| check.key_span(name))
 }
 
 /// How long a start may take: 60 s, or longer if the check's own figures need it.

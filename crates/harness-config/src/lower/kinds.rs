@@ -8,13 +8,14 @@ use harness_model::spec::{
 };
 use harness_model::{Part, Template};
 
-use super::{paths, policy};
+use super::{paths, policy, settings};
 use crate::diagnostics::Finding;
 use crate::fields::Fields;
 use crate::keys::{BUILD, RESOURCES};
 use crate::read::Allow;
 use crate::source::Span;
 use crate::tree;
+use crate::types::ServiceType;
 
 /// Reads the keys of a service's type. Reports every mistake, even if the result is `None`.
 pub(super) fn lower(
@@ -31,6 +32,14 @@ pub(super) fn lower(
         "docker" => docker(fields, at).map(|spec| Kind::Container(Box::new(spec))),
         _ => package(fields, at).map(Kind::Package),
     }
+}
+
+/// Reads the keys of a type that a program added.
+pub(super) fn added(fields: &Fields<'_>, added: &ServiceType, at: Span) -> Option<Kind> {
+    settings::lower(fields, added, at).map(|settings| Kind::Other {
+        type_name: added.name.to_owned(),
+        settings,
+    })
 }
 
 fn owner(fields: &Fields<'_>, service_type: &str) -> String {

@@ -12,6 +12,7 @@ mod policy;
 mod ports;
 mod project;
 mod service;
+mod settings;
 
 use std::collections::BTreeMap;
 

@@ -87,7 +87,7 @@ fn on_a_node(
     host: Option<Text>,
 ) -> Option<Place> {
     let reader = fields.reader;
-    if matches!(service_type, "docker" | "compose") {
+    if !matches!(service_type, "process" | "remote" | "package") {
         reader.report(
             Finding::error(
                 span,

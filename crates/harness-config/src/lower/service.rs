@@ -52,7 +52,12 @@ pub(super) fn lower(
         return draft;
     };
 
-    let service_type = fields.choice("type");
+    let types = around.context.types;
+    let written = fields.get("type");
+    let service_type = written.and_then(|node| reader.choice(node, &types.words(), "type"));
+    let added = service_type.and_then(|word| types.service(word));
+    let more: Vec<_> = added.iter().flat_map(|added| added.keys).collect();
+    let fields = fields.with(&more);
     fields.check_keys(&format!("service `{name}`"), name_span, service_type);
     draft.oneshot = fields.flag("oneshot");
     draft.dependencies = dependencies::lower(&fields);
@@ -70,7 +75,10 @@ pub(super) fn lower(
     );
     draft.network.clone_from(&network);
     draft.place = place.clone().unwrap_or_default();
-    let mut kind = service_type.and_then(|word| kinds::lower(&fields, word, place.as_ref(), name_span));
+    let mut kind = service_type.and_then(|word| match added {
+        Some(added) => kinds::added(&fields, added, name_span),
+        None => kinds::lower(&fields, word, place.as_ref(), name_span),
+    });
     if let (Some(spec::Kind::Container(docker)), Some(network)) = (&mut kind, &network) {
         let ports = docker.expose.iter().filter_map(|port| port.split('/').next());
         draft.exposed = ports.filter_map(|port| port.parse().ok()).collect();

@@ -399,6 +399,13 @@ pub enum Probe {
     Command(Vec<Template>),
     /// A line of the output since the start must match this regular expression.
     Log(String),
+    /// A probe that a program added.
+    Other {
+        /// Its key.
+        name: String,
+        /// What stands at the key.
+        setting: Setting,
+    },
 }
 
 impl Probe {
@@ -418,6 +425,7 @@ impl Probe {
                 format!("command {}", words.join(" "))
             }
             Self::Log(pattern) => format!("log /{pattern}/"),
+            Self::Other { name, setting } => format!("{name} {setting}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! every other text of a file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -83,6 +84,25 @@ impl Settings {
     }
 }
 
+impl fmt::Display for Setting {
+    /// In a line, without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(bool) => bool.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::to_string).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            Self::Map(Settings(entries)) => {
+                let entries = entries.iter().map(|(key, value)| format!("{key}: {value}"));
+                write!(f, "{{{}}}", entries.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
 impl Setting {
     fn exposed(&self) -> Result<Value, SettingsError> {
         Ok(match self {
@@ -96,7 +116,7 @@ impl Setting {
         })
     }
 
-    fn templates(&self) -> Vec<&Template> {
+    pub(crate) fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Bool(_) | Self::Number(_) => Vec::new(),
             Self::Text(text) => vec![text],
@@ -105,7 +125,7 @@ impl Setting {
         }
     }
 
-    fn map<E>(&mut self, one: &mut dyn FnMut(&Template) -> Result<Template, E>) -> Result<(), E> {
+    pub(crate) fn map<E>(&mut self, one: &mut dyn FnMut(&Template) -> Result<Template, E>) -> Result<(), E> {
         match self {
             Self::Bool(_) | Self::Number(_) => Ok(()),
             Self::Text(text) => {

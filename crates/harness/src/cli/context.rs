@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
+use harness_config::Types;
 use harness_model::foreign::shown;
 use harness_model::{ProjectName, Umask, os_text};
 use harness_wire::message::{Request, Response};
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) globals: Globals,
     /// Where and how to write output.
     pub(crate) ui: Ui,
+    /// The types and probes that a file may have beside those of harness.
+    pub(crate) types: Types,
     /// Runs the connections while a verb waits for answers.
     pub(crate) executor: Rc<LocalExecutor<'static>>,
 }
@@ -155,6 +158,7 @@ impl Context {
                 }
                 cwd => cwd?,
             },
+            types: self.types.clone(),
         })
     }
 

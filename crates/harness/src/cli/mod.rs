@@ -35,6 +35,7 @@ mod verbs;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use harness_config::Types;
 use smol::LocalExecutor;
 
 use args::Cli;
@@ -46,6 +47,11 @@ pub use reference::cli_reference_markdown;
 
 /// Runs the program: parses the arguments, runs the verb, and returns the exit code.
 pub fn main() -> ExitCode {
+    main_with(Types::default())
+}
+
+/// The same for a program whose files may have more types of services and more probes. Its daemon has to run them.
+pub fn main_with(types: Types) -> ExitCode {
     let cli = match Cli::from_env() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -55,6 +61,7 @@ pub fn main() -> ExitCode {
     let context = Context {
         globals: cli.globals,
         ui,
+        types,
         executor: Rc::clone(&executor),
     };
     let verb = verbs::run(&context, cli.verb);

@@ -23,7 +23,8 @@ pub(super) struct Prober {
 }
 
 enum Ask {
-    Network(Box<dyn health::Prober>),
+    /// Asked anew each time: over the network, by a command, or as a program that added the probe does.
+    Prober(Box<dyn health::Prober>),
     /// A line that was seen once counts as seen, even after rotation dropped it.
     Log {
         run_dir: PathBuf,
@@ -58,7 +59,7 @@ impl Prober {
     /// Probes once. Probes over the network and commands share the cap. Waiting for a line costs nothing.
     pub(super) async fn probe(&self, limiter: &ProbeLimiter) -> ProbeOutcome {
         match &self.ask {
-            Ask::Network(prober) => {
+            Ask::Prober(prober) => {
                 let _permit = limiter.acquire().await;
                 prober.probe(self.timeout).await
             }
@@ -125,9 +126,9 @@ fn ask(
             let written = text(url)?;
             let probe = health::http(&in_place(written.clone(), &order.own));
             let probe = probe.and_then(|probe| asking(probe, http, &written));
-            Ask::Network(Box::new(probe.map_err(|error| unusable(url, &error))?))
+            Ask::Prober(Box::new(probe.map_err(|error| unusable(url, &error))?))
         }
-        spec::Probe::Tcp(address) => Ask::Network(Box::new(
+        spec::Probe::Tcp(address) => Ask::Prober(Box::new(
             health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| unusable(address, &error))?,
         )),
         spec::Probe::Command(words) => {
@@ -135,7 +136,7 @@ fn ask(
             let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
             let order = Arc::clone(order);
             let name = words.first().cloned().unwrap_or_default();
-            Ask::Network(Box::new(health::command(
+            Ask::Prober(Box::new(health::command(
                 name,
                 // The probe keeps the time limit and drops the command when it is over. This limit is only a safety
                 // net.
@@ -164,6 +165,11 @@ fn ask(
             pattern: pattern.clone(),
             seen: AtomicBool::new(was_ready),
         },
+        spec::Probe::Other { name, setting } => {
+            let kind = executors.probe(name).map_err(|error| error.to_string())?;
+            let prober = kind.prober(order, setting);
+            Ask::Prober(prober.map_err(|error| order.words(&error))?)
+        }
     })
 }
 

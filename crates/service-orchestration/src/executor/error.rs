@@ -12,6 +12,21 @@ pub enum LaunchError {
         /// The type.
         type_name: String,
     },
+    /// It is to run on a node, and its executor runs services on this machine only.
+    #[error("services of type `{type_name}` cannot run on a node yet")]
+    NotOnNode {
+        /// The type.
+        type_name: String,
+    },
+    /// No probe is registered for the key.
+    #[error("there is no health check `{name}` here: the program that runs the daemon does not have it")]
+    NoProbe {
+        /// The key.
+        name: String,
+    },
+    /// Its settings do not fit its type.
+    #[error(transparent)]
+    Settings(#[from] harness_model::spec::SettingsError),
     /// The home is gone or may belong to another daemon, so nothing is launched.
     #[error(transparent)]
     HomeGone(#[from] crate::layout::HomeGone),

@@ -10,6 +10,7 @@ mod files;
 mod kind;
 mod link;
 mod local;
+mod probe_kind;
 mod process;
 mod program;
 mod refusal;
@@ -38,6 +39,7 @@ pub use error::{CommandFailure, LaunchError};
 pub use fate::{Fate, Known};
 pub use kind::{Description, KindOf, LeftOpen};
 pub use link::{LaunchLink, Link, OrderLink};
+pub use probe_kind::ProbeKind;
 pub use process::ProcessExecutor;
 pub use program::find as find_program;
 pub use rest::Rest;
@@ -46,6 +48,7 @@ pub use session::CommandSession;
 use crate::machine::{Ended, Hook, Lost};
 use crate::secrets::Secrets;
 use crate::words::chain;
+use probe_kind::ProbeKinds;
 
 /// Everything needed to launch one generation of a service, or to run a command in the service's place.
 #[derive(Debug, Clone)]
@@ -327,13 +330,16 @@ pub trait Executor: KindOf {
     ) -> Result<CommandAnswer, LaunchError>;
 }
 
-/// The executors of a daemon, by type name.
+/// The executors of a daemon, by type name, and the probes that its program adds.
 #[derive(Clone, Default)]
-pub struct Executors(BTreeMap<&'static str, Arc<dyn Executor>>);
+pub struct Executors {
+    by_type: BTreeMap<&'static str, Arc<dyn Executor>>,
+    probes: ProbeKinds,
+}
 
 impl std::fmt::Debug for Executors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.by_type.keys()).finish()
     }
 }
 
@@ -342,22 +348,45 @@ impl Executors {
     #[must_use]
     pub fn with(mut self, executor: Arc<dyn Executor>) -> Self {
         for type_name in executor.types() {
-            self.0.insert(type_name, Arc::clone(&executor));
+            self.by_type.insert(type_name, Arc::clone(&executor));
         }
         self
     }
 
+    /// Adds this probe.
+    #[must_use]
+    pub fn with_probe(mut self, kind: Arc<dyn ProbeKind>) -> Self {
+        self.probes.add(kind);
+        self
+    }
+
+    /// The probe of this name.
+    ///
+    /// # Errors
+    /// When none is registered.
+    pub(crate) fn probe(&self, name: &str) -> Result<&Arc<dyn ProbeKind>, LaunchError> {
+        self.probes.of(name)
+    }
+
     /// Every executor, once for each of its types.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Executor>> {
-        self.0.values()
+        self.by_type.values()
     }
 
     /// Checks that a service can be run.
     ///
     /// # Errors
-    /// When no executor is registered for its type, or when that executor refuses it.
+    /// When no executor is registered for its type, it is to run on a node, its probe is not registered, or the
+    /// executor or the probe refuses it.
     pub fn check(&self, spec: &ServiceSpec) -> Result<(), LaunchError> {
-        self.of(spec)?.check(spec)
+        let executor = self.of(spec)?;
+        if spec.place != Place::Here {
+            return Err(LaunchError::NotOnNode {
+                type_name: spec.type_name().to_owned(),
+            });
+        }
+        executor.check(spec)?;
+        self.probes.check(spec)
     }
 
     /// The executor that runs a hook, and the order to run it with. `folder` is the folder of the project's file.
@@ -384,8 +413,10 @@ impl Executors {
     /// When none is registered for its type.
     pub fn of(&self, spec: &ServiceSpec) -> Result<&Arc<dyn Executor>, LaunchError> {
         let type_name = spec.type_name();
-        self.0.get(type_name).ok_or_else(|| LaunchError::NoExecutor {
-            type_name: type_name.to_owned(),
-        })
+        self.by_type
+            .get(type_name)
+            .ok_or_else(|| LaunchError::NoExecutor {
+                type_name: type_name.to_owned(),
+            })
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit, CliEr
     let schema = folder.join(SCHEMA);
     let with_schema = text.contains(SCHEMA) && !schema.exists();
     if with_schema {
-        let json = serde_json::to_string_pretty(&harness_config::json_schema())
+        let json = serde_json::to_string_pretty(&harness_config::json_schema_with(&context.types))
             .map_err(|error| CliError::Output(error.into()))?;
         create(&schema, &format!("{json}\n"))?;
     }
