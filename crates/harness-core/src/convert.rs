@@ -281,6 +281,7 @@ pub fn order_error(error: &OrderError, services: &[ServiceName], projects: &[Pro
         ),
         OrderError::NotForgotten { source, .. } => (ErrorCode::Internal, home::remedy(source)),
         OrderError::NoRoom(no_room) => (ErrorCode::NoRoom, home::remedy(&no_room.source)),
+        OrderError::DiskSilent { .. } => (ErrorCode::NotReached, Some("nothing was started".to_owned())),
         OrderError::Ports(_) => (ErrorCode::Internal, None),
     };
     ErrorBody { code, message, hint }
