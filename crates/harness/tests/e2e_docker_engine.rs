@@ -238,3 +238,34 @@ fn an_engine_whose_socket_stays_is_noticed_to_have_ended() {
         sandbox.ok(&["stop", "--all"]);
     }
 }
+
+#[test]
+fn an_order_to_what_the_engine_holds_ends_and_is_carried_out_when_the_engine_is_back() {
+    let mut engine = PrivateEngine::start(&["--live-restore"]);
+    let services = r#"services:
+  here: {type: process, binary: sleep, args: ["1000"]}
+  there: {type: docker, image: harness-test/program}
+"#;
+    let sandbox = DockerSandbox::on(&engine, "unreached", services);
+    sandbox.ok(&["start"]);
+    let container = sandbox.inspect("there")["State"]["Pid"].as_u64().unwrap();
+    engine.kill();
+    sandbox.await_state("there", "unknown/none");
+    // Each waits half a minute, so all at once.
+    let (stop, wait) = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| sandbox.harness(&["stop", "--all"]));
+        let wait = scope.spawn(|| sandbox.harness(&["wait", "there", "--for", "stopped"]));
+        (stop.join().unwrap(), wait.join().unwrap())
+    });
+    stop.code(19)
+        .tells("there: not reached for 30s")
+        .tells("Docker engine");
+    wait.code(19).tells("there was not reached for 30s");
+    // The other one was not kept from its end, and nothing is claimed of this one.
+    assert_eq!(sandbox.state("here"), "stopped/none");
+    assert_eq!(sandbox.state("there"), "stopping/none");
+    assert!(proc::is_alive(u32::try_from(container).unwrap()));
+    engine.up();
+    sandbox.await_state("there", "stopped/none");
+    assert!(sandbox.containers().is_empty());
+}

@@ -486,6 +486,7 @@ fn what_an_earlier_version_recorded_is_hidden_once_it_is_taken_over() {
             last_probe: Some("exited 1: quagga-PASSWORD".into()),
             failure: serde_json::to_value(FailureCause::Launch("no quagga-OTHER_PASSWORD".into())).ok(),
             is_masked: false,
+            is_unreached: false,
             ..ServiceRecord::new(project_name(), name("api"), spec, BTreeMap::new(), addresses)
         };
         registry.upsert_project(

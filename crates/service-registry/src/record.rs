@@ -140,6 +140,9 @@ pub struct ServiceRecord {
     /// when they showed these fields.
     #[serde(default)]
     pub is_masked: bool,
+    /// Whether its place cannot be reached, so that nothing is known of it. True only while a daemon says so.
+    #[serde(default, skip_serializing)]
+    pub is_unreached: bool,
     /// How to find its newest process while it runs, if its run directory does not lead to it any more.
     #[serde(default)]
     pub trace: Option<Arc<RunTrace>>,
@@ -228,6 +231,7 @@ impl ServiceRecord {
             ended_well: false,
             failure: None,
             is_masked: true,
+            is_unreached: false,
             trace: None,
         }
     }

@@ -3,7 +3,6 @@
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::FutureExt;
-use harness_model::ServiceState;
 use harness_wire::message::{Channel, ErrorBody, ErrorCode, Event, ExecRequest, ExecResult, Response};
 use harness_wire::server::{Input, Inputs, Responder};
 use service_orchestration::executor::{
@@ -26,7 +25,7 @@ pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Re
         .place(&project.name, &request.service)
         .await
         .map_err(|error| context.refusal(&project.name, &error))?;
-    if place.instance.is_none() && record.state != ServiceState::Unknown {
+    if place.instance.is_none() && !record.is_unreached {
         return Err(not_running(&record));
     }
     let command = PlaceCommand {
@@ -82,8 +81,8 @@ fn refused(error: &LaunchError) -> ErrorBody {
 /// The error for a service whose place does not answer.
 pub(super) fn not_reached(record: &ServiceRecord) -> ErrorBody {
     let within = CONTACT_TIMEOUT.as_secs();
-    let why = match (&record.error, record.state) {
-        (Some(error), ServiceState::Unknown) => error,
+    let why = match &record.error {
+        Some(error) if record.is_unreached => error,
         _ => "its place does not answer",
     };
     ErrorBody {

@@ -110,7 +110,7 @@ fn unreached(context: &Context, record: &Arc<ServiceRecord>) -> Option<Arc<Servi
     let mut seen = BTreeSet::new();
     let mut open = vec![Arc::clone(record)];
     while let Some(record) = open.pop() {
-        if record.state == ServiceState::Unknown {
+        if record.is_unreached {
             return Some(record);
         }
         for waiting in &record.waiting {

@@ -68,6 +68,7 @@ impl Driver {
                 .and_then(|failure| serde_json::to_value(failure).ok()),
             ended_well: snapshot.ended_well,
             is_masked: true,
+            is_unreached: snapshot.unreached,
             error: snapshot.error,
             trace: match entry.live.as_ref().map(|live| &live.instance) {
                 Some(Some(instance)) => instance.trace().map(Arc::new),

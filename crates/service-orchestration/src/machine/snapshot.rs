@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub ready: bool,
     /// The step that it is in.
     pub step: Step,
+    /// Whether its place cannot be reached.
+    pub unreached: bool,
 }
 
 /// A dependency that does not hold.
@@ -141,6 +143,7 @@ impl Machine {
             defined: service.defined,
             ready: service.is_ready(),
             step: step(service),
+            unreached: service.is_unreached(),
         }
     }
 

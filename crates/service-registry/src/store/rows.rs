@@ -158,6 +158,7 @@ pub(super) fn join(
         failure: status.failure,
         ended_well: status.ended_well,
         is_masked: status.is_masked,
+        is_unreached: false,
         image_health: status.image_health,
         trace: status.trace,
     }
