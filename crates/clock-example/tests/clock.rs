@@ -73,6 +73,7 @@ impl Sandbox {
             .env("HARNESS_PORT", "0")
             .env("NO_COLOR", "1")
             .env("API_TOKEN", "quagga-in-the-clock")
+            .env("SHORT_TOKEN", "ab")
             .output()
             .unwrap()
     }
@@ -161,7 +162,6 @@ fn a_clock_is_started_probed_logged_described_adopted_and_stopped() {
     let pid = sandbox.daemon().unwrap();
     kill(pid);
     // Meanwhile it goes on: what was missed is written later.
-    sleep(Duration::from_millis(200));
     sandbox.ok(&["daemon", "start"]);
     assert_ne!(sandbox.daemon().unwrap(), pid);
     let wall = sandbox.service("wall");
@@ -232,6 +232,16 @@ fn mistakes_in_a_clock_are_told_with_their_place() {
         said.contains("`ticks` must be a whole number, and the service a clock"),
         "{said}"
     );
+}
+
+/// As it does for a variable.
+#[test]
+fn a_secret_that_cannot_be_hidden_in_output_is_named() {
+    let sandbox = Sandbox::new(&FILE.replace("API_TOKEN", "SHORT_TOKEN"));
+    let said = sandbox.harness(&["validate"]);
+    assert!(said.status.success(), "{said:?}");
+    let notes = String::from_utf8(said.stderr).unwrap();
+    assert!(notes.contains("the value of say (wall)"), "{notes}");
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    match clock_example::types() {
-        Ok(types) => harness::cli::main_with(types),
-        Err(_) => ExitCode::FAILURE,
-    }
+use harness_config::TypeError;
+
+fn main() -> Result<ExitCode, TypeError> {
+    Ok(harness::cli::main_with(clock_example::types()?))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{DockerSpec, PackageSpec, ProcessSpec, ServiceSpec, Settings};
+use crate::template::Template;
 
 /// What a service is, with the keys that only this kind has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +88,24 @@ impl ServiceSpec {
             (Kind::Process(_), Place::Node(_)) => "remote",
             (kind, _) => kind.name(),
         }
+    }
+}
+
+impl ServiceSpec {
+    /// The texts to which the file gives names of its own: its variables, and the settings of a type that a program
+    /// added.
+    pub fn named_texts(&self) -> Vec<(&str, &Template)> {
+        let mut out: Vec<_> = self
+            .env
+            .iter()
+            .map(|(name, text)| (name.as_str(), text))
+            .collect();
+        if let Kind::Other { settings, .. } = &self.kind {
+            for (name, setting) in &settings.0 {
+                out.extend(setting.templates().into_iter().map(|text| (name.as_str(), text)));
+            }
+        }
+        out
     }
 }
 

@@ -116,6 +116,7 @@ impl Setting {
         })
     }
 
+    /// Every text in it.
     pub(crate) fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Bool(_) | Self::Number(_) => Vec::new(),

@@ -38,13 +38,13 @@ pub(crate) fn run(context: &Context, args: &ValidateArgs) -> Result<Exit, CliErr
     Ok(Exit::Ok)
 }
 
-/// The secrets that are not searched for in output, and why. Each variable is listed once.
+/// The secrets that are not searched for in output, and why. Each variable or setting is listed once.
 fn unsearched_secrets(project: &ProjectSpec) -> Vec<String> {
     let services = project.services.keys().map(ToString::to_string);
     let names: BTreeSet<String> = services.chain([project.name.to_string()]).collect();
     let mut found: BTreeMap<(&str, String), Vec<&ServiceName>> = BTreeMap::new();
     for (service, spec) in &project.services {
-        for (name, value) in &spec.env {
+        for (name, value) in spec.named_texts() {
             let reasons = value
                 .secrets()
                 .filter_map(|secret| unsearched(secret.expose(), &names));
