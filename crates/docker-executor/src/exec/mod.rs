@@ -2,6 +2,9 @@
 //!
 //! The engine cannot end a command; see `processes`.
 
+pub(crate) mod processes;
+pub(crate) mod refused_command;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -18,12 +21,11 @@ use harness_model::SecretString;
 use rustix::process::Signal;
 use service_orchestration::executor::{PlaceCommand, Session, SessionError, SessionEvent, SessionStdin};
 
-use crate::body::assignments;
-use crate::bridge::{self, Task};
+use crate::container::body::assignments;
+use crate::container::follow::exit_status;
+use crate::engine::bridge::{self, Task};
 use crate::engine::{Engine, EngineError};
-use crate::follow::exit_status;
-use crate::processes;
-use crate::refused_command::{Held, Refused};
+use crate::exec::refused_command::{Held, Refused};
 
 /// The byte that Ctrl-C is on a terminal.
 const INTERRUPT: u8 = 3;

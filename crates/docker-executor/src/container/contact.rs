@@ -7,7 +7,7 @@ use async_channel::{Receiver, Sender};
 use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use service_orchestration::machine::Lost;
 
-use crate::instance::Container;
+use crate::container::instance::Container;
 
 /// The current state, and the changes that nobody has taken yet.
 pub(crate) struct Contact {

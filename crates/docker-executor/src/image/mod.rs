@@ -1,5 +1,12 @@
 //! The image of a service: used if it is there, or else pulled or built.
 
+pub(crate) mod base_images;
+pub(crate) mod build;
+pub(crate) mod config;
+pub(crate) mod context;
+pub(crate) mod ignore;
+pub(crate) mod progress;
+
 use std::path::Path;
 
 use bollard::models::{ImageConfig, ImageInspect};
@@ -9,12 +16,12 @@ use harness_model::{ProjectName, ServiceName, ServiceSpec};
 use service_orchestration::executor::{LaunchError, LaunchLink, Order};
 use service_orchestration::secrets::Secrets;
 
-use crate::access::{self, Access};
-use crate::body::{docker, text};
-use crate::bridge;
-use crate::build::{self, BuildError};
+use crate::container::body::{docker, text};
+use crate::engine::bridge;
 use crate::engine::{Engine, EngineError, explained};
-use crate::progress::{Layers, Throttled};
+use crate::image::build::BuildError;
+use crate::image::progress::{Layers, Throttled};
+use crate::registry::access::{self, Access};
 use crate::registry::{Registry, is_refusal};
 
 /// Why there is no image.

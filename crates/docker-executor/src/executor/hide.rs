@@ -6,10 +6,10 @@ use std::error::Error;
 use service_orchestration::executor::LaunchError;
 use service_orchestration::secrets::Secrets;
 
-use crate::build::BuildError;
 use crate::engine::EngineError;
 use crate::executor::ContainerError;
 use crate::image::ImageError;
+use crate::image::build::BuildError;
 use crate::network::NetworkError;
 
 /// An error that may quote an engine.

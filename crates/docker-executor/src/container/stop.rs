@@ -10,8 +10,8 @@ use harness_model::ServiceSpec;
 use harness_model::spec::Signal;
 use harness_model::state::signal_name;
 
+use crate::container::instance::Container;
 use crate::engine::EngineError;
-use crate::instance::Container;
 
 /// The pause before a signal that did not reach the engine is sent again.
 const AGAIN: Duration = Duration::from_millis(300);

@@ -1,5 +1,10 @@
 //! The connection to the engine, and its error messages.
 
+pub(crate) mod address;
+pub(crate) mod bridge;
+pub(crate) mod events;
+pub(crate) mod stamp;
+
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +19,8 @@ use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_lite::FutureExt;
 
-use crate::address::{Address, AddressError, Environment};
-use crate::bridge;
-use crate::events::Events;
+use crate::engine::address::{Address, AddressError, Environment};
+use crate::engine::events::Events;
 
 /// How long the engine may take to report its version.
 const HELLO: Duration = Duration::from_secs(10);

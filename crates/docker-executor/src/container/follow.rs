@@ -28,14 +28,14 @@ use harness_model::{ExitStatus, WallTime};
 use service_orchestration::machine::Ended;
 use service_orchestration::words::chain;
 
-use crate::bridge;
+use crate::container::instance::Container;
+use crate::container::record::ContainerRecord;
 use crate::engine::EngineError;
-use crate::instance::Container;
+use crate::engine::bridge;
+use crate::engine::stamp;
 use crate::output::Output;
-use crate::prompt;
-use crate::pump::Pump;
-use crate::record::ContainerRecord;
-use crate::stamp;
+use crate::output::prompt;
+use crate::output::pump::Pump;
 
 /// The pause before asking again while the engine is away.
 const AGAIN: Duration = Duration::from_millis(300);

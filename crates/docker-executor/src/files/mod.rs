@@ -1,5 +1,7 @@
 //! Puts the rendered `files` of a service into its container before it starts.
 
+pub(crate) mod targets;
+
 use std::path::{Path, PathBuf};
 
 use bollard::models::ImageConfig;
@@ -7,10 +9,9 @@ use bollard::query_parameters::UploadToContainerOptions;
 use harness_model::WallTime;
 use service_orchestration::executor::{LaunchError, Order};
 
-use crate::body::{docker, text};
+use crate::container::body::{docker, text};
+use crate::container::record::ContainerRecord;
 use crate::engine::{Engine, EngineError};
-use crate::record::ContainerRecord;
-use crate::targets;
 
 /// Readable by everybody in the container.
 const PLAIN: u32 = 0o644;

@@ -26,8 +26,8 @@ use harness_model::{Redactor, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::credential_helper::{self, HelperError};
 use crate::registry::Registry;
+use crate::registry::helper::{self, HelperError};
 
 /// Docker's settings file.
 const FILE: &str = "config.json";
@@ -272,7 +272,7 @@ impl Kept {
 
     async fn ask(&self, name: &str, registry: &Registry) -> Result<Option<Credentials>, CredentialsError> {
         let program = format!("docker-credential-{name}");
-        let answer = credential_helper::get(&program, registry.server(), credential_helper::ANSWER).await;
+        let answer = helper::get(&program, registry.server(), helper::ANSWER).await;
         answer.map_err(|source| CredentialsError::Helper {
             helper: program,
             path: self.path.clone(),

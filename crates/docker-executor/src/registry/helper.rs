@@ -9,8 +9,8 @@ use futures_lite::{AsyncWriteExt, FutureExt};
 use harness_model::SecretString;
 use serde::Deserialize;
 
-use crate::credentials::Credentials;
-use crate::progress::shortened;
+use crate::image::progress::shortened;
+use crate::registry::credentials::Credentials;
 
 /// How long a helper may take. Some ask a service far away. None may wait for people forever.
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);

@@ -1,5 +1,8 @@
 //! Launches containers, finds them again and enters them.
 
+pub(crate) mod adopt;
+pub(crate) mod hide;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,27 +25,27 @@ use service_orchestration::machine::Hook;
 use service_orchestration::secrets::Secrets;
 use service_registry::address::Wants;
 
-use crate::address::{Address, Environment};
-use crate::adopt::lost;
-use crate::body;
-use crate::bridge::Task;
-use crate::contact::Contact;
+use crate::container::body;
+use crate::container::contact::Contact;
+use crate::container::follow::follow;
+use crate::container::instance::{self, Container, ContainerInstance};
+use crate::container::record::ContainerRecord;
+use crate::container::stop::StopPolicy;
+use crate::container::volumes;
+use crate::engine::address::{Address, Environment};
+use crate::engine::bridge::Task;
+use crate::engine::stamp;
 use crate::engine::{Engine, EngineError};
 use crate::exec::{self, ContainerSession};
+use crate::executor::adopt::lost;
+use crate::executor::hide::hide;
 use crate::files;
-use crate::follow::follow;
-use crate::hide::hide;
+use crate::image::config;
 use crate::image::{self, Image, Wanted};
-use crate::image_config;
-use crate::instance::{self, Container, ContainerInstance};
 use crate::labels::{self, Owner};
-use crate::membership::{self, Membership};
+use crate::network::membership::{self, Membership};
 use crate::network::{NetworkError, Networks};
-use crate::prompt::{self, Attached};
-use crate::record::ContainerRecord;
-use crate::stamp;
-use crate::stop::StopPolicy;
-use crate::volumes;
+use crate::output::prompt::{self, Attached};
 
 /// How many bytes of a command's output are kept for its answer.
 const TAIL_BYTES: usize = 16 << 10;
@@ -186,8 +189,8 @@ impl DockerExecutor {
     ) -> Result<Arc<dyn Instance>, LaunchError> {
         let engine = self.engine.known_address();
         let mut record = ContainerRecord::new(id.to_owned(), name.to_owned(), engine);
-        record.image_health = image_config::health(image).filter(|_| body::may_have_health(order));
-        record.image_stop_signal = image_config::stop_signal(image);
+        record.image_health = config::health(image).filter(|_| body::may_have_health(order));
+        record.image_stop_signal = config::stop_signal(image);
         let kept = record.clone();
         let folder = files::folder(order, image)?;
         let run_dir = order.run_dir.clone();
@@ -377,7 +380,7 @@ impl KindOf for DockerExecutor {
     ) -> Result<Vec<u16>, LaunchError> {
         let written = &body::docker(spec)?.expose;
         if !written.is_empty() {
-            return Ok(image_config::numbers(written));
+            return Ok(config::numbers(written));
         }
         let wanted = Wanted {
             project,
@@ -394,7 +397,7 @@ impl KindOf for DockerExecutor {
             None => image::find(&self.engine, wanted).await,
         };
         let config = found.map_err(|error| hide(secrets, error))?;
-        Ok(image_config::exposed(&config))
+        Ok(config::exposed(&config))
     }
 
     async fn remove_kept(&self, project: &ProjectName) -> Result<Vec<String>, LaunchError> {

@@ -17,14 +17,17 @@ use service_orchestration::executor::{Fate, Known, LaunchError, Order};
 use service_orchestration::machine::Ended;
 use service_orchestration::words::chain;
 
-use crate::bridge::Task;
+use crate::container::follow::{follow, is_created, is_running};
+use crate::container::instance;
+use crate::container::record::ContainerRecord;
+use crate::engine::bridge::Task;
+use crate::engine::stamp;
 use crate::engine::{Engine, EngineError};
+use crate::exec::processes;
 use crate::executor::DockerExecutor;
-use crate::follow::{follow, is_created, is_running};
-use crate::hide::hide;
+use crate::executor::hide::hide;
+use crate::labels;
 use crate::network::NetworkError;
-use crate::record::ContainerRecord;
-use crate::{instance, labels, processes, stamp};
 
 /// How long it may take to get the remaining output of a container that ended without a daemon.
 const FOUND: Duration = Duration::from_secs(30);

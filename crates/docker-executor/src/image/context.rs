@@ -15,7 +15,7 @@ use futures_lite::Stream;
 use rustix::fs::{Mode, OFlags};
 use tar::Header;
 
-use crate::ignore::Ignore;
+use crate::image::ignore::Ignore;
 
 /// How many bytes are sent in one piece.
 const PIECE: usize = 64 << 10;

@@ -11,12 +11,12 @@ use harness_model::{SecretString, Template, os_text};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
+use crate::container::stop::StopPolicy;
+use crate::container::volumes::Mount;
 use crate::image::Image;
-use crate::image_config;
+use crate::image::config;
 use crate::labels;
-use crate::membership::Membership;
-use crate::stop::StopPolicy;
-use crate::volumes::Mount;
+use crate::network::membership::Membership;
 
 /// The name under which a container finds this machine.
 const HOST_NAME: &str = "host.docker.internal";
@@ -159,7 +159,7 @@ pub(crate) fn create(
     exposed.extend(docker.expose.iter().cloned());
     exposed.sort();
     exposed.dedup();
-    let stop = StopPolicy::of(&order.spec, image_config::stop_signal(&image.config));
+    let stop = StopPolicy::of(&order.spec, config::stop_signal(&image.config));
     let host_config = HostConfig {
         binds: Some(mounts.iter().map(Mount::bind).collect()),
         network_mode: Some(network.engine_name.clone()),
@@ -200,7 +200,7 @@ pub(crate) fn create(
         exposed_ports: Some(exposed),
         open_stdin: Some(order.spec.stdin || order.spec.tty),
         stdin_once: Some(false),
-        healthcheck: Some(image_config::no_health()),
+        healthcheck: Some(config::no_health()),
         tty: Some(order.spec.tty),
         // For other ways to stop it: the engine when it ends, and `docker stop`.
         stop_signal: Some(stop.signal.0.to_string()),

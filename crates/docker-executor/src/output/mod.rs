@@ -3,6 +3,9 @@
 //! Reading and writing happen at the same time: while some messages are being written, which blocks on the disk, the
 //! next ones are collected. So a flood is written in few large pieces, and the lines of a quiet container at once.
 
+pub(crate) mod prompt;
+pub(crate) mod pump;
+
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +20,7 @@ use bollard::query_parameters::LogsOptions;
 use futures_lite::future::pending;
 use futures_lite::{FutureExt, StreamExt};
 
-use crate::pump::Pump;
+use crate::output::pump::Pump;
 
 /// How many bytes are collected while others are being written. The engine waits when there are more.
 const COLLECTED: usize = 1 << 20;

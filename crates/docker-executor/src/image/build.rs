@@ -11,14 +11,14 @@ use harness_model::spec::BuildSpec;
 use harness_shim::log::{Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
-use crate::access::{self, Access, Refused};
-use crate::base_images;
-use crate::body::text;
-use crate::bridge;
-use crate::context;
+use crate::container::body::text;
+use crate::engine::bridge;
 use crate::engine::{Engine, EngineError, explained};
+use crate::image::base_images;
+use crate::image::context;
+use crate::image::progress::{Throttled, shortened};
 use crate::image::{self, Wanted};
-use crate::progress::{Throttled, shortened};
+use crate::registry::access::{self, Access, Refused};
 use crate::registry::{Registry, is_refusal};
 
 const DOCKERFILE: &str = "Dockerfile";

@@ -14,8 +14,8 @@ use harness_model::WallTime;
 use harness_shim::log::{LogError, ReadItem, Reader, Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
-use crate::prompt::LONGEST;
-use crate::stamp;
+use crate::engine::stamp;
+use crate::output::prompt::LONGEST;
 
 /// How far back to ask, in seconds. Each stream has its own time stamps, so the times are not quite in order.
 const BACK: u64 = 2;

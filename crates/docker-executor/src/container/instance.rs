@@ -21,13 +21,13 @@ use harness_shim::run_dir::LogLimits;
 use service_orchestration::executor::{Instance, SessionError};
 use service_orchestration::machine::{Ended, Lost};
 
-use crate::bridge::{self, Task};
-use crate::contact::Contact;
+use crate::container::contact::Contact;
+use crate::container::stop::StopPolicy;
+use crate::engine::bridge::{self, Task};
 use crate::engine::{Engine, EngineError};
 use crate::labels::Owner;
 use crate::network::Networks;
-use crate::prompt::Attached;
-use crate::stop::StopPolicy;
+use crate::output::prompt::Attached;
 
 /// How many times to ask again if an answer makes no sense, and the pause before each time.
 const STRANGE_ATTEMPTS: u32 = 100;
@@ -296,7 +296,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::address::Address;
+    use crate::engine::address::Address;
 
     const IMPROPER: (u16, &str) = (500, r#"{"message": "container state improper: stopped"}"#);
     const DONE: (u16, &str) = (204, "");

@@ -8,8 +8,8 @@ use bollard::Docker;
 use harness_model::Redactor;
 use service_orchestration::words::chain;
 
-use crate::credentials::{self, Credentials, Kept};
 use crate::registry::Registry;
+use crate::registry::credentials::{self, Credentials, Kept};
 
 /// The credentials for one registry, or why there are none.
 #[derive(Debug)]

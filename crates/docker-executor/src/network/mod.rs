@@ -1,5 +1,7 @@
 //! The networks of a project's containers. They are made with the first container and removed with the last.
 
+pub(crate) mod membership;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
@@ -16,7 +18,7 @@ use service_registry::address::Attached;
 
 use crate::engine::{Engine, EngineError};
 use crate::labels::{self, Owner};
-use crate::membership::{self, Membership};
+use crate::network::membership::Membership;
 
 /// How many times to try to make a network while something else has its name or addresses, or to remove one; and the
 /// pause in between.

@@ -1,5 +1,9 @@
 //! The registry of an image, and the names under which Docker's clients keep credentials for it.
 
+pub(crate) mod access;
+pub(crate) mod credentials;
+pub(crate) mod helper;
+
 use std::fmt;
 
 /// The registry of images that name none.

@@ -17,8 +17,8 @@ use async_io::Timer;
 use bollard::query_parameters::EventsOptions;
 use futures_lite::StreamExt;
 
-use crate::bridge::Task;
 use crate::engine::Engine;
+use crate::engine::bridge::Task;
 
 /// If the connection breaks before this, it was never really open.
 const OPEN: Duration = Duration::from_secs(1);
