@@ -24,5 +24,6 @@ mod labels;
 mod network;
 mod output;
 mod registry;
+mod spec;
 
-pub use executor::DockerExecutor;
+pub use executor::docker::DockerExecutor;

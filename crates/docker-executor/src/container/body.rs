@@ -6,33 +6,24 @@ use bollard::models::{
     ContainerCreateBody, DeviceMapping, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding,
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use harness_model::spec::{DockerSpec, EngineOptions, InheritEnv, Kind, ServiceSpec, StopMode, Ulimit};
+use harness_model::spec::{DockerSpec, EngineOptions, InheritEnv, ServiceSpec, StopMode, Ulimit};
 use harness_model::{SecretString, Template, os_text};
 use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Place;
 
-use crate::container::stop::StopPolicy;
+use crate::container::stop_policy::StopPolicy;
 use crate::container::volumes::Mount;
 use crate::image::Image;
 use crate::image::config;
 use crate::labels;
 use crate::network::membership::Membership;
+use crate::spec::{docker, text, texts};
 
 /// The name under which a container finds this machine.
 const HOST_NAME: &str = "host.docker.internal";
 
 /// The engine counts processor time in billionths of a core.
 const NANO_CPUS: f64 = 1e9;
-
-/// The specification of a container.
-pub(crate) fn docker(spec: &ServiceSpec) -> Result<&DockerSpec, LaunchError> {
-    match &spec.kind {
-        Kind::Container(docker) => Ok(docker),
-        other => Err(LaunchError::NoExecutor {
-            type_name: other.name().to_owned(),
-        }),
-    }
-}
 
 fn refused<T>(key: &'static str, why: impl Into<String>) -> Result<T, LaunchError> {
     let why = why.into();
@@ -89,17 +80,6 @@ pub(crate) fn name(order: &Order) -> Result<String, LaunchError> {
 /// Whether the health check of the image is used.
 pub(crate) fn may_have_health(order: &Order) -> bool {
     docker(&order.spec).is_ok_and(|docker| !docker.no_image_health_check)
-}
-
-/// The text of a resolved template.
-pub(crate) fn text(template: &Template) -> Result<String, LaunchError> {
-    template.expose().ok_or_else(|| LaunchError::Unresolved {
-        text: template.to_string(),
-    })
-}
-
-fn texts(templates: &[Template]) -> Result<Vec<String>, LaunchError> {
-    templates.iter().map(text).collect()
 }
 
 /// The environment of a container: addresses, the variables that it inherits by name, and its own.

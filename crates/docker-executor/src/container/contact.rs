@@ -4,10 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_channel::{Receiver, Sender};
-use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use service_orchestration::machine::Lost;
-
-use crate::container::instance::Container;
 
 /// The current state, and the changes that nobody has taken yet.
 pub(crate) struct Contact {
@@ -38,7 +35,7 @@ impl Contact {
     }
 
     /// Records the state. Returns whether it has changed.
-    fn change(&self, lost: Option<Lost>) -> bool {
+    pub(super) fn change(&self, lost: Option<Lost>) -> bool {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if *now == lost {
             return false;
@@ -54,26 +51,6 @@ impl Contact {
         match self.told.recv().await {
             Ok(lost) => lost,
             Err(_) => futures_lite::future::pending().await,
-        }
-    }
-}
-
-impl Container {
-    /// The engine says that the container runs, and in which state.
-    pub(crate) fn found(&self, state: &ContainerState) {
-        let paused = state.status == Some(ContainerStateStatusEnum::PAUSED);
-        let lost = paused.then(|| {
-            let name = &self.name;
-            Lost::Paused(format!(
-                "paused in the engine; resume it with `docker unpause {name}`"
-            ))
-        });
-        if self.contact.change(lost) {
-            tracing::info!(
-                container = self.name,
-                paused,
-                "the state of a running container changed"
-            );
         }
     }
 }

@@ -28,8 +28,8 @@ use harness_model::{ExitStatus, WallTime};
 use service_orchestration::machine::Ended;
 use service_orchestration::words::chain;
 
-use crate::container::instance::Container;
 use crate::container::record::ContainerRecord;
+use crate::container::running::Container;
 use crate::engine::EngineError;
 use crate::engine::bridge;
 use crate::engine::stamp;

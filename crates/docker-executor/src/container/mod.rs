@@ -5,5 +5,7 @@ pub(crate) mod contact;
 pub(crate) mod follow;
 pub(crate) mod instance;
 pub(crate) mod record;
+pub(crate) mod running;
 pub(crate) mod stop;
+pub(crate) mod stop_policy;
 pub(crate) mod volumes;

@@ -6,47 +6,15 @@ use std::time::Duration;
 use async_io::Timer;
 use bollard::query_parameters::KillContainerOptions;
 use futures_lite::FutureExt;
-use harness_model::ServiceSpec;
-use harness_model::spec::Signal;
-use harness_model::state::signal_name;
 
-use crate::container::instance::Container;
+use crate::container::running::Container;
+use crate::container::stop_policy::StopPolicy;
 use crate::engine::EngineError;
 
 /// The pause before a signal that did not reach the engine is sent again.
 const AGAIN: Duration = Duration::from_millis(300);
 
 const SIGKILL: i32 = 9;
-
-/// How a container is asked to end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StopPolicy {
-    pub(crate) signal: Signal,
-    /// Where the signal comes from.
-    origin: &'static str,
-    grace: Duration,
-}
-
-impl StopPolicy {
-    /// As its specification says, or else its image, or else as usual.
-    pub(crate) fn of(spec: &ServiceSpec, image: Option<i32>) -> Self {
-        let (signal, origin) = match (spec.stop_signal, image) {
-            (Some(signal), _) => (signal, "its file"),
-            (None, Some(number)) => (Signal(number), "its image"),
-            (None, None) => (Signal::default(), "default"),
-        };
-        Self {
-            signal,
-            origin,
-            grace: spec.shutdown_timeout,
-        }
-    }
-
-    fn shown(&self) -> String {
-        let number = self.signal.0;
-        signal_name(number).map_or_else(|| number.to_string(), str::to_owned)
-    }
-}
 
 impl Container {
     /// Asks it to end, and kills it when its grace period is over. If the engine is away, this waits for it. So when

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
+use bollard::Docker;
 use bollard::query_parameters::EventsOptions;
 use futures_lite::StreamExt;
 
-use crate::engine::Engine;
 use crate::engine::bridge::Task;
 
 /// If the connection breaks before this, it was never really open.
@@ -25,6 +25,12 @@ const OPEN: Duration = Duration::from_secs(1);
 
 /// The pause before connecting to an engine again.
 const AGAIN: Duration = Duration::from_millis(300);
+
+/// Whoever can be listened to.
+pub(crate) trait Connect: Send + Sync + 'static {
+    /// A client; `None` if nobody answers now.
+    fn connect(&self) -> impl Future<Output = Option<Docker>> + Send;
+}
 
 /// Listens, from the first request on.
 #[derive(Debug)]
@@ -51,13 +57,13 @@ impl Default for Events {
 
 impl Events {
     /// The number of the current life of the engine that these events come from.
-    pub(crate) fn lives(&self, engine: &Arc<Engine>) -> u64 {
+    pub(crate) fn lives(&self, engine: &Arc<impl Connect>) -> u64 {
         self.begin(engine);
         self.heard.lives.load(Ordering::SeqCst)
     }
 
     /// Receives a message whenever a container should be looked at.
-    pub(crate) fn news_of(&self, engine: &Arc<Engine>, container: &str) -> Receiver<()> {
+    pub(crate) fn news_of(&self, engine: &Arc<impl Connect>, container: &str) -> Receiver<()> {
         // One message is enough: whoever looks sees everything that has happened.
         let (news, heard) = async_channel::bounded(1);
         {
@@ -74,7 +80,7 @@ impl Events {
         self.heard.tell(container);
     }
 
-    fn begin(&self, engine: &Arc<Engine>) {
+    fn begin(&self, engine: &Arc<impl Connect>) {
         self.begun.call_once(|| {
             Task::spawn(listen(Arc::downgrade(engine), Arc::clone(&self.heard)));
         });
@@ -100,12 +106,12 @@ impl Heard {
     }
 }
 
-async fn listen(engine: Weak<Engine>, heard: Arc<Heard>) {
+async fn listen(engine: Weak<impl Connect>, heard: Arc<Heard>) {
     loop {
         let Some(present) = engine.upgrade() else { return };
-        let connected = present.docker().await;
+        let connected = present.connect().await;
         drop(present);
-        if let Ok(docker) = connected {
+        if let Some(docker) = connected {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             heard.tell_all();
             let options = EventsOptions {

@@ -19,8 +19,10 @@ use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_lite::FutureExt;
 
+use service_orchestration::executor::LaunchError;
+
 use crate::engine::address::{Address, AddressError, Environment};
-use crate::engine::events::Events;
+use crate::engine::events::{Connect, Events};
 
 /// How long the engine may take to report its version.
 const HELLO: Duration = Duration::from_secs(10);
@@ -70,6 +72,12 @@ pub(crate) enum EngineError {
         status: u16,
         message: String,
     },
+}
+
+impl From<EngineError> for LaunchError {
+    fn from(error: EngineError) -> Self {
+        Self::Place(Box::new(error))
+    }
 }
 
 impl EngineError {
@@ -248,6 +256,12 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+impl Connect for Engine {
+    async fn connect(&self) -> Option<Docker> {
+        self.docker().await.ok()
     }
 }
 

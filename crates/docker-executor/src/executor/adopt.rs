@@ -18,13 +18,13 @@ use service_orchestration::machine::Ended;
 use service_orchestration::words::chain;
 
 use crate::container::follow::{follow, is_created, is_running};
-use crate::container::instance;
 use crate::container::record::ContainerRecord;
+use crate::container::running;
 use crate::engine::bridge::Task;
 use crate::engine::stamp;
 use crate::engine::{Engine, EngineError};
 use crate::exec::processes;
-use crate::executor::DockerExecutor;
+use crate::executor::docker::DockerExecutor;
 use crate::executor::hide::hide;
 use crate::labels;
 use crate::network::NetworkError;
@@ -62,7 +62,7 @@ impl DockerExecutor {
                 continue;
             };
             tracing::warn!(service = %order.service, container = id, "removing a leftover container");
-            if let Err(error) = instance::remove(&self.engine, &id, &id).await {
+            if let Err(error) = running::remove(&self.engine, &id, &id).await {
                 tracing::warn!(container = id, %error, "cannot remove a leftover container");
             }
         }
@@ -130,7 +130,7 @@ impl DockerExecutor {
             }
         };
         let engine = self.engine_of(record).await;
-        let found = match instance::inspect(&engine, id, name).await {
+        let found = match running::inspect(&engine, id, name).await {
             Ok(found) => found,
             Err(error) if error.is_not_found() => {
                 return lost("its container was removed while no daemon ran".to_owned());
@@ -172,7 +172,7 @@ impl DockerExecutor {
 async fn undo(engine: &Engine, labels: &HashMap<String, String>) -> Result<(), EngineError> {
     for container in list(engine, labels).await? {
         if let Some(id) = &container.id {
-            instance::remove(engine, id, id).await?;
+            running::remove(engine, id, id).await?;
         }
     }
     Ok(())

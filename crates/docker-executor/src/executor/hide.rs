@@ -7,7 +7,7 @@ use service_orchestration::executor::LaunchError;
 use service_orchestration::secrets::Secrets;
 
 use crate::engine::EngineError;
-use crate::executor::ContainerError;
+use crate::executor::error::ContainerError;
 use crate::image::ImageError;
 use crate::image::build::BuildError;
 use crate::network::NetworkError;

@@ -9,9 +9,9 @@ use bollard::query_parameters::UploadToContainerOptions;
 use harness_model::WallTime;
 use service_orchestration::executor::{LaunchError, Order};
 
-use crate::container::body::{docker, text};
 use crate::container::record::ContainerRecord;
 use crate::engine::{Engine, EngineError};
+use crate::spec::{docker, text};
 
 /// Readable by everybody in the container.
 const PLAIN: u32 = 0o644;

@@ -12,10 +12,11 @@ use futures_lite::StreamExt as _;
 use harness_files::{FileError, FileId, Kind};
 use service_orchestration::executor::{LaunchError, Order};
 
-use crate::container::body::{self, text};
+use crate::container::body;
 use crate::container::record::ContainerRecord;
 use crate::container::volumes::Mount;
 use crate::engine::{Engine, EngineError};
+use crate::spec::text;
 
 /// The kind of an entry, as bits of the engine's answer (those of Go's `fs.FileMode`).
 const FOLDER: u32 = 1 << 31;

@@ -11,15 +11,16 @@ use harness_model::spec::BuildSpec;
 use harness_shim::log::{Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
-use crate::container::body::text;
 use crate::engine::bridge;
 use crate::engine::{Engine, EngineError, explained};
 use crate::image::base_images;
 use crate::image::context;
+use crate::image::look::look;
 use crate::image::progress::{Throttled, shortened};
-use crate::image::{self, Wanted};
+use crate::image::wanted::Wanted;
 use crate::registry::access::{self, Access, Refused};
 use crate::registry::{Registry, is_refusal};
+use crate::spec::text;
 
 const DOCKERFILE: &str = "Dockerfile";
 
@@ -148,7 +149,7 @@ async fn accesses(engine: &Engine, dockerfile: PathBuf) -> Vec<Access> {
     let mut registries = BTreeSet::new();
     for image in named.images {
         // If the engine does not accept the name, the builder reports that too.
-        if !matches!(image::look(engine, &image).await, Ok(Some(_))) {
+        if !matches!(look(engine, &image).await, Ok(Some(_))) {
             registries.insert(Registry::of_image(&image));
         }
     }

@@ -5,24 +5,24 @@ pub(crate) mod build;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod ignore;
+pub(crate) mod look;
 pub(crate) mod progress;
+pub(crate) mod wanted;
 
-use std::path::Path;
-
-use bollard::models::{ImageConfig, ImageInspect};
+use bollard::models::ImageConfig;
 use bollard::query_parameters::CreateImageOptions;
 use futures_lite::StreamExt;
-use harness_model::{ProjectName, ServiceName, ServiceSpec};
-use service_orchestration::executor::{LaunchError, LaunchLink, Order};
-use service_orchestration::secrets::Secrets;
+use service_orchestration::executor::LaunchError;
 
-use crate::container::body::{docker, text};
 use crate::engine::bridge;
 use crate::engine::{Engine, EngineError, explained};
 use crate::image::build::BuildError;
+use crate::image::look::{is_for, look};
 use crate::image::progress::{Layers, Throttled};
+use crate::image::wanted::Wanted;
 use crate::registry::access::{self, Access};
 use crate::registry::{Registry, is_refusal};
+use crate::spec::docker;
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -68,51 +68,6 @@ pub(crate) struct Image {
     pub(crate) config: ImageConfig,
 }
 
-/// The service that needs an image.
-#[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) project: &'a ProjectName,
-    pub(crate) service: &'a ServiceName,
-    pub(crate) spec: &'a ServiceSpec,
-    /// Secrets to hide in what other programs say.
-    pub(crate) secrets: &'a Secrets,
-    /// The run directory for the output of a failing build, if there is one.
-    pub(crate) run_dir: Option<&'a Path>,
-    /// Receives the progress.
-    pub(crate) link: Option<&'a LaunchLink>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(crate) fn by(order: &'a Order) -> Self {
-        Self {
-            project: &order.project,
-            service: &order.service,
-            spec: &order.spec,
-            secrets: &order.secrets,
-            run_dir: Some(&order.run_dir),
-            link: Some(&order.link),
-        }
-    }
-
-    /// The platform that the file asks for, if it names one.
-    pub(crate) fn platform(&self) -> Option<&'a str> {
-        docker(self.spec).ok()?.options.platform.as_deref()
-    }
-
-    /// The name of the image, as it may be shown.
-    pub(crate) fn shown(&self) -> String {
-        let image = docker(self.spec).ok().and_then(|docker| docker.image.as_ref());
-        image.map_or_else(|| self.name().unwrap_or_default(), ToString::to_string)
-    }
-
-    fn name(&self) -> Result<String, LaunchError> {
-        let spec = docker(self.spec)?;
-        // Names of images must be in lower case.
-        let built = || format!("{}-{}", self.project, self.service).to_lowercase();
-        Ok(spec.image.as_ref().map(text).transpose()?.unwrap_or_else(built))
-    }
-}
-
 /// Makes sure that the image is there: pulls or builds it if it is not.
 pub(crate) async fn ensure(engine: &Engine, wanted: Wanted<'_>) -> Result<Image, LaunchError> {
     let name = wanted.name()?;
@@ -151,30 +106,6 @@ fn named(name: &str, platform: Option<&str>) -> String {
     match platform {
         Some(platform) => format!("`{name}` for {platform}"),
         None => format!("`{name}`"),
-    }
-}
-
-/// Whether an image is for a platform: `linux/arm64/v8` or a part of that.
-fn is_for(image: &ImageInspect, platform: Option<&str>) -> bool {
-    let has =
-        [&image.os, &image.architecture, &image.variant].map(|part| part.as_deref().unwrap_or_default());
-    // Engines leave out this one variant.
-    let is_implied = |part: &str| part == "v8" && has.contains(&"arm64");
-    let mut parts = platform.into_iter().flat_map(|platform| platform.split('/'));
-    parts.all(|part| has.contains(&part) || is_implied(part))
-}
-
-/// An image of this machine; `None` if it is not there.
-pub(crate) async fn look(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, EngineError> {
-    let image = name.to_owned();
-    let what = format!("image {name}");
-    let inspected = engine.ask("look for", &what, |docker| async move {
-        docker.inspect_image(&image).await
-    });
-    match inspected.await {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -227,22 +158,4 @@ async fn pull(engine: &Engine, name: &str, wanted: Wanted<'_>) -> Result<(), Ima
     } else {
         ImageError::NotPulled { image, message }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_is_for_its_platform() {
-        let image = |architecture: &str| ImageInspect {
-            os: Some("linux".to_owned()),
-            architecture: Some(architecture.to_owned()),
-            ..ImageInspect::default()
-        };
-        let (amd64, arm64) = (image("amd64"), image("arm64"));
-        assert!(is_for(&amd64, None) && is_for(&amd64, Some("linux/amd64")) && is_for(&amd64, Some("linux")));
-        assert!(!is_for(&amd64, Some("linux/arm64")) && !is_for(&amd64, Some("linux/amd64/v3")));
-        assert!(is_for(&arm64, Some("linux/arm64/v8")) && !is_for(&arm64, Some("windows/arm64")));
-    }
 }

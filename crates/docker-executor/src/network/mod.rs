@@ -13,7 +13,7 @@ use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions};
 use harness_model::Subnet;
 use harness_model::{NetworkName, ProjectName};
-use service_orchestration::executor::Order;
+use service_orchestration::executor::{LaunchError, Order};
 use service_registry::address::Attached;
 
 use crate::engine::{Engine, EngineError};
@@ -61,6 +61,12 @@ pub(crate) enum NetworkError {
     /// The engine refuses the request.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<NetworkError> for LaunchError {
+    fn from(error: NetworkError) -> Self {
+        Self::Place(Box::new(error))
+    }
 }
 
 /// The networks of a daemon's projects. A network is not removed while a container is being connected to it.

@@ -24,12 +24,10 @@ use futures_lite::{FutureExt, StreamExt};
 use harness_shim::log::Stream;
 
 use crate::output::Output;
+use crate::output::pump::LONGEST;
 
 /// How long an unfinished line waits for more text, or for the log.
 const QUIET: Duration = Duration::from_millis(60);
-
-/// The longest line that is shown unfinished. The engine passes on longer lines in pieces.
-pub(crate) const LONGEST: usize = 8 << 10;
 
 /// What was seen of a stream.
 #[derive(Default)]

@@ -15,10 +15,12 @@ use harness_shim::log::{LogError, ReadItem, Reader, Stream, Writer};
 use harness_shim::run_dir::{LOG_DIR, LogLimits};
 
 use crate::engine::stamp;
-use crate::output::prompt::LONGEST;
 
 /// How far back to ask, in seconds. Each stream has its own time stamps, so the times are not quite in order.
 const BACK: u64 = 2;
+
+/// The longest line that is shown unfinished. The engine passes on longer lines in pieces.
+pub(crate) const LONGEST: usize = 8 << 10;
 
 const SECOND: u64 = 1_000_000_000;
 

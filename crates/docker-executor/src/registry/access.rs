@@ -9,7 +9,8 @@ use harness_model::Redactor;
 use service_orchestration::words::chain;
 
 use crate::registry::Registry;
-use crate::registry::credentials::{self, Credentials, Kept};
+use crate::registry::credentials::{self, Credentials};
+use crate::registry::kept::Kept;
 
 /// The credentials for one registry, or why there are none.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod credentials;
 pub(crate) mod helper;
+pub(crate) mod kept;
 
 use std::fmt;
 
