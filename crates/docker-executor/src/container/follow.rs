@@ -26,6 +26,7 @@ use bollard::query_parameters::WaitContainerOptions;
 use futures_lite::{FutureExt, StreamExt};
 use harness_model::{ExitStatus, WallTime};
 use service_orchestration::machine::Ended;
+use service_orchestration::mirror::{CopyError, Mirror, Timed};
 use service_orchestration::words::chain;
 
 use crate::container::record::ContainerRecord;
@@ -33,9 +34,8 @@ use crate::container::running::Container;
 use crate::engine::EngineError;
 use crate::engine::bridge;
 use crate::engine::stamp;
-use crate::output::Output;
+use crate::output::log::EngineLog;
 use crate::output::prompt;
-use crate::output::pump::Pump;
 
 /// The pause before asking again while the engine is away.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -53,10 +53,10 @@ const PASSES: u32 = 10;
 /// Follows a container to its end and reports the end. As long as `lock` is held, it says that the container's output
 /// is being written.
 pub(crate) async fn follow(container: Arc<Container>, lock: File) {
-    let (run_dir, limits) = (container.run_dir.clone(), container.log_limits);
-    let pump = unblock(move || Pump::open(&run_dir, limits)).await;
-    let output = match pump {
-        Ok(pump) => Some(Arc::new(Output::new(pump))),
+    let destination = container.output.clone();
+    let log = unblock(move || Timed::open(&destination)).await;
+    let output = match log {
+        Ok(log) => Some(Arc::new(Mirror::new(log))),
         Err(error) => {
             tracing::error!(container = container.name, %error, "cannot keep the output of a container");
             None
@@ -74,7 +74,10 @@ pub(crate) async fn follow(container: Arc<Container>, lock: File) {
     let _ = container.ended.set(ended).await;
 }
 
-async fn until_ended(container: &Container, output: Option<&Arc<Output>>) -> (Ended, Option<WallTime>) {
+async fn until_ended(
+    container: &Container,
+    output: Option<&Arc<Mirror<Timed>>>,
+) -> (Ended, Option<WallTime>) {
     let mut away = false;
     let mut life = container.engine.life();
     loop {
@@ -133,7 +136,7 @@ async fn heed<T>(container: &Container) -> T {
 }
 
 /// Copies output until there is a reason to look at the container.
-async fn attend(container: &Container, output: Option<&Arc<Output>>) {
+async fn attend(container: &Container, output: Option<&Arc<Mirror<Timed>>>) {
     let Ok(docker) = container.engine.docker().await else {
         return;
     };
@@ -141,7 +144,7 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) {
         match output {
             Some(output) => {
                 // Whatever ends the copy, the container is looked at next.
-                let copied = async { drop(output.copy(&docker, &container.id, true).await) };
+                let copied = async { drop(output.copy(&log(&docker, container, true)).await) };
                 copied.or(show(container, output, &docker)).await;
             }
             None => futures_lite::future::pending().await,
@@ -164,8 +167,17 @@ async fn attend(container: &Container, output: Option<&Arc<Output>>) {
     bridge::within(copied.or(exit)).await;
 }
 
+/// What the engine has of a container's output.
+fn log<'a>(docker: &'a Docker, container: &'a Container, follow: bool) -> EngineLog<'a> {
+    EngineLog {
+        docker,
+        id: &container.id,
+        follow,
+    }
+}
+
 /// Shows prompts for as long as they are wanted, and never ends.
-async fn show(container: &Container, output: &Arc<Output>, docker: &Docker) {
+async fn show(container: &Container, output: &Arc<Mirror<Timed>>, docker: &Docker) {
     if let Some(limit) = container.prompts {
         let over = async {
             Timer::after(limit).await;
@@ -175,7 +187,7 @@ async fn show(container: &Container, output: &Arc<Output>, docker: &Docker) {
     futures_lite::future::pending().await
 }
 
-async fn show_all(container: &Container, output: &Arc<Output>, docker: &Docker) {
+async fn show_all(container: &Container, output: &Arc<Mirror<Timed>>, docker: &Docker) {
     let opened = container
         .attached
         .lock()
@@ -190,13 +202,14 @@ async fn show_all(container: &Container, output: &Arc<Output>, docker: &Docker) 
 
 /// Copies what is left of the output of an ended container, until the engine returns nothing new. While the engine is
 /// away this waits, because the engine keeps the container's last output.
-async fn rest(container: &Container, output: &Arc<Output>) {
+async fn rest(container: &Container, output: &Arc<Mirror<Timed>>) {
     let (mut passes, mut away) = (0, false);
     while passes < PASSES {
         let before = output.written();
         let copied = async {
             let docker = container.engine.docker().await.map_err(Failed::Engine)?;
-            let copied = bridge::within(output.copy(&docker, &container.id, false));
+            let source = log(&docker, container, false);
+            let copied = bridge::within(output.copy(&source));
             copied.await.map_err(Failed::Copy)
         };
         let stuck = async {
@@ -239,7 +252,7 @@ enum Failed {
     #[error(transparent)]
     Engine(EngineError),
     #[error(transparent)]
-    Copy(Error),
+    Copy(CopyError<Error>),
     #[error("the engine does not return it")]
     Stuck,
 }
@@ -249,7 +262,7 @@ impl Failed {
     fn may_pass(&self) -> bool {
         match self {
             Self::Stuck => false,
-            Self::Copy(Error::DockerResponseServerError { status_code, .. }) => {
+            Self::Copy(CopyError::Source(Error::DockerResponseServerError { status_code, .. })) => {
                 !matches!(status_code, 404 | 409)
             }
             Self::Engine(_) | Self::Copy(_) => true,
@@ -307,7 +320,7 @@ async fn clean_up(container: &Container, ended: &Ended, at: Option<WallTime>) {
     let mut record = ContainerRecord::new(container.id.clone(), container.name.clone(), engine);
     record.image_health.clone_from(&container.image_health);
     record.ended = Some((ended.clone(), at));
-    let run_dir = container.run_dir.clone();
+    let run_dir = container.output.run_dir.clone();
     if let Err(error) = unblock(move || record.write(&run_dir)).await {
         tracing::error!(container = container.name, %error, "cannot record how a container ended");
     }

@@ -1,6 +1,5 @@
 //! What is known of a container, and what an engine is asked about it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateSt
 use bollard::query_parameters::{InspectContainerOptions, RemoveContainerOptions, ResizeContainerTTYOptions};
 use harness_model::ProjectName;
 use harness_model::spec::HealthCheck;
-use harness_shim::run_dir::LogLimits;
 use service_orchestration::machine::{Ended, Lost};
+use service_orchestration::mirror::Destination;
 
 use crate::container::contact::Contact;
 use crate::container::stop_policy::StopPolicy;
@@ -38,8 +37,8 @@ pub(crate) struct Container {
     pub(crate) project: ProjectName,
     pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) run_dir: PathBuf,
-    pub(crate) log_limits: LogLimits,
+    /// Where its output goes: its run directory.
+    pub(crate) output: Destination,
     pub(crate) stop: StopPolicy,
     /// Whether it has a terminal.
     pub(crate) terminal: bool,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use async_lock::OnceCell;
 use bollard::models::ContainerInspectResponse;
 use harness_model::WallTime;
-use harness_shim::run_dir::LogLimits;
 use service_orchestration::executor::{Instance, Order};
 
 use crate::container::contact::Contact;
@@ -72,11 +71,7 @@ impl DockerExecutor {
             project: order.project.clone(),
             id: record.id.clone(),
             name: record.name.clone(),
-            run_dir: order.run_dir.clone(),
-            log_limits: LogLimits {
-                max_size: order.spec.logs.max_size,
-                max_files: order.spec.logs.max_files,
-            },
+            output: order.output(),
             stop: StopPolicy::of(&order.spec, record.image_stop_signal),
             terminal: order.spec.tty,
             prompts: prompts(order),

@@ -2,7 +2,7 @@
 //! attached stream has it at once.
 //!
 //! ```text
-//!  attached ──▶ unfinished line ──(quiet, and the log has all lines before it)──▶ Pump::show
+//!  attached ──▶ unfinished line ──(quiet, and the log has all lines before it)──▶ Timed::show
 //!  log      ──▶ the whole line ──▶ the part that was not shown
 //! ```
 //!
@@ -21,10 +21,7 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::AttachContainerOptions;
 use futures_lite::{FutureExt, StreamExt};
-use harness_shim::log::Stream;
-
-use crate::output::Output;
-use crate::output::pump::LONGEST;
+use service_orchestration::mirror::{LONGEST_AHEAD, Mirror, Stream, Timed};
 
 /// How long an unfinished line waits for more text, or for the log.
 const QUIET: Duration = Duration::from_millis(60);
@@ -55,7 +52,7 @@ pub(crate) async fn attach(docker: &Docker, id: &str) -> Result<Attached, Error>
 }
 
 /// Shows unfinished lines until the stream ends. `from_start` says that there was no output before.
-pub(crate) async fn follow(output: &Arc<Output>, mut attached: Attached, from_start: bool) {
+pub(crate) async fn follow(output: &Arc<Mirror<Timed>>, mut attached: Attached, from_start: bool) {
     let new = || Seen {
         completed: from_start.then_some(0),
         ..Seen::default()
@@ -86,8 +83,7 @@ pub(crate) async fn follow(output: &Arc<Output>, mut attached: Attached, from_st
                     let (output, stream) = (Arc::clone(output), *stream);
                     let (line, before, completed) = (seen.line.clone(), seen.before.clone(), seen.completed);
                     seen.completed =
-                        unblock(move || output.with(|pump| pump.show(stream, &line, &before, completed)))
-                            .await;
+                        unblock(move || output.with(|log| log.show(stream, &line, &before, completed))).await;
                 }
             }
         }
@@ -97,7 +93,7 @@ pub(crate) async fn follow(output: &Arc<Output>, mut attached: Attached, from_st
 impl Seen {
     fn take(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.line.len() <= LONGEST {
+            if self.line.len() <= LONGEST_AHEAD {
                 self.line.extend_from_slice(piece);
             }
             if piece.ends_with(b"\n") {
@@ -109,6 +105,6 @@ impl Seen {
 
     /// Whether there may be something to show.
     fn is_waiting(&self) -> bool {
-        !self.line.is_empty() && self.line.len() <= LONGEST
+        !self.line.is_empty() && self.line.len() <= LONGEST_AHEAD
     }
 }

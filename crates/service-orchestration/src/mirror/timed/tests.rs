@@ -1,8 +1,7 @@
-//! What an engine sends again, and what it left out before.
-
-use harness_shim::run_dir::LogLimits;
+//! What a source sends again, and what it left out before.
 
 use super::*;
+use crate::mirror::LogLimits;
 
 const ROOMY: LogLimits = LogLimits {
     max_size: 64 << 20,
@@ -11,11 +10,11 @@ const ROOMY: LogLimits = LogLimits {
 
 struct Log {
     dir: tempfile::TempDir,
-    pump: Pump,
+    timed: Timed,
     limits: LogLimits,
 }
 
-/// A message of the engine: its stream, its second, its text.
+/// A record of the source: its stream, its second, its text.
 type Message<'a> = (Stream, u64, &'a str);
 
 const OUT: Stream = Stream::Stdout;
@@ -24,22 +23,24 @@ const ERR: Stream = Stream::Stderr;
 impl Log {
     fn new(limits: LogLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let pump = Pump::open(dir.path(), limits).unwrap();
-        Self { dir, pump, limits }
+        let timed = Timed::open(&destination(&dir, limits)).unwrap();
+        Self { dir, timed, limits }
     }
 
     /// The next daemon opens it.
     fn reopen(&mut self) {
-        self.pump = Pump::open(self.dir.path(), self.limits).unwrap();
+        self.timed = Timed::open(&destination(&self.dir, self.limits)).unwrap();
     }
 
     /// Makes one copy that is sent these messages. Like an engine, it leaves out what is older than was asked for.
     /// Returns how many were new.
     fn copy(&mut self, messages: &[Message<'_>]) -> u64 {
-        let (since, turn) = self.pump.resume();
-        let asked = messages.iter().filter(|(_, second, _)| *second >= since);
-        let messages: Vec<LogOutput> = asked.map(told).collect();
-        self.pump.write(turn, &messages)
+        let since = self.timed.resume();
+        let asked = messages
+            .iter()
+            .filter(|(_, second, _)| *second * SECOND >= since.0);
+        let records: Vec<TimedRecord<'_>> = asked.map(told).collect();
+        self.timed.write(&records).unwrap()
     }
 
     fn text(&self, stream: Stream) -> String {
@@ -57,12 +58,18 @@ impl Log {
     }
 }
 
-fn told((stream, second, text): &Message<'_>) -> LogOutput {
-    let (minute, second) = (second / 60, second % 60);
-    let message = format!("1970-01-01T00:{minute:02}:{second:02}.000000000Z {text}").into();
-    match stream {
-        Stream::Stdout => LogOutput::StdOut { message },
-        Stream::Stderr => LogOutput::StdErr { message },
+fn destination(dir: &tempfile::TempDir, limits: LogLimits) -> Destination {
+    Destination {
+        run_dir: dir.path().to_owned(),
+        limits,
+    }
+}
+
+fn told<'a>((stream, second, text): &Message<'a>) -> TimedRecord<'a> {
+    TimedRecord {
+        time_ns: second * SECOND,
+        stream: *stream,
+        bytes: text.as_bytes(),
     }
 }
 
@@ -152,15 +159,14 @@ fn a_prompt_that_was_shown_before_is_completed() {
     for reopened in [false, true] {
         let mut log = Log::new(ROOMY);
         log.copy(&[(OUT, 100, "one\n")]);
-        log.pump.show(OUT, b"name> ", b"one\n", None);
+        log.timed.show(OUT, b"name> ", b"one\n", None);
         if reopened {
             log.reopen();
         }
         // A prompt is shown with this machine's time, which is long after the times above.
-        let (_, turn) = log.pump.resume();
-        log.pump.floor = 0;
+        log.timed.resume();
         let rest = [told(&(OUT, 101, "name> joe\n")), told(&(OUT, 102, "bye"))];
-        assert_eq!(log.pump.write(turn, &rest), 2);
+        assert_eq!(log.timed.write(&rest).unwrap(), 2);
         assert_eq!(log.text(OUT), "one\nname> joe\nbye");
     }
 }
