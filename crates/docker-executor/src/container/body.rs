@@ -9,7 +9,7 @@ use bollard::models::{
 use harness_model::spec::{DockerSpec, EngineOptions, InheritEnv, ServiceSpec, StopMode, Ulimit};
 use harness_model::{SecretString, Template, os_text};
 use service_orchestration::executor::{LaunchError, Order};
-use service_registry::address::Place;
+use service_registry::address::Attached;
 
 use crate::container::stop_policy::StopPolicy;
 use crate::container::volumes::Mount;
@@ -271,7 +271,7 @@ fn ports(order: &Order) -> (PortMap, Vec<String>) {
 
 fn extra_hosts(order: &Order, docker: &DockerSpec) -> Result<Vec<String>, LaunchError> {
     let mut hosts = texts(&docker.extra_hosts)?;
-    if let Place::Container { gateway, .. } = &order.own.place
+    if let Some(Attached { gateway, .. }) = order.own.networks().next()
         && !hosts.iter().any(|host| host.starts_with(HOST_NAME))
     {
         hosts.push(format!("{HOST_NAME}:{gateway}"));

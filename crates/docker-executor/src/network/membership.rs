@@ -58,7 +58,7 @@ pub(crate) fn of(order: &Order) -> Vec<Membership> {
             engine_name: engine_name.unwrap_or_else(|| format!("{}_{}", order.project, own.network)),
             ip: Some(own.ip),
             aliases: aliases(attachment),
-            own: Some(own),
+            own: Some(own.clone()),
         }
     });
     let external = attachments.iter().filter(|attachment| attachment.external);
