@@ -46,7 +46,7 @@ struct Attack {
     long: &'static [(&'static str, &'static str)],
 }
 
-static ATTACKS: [Attack; 9] = [
+static ATTACKS: [Attack; 10] = [
     Attack {
         package: "harness",
         test: "e2e_chaos",
@@ -101,6 +101,14 @@ static ATTACKS: [Attack; 9] = [
         of_containers: false,
         of_upgrades: false,
         seed: Some("HARNESS_SIM_START"),
+        long: &[("HARNESS_SOAK", "1")],
+    },
+    Attack {
+        package: "service-orchestration",
+        test: "mirror",
+        of_containers: false,
+        of_upgrades: false,
+        seed: Some("HARNESS_MIRROR_START"),
         long: &[("HARNESS_SOAK", "1")],
     },
     Attack {

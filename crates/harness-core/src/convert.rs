@@ -67,7 +67,7 @@ fn uptime(record: &ServiceRecord, now: WallTime) -> Option<Duration> {
 fn host(record: &ServiceRecord) -> String {
     match record.spec.place.node() {
         Some(node) => node.to_owned(),
-        None if record.addresses.ip.is_loopback() => "localhost".to_owned(),
+        None if record.addresses.ip().is_loopback() => "localhost".to_owned(),
         None => record.addresses.host.clone(),
     }
 }

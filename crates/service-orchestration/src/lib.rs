@@ -9,6 +9,7 @@ pub mod health;
 pub mod layout;
 pub mod logs;
 pub mod machine;
+pub mod mirror;
 pub mod ports;
 pub mod secrets;
 pub mod words;

@@ -14,7 +14,8 @@ use harness_model::{
     AddressField, NetworkName, PortName, ProjectSpec, Reference, ServiceName, ServiceSpec, Subnet,
 };
 use service_registry::address::{
-    AddressError, FreePorts, Holder, Place, ServiceAddresses, Taken, Wants, assign, environment, lookup,
+    AddressError, Attached, Attachment, FreePorts, Holder, NoRoute, Place, ServiceAddresses, Taken, Wants,
+    assign, environment, lookup, record_ways,
 };
 use service_registry::network::{Interface, InterfaceKind, Topology};
 
@@ -33,12 +34,21 @@ fn plan(spec: &ProjectSpec, previous: &Plan) -> Result<Plan, AddressError> {
     assign(spec, &wants(spec), previous, &Taken::default(), &mut counting())
 }
 
+/// Another machine.
+fn node(host: &str) -> Place {
+    let host = host.to_owned();
+    let ip = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    Place {
+        attachments: vec![Attachment::Node { host, ip }],
+    }
+}
+
 fn numbers(plan: &Plan, name: &str) -> Vec<u16> {
     plan[&service(name)].ports.iter().map(|p| p.port).collect()
 }
 
 fn ip(plan: &Plan, name: &str) -> String {
-    plan[&service(name)].ip.to_string()
+    plan[&service(name)].ip().to_string()
 }
 
 fn pool(mut spec: ProjectSpec, subnet: &str) -> ProjectSpec {
@@ -155,9 +165,7 @@ fn ports_of_other_projects_count_while_they_run() {
     );
     assert!(assign_with(taken(false, addresses(&[(5432, false)]))).is_ok());
     let mut remote = addresses(&[(5432, false)]);
-    remote.place = Place::Node {
-        host: "node1".to_owned(),
-    };
+    remote.place = node("node1");
     assert!(
         assign_with(taken(true, remote)).is_ok(),
         "another machine has ports of its own"
@@ -215,7 +223,7 @@ fn a_narrow_loopback_subnet_gives_everybody_an_address() {
     assert!(matches!(error, AddressError::PoolExhausted { .. }), "{error}");
     // Addresses of other projects are not given out again.
     let mut other = addresses(&[]);
-    other.ip = "127.0.0.2".parse().unwrap();
+    other.place = Place::machine("127.0.0.2".parse().unwrap());
     let three = pool(three, "127.0.0.0/29");
     let plan_3 = assign(
         &three,
@@ -226,7 +234,7 @@ fn a_narrow_loopback_subnet_gives_everybody_an_address() {
     )
     .unwrap();
     assert!(
-        !plan_3.values().any(|a| a.ip.to_string() == "127.0.0.2"),
+        !plan_3.values().any(|a| a.ip().to_string() == "127.0.0.2"),
         "{plan_3:?}"
     );
 }
@@ -267,7 +275,7 @@ fn what_wants_nothing_is_not_reached_but_reaches_others() {
     wants.insert(service("quiet"), Wants::Nothing);
     let assign = |spec: &ProjectSpec| assign(spec, &wants, &Plan::new(), &Taken::default(), &mut counting());
     let plan = assign(&spec).unwrap();
-    assert_eq!(plan[&service("quiet")].place, Place::Nowhere);
+    assert_eq!(plan[&service("quiet")].place, Place::default());
     let to = |name: &str| Reference {
         service: service(name),
         field: AddressField::Ip,
@@ -275,7 +283,7 @@ fn what_wants_nothing_is_not_reached_but_reaches_others() {
     let error = lookup(&to("quiet"), &plan, &service("a")).unwrap_err();
     assert!(matches!(error, AddressError::NoAddress { .. }), "{error}");
     assert_eq!(lookup(&to("a"), &plan, &service("quiet")).unwrap(), "127.0.0.1");
-    assert_eq!(environment(&Place::Local, &plan).len(), 2, "only those of `a`");
+    assert_eq!(environment(&Place::here(), &plan).len(), 2, "only those of `a`");
     let stored = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
 
@@ -346,16 +354,18 @@ fn references_are_answered() {
         Err(AddressError::NoAddress { .. })
     ));
     let mut far = plan.clone();
-    far.get_mut(&service("db")).unwrap().place = Place::Node {
-        host: "node1".to_owned(),
-    };
+    far.get_mut(&service("db")).unwrap().place = node("node1");
+    record_ways(far.values_mut());
     let reference = Reference {
         service: service("db"),
         field: AddressField::Ip,
     };
     assert!(matches!(
         lookup(&reference, &far, &service("app")),
-        Err(AddressError::Unreachable { .. })
+        Err(AddressError::Unreachable {
+            why: NoRoute::OtherMachine,
+            ..
+        })
     ));
 }
 
@@ -368,7 +378,7 @@ fn addresses_become_variables() {
             ("app", spec(vec![])),
         ],
     );
-    let variables: Vec<_> = environment(&Place::Local, &plan(&spec, &Plan::new()).unwrap())
+    let variables: Vec<_> = environment(&Place::here(), &plan(&spec, &Plan::new()).unwrap())
         .into_iter()
         .collect();
     let expected = [
@@ -419,11 +429,9 @@ fn containers_have_addresses_of_their_own_and_keep_them() {
         ],
     );
     let plan_1 = plan(&two, &Plan::new()).unwrap();
-    let Place::Container { subnet, gateway, .. } = plan_1[&service("db")].place else {
-        panic!("{plan_1:?}");
-    };
+    let Attached { subnet, gateway, .. } = plan_1[&service("db")].networks().next().unwrap().clone();
     assert!(subnet.contains(gateway) && subnet.prefix() == 24, "{subnet}");
-    assert_ne!(plan_1[&service("db")].ip, plan_1[&service("web")].ip);
+    assert_ne!(plan_1[&service("db")].ip(), plan_1[&service("web")].ip());
     // A service that comes before the others by name takes nothing from them.
     let mut three = two.clone();
     three.services.insert(service("a"), container(vec![]));
@@ -443,7 +451,7 @@ fn containers_have_addresses_of_their_own_and_keep_them() {
     assert_ne!(other[&service("db")].place, plan_1[&service("db")].place);
     let subnet = |text: &str| plan(&pool(two.clone(), text), &Plan::new());
     assert_eq!(
-        subnet("10.9.8.0/24").unwrap()[&service("db")].ip.to_string(),
+        subnet("10.9.8.0/24").unwrap()[&service("db")].ip().to_string(),
         "10.9.8.2"
     );
     assert!(matches!(
@@ -497,10 +505,8 @@ fn references_are_answered_for_the_place_they_stand_in() {
         ],
     );
     let plan = plan(&spec, &Plan::new()).unwrap();
-    let own = |name: &str| plan[&service(name)].ip.to_string();
-    let Place::Container { gateway, .. } = plan[&service("web")].place else {
-        panic!("{plan:?}");
-    };
+    let own = |name: &str| plan[&service(name)].ip().to_string();
+    let gateway = plan[&service("web")].networks().next().unwrap().gateway;
     let ask = |from: &str, to: &str, field| {
         let reference = Reference {
             service: service(to),
@@ -575,7 +581,7 @@ fn containers_on_several_networks_meet_where_both_are() {
     // An address in the file is kept free for the service that names it.
     assert_eq!(ask("b", "a").unwrap(), "10.9.8.2");
     assert_eq!(ask("a", "b").unwrap(), "10.9.8.3");
-    let networks: Vec<_> = plan_1[&service("a")].networks().collect();
+    let networks: Vec<&Attached> = plan_1[&service("a")].networks().collect();
     assert_eq!(networks.len(), 2);
     assert!(networks.iter().all(|network| network.subnet.contains(network.ip)));
     assert!(!networks[0].subnet.overlaps(&networks[1].subnet));
@@ -585,8 +591,8 @@ fn containers_on_several_networks_meet_where_both_are() {
     // Another project avoids all of its networks.
     let taken = taken(true, plan_1[&service("a")].clone());
     let beside = project_spec("q", vec![("x", container(vec![]))]);
-    let other = assign(&beside, &wants(&beside), &Plan::new(), &taken, &mut counting());
-    let other: Vec<_> = other.unwrap()[&service("x")].networks().collect();
+    let other = assign(&beside, &wants(&beside), &Plan::new(), &taken, &mut counting()).unwrap();
+    let other: Vec<_> = other[&service("x")].networks().collect();
     assert!(
         networks
             .iter()

@@ -16,6 +16,6 @@ pub(super) async fn env(context: &Context, request: &EnvRequest) -> Answer {
         .map(|record| (record.name.clone(), record.addresses.clone()))
         .collect();
     Ok(Response::Env(EnvReport {
-        variables: address::environment(&address::Place::Local, &addresses),
+        variables: address::environment(&address::Place::here(), &addresses),
     }))
 }

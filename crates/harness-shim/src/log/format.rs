@@ -26,6 +26,15 @@ pub struct Record {
     pub data: Vec<u8>,
 }
 
+/// A place in a log, between two records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The number of the record after it.
+    pub seq: u64,
+    /// How many lines (newlines) the run has written before it, including missing ones.
+    pub lines: u64,
+}
+
 /// The most bytes that a record can contain. A larger number means damage.
 pub(super) const MAX_RECORD: u32 = 1024 * 1024;
 

@@ -25,7 +25,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use format::{Record, Stream};
+pub use format::{Position, Record, Stream};
 pub use lines::{Line, Lines, MAX_LINE};
 pub use reader::{GapCause, ReadItem, Reader};
 pub use writer::{Dropped, Writer};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::LogError;
 use super::format::{
-    Decoded, DroppedCount, Kind, Record, RecordHeader, SegmentHeader, newer, newlines, segment_numbers,
-    segment_path,
+    Decoded, DroppedCount, Kind, Position, Record, RecordHeader, SegmentHeader, newer, newlines,
+    segment_numbers, segment_path,
 };
 
 /// How many lines more than requested a tail starts before its end, so that the first requested lines are not cut.
@@ -54,12 +54,6 @@ pub struct Reader {
     position: Option<Position>,
     /// Whether damaged data was skipped since the last record.
     damaged: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Position {
-    lines: u64,
-    seq: u64,
 }
 
 #[derive(Debug)]

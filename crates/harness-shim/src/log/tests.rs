@@ -127,3 +127,37 @@ fn many_at_once_are_as_good_as_one_by_one() {
     assert!(segments(one_by_one.path()).len() > 20);
     assert!(segments(one_by_one.path()) == segments(at_once.path()));
 }
+
+/// The streams of a container have times of their own.
+#[test]
+fn what_is_later_than_a_time_is_found_although_times_are_not_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = LogLimits {
+        max_size: 70,
+        max_files: 10,
+    };
+    let mut writer = Writer::open(dir.path(), limits, 1).unwrap();
+    for (time_ns, text) in [(10, "a\n"), (30, "b\n"), (20, "c\n"), (40, "d\n")] {
+        writer.append(Stream::Stdout, text.as_bytes(), time_ns);
+    }
+    let mut reader = Reader::open_since(dir.path(), 25).unwrap();
+    let mut later = Vec::new();
+    while let ReadItem::Record(record) = reader.next().unwrap() {
+        later.extend((record.time_ns >= 25).then_some(record.data));
+    }
+    assert_eq!(later, [b"b\n", b"d\n"]);
+}
+
+#[test]
+fn a_gap_is_left_where_the_writer_skips() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path(), LogLimits::default(), 1).unwrap();
+    writer.append(Stream::Stdout, b"a\n", 2);
+    writer.skip_to(Position { seq: 7, lines: 4 }, 3).unwrap();
+    writer.append(Stream::Stdout, b"b\n", 4);
+    assert_eq!(writer.position(), Position { seq: 8, lines: 5 });
+    drop(writer);
+    let writer = Writer::waiting(dir.path(), LogLimits::default()).unwrap();
+    assert_eq!(writer.position(), Position { seq: 8, lines: 5 });
+    assert_eq!(read(dir.path()), ["a\n", "-3", "b\n"]);
+}

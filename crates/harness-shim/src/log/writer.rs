@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::LogError;
 use super::format::{
-    DroppedCount, Kind, MAX_RECORD, NO_NUMBER, RecordHeader, SegmentHeader, Stream, newlines,
+    DroppedCount, Kind, MAX_RECORD, NO_NUMBER, Position, RecordHeader, SegmentHeader, Stream, newlines,
     segment_numbers, segment_path,
 };
 use super::reader::{ReadItem, Reader};
@@ -38,6 +38,8 @@ pub struct Writer {
     len: u64,
     seq: u64,
     lines: u64,
+    /// The latest time of a record. Records may have times that are not in order.
+    latest_ns: u64,
     /// Everything that was dropped in this writer's life.
     dropped: Dropped,
     /// The part of it that is not recorded in the log yet.
@@ -64,7 +66,7 @@ impl Writer {
         let dir = dir.into();
         let numbers = segment_numbers(&dir).map_err(LogError::new("list", &dir))?;
         let last = numbers.last().copied().unwrap_or(0);
-        let (seq, lines) = if last == 0 { (0, 0) } else { end_of(&dir)? };
+        let (seq, lines, latest_ns) = if last == 0 { (0, 0, 0) } else { end_of(&dir)? };
         Ok(Self {
             dir,
             limits,
@@ -73,6 +75,7 @@ impl Writer {
             len: 0,
             seq,
             lines,
+            latest_ns,
             dropped: Dropped::default(),
             unnoted: Dropped::default(),
         })
@@ -108,6 +111,60 @@ impl Writer {
         }
     }
 
+    /// Where the next record goes.
+    pub fn position(&self) -> Position {
+        Position {
+            seq: self.seq,
+            lines: self.lines,
+        }
+    }
+
+    /// Appends many pieces as [`append_all`](Self::append_all) does, but drops nothing: what cannot be written now can
+    /// be given again. [`position`](Self::position) tells how many were written.
+    ///
+    /// # Errors
+    /// When a piece cannot be written, or is longer than a record can be. The pieces before it are written.
+    pub fn append_or_fail(&mut self, pieces: &[(Stream, &[u8], u64)]) -> Result<(), LogError> {
+        let mut rest = pieces;
+        while let Some((stream, bytes, now_ns)) = rest.first() {
+            let together = self.together(rest);
+            let written = if together > 1 && self.write_together(&rest[..together]).is_ok() {
+                together
+            } else {
+                self.append_or_fail_one(*stream, bytes, *now_ns)?;
+                1
+            };
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+
+    fn append_or_fail_one(&mut self, stream: Stream, bytes: &[u8], now_ns: u64) -> Result<(), LogError> {
+        let fits = bytes.len() <= MAX_RECORD as usize;
+        let written = if fits {
+            self.write(Kind::Data(stream), bytes, now_ns)
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        };
+        written.map_err(LogError::new("write to", &self.dir))?;
+        self.lines = self.lines.saturating_add(newlines(bytes));
+        Ok(())
+    }
+
+    /// Leaves a gap: the next record is the one at this position, which must be later. Readers see that what is
+    /// between is missing.
+    ///
+    /// # Errors
+    /// When a segment cannot be begun there. Then nothing has changed.
+    pub fn skip_to(&mut self, position: Position, now_ns: u64) -> Result<(), LogError> {
+        let before = self.position();
+        (self.seq, self.lines) = (position.seq, position.lines);
+        self.rotate(now_ns).map_err(|error| {
+            (self.seq, self.lines) = (before.seq, before.lines);
+            LogError::new("begin a segment in", &self.dir)(error)
+        })
+    }
+
     /// How many of these pieces, starting with the first, fit into this segment and one write; none if the segment is
     /// not begun.
     fn together(&self, pieces: &[(Stream, &[u8], u64)]) -> usize {
@@ -125,7 +182,7 @@ impl Writer {
 
     fn write_together(&mut self, pieces: &[(Stream, &[u8], u64)]) -> io::Result<()> {
         let mut records = Vec::new();
-        let mut lines = 0_u64;
+        let (mut lines, mut latest_ns) = (0_u64, self.latest_ns);
         for (seq, (stream, bytes, now_ns)) in (self.seq..).zip(pieces) {
             let header = RecordHeader {
                 seq,
@@ -135,6 +192,7 @@ impl Writer {
             };
             records.extend_from_slice(&header.encode());
             records.extend_from_slice(bytes);
+            latest_ns = latest_ns.max(*now_ns);
             lines = lines.saturating_add(newlines(bytes));
         }
         let Some(segment) = &mut self.segment else {
@@ -148,6 +206,7 @@ impl Writer {
         self.len += records.len() as u64;
         self.seq = self.seq.saturating_add(pieces.len() as u64);
         self.lines = self.lines.saturating_add(lines);
+        self.latest_ns = latest_ns;
         Ok(())
     }
 
@@ -215,6 +274,7 @@ impl Writer {
         }
         self.len += size;
         self.seq = self.seq.saturating_add(1);
+        self.latest_ns = self.latest_ns.max(now_ns);
         Ok(())
     }
 
@@ -223,7 +283,8 @@ impl Writer {
         let header = SegmentHeader {
             first_seq: self.seq,
             lines_before: self.lines,
-            created_ns: now_ns,
+            // No record before this segment is later, so that whoever wants what is later can begin here.
+            created_ns: now_ns.max(self.latest_ns),
         };
         let number = self.number + 1;
         if number == NO_NUMBER {
@@ -282,9 +343,15 @@ fn write_all(file: &mut File, header: &[u8], bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The next sequence number and the line count of an existing log.
-fn end_of(dir: &Path) -> Result<(u64, u64), LogError> {
+/// The next sequence number and the line count of an existing log, and the latest time at its end.
+fn end_of(dir: &Path) -> Result<(u64, u64, u64), LogError> {
     let mut reader = Reader::open_tail(dir, 0)?;
-    while !matches!(reader.next()?, ReadItem::End) {}
-    Ok((reader.next_seq(), reader.lines_seen()))
+    let mut latest_ns = 0;
+    loop {
+        match reader.next()? {
+            ReadItem::Record(record) => latest_ns = record.time_ns.max(latest_ns),
+            ReadItem::Gap { .. } => {}
+            ReadItem::End => return Ok((reader.next_seq(), reader.lines_seen(), latest_ns)),
+        }
+    }
 }

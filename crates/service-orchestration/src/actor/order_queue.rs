@@ -15,7 +15,7 @@ use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::spec::{PortSpec, Protocol};
 use harness_model::{ProjectName, ServiceName};
-use service_registry::address::{Endpoint, Place, PortAssignment};
+use service_registry::address::{Endpoint, PortAssignment};
 
 use super::Message;
 use super::driver::Driver;
@@ -181,9 +181,7 @@ impl Driver {
         let entry = self.projects.get(project).and_then(|p| p.services.get(service));
         let live = entry.and_then(|entry| entry.live.as_ref());
         match live.map(|live| &live.order.own) {
-            Some(own) if matches!(own.place, Place::Container { .. }) => {
-                own.ports.iter().map(PortAssignment::endpoint).collect()
-            }
+            Some(own) if own.place.is_apart() => own.ports.iter().map(PortAssignment::endpoint).collect(),
             _ => Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use command_executor::patience::pass;
 use futures_lite::FutureExt;
 use harness_model::Template;
 use harness_model::spec::{self, HealthCheck};
-use service_registry::address::{Place, ServiceAddresses};
+use service_registry::address::ServiceAddresses;
 
 use super::watch::watch_output;
 use crate::executor::{Executors, Order, PlaceCommand};
@@ -184,7 +184,7 @@ fn unusable(address: &Template, error: &ProbeConfigError) -> String {
 
 /// A URL or address as this machine reaches it: `localhost` of a container means the container.
 fn in_place(target: String, own: &ServiceAddresses) -> String {
-    if !matches!(own.place, Place::Container { .. }) {
+    if !own.place.is_apart() {
         return target;
     }
     let start = target.find("://").map_or(0, |at| at + 3);
@@ -196,7 +196,7 @@ fn in_place(target: String, own: &ServiceAddresses) -> String {
             (after.is_empty() || after.starts_with([':', '/', '?'])).then_some(after)
         });
     match local {
-        Some(after) => format!("{scheme}{}{after}", own.ip),
+        Some(after) => format!("{scheme}{}{after}", own.ip()),
         None => target,
     }
 }

@@ -506,7 +506,7 @@ fn placed(digest: SpecDigest, own: &ServiceAddresses) -> SpecDigest {
 
 /// The networks of a container that have other addresses now, as text for people.
 fn moved(before: &ServiceAddresses, now: &ServiceAddresses) -> Vec<String> {
-    let other = |at: Attached| {
+    let other = |at: &Attached| {
         let then = before.networks().find(|then| then.network == at.network)?;
         let (network, from, to) = (&at.network, then.subnet, at.subnet);
         (from != to).then(|| format!("subnet of {network} changed from {from} to {to}"))

@@ -46,6 +46,7 @@ pub use rest::Rest;
 pub use session::CommandSession;
 
 use crate::machine::{Ended, Hook, Lost};
+use crate::mirror::{Destination, LogLimits};
 use crate::secrets::Secrets;
 use crate::words::chain;
 use probe_kind::ProbeKinds;
@@ -69,7 +70,7 @@ pub struct Order {
     pub addresses: BTreeMap<String, String>,
     /// The addresses under which others reach this service.
     pub own: ServiceAddresses,
-    /// The folder for the logs and records of this generation.
+    /// The folder for the output and the records of this generation: see [`Executor`] for what has to be there.
     pub run_dir: PathBuf,
     /// The files that the project is read from. A rendered file must not replace one of them. Empty if the service
     /// renders no files.
@@ -98,7 +99,18 @@ impl Order {
         words
     }
 
-    /// The same for commands on this machine. Variables that every program needs (PATH, HOME and so on) are this
+    /// Where the output of this generation has to be mirrored to.
+    pub fn output(&self) -> Destination {
+        Destination {
+            run_dir: self.run_dir.clone(),
+            limits: LogLimits {
+                max_size: self.spec.logs.max_size,
+                max_files: self.spec.logs.max_files,
+            },
+        }
+    }
+
+    /// The order for commands on this machine. Variables that every program needs (PATH, HOME and so on) are this
     /// machine's own there, whatever the service has.
     fn on_host(&self, folder: &Path) -> Self {
         let mut spec = ServiceSpec::clone(&self.spec);
@@ -214,6 +226,9 @@ pub trait SessionStdin: Send {
 }
 
 /// One running generation of a service.
+///
+/// As long as it exists, its output is mirrored into the run directory of its order, as [`Executor`] says. When
+/// [`wait`](Self::wait) returns, everything that it has printed is there.
 #[async_trait]
 pub trait Instance: Send + Sync {
     /// The pid of its main process, if it has one on this machine.
@@ -289,6 +304,14 @@ pub enum HookPlace {
 }
 
 /// Runs services of one or more types.
+///
+/// # Output
+/// Whoever runs a service mirrors its output into `log/` of [`Order::run_dir`] here, wherever the service runs, and holds
+/// the lock of that directory while more may come. Each record is there once and in the order of the source, whatever
+/// dies meanwhile; what is missing is a gap with its count. Nobody else is asked for output: logs, attach, failure
+/// reports and log probes read only that directory. The shim of a local process does all this by itself; an executor
+/// whose services print elsewhere uses a [`Mirror`](crate::mirror::Mirror) with [`Order::output`], and goes on with it
+/// when it adopts.
 #[async_trait]
 pub trait Executor: KindOf {
     /// Ends the commands (probes, hooks, execs) that a former daemon left running. Called once, before anything is

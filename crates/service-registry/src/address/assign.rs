@@ -8,7 +8,9 @@ use harness_model::spec::{NetworkSpec, PortSpec, Protocol, ServiceSpec};
 use harness_model::{ProjectSpec, ServiceName, Subnet};
 
 use super::containers::Containers;
-use super::{AddressError, Endpoint, Place, PlanWants, PortAssignment, ServiceAddresses, Taken, Wants};
+use super::{
+    AddressError, Endpoint, Place, PlanWants, PortAssignment, ServiceAddresses, Taken, Wants, record_ways,
+};
 
 /// The address of every service without an address of its own.
 const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -54,13 +56,8 @@ pub fn assign(
     }
     for (name, spec, container) in containers.iter(project) {
         let published = plan.written(name, spec, SHARED)?;
-        let addresses = ServiceAddresses {
-            place: container.place.clone(),
-            ip: container.ip,
-            host: name.as_str().to_owned(),
-            ports: published.ports,
-            exposed: Vec::new(),
-        };
+        let host = name.as_str().to_owned();
+        let addresses = ServiceAddresses::at(container.clone(), host, published.ports);
         out.insert(name.clone(), addresses);
     }
     for (name, spec) in wanting(project, wants, &Wants::Nothing) {
@@ -70,13 +67,7 @@ pub fn assign(
                 origin: port.origin.clone().map(Box::new),
             });
         }
-        let addresses = ServiceAddresses {
-            place: Place::Nowhere,
-            ip: SHARED,
-            host: SHARED.to_string(),
-            ports: Vec::new(),
-            exposed: Vec::new(),
-        };
+        let addresses = ServiceAddresses::at(Place::default(), SHARED.to_string(), Vec::new());
         out.insert(name.clone(), addresses);
     }
     for (name, addresses) in &mut out {
@@ -87,6 +78,7 @@ pub fn assign(
     for (name, addresses) in &mut out {
         plan.choose(name, addresses, free_port)?;
     }
+    record_ways(out.values_mut());
     Ok(out)
 }
 
@@ -140,7 +132,7 @@ fn own_addresses(
                 ips.insert(name.clone(), ip);
             }
             Addressing::Pool(pool) => {
-                let kept = previous.get(name).map(|a| a.ip);
+                let kept = previous.get(name).map(ServiceAddresses::ip);
                 match kept.filter(|ip| is_choice(&pool, *ip) && !taken.has_ip(*ip) && !used.contains(ip)) {
                     Some(ip) => {
                         used.insert(ip);
@@ -211,13 +203,7 @@ impl Plan<'_> {
         // If the first port of a service is bound to one address, the service is reached only there.
         let bound = ports.first().map(|p| p.host_ip).filter(|ip| !ip.is_unspecified());
         let ip = bound.unwrap_or(ip);
-        Ok(ServiceAddresses {
-            place: Place::Local,
-            ip,
-            host: ip.to_string(),
-            ports,
-            exposed: Vec::new(),
-        })
+        Ok(ServiceAddresses::at(Place::machine(ip), ip.to_string(), ports))
     }
 
     fn occupy(

@@ -19,13 +19,7 @@ const CHOICE_COUNT: u32 = 1 << 12;
 const LONGEST_PREFIX: u8 = 29;
 
 /// The containers of a plan.
-pub(super) struct Containers(BTreeMap<ServiceName, Container>);
-
-/// A container of the plan.
-pub(super) struct Container {
-    pub(super) place: Place,
-    pub(super) ip: IpAddr,
-}
+pub(super) struct Containers(BTreeMap<ServiceName, Place>);
 
 impl Containers {
     /// Chooses for every container what it had before, if that is possible, or else something new.
@@ -74,27 +68,18 @@ impl Containers {
                     subnet,
                 });
             }
-            let mut attached = attached.into_iter();
-            if let Some(first) = attached.next() {
-                let place = Place::Container {
-                    network: first.network,
-                    subnet: first.subnet,
-                    gateway: first.gateway,
-                    also: attached.collect(),
-                };
-                out.insert(name.clone(), Container { place, ip: first.ip });
-            }
+            out.insert(name.clone(), Place::networks(attached));
         }
         Ok(Self(out))
     }
 
-    /// Every container, with its choices.
+    /// Every container, with its place.
     pub(super) fn iter<'a>(
         &'a self,
         project: &'a ProjectSpec,
-    ) -> impl Iterator<Item = (&'a ServiceName, &'a ServiceSpec, &'a Container)> {
+    ) -> impl Iterator<Item = (&'a ServiceName, &'a ServiceSpec, &'a Place)> {
         let containers = self.0.iter();
-        containers.filter_map(|(name, container)| Some((name, project.services.get(name)?, container)))
+        containers.filter_map(|(name, place)| Some((name, project.services.get(name)?, place)))
     }
 }
 
@@ -160,7 +145,7 @@ impl Pool<'_> {
         subnet: Subnet,
         previous: Option<&ServiceAddresses>,
     ) {
-        let same = |before: &Attached| {
+        let same = |before: &&Attached| {
             before.network == *network && before.subnet == subnet && before.gateway == gateway(subnet)
         };
         let before = previous.and_then(|previous| previous.networks().find(same));

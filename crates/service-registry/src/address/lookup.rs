@@ -1,11 +1,11 @@
 //! Resolves `${service.ip}`, `.host` and `.port`, and makes the variables with the same values.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use harness_model::{AddressField, PortName, Reference, ServiceName};
 
-use super::{AddressError, Place, ServiceAddresses};
+use super::{AddressError, NoRoute, Place, PortAssignment, Route, ServiceAddresses};
 
 /// The text that replaces a reference in the service `from`.
 ///
@@ -23,74 +23,77 @@ pub fn lookup(
         })
     };
     let target = find(&reference.service)?;
-    if target.place == Place::Nowhere {
+    if target.place.attachments.is_empty() {
         return Err(AddressError::NoAddress {
             reference: reference.clone(),
             service: reference.service.clone(),
         });
     }
-    let view = seen_from(&find(from)?.place, target).ok_or_else(|| AddressError::Unreachable {
+    let view = seen_from(&find(from)?.place, target).map_err(|why| AddressError::Unreachable {
         reference: reference.clone(),
         from: from.clone(),
+        why,
     })?;
     match &reference.field {
         AddressField::Ip => Ok(view.ip.to_string()),
         AddressField::Host => Ok(view.host),
-        AddressField::Port(name) => port(&view, reference, name.as_ref()).map(|port| port.to_string()),
+        AddressField::Port(name) => {
+            port(&view, target, reference, name.as_ref()).map(|port| port.to_string())
+        }
     }
 }
 
-/// The addresses of a service as they look from a place; `None` if no way to it is known.
+/// A service as it looks from a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its name, or its address again.
+    pub host: String,
+    /// Its ports, with the numbers at which they are reached.
+    pub ports: Vec<PortAssignment>,
+}
+
+/// A service as it looks from a place, by the way that is recorded from there.
 ///
-/// | from | to a process here | to a container |
-/// |---|---|---|
-/// | a process here | its own address | the address where it is published, or its own if it publishes nothing |
-/// | a container | this machine, as the container's network sees it | its own address and ports, on a network that both share |
-pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Option<ServiceAddresses> {
-    let mut seen = target.clone();
-    match (from, &target.place) {
-        (Place::Local | Place::Nowhere, Place::Local) => {}
-        (Place::Local | Place::Nowhere, Place::Container { .. }) => {
-            if let Some(first) = target.ports.first() {
-                seen.ip = match first.host_ip {
-                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                    ip => ip,
-                };
-            }
-            seen.host = seen.ip.to_string();
+/// # Errors
+/// When there is no way from there.
+pub fn seen_from(from: &Place, target: &ServiceAddresses) -> Result<View, NoRoute> {
+    let (ip, host) = match target.route_from(from) {
+        Route::Direct { ip, host } => (ip, host),
+        Route::Published { ip } => {
+            return Ok(View {
+                ip,
+                host: ip.to_string(),
+                ports: target.ports.clone(),
+            });
         }
-        (Place::Container { network, also, .. }, Place::Container { .. }) => {
-            let mut shared = std::iter::once(network).chain(also.iter().map(|other| &other.network));
-            let met =
-                shared.find_map(|network| target.networks().find(|theirs| theirs.network == *network))?;
-            seen.ip = met.ip;
-            for port in &mut seen.ports {
-                port.port = port.target.unwrap_or(port.port);
-                port.host_ip = met.ip;
-            }
+        Route::None(why) => return Err(why),
+    };
+    let mut ports = target.ports.clone();
+    // What is apart from this machine has other numbers inside than it is published under.
+    if target.place.is_apart() {
+        for port in &mut ports {
+            port.port = port.target.unwrap_or(port.port);
+            port.host_ip = ip;
         }
-        (Place::Container { gateway, .. }, Place::Local) => {
-            seen.ip = *gateway;
-            seen.host = gateway.to_string();
-        }
-        (Place::Node { .. }, _) | (_, Place::Node { .. } | Place::Nowhere) => return None,
     }
-    Some(seen)
+    Ok(View { ip, host, ports })
 }
 
 fn port(
-    view: &ServiceAddresses,
+    view: &View,
+    target: &ServiceAddresses,
     reference: &Reference,
     name: Option<&PortName>,
 ) -> Result<u16, AddressError> {
     let Some(first) = view.ports.first() else {
         let reference = reference.clone();
-        return match (&view.place, view.exposed.as_slice()) {
-            (_, [only]) if name.is_none() => Ok(*only),
-            (Place::Container { .. }, _) if name.is_none() => Err(AddressError::NotOneExposed {
+        return match target.exposed.as_slice() {
+            [only] if name.is_none() => Ok(*only),
+            known if name.is_none() && target.place.is_apart() => Err(AddressError::NotOneExposed {
                 reference,
-                known: view.exposed.clone(),
+                known: known.to_vec(),
             }),
             _ => Err(AddressError::NoPorts { reference }),
         };
@@ -118,17 +121,17 @@ pub fn environment(
 ) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     for (service, target) in addresses {
-        let Some(target) = seen_from(from, target) else {
+        let Ok(view) = seen_from(from, target) else {
             continue;
         };
         let prefix = format!("HARNESS_{}", variable_part(service.as_str()));
-        out.insert(format!("{prefix}_IP"), target.ip.to_string());
-        if let Some(first) = target.ports.first() {
+        out.insert(format!("{prefix}_IP"), view.ip.to_string());
+        if let Some(first) = view.ports.first() {
             out.insert(format!("{prefix}_PORT"), first.port.to_string());
         } else if let [only] = target.exposed.as_slice() {
             out.insert(format!("{prefix}_PORT"), only.to_string());
         }
-        for port in &target.ports {
+        for port in &view.ports {
             if let Some(name) = &port.name {
                 let name = variable_part(name.as_str());
                 out.insert(format!("{prefix}_PORT_{name}"), port.port.to_string());

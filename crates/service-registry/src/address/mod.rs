@@ -1,12 +1,21 @@
 //! Where each service is reached, and how one service can refer to the address of another.
 //!
-//! [`assign`] gives a whole plan its addresses before anything starts. [`lookup`] resolves `${service.ip}` as the
-//! referring service can reach it. [`environment`] puts the same values into variables.
+//! [`assign`] gives a whole plan its addresses before anything starts: what each place is attached to, and the ways to
+//! it. [`lookup`] resolves `${service.ip}` by the way from the referring service. [`environment`] puts the same values
+//! into variables.
+//!
+//! ```text
+//! service ── place ── attachments: this machine | a network | another machine, each with an address
+//!        └── ways: from this machine, from each network ──▶ route: direct | published | none, because …
+//! ```
 
 mod assign;
 mod containers;
 mod free_ports;
 mod lookup;
+mod place;
+mod route;
+mod stored;
 mod wants;
 
 use std::net::IpAddr;
@@ -17,60 +26,20 @@ use serde::{Deserialize, Serialize};
 
 pub use assign::assign;
 pub use free_ports::FreePorts;
-pub use lookup::{environment, lookup, seen_from};
+pub use lookup::{View, environment, lookup, seen_from};
+pub use place::{Attached, Attachment, Place, Point};
+pub use route::{NoRoute, Route, Way, record_ways};
 pub use wants::{Join, PlanWants, Wants};
 
 use crate::network::{Interface, Topology};
 
-/// The place where a service runs, as far as it matters for reaching it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// On this machine, in its own network namespace.
-    #[default]
-    Local,
-    /// In a container.
-    Container {
-        /// The network that it is attached to. If there are several, the first.
-        network: NetworkName,
-        /// The subnet of that network.
-        subnet: Subnet,
-        /// The address of this machine on that network.
-        gateway: IpAddr,
-        /// The other networks that it is attached to.
-        #[serde(default)]
-        also: Vec<Attached>,
-    },
-    /// On another host.
-    Node {
-        /// Its address or DNS name.
-        host: String,
-    },
-    /// On this machine, but nobody reaches it by an address.
-    Nowhere,
-}
-
-/// A further network that a container is attached to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Attached {
-    /// The name of the network.
-    pub network: NetworkName,
-    /// The subnet of that network.
-    pub subnet: Subnet,
-    /// The address of this machine on that network.
-    pub gateway: IpAddr,
-    /// The container's address there.
-    pub ip: IpAddr,
-}
-
 /// Where a service is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "stored::Stored")]
 pub struct ServiceAddresses {
-    /// Where it runs.
-    #[serde(default)]
+    /// What the place where it runs is attached to.
+    #[serde(rename = "attachments")]
     pub place: Place,
-    /// Its address, as seen in its own place.
-    pub ip: IpAddr,
     /// The name or address of the host it runs on.
     pub host: String,
     /// Its ports, in the order of its specification.
@@ -79,29 +48,31 @@ pub struct ServiceAddresses {
     /// the service's own address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<u16>,
+    /// The ways by which others reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
 }
 
 impl ServiceAddresses {
+    /// Addresses in this place, without ways: [`record_ways`] finds them once the places of all services are known.
+    pub fn at(place: Place, host: String, ports: Vec<PortAssignment>) -> Self {
+        Self {
+            place,
+            host,
+            ports,
+            exposed: Vec::new(),
+            ways: Vec::new(),
+        }
+    }
+
+    /// Its address, as seen in its own place.
+    pub fn ip(&self) -> IpAddr {
+        self.place.ip()
+    }
+
     /// The networks of a container, each with the container's address on it, the first one first.
-    pub fn networks(&self) -> impl Iterator<Item = Attached> + '_ {
-        let (first, also) = match &self.place {
-            Place::Container {
-                network,
-                subnet,
-                gateway,
-                also,
-            } => {
-                let first = Attached {
-                    network: network.clone(),
-                    subnet: *subnet,
-                    gateway: *gateway,
-                    ip: self.ip,
-                };
-                (Some(first), also.as_slice())
-            }
-            Place::Local | Place::Node { .. } | Place::Nowhere => (None, [].as_slice()),
-        };
-        first.into_iter().chain(also.iter().cloned())
+    pub fn networks(&self) -> impl Iterator<Item = &Attached> {
+        self.place.attached()
     }
 }
 
@@ -213,7 +184,7 @@ impl Taken {
     /// Adds a service. While it is `live`, its ports are in use. Otherwise they are only remembered for it, and only
     /// new choices avoid them.
     pub fn add(&mut self, holder: Holder, live: bool, addresses: ServiceAddresses) {
-        if matches!(addresses.place, Place::Local | Place::Container { .. }) {
+        if !addresses.place.is_elsewhere() && !addresses.place.attachments.is_empty() {
             self.entries.push(TakenBy {
                 holder,
                 live,
@@ -254,7 +225,7 @@ impl Taken {
     }
 
     fn has_ip(&self, ip: IpAddr) -> bool {
-        let has = |t: &TakenBy| t.addresses.ip == ip || t.addresses.networks().any(|n| n.ip == ip);
+        let has = |t: &TakenBy| t.addresses.ip() == ip || t.addresses.networks().any(|n| n.ip == ip);
         self.entries.iter().any(has)
     }
 }
@@ -398,12 +369,14 @@ pub enum AddressError {
         known: Vec<PortName>,
     },
     /// No way is known from the place of the reference to the service.
-    #[error("{reference}: {} cannot be reached from {from}", reference.service)]
+    #[error("{reference}: {} cannot be reached from {from}: {why}", reference.service)]
     Unreachable {
         /// The reference that cannot be resolved.
         reference: Reference,
         /// The service that contains the reference.
         from: ServiceName,
+        /// Why there is no way.
+        why: NoRoute,
     },
 }
 

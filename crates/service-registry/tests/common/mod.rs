@@ -9,7 +9,7 @@ use harness_model::spec::{Kind, Limits, PortSpec, ProcessSpec, Protocol};
 use harness_model::{
     PortName, ProjectName, ProjectSpec, SecretString, ServiceName, ServiceSpec, Template, WallTime,
 };
-use service_registry::address::{Place, PlanWants, PortAssignment, ServiceAddresses, Wants};
+use service_registry::address::{Place, PlanWants, PortAssignment, ServiceAddresses, Wants, record_ways};
 use service_registry::{ProjectRecord, ServiceRecord};
 
 pub(crate) fn project(name: &str) -> ProjectName {
@@ -86,13 +86,9 @@ pub(crate) fn addresses(ports: &[(u16, bool)]) -> ServiceAddresses {
         dynamic,
     };
     let ports = ports.iter().map(assignment).collect();
-    ServiceAddresses {
-        place: Place::Local,
-        ip,
-        host: ip.to_string(),
-        ports,
-        exposed: Vec::new(),
-    }
+    let mut addresses = ServiceAddresses::at(Place::machine(ip), ip.to_string(), ports);
+    record_ways([&mut addresses]);
+    addresses
 }
 
 pub(crate) fn record(in_project: &str, name: &str) -> ServiceRecord {
