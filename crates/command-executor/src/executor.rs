@@ -1,15 +1,17 @@
-//! A stack of layers, which can run a command to its end.
+//! Runs commands on this machine. With a shim, they run under `harness-shim command`. There they have a session of
+//! their own, so that they cannot reach the terminal of whoever started this process, and a supervisor ends everything
+//! that they leave. The shim also switches users and sets up terminals, so that no code runs between fork and exec in
+//! this large process.
 
 use std::collections::VecDeque;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
 use harness_shim::run_dir::Resource;
 
-use crate::command::Command;
-use crate::layer::{Layer, LayerError, Local};
+use crate::command::{Command, Form};
+use crate::layer::Layer;
 use crate::patience::pass;
 use crate::process::{ProcessEvent, Running, SpawnError};
 use crate::shim_binary::Shim;
@@ -17,73 +19,68 @@ use crate::shim_binary::Shim;
 /// How many bytes of each stream [`Executor::run`] keeps: the last 256 KiB.
 pub const OUTPUT_TAIL: usize = 256 * 1024;
 
-/// Runs commands in one place: on this machine, or wherever its layers lead. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Runs commands on this machine. Cheap to clone.
+#[derive(Debug, Clone, Default)]
 pub struct Executor {
-    local: Local,
-    /// The outermost layer is first.
-    layers: Vec<Arc<dyn Layer>>,
+    shim: Option<Shim>,
+    soft_limits: Vec<(Resource, u64)>,
 }
 
 impl Executor {
-    /// Runs commands on this machine.
+    /// Runs commands on this machine, without switching users and without terminals.
     pub fn local() -> Self {
-        Self {
-            local: Local::new(),
-            layers: Vec::new(),
-        }
+        Self::default()
     }
 
     /// Sets the shim binary. Commands are then supervised, and can have users and terminals.
     #[must_use]
     pub fn with_shim(mut self, shim: impl Into<Shim>) -> Self {
-        self.local = Local::with_shim(shim);
+        self.shim = Some(shim.into());
         self
     }
 
-    /// Gives every command these soft limits instead of this process's own. This needs the shim.
+    /// Gives every supervised command these soft limits instead of this process's own.
     #[must_use]
     pub fn with_soft_limits(mut self, limits: Vec<(Resource, u64)>) -> Self {
-        self.local = self.local.with_soft_limits(limits);
+        self.soft_limits = limits;
         self
-    }
-
-    /// Goes one place further in: `local().layer(Ssh::new("h")).layer(Docker::new("c"))` runs commands in container
-    /// `c` of host `h`.
-    #[must_use]
-    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
-        self.layers.push(Arc::new(layer));
-        self
-    }
-
-    /// Describes the place for people: `container db on ssh node1`.
-    pub fn describe(&self) -> String {
-        if self.layers.is_empty() {
-            return self.local.describe();
-        }
-        let places: Vec<String> = self.layers.iter().rev().map(|layer| layer.describe()).collect();
-        places.join(" on ")
-    }
-
-    /// The command that this machine runs in the end.
-    ///
-    /// # Errors
-    /// When one of the places cannot run such a command.
-    pub fn wrap(&self, command: Command) -> Result<Command, LayerError> {
-        let command = self
-            .layers
-            .iter()
-            .rev()
-            .try_fold(command, |command, layer| layer.wrap(command))?;
-        self.local.wrap(command)
     }
 
     /// Starts a command, which the handle owns.
     ///
     /// # Errors
-    /// When a layer cannot carry the command, or this machine cannot start it.
+    /// When this machine cannot start it.
     pub fn spawn(&self, command: Command) -> Result<Running, SpawnError> {
-        Running::spawn(self.wrap(command)?)
+        Running::spawn(match &self.shim {
+            Some(shim) => self.supervised(shim, command),
+            None => command,
+        })
+    }
+
+    /// The command of the supervisor.
+    fn supervised(&self, shim: &Shim, mut command: Command) -> Command {
+        let mut args = vec![harness_shim::command::VERB.into()];
+        if let Some(user) = command.user.take() {
+            args.extend(["--user".into(), user.into()]);
+        }
+        if let Some(umask) = command.umask.take() {
+            args.extend(["--umask".into(), format!("{umask:04o}").into()]);
+        }
+        if let Some(dir) = command.cwd.take() {
+            args.extend(["--cwd".into(), dir.into()]);
+        }
+        if command.tty.is_some() {
+            args.push("--tty".into());
+        }
+        for (resource, limit) in &self.soft_limits {
+            args.extend([
+                "--soft-limit".into(),
+                format!("{}={limit}", resource.name()).into(),
+            ]);
+        }
+        args.push("--".into());
+        command.form = Form::Supervised(shim.clone());
+        command.through(Layer::new(shim.path()).args::<std::ffi::OsString>(args))
     }
 
     /// Runs a command to its end and keeps the tail of its output. Its stdin is empty. When `timeout` passes or this

@@ -5,8 +5,8 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`command`] | what to run, as a value |
-//! | [`layer`] | where to run it: local, ssh, docker; they nest |
-//! | [`executor`] | a stack of layers, and `run` |
+//! | [`layer`] | what wraps a command: `sudo`, `env`; layers nest |
+//! | [`executor`] | runs commands on this machine |
 //! | [`process`] | a direct child: managed, streamed, and killed when its handle is dropped |
 //! | [`attached`] | somebody else's process: watched and signalled, but never stopped by us |
 //! | [`supervised`] | a local service under the shim, which outlives whoever started it |
