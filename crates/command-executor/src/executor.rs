@@ -136,7 +136,6 @@ impl Executor {
                         Some(ProcessEvent::Stdout(bytes)) => stdout.push(&bytes),
                         Some(ProcessEvent::Stderr(bytes)) => stderr.push(&bytes),
                         Some(ProcessEvent::Exited(status)) => return Ok(Some(status)),
-                        Some(ProcessEvent::Started { .. }) => {}
                         None => return running.wait().await.map(Some),
                     }
                 }

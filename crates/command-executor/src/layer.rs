@@ -56,7 +56,9 @@ mod tests {
             .through(Layer::new("env").args(["-u", "PGHOST"]))
             .through(Layer::new("sudo").args(["-n", "-u", "postgres", "--"]));
         assert_eq!(command.program(), "sudo");
-        let words = ["-n", "-u", "postgres", "--", "env", "-u", "PGHOST", "psql", "-c", "select 1"];
+        let words = [
+            "-n", "-u", "postgres", "--", "env", "-u", "PGHOST", "psql", "-c", "select 1",
+        ];
         assert_eq!(command.arguments(), words.map(OsString::from));
         assert_eq!(command.variables().len(), 1);
     }

@@ -11,7 +11,7 @@
 //! | [`attached`] | somebody else's process: watched and signalled, but never stopped by us |
 //! | [`supervised`] | a local service under the shim, which outlives whoever started it |
 //! | [`boot_clock`] | the time since the boot, and when a process started in that time |
-//! | [`logs`] | following the log of a run directory |
+//! | [`logs`] | following the records of a run directory |
 //! | [`mod@write`] | writing a file with the rights of a service's user |
 //! | [`shim_binary`] | one copy of the shim per version |
 //!
@@ -35,6 +35,5 @@ pub use attached::AttachedHandle;
 pub use command::{Command, StdinMode, WindowSize};
 pub use executor::Executor;
 pub use layer::Layer;
-pub use logs::LogFollower;
 pub use process::{ProcessEvent, Running};
 pub use supervised::{Supervised, Supervisor};

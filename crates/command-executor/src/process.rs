@@ -1,7 +1,7 @@
 //! A direct child. This process may stop it, and reads its output while it runs.
 //!
 //! ```text
-//!   spawn ──▶ Started ──▶ Stdout | Stderr … ──▶ Exited ──▶ (end of events)
+//!   spawn ──▶ Stdout | Stderr … ──▶ Exited ──▶ (end of events)
 //! ```
 //!
 //! `Exited` comes after everything that the process itself had written. It does not wait for the output of processes
@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use async_io::{Async, Timer};
 use blocking::unblock;
-use futures_lite::{Stream, future, stream as streams};
+use futures_lite::future;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
 
 use harness_shim::command::Request;
@@ -45,12 +45,6 @@ pub(crate) use supervision::Supervisor;
 /// Something that happens to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessEvent {
-    /// It has started.
-    Started {
-        /// Its process id on this machine. This is the supervisor's pid if it has one, or the pid of the outermost
-        /// layer's client.
-        pid: u32,
-    },
     /// It wrote this to stdout, or to its terminal.
     Stdout(Vec<u8>),
     /// It wrote this to stderr.
@@ -75,8 +69,6 @@ pub struct Running {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It was spawned, and `Started` was not reported yet.
-    New,
     /// Running as far as we know.
     Running,
     /// It has ended. `Exited` follows when the streams are read.
@@ -103,11 +95,6 @@ impl Running {
         self.stdin.take()
     }
 
-    /// Its standard input.
-    pub fn stdin(&mut self) -> Option<&mut Stdin> {
-        self.stdin.as_mut()
-    }
-
     /// The next event; `None` after `Exited`. Cancelling the future loses nothing.
     ///
     /// If a process writes more than its pipes hold, it waits until its events are read, here or in [`Self::wait`].
@@ -116,10 +103,6 @@ impl Running {
     /// # Errors
     /// When a stream or the exit status cannot be read.
     pub async fn next_event(&mut self) -> io::Result<Option<ProcessEvent>> {
-        if self.phase == Phase::New {
-            self.phase = Phase::Running;
-            return Ok(Some(ProcessEvent::Started { pid: self.id() }));
-        }
         loop {
             match self.phase {
                 Phase::Ended(_) => return Ok(None),
@@ -133,7 +116,7 @@ impl Running {
                     self.phase = Phase::Ended(status);
                     return Ok(Some(ProcessEvent::Exited(status)));
                 }
-                Phase::New | Phase::Running => {}
+                Phase::Running => {}
             }
             let Some(pidfd) = &self.pidfd else { return Ok(None) };
             let turn = future::race(
@@ -167,18 +150,6 @@ impl Running {
                 }
             }
         }
-    }
-
-    /// The events as a stream, which ends after `Exited`, or after the first error.
-    pub fn events(&mut self) -> impl Stream<Item = io::Result<ProcessEvent>> {
-        streams::unfold(Some(self), |running| async move {
-            let running = running?;
-            match running.next_event().await {
-                Ok(Some(event)) => Some((Ok(event), Some(running))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
     }
 
     /// Waits for its end and discards what it still writes. Returns at once if it has ended.
@@ -229,7 +200,7 @@ impl Running {
         if let Some(supervision) = &self.supervision {
             return supervision.close();
         }
-        let running = matches!(self.phase, Phase::New | Phase::Running);
+        let running = self.phase == Phase::Running;
         // Look for them before the kill: afterwards they have other parents.
         let descendants = match running {
             true => tree::descendants(self.id()).unwrap_or_default(),

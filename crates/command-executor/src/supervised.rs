@@ -34,7 +34,6 @@ use harness_shim::run_dir::RunDir;
 use harness_shim::tree;
 
 use crate::attached::AttachedHandle;
-use crate::logs::{FollowError, LogFollower, LogFrom};
 use crate::shim_binary::Shim;
 use zygote::Zygote;
 
@@ -236,14 +235,6 @@ impl Supervised {
             said.is_some_and(|said| said.shim != self.0.identity.shim)
         };
         (!is_another && !says_another()).then(|| self.0.run_dir.clone())
-    }
-
-    /// Follows its log until it has ended.
-    ///
-    /// # Errors
-    /// When the run directory cannot be watched.
-    pub fn logs(&self, from: LogFrom) -> Result<LogFollower, FollowError> {
-        LogFollower::new(self.run_dir(), from)
     }
 }
 

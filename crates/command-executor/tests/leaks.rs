@@ -6,10 +6,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use command_executor::logs::{FollowItem, LogFrom};
+use command_executor::logs::LogFrom;
 use command_executor::supervised::Ended;
 
 mod support;
+use support::follower::{FollowItem, LogFollower};
 use support::*;
 
 /// What the descriptors of this process lead to, except the one that is used to look.
@@ -47,7 +48,7 @@ fn a_hundred_launches_leave_no_zombie_and_no_descriptor() {
         let run_dir = dir.path().join(round.to_string());
         let spec = sh_spec(&run_dir, "echo hello; exit 1");
         let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
-        let mut log = service.logs(LogFrom::Start).unwrap();
+        let mut log = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
         assert!(matches!(block_on(log.next()).unwrap(), FollowItem::Line(_)));
         // Some are waited for, some are dropped, and some fail to start at all.
         if round.is_multiple_of(2) {

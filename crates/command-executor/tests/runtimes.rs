@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use command_executor::executor::RunError;
-use command_executor::logs::{FollowItem, LogFrom};
+use command_executor::logs::LogFrom;
 use command_executor::supervised::{Adopted, Ended, Outcome, StopPolicy};
 use command_executor::{Command, StdinMode, Supervisor};
 use smol::io::AsyncWriteExt;
 
 mod support;
+use support::follower::{FollowItem, LogFollower};
 use support::*;
 
 async fn suite() {
@@ -57,7 +58,7 @@ async fn services() {
         "trap 'echo bye; exit 6' TERM; echo up; while :; do sleep 0.05; done",
     );
     let service = supervisor().launch(&run_dir, &spec).await.unwrap();
-    let mut log = service.logs(LogFrom::Start).unwrap();
+    let mut log = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
     assert!(matches!(log.next().await.unwrap(), FollowItem::Line(line) if line.bytes == b"up"));
     drop(service);
     let Adopted::Running(service) = Supervisor::adopt(&run_dir).await.unwrap() else {

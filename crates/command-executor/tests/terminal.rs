@@ -14,7 +14,6 @@ async fn shown(running: &mut Running, wanted: &str) {
     while !seen.contains(wanted) {
         match running.next_event().await.unwrap() {
             Some(ProcessEvent::Stdout(bytes)) => seen.push_str(&String::from_utf8_lossy(&bytes)),
-            Some(ProcessEvent::Started { .. }) => {}
             other => panic!("{other:?} before `{wanted}` in `{seen}`"),
         }
     }
@@ -32,7 +31,7 @@ fn a_terminal_echoes_is_resized_and_ends() {
         shown(&mut running, "all\r\n33 91").await;
         running.resize(WindowSize { cols: 120, rows: 40 }).unwrap();
         shown(&mut running, "40 120").await;
-        running.stdin().unwrap().write_all(b"hello\n").await.unwrap();
+        running.take_stdin().unwrap().write_all(b"hello\n").await.unwrap();
         shown(&mut running, "got hello").await;
         running.wait().await.unwrap()
     });

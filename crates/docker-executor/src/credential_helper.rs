@@ -108,7 +108,6 @@ async fn run(program: &str, server: &str) -> Result<(bool, String, Vec<u8>, Vec<
             Some(ProcessEvent::Exited(status)) => {
                 return Ok((status.success(), status.to_string(), stdout, stderr));
             }
-            Some(ProcessEvent::Started { .. }) => {}
             None => {
                 let status = running.wait().await.map_err(HelperError::Follow)?;
                 return Ok((status.success(), status.to_string(), stdout, stderr));

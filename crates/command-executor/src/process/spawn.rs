@@ -185,7 +185,7 @@ impl Running {
             stdout,
             stderr,
             terminal,
-            phase: Phase::New,
+            phase: Phase::Running,
         })
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod follower;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -91,7 +93,6 @@ pub(crate) async fn collect(running: &mut Running) -> (Vec<u8>, Vec<u8>, std::pr
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         match running.next_event().await.unwrap() {
-            Some(ProcessEvent::Started { pid }) => assert_eq!(pid, running.id()),
             Some(ProcessEvent::Stdout(bytes)) => stdout.extend(bytes),
             Some(ProcessEvent::Stderr(bytes)) => stderr.extend(bytes),
             Some(ProcessEvent::Exited(status)) => return (stdout, stderr, status),

@@ -134,9 +134,7 @@ fn ask(
             let words = words.iter().map(text).collect::<Result<Vec<String>, String>>()?;
             let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
             let order = Arc::clone(order);
-            let name = words.first().cloned().unwrap_or_default();
             Ask::Network(Box::new(health::command(
-                name,
                 // The probe keeps the time limit and drops the command when it is over. This limit is only a safety
                 // net.
                 Box::new(move |timeout| {

@@ -53,22 +53,19 @@ impl Session for CommandSession {
     }
 
     async fn next(&mut self) -> Option<SessionEvent> {
-        loop {
-            return Some(match self.running.as_mut()?.next_event().await {
-                Ok(Some(ProcessEvent::Started { .. })) => continue,
-                Ok(Some(ProcessEvent::Stdout(bytes))) => SessionEvent::Stdout(bytes),
-                Ok(Some(ProcessEvent::Stderr(bytes))) => SessionEvent::Stderr(bytes),
-                Ok(Some(ProcessEvent::Exited(status))) => {
-                    self.ended = true;
-                    SessionEvent::Exited(exit_status(status))
-                }
-                Ok(None) => return None,
-                Err(error) => {
-                    tracing::warn!(%error, "lost track of a command");
-                    return None;
-                }
-            });
-        }
+        Some(match self.running.as_mut()?.next_event().await {
+            Ok(Some(ProcessEvent::Stdout(bytes))) => SessionEvent::Stdout(bytes),
+            Ok(Some(ProcessEvent::Stderr(bytes))) => SessionEvent::Stderr(bytes),
+            Ok(Some(ProcessEvent::Exited(status))) => {
+                self.ended = true;
+                SessionEvent::Exited(exit_status(status))
+            }
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::warn!(%error, "lost track of a command");
+                return None;
+            }
+        })
     }
 
     fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError> {

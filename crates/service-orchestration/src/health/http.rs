@@ -200,7 +200,15 @@ fn without_secrets(url: &str) -> String {
 
 impl fmt::Debug for HttpProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HttpProbe").field(&self.describe()).finish()
+        // Headers and the query may be secrets.
+        let query = if self.target.query().is_some() { "?…" } else { "" };
+        write!(
+            f,
+            "HttpProbe({} {}{}{query})",
+            self.method,
+            self.address,
+            self.target.path()
+        )
     }
 }
 
@@ -224,16 +232,6 @@ impl Prober for HttpProbe {
         };
         let outcome = within(timeout, attempt).await;
         judged.into_inner().unwrap_or(outcome)
-    }
-
-    fn describe(&self) -> String {
-        let query = if self.target.query().is_some() { "?…" } else { "" };
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let method = match self.method {
-            Method::GET => String::new(),
-            _ => format!(" {}", self.method),
-        };
-        format!("{scheme}{method} {}{}{query}", self.address, self.target.path())
     }
 }
 

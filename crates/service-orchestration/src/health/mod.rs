@@ -42,9 +42,6 @@ pub use tls::Trust;
 pub trait Prober: Send + Sync {
     /// Asks once, and answers after `timeout` at the latest. Dropping the future ends the probe.
     async fn probe(&self, timeout: Duration) -> ProbeOutcome;
-
-    /// What is tried, in a few words without secrets: `http localhost:8080/health`.
-    fn describe(&self) -> String;
 }
 
 /// Why a probe cannot be made from what the file says.

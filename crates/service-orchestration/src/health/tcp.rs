@@ -36,8 +36,4 @@ impl Prober for TcpProbe {
         };
         within(timeout, attempt).await
     }
-
-    fn describe(&self) -> String {
-        format!("tcp {}", self.address)
-    }
 }
