@@ -22,6 +22,8 @@ pub enum LogFrom {
     Tail(u64),
     /// With the first line at or after this moment, in nanoseconds since the Unix epoch.
     Since(u64),
+    /// With the record that has this sequence number, or the first later one.
+    Record(u64),
     /// With what is written from now on.
     End,
 }

@@ -24,6 +24,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use async_io::{Async, Timer};
+use async_trait::async_trait;
 use blocking::unblock;
 use futures_lite::future;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
@@ -33,6 +34,7 @@ use harness_shim::tree;
 
 use crate::attached::signal_from_number;
 use crate::command::WindowSize;
+use crate::host::{HostError, Input, Managed};
 use crate::pty;
 use crate::reaper::{self, Reaping};
 
@@ -278,6 +280,33 @@ impl Running {
             Some(supervision) => supervised(supervision.hand_over(self.id(), pidfd)),
             None => reaper::abandon(pidfd),
         }
+    }
+}
+
+#[async_trait]
+impl Managed for Running {
+    fn take_stdin(&mut self) -> Option<Input> {
+        Some(Box::pin(Self::take_stdin(self)?))
+    }
+
+    async fn next_event(&mut self) -> Result<Option<ProcessEvent>, HostError<io::Error>> {
+        Self::next_event(self).await.map_err(HostError::Failed)
+    }
+
+    fn signal_group(&self, number: i32) -> Result<(), HostError<io::Error>> {
+        Self::signal_group(self, number).map_err(HostError::Failed)
+    }
+
+    fn resize(&self, size: WindowSize) -> Result<(), HostError<io::Error>> {
+        Self::resize(self, size).map_err(HostError::Failed)
+    }
+
+    async fn end(self: Box<Self>) -> Result<(), HostError<io::Error>> {
+        Self::end(*self).await.map_err(HostError::Failed)
+    }
+
+    fn detach(self: Box<Self>) {
+        Self::detach(*self);
     }
 }
 

@@ -43,7 +43,7 @@ fn a_follower_keeps_up_across_rotation() {
         max_size: 4096,
         max_files: 50,
     };
-    let _service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let _service = block_on(start(&host(), &run_dir, &spec)).unwrap();
     let seen = block_on(all(LogFollower::new(&run_dir, LogFrom::Start).unwrap()));
     assert_eq!(seen.missing, 0);
     let expected: Vec<String> = (1..=4000).map(|n| n.to_string()).collect();
@@ -64,7 +64,7 @@ fn what_was_rotated_away_is_counted() {
         max_size: 16 * 1024,
         max_files: 2,
     };
-    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let service = block_on(start(&host(), &run_dir, &spec)).unwrap();
     block_on(service.wait()).unwrap();
     let seen = block_on(all(LogFollower::open(&run_dir).unwrap()));
     assert!(seen.missing > 0);
@@ -78,8 +78,12 @@ fn what_was_rotated_away_is_counted() {
 fn a_tail_is_exact_and_an_unfinished_line_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let run_dir = dir.path().join("run");
-    let service =
-        block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, "seq 5000; printf half"))).unwrap();
+    let service = block_on(start(
+        &host(),
+        &run_dir,
+        &sh_spec(&run_dir, "seq 5000; printf half"),
+    ))
+    .unwrap();
     block_on(service.wait()).unwrap();
     let seen = block_on(all(LogFollower::existing(&run_dir, LogFrom::Tail(3))));
     assert_eq!(seen.lines, ["4998", "4999", "5000", "half"]);
@@ -95,8 +99,12 @@ fn a_tail_is_exact_and_an_unfinished_line_is_told() {
 fn streams_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let run_dir = dir.path().join("run");
-    let service =
-        block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, "echo out; echo err >&2"))).unwrap();
+    let service = block_on(start(
+        &host(),
+        &run_dir,
+        &sh_spec(&run_dir, "echo out; echo err >&2"),
+    ))
+    .unwrap();
     block_on(service.wait()).unwrap();
     let mut lines = Vec::new();
     let mut follower = LogFollower::existing(&run_dir, LogFrom::Start);
@@ -115,14 +123,18 @@ fn streams_are_told_apart() {
 fn a_follower_ends_when_the_shim_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let run_dir = dir.path().join("run");
-    let service =
-        block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, "echo up; exec sleep 300"))).unwrap();
+    let service = block_on(start(
+        &host(),
+        &run_dir,
+        &sh_spec(&run_dir, "echo up; exec sleep 300"),
+    ))
+    .unwrap();
     let mut follower = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
     let first = block_on(follower.next()).unwrap();
     assert!(matches!(first, FollowItem::Line(line) if line.bytes == b"up"));
     let kill = async {
         smol::Timer::after(std::time::Duration::from_millis(50)).await;
-        service.identity().shim.signal(9).unwrap();
+        service.trace().identity.shim.signal(9).unwrap();
     };
     let ((), end) = block_on(smol::future::zip(kill, follower.next()));
     assert_eq!(end.unwrap(), FollowItem::End);
@@ -136,7 +148,7 @@ fn three_hundred_followers_are_no_problem() {
     let run_dir = dir.path().join("run");
     let mut spec = sh_spec(&run_dir, "read -r line; seq 100");
     spec.stdin = Stdin::Keep;
-    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let service = block_on(start(&host(), &run_dir, &spec)).unwrap();
     let followers: Vec<_> = (0..300)
         .map(|_| LogFollower::new(&run_dir, LogFrom::Start).unwrap())
         .collect();
@@ -146,7 +158,7 @@ fn three_hundred_followers_are_no_problem() {
         .map(|follower| executor.spawn(all(follower)))
         .collect();
     block_on(executor.run(async {
-        service.send_stdin(b"go\n").await.unwrap();
+        service.send_stdin(b"go\n".to_vec()).await.unwrap();
         for task in tasks {
             assert_eq!(task.await.lines.len(), 100);
         }
@@ -159,7 +171,7 @@ fn a_cancelled_read_loses_neither_a_line_nor_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let run_dir = dir.path().join("run");
     let script = "i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.002; done";
-    let service = block_on(supervisor().launch(&run_dir, &sh_spec(&run_dir, script))).unwrap();
+    let service = block_on(start(&host(), &run_dir, &sh_spec(&run_dir, script))).unwrap();
     let mut follower = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
     let mut lines = 0;
     block_on(async {
@@ -189,7 +201,7 @@ fn a_service_on_a_terminal_is_typed_to_and_resized() {
         "trap 'stty size' WINCH; echo ready; while :; do read -r line && break; done; echo got $line";
     let mut spec = sh_spec(&run_dir, script);
     spec.tty = Some(TtySize { cols: 80, rows: 24 });
-    let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
+    let service = block_on(start(&host(), &run_dir, &spec)).unwrap();
     let mut follower = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
     let mut until = |wanted: &str| {
         block_on(async {
@@ -205,7 +217,7 @@ fn a_service_on_a_terminal_is_typed_to_and_resized() {
     until("ready");
     block_on(service.resize(TtySize { cols: 101, rows: 44 })).unwrap();
     until("44 101");
-    block_on(service.send_stdin(b"hello\n")).unwrap();
+    block_on(service.send_stdin(b"hello\n".to_vec())).unwrap();
     until("got hello");
     block_on(service.wait()).unwrap();
 }

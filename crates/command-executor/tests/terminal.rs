@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use command_executor::{Command, Executor, ProcessEvent, Running, WindowSize};
+use command_executor::{Command, ProcessEvent, Running, WindowSize};
 use smol::io::AsyncWriteExt;
 
 mod support;
@@ -21,7 +21,7 @@ async fn shown(running: &mut Running, wanted: &str) {
 
 #[test]
 fn a_terminal_echoes_is_resized_and_ends() {
-    let executor = Executor::local().with_shim(shim());
+    let executor = host();
     let script = "trap 'stty size' WINCH; test -t 0 && test -t 1 && test -t 2 && echo all; stty size; \
                   while :; do read -r line && break; done; echo got $line; exit 7";
     let mut running = executor
@@ -40,7 +40,7 @@ fn a_terminal_echoes_is_resized_and_ends() {
 
 #[test]
 fn nothing_of_a_terminals_last_words_is_lost() {
-    let executor = Executor::local().with_shim(shim());
+    let executor = host();
     for _ in 0..20 {
         let mut running = executor.spawn(sh("seq 2000").tty(WindowSize::default())).unwrap();
         let (output, _, status) = block_on(collect(&mut running));
@@ -53,7 +53,7 @@ fn nothing_of_a_terminals_last_words_is_lost() {
 
 #[test]
 fn dropping_kills_what_runs_on_a_terminal() {
-    let executor = Executor::local().with_shim(shim());
+    let executor = host();
     let mut running = executor
         .spawn(sh("trap '' HUP; sleep 60 & echo up; wait").tty(WindowSize::default()))
         .unwrap();
@@ -75,7 +75,10 @@ fn a_command_runs_as_another_user() {
         eprintln!("skipped: only root can switch users");
         return;
     }
-    let executor = Executor::local().with_shim(shim());
-    let output = block_on(executor.run(Command::new("id").arg("-un").user("nobody").cwd("/"), None)).unwrap();
-    assert_eq!(output.stdout.text(), "nobody\n", "{}", output.stderr.text());
+    let executor = host();
+    let output = block_on(run_at(
+        &executor,
+        Command::new("id").arg("-un").user("nobody").cwd("/"),
+    ));
+    assert_eq!(output.stdout, "nobody\n", "{}", output.stderr);
 }

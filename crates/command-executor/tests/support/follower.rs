@@ -59,7 +59,7 @@ impl LogFollower {
 
     fn of(records: RecordFollower, from: LogFrom) -> Self {
         let (since, tail) = match from {
-            LogFrom::Start | LogFrom::End => (0, None),
+            LogFrom::Start | LogFrom::Record(_) | LogFrom::End => (0, None),
             LogFrom::Tail(lines) => (0, Some(lines)),
             LogFrom::Since(time_ns) => (time_ns, None),
         };

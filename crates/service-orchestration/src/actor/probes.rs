@@ -13,7 +13,7 @@ use service_registry::address::{Place, ServiceAddresses};
 
 use super::watch::watch_output;
 use crate::executor::{Executors, Order, PlaceCommand};
-use crate::health::{self, CommandAnswer, HttpProbe, ProbeConfigError, ProbeLimiter, Trust};
+use crate::health::{self, CommandAnswer, Connector, HttpProbe, ProbeConfigError, ProbeLimiter, Trust};
 use crate::machine::ProbeOutcome;
 
 /// Probes one generation.
@@ -125,11 +125,14 @@ fn ask(
             let written = text(url)?;
             let probe = health::http(&in_place(written.clone(), &order.own));
             let probe = probe.and_then(|probe| asking(probe, http, &written));
-            Ask::Network(Box::new(probe.map_err(|error| unusable(url, &error))?))
+            let probe = probe.map_err(|error| unusable(url, &error))?;
+            Ask::Network(Box::new(probe.through(connector(order, executors)?)))
         }
-        spec::Probe::Tcp(address) => Ask::Network(Box::new(
-            health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| unusable(address, &error))?,
-        )),
+        spec::Probe::Tcp(address) => {
+            let probe = health::tcp(&in_place(text(address)?, &order.own));
+            let probe = probe.map_err(|error| unusable(address, &error))?;
+            Ask::Network(Box::new(probe.through(connector(order, executors)?)))
+        }
         spec::Probe::Command(words) => {
             let words = words.iter().map(text).collect::<Result<Vec<String>, String>>()?;
             let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
@@ -163,6 +166,15 @@ fn ask(
             seen: AtomicBool::new(was_ready),
         },
     })
+}
+
+/// Connects from the place of the service.
+fn connector(order: &Order, executors: &Executors) -> Result<Connector, String> {
+    let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
+    Ok(Arc::new(move |to| {
+        let executor = Arc::clone(&executor);
+        async move { executor.connect(to).await }.boxed()
+    }))
 }
 
 /// Why a check cannot be made. The text does not show the secrets of its address.

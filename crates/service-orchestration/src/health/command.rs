@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use harness_model::ExitStatus;
 
 use super::Prober;
-use super::connect::within;
+use super::outcome::within;
 use crate::machine::ProbeOutcome;
 
 /// How a command ended and what it wrote last.

@@ -16,11 +16,10 @@
 //! new [`Prober`]. The futures run on any executor, and dropping one closes its connection.
 
 mod command;
-mod connect;
 mod http;
 mod limiter;
 mod log;
-mod names;
+mod outcome;
 mod tcp;
 mod tls;
 
@@ -34,6 +33,7 @@ pub use command::{CommandAnswer, CommandProbe, CommandRunner, command};
 pub use http::{HttpProbe, http};
 pub use limiter::{ProbeLimiter, ProbePermit};
 pub use log::LogMatcher;
+pub use outcome::{Connecting, Connector};
 pub use tcp::{TcpProbe, tcp};
 pub use tls::Trust;
 
