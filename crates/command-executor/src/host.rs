@@ -28,7 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_lite::{AsyncRead, AsyncWrite};
+use futures_lite::{AsyncRead, AsyncWrite, future};
 
 use crate::command::{Command, WindowSize};
 use crate::logs::{FollowError, Read};
@@ -178,7 +178,15 @@ pub trait Generation: fmt::Debug + Send + Sync {
     /// disk.
     fn is_in_place(&self) -> bool;
 
-    /// Waits until nothing of it is left, and returns how it ended. Any number of callers may wait.
+    /// Waits until its host is not reached any more, or is reached again: returns the reason, or `None` when it is
+    /// reached again. Never returns if the host is always reached, as this machine is. Cancelling the future loses
+    /// nothing.
+    async fn contact(&self) -> Option<NotReached> {
+        future::pending().await
+    }
+
+    /// Waits until nothing of it is left, and returns how it ended. Any number of callers may wait. While its host is
+    /// not reached, this waits on.
     ///
     /// # Errors
     /// When that is not known. A later call tries again.

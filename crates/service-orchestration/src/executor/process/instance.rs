@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use command_executor::Generation;
 use command_executor::boot_clock::started_after_boot;
 use command_executor::supervised;
+use command_executor::{Generation, HostError};
 use harness_model::spec;
 use harness_model::{ExitStatus, ServiceSpec, WallTime};
 use service_registry::record::ProcessTrace;
 
 use super::capacity::Place;
 use crate::executor::{Instance, Order, RunTrace, SessionError};
-use crate::machine::Ended;
+use crate::machine::{Ended, Lost};
 use crate::words::chain;
 
 /// How long to wait before looking again at a service that may or may not be gone.
@@ -90,6 +90,11 @@ impl Instance for ProcessInstance {
         self.generation.is_in_place()
     }
 
+    async fn contact(&self) -> Option<Lost> {
+        let lost = self.generation.contact().await;
+        lost.map(|lost| Lost::Contact(lost.to_string()))
+    }
+
     async fn wait(&self) -> Ended {
         let mut told = false;
         loop {
@@ -108,11 +113,16 @@ impl Instance for ProcessInstance {
     }
 
     async fn stop(&self) {
-        if let Err(error) = self.generation.stop(self.stop).await {
-            // A shim that does not answer is dead, or might as well be. Kill what it left.
-            let run_dir = self.run_dir.display();
-            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop its service, killing it instead");
-            self.kill().await;
+        let run_dir = self.run_dir.display();
+        match self.generation.stop(self.stop).await {
+            Ok(()) => {}
+            // It is asked once more when its host is reached again.
+            Err(HostError::NotReached(error)) => tracing::warn!(%run_dir, %error, "cannot stop a service"),
+            Err(error) => {
+                // A shim that does not answer is dead, or might as well be. Kill what it left.
+                tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop its service, killing it instead");
+                self.kill().await;
+            }
         }
     }
 
