@@ -1,6 +1,7 @@
 //! How services of a type are run: one executor for each `type`, registered by name.
 //!
-//! The actor knows only these traits. To support a new kind of place, add an executor here; the core does not change.
+//! The actor knows only these traits. A new type is a new executor, and another machine is a new
+//! [`Host`](command_executor::Host); the core does not change.
 
 mod environment;
 mod error;
