@@ -10,7 +10,6 @@
 //! | [`layer`] | what wraps a command: `sudo`, `env`; layers nest |
 //! | [`mod@run`] | following a command to its end |
 //! | [`process`] | a direct child: managed, streamed, and killed when its handle is dropped |
-//! | [`attached`] | somebody else's process: watched and signalled, but never stopped by us |
 //! | [`supervised`] | a run under the shim, which outlives whoever started it |
 //! | [`boot_clock`] | the time since the boot, and when a process started in that time |
 //! | [`logs`] | following the records of a run directory |
@@ -18,7 +17,7 @@
 //!
 //! Nothing here starts an executor or depends on one: every future runs under whichever runtime polls it.
 
-pub mod attached;
+mod attached;
 pub mod boot_clock;
 pub mod command;
 pub mod host;
@@ -34,7 +33,6 @@ pub mod shim_binary;
 pub mod supervised;
 mod write;
 
-pub use attached::AttachedHandle;
 pub use command::{Command, StdinMode, WindowSize};
 pub use host::{Generation, Host, HostError, Managed, NotReached};
 pub use layer::Layer;

@@ -40,6 +40,7 @@ use crate::host::{Generation, HostError};
 use crate::shim_binary::Shim;
 use zygote::Zygote;
 
+pub use crate::attached::AttachError;
 pub use adopt::{AdoptError, Adopted};
 pub use cause::Cause;
 pub use control::ControlError;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use command_executor::process::SpawnError;
 use command_executor::run::OUTPUT_TAIL;
 use command_executor::{Command, ProcessEvent, Running, StdinMode};
+use harness_shim::identity::ProcessId;
 use smol::io::AsyncWriteExt;
 
 mod support;
@@ -159,36 +160,12 @@ fn dropping_kills_the_group_and_detaching_does_not() {
     eventually("no zombie stays", || !fs::exists(format!("/proc/{pid}")).unwrap());
     assert!(runs(kept_pid) && runs(kept_grandchild));
 
-    let watched = command_executor::AttachedHandle::of_pid(kept_pid).unwrap();
-    let rest = command_executor::AttachedHandle::of_pid(kept_grandchild).unwrap();
-    assert!(watched.signal(9).unwrap() || !watched.is_alive());
-    rest.signal(9).unwrap();
-    block_on(watched.wait()).unwrap();
+    for pid in [kept_pid, kept_grandchild] {
+        ProcessId::of(pid).unwrap().signal(9).unwrap();
+    }
     eventually("a detached child is reaped", || {
         !fs::exists(format!("/proc/{kept_pid}")).unwrap()
     });
-}
-
-#[test]
-fn an_attached_handle_never_stops_its_process() {
-    let running = Running::spawn(Command::new("sleep").arg("60")).unwrap();
-    let handle = command_executor::AttachedHandle::of_pid(running.id()).unwrap();
-    let copy = handle.clone();
-    drop(handle);
-    assert!(copy.is_alive() && runs(running.id()));
-    copy.signal(10).unwrap();
-    block_on(copy.wait()).unwrap();
-    assert!(!copy.is_alive());
-    assert!(!copy.signal(9).unwrap(), "nobody is left to signal");
-
-    let mut running = running;
-    assert!(
-        !block_on(running.wait()).unwrap().success(),
-        "its owner still learns how it ended"
-    );
-    let id = copy.process().clone();
-    drop(running);
-    assert!(command_executor::AttachedHandle::open(id).is_err());
 }
 
 #[test]

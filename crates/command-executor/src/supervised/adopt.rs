@@ -138,7 +138,7 @@ impl Supervisor {
                 },
             };
             if let Some(identity) = identity {
-                match AttachedHandle::open(identity.shim.clone()) {
+                match AttachedHandle::open(&identity.shim) {
                     Ok(shim) => {
                         let cgroup = cgroup(&run_dir, &run);
                         let supervised = Supervised::new(run_dir, identity, shim, cgroup, Weak::new());
@@ -169,7 +169,7 @@ fn cgroup(run_dir: &RunDir, evidence: &Adoption) -> Option<PathBuf> {
 }
 
 fn homeless(shim: &LivingShim, trace: Trace) -> Result<Option<Supervised>, AdoptError> {
-    let handle = match AttachedHandle::open(shim.process().clone()) {
+    let handle = match AttachedHandle::open(shim.process()) {
         Ok(handle) => handle,
         Err(AttachError::Gone { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -292,10 +292,10 @@ fn watch(run_dir: &RunDir, from: &mut Origin) -> io::Result<Option<(Identity, At
         Origin::Spawned(spawned) => spawned.0.take(),
         Origin::Forked(_) => None,
     };
-    let shim = match shim.map_or_else(|| AttachedHandle::open(identity.shim.clone()), Ok) {
+    let shim = match shim.map_or_else(|| AttachedHandle::open(&identity.shim), Ok) {
         Ok(shim) => shim,
         // The program may have been a short one; then everything is recorded.
-        Err(AttachError::Gone { .. }) => AttachedHandle::ended(identity.shim.clone()),
+        Err(AttachError::Gone { .. }) => AttachedHandle::ended(),
         // A shim that cannot be watched must not run.
         Err(error) => return Err(io::Error::other(error)),
     };
