@@ -70,8 +70,4 @@ impl Prober for Counter {
             None => ProbeOutcome::Unknown("the clock does not run".to_owned()),
         }
     }
-
-    fn describe(&self) -> String {
-        format!("ticks {}", self.wanted)
-    }
 }

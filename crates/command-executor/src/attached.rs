@@ -38,34 +38,17 @@ pub enum AttachError {
 
 /// A watched process. Clones watch the same one.
 #[derive(Debug, Clone)]
-pub struct AttachedHandle {
-    process: ProcessId,
+pub(crate) struct AttachedHandle {
     /// `None` if the process had ended before it could be watched.
     pidfd: Option<Arc<Async<OwnedFd>>>,
 }
 
 impl AttachedHandle {
-    /// Watches the process that has this pid now.
-    ///
-    /// # Errors
-    /// When there is no such process, or it cannot be watched.
-    pub fn of_pid(pid: u32) -> Result<Self, AttachError> {
-        let process = ProcessId::of(pid).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => AttachError::Gone { pid },
-            _ => AttachError::System {
-                pid,
-                operation: "reading its start time",
-                source,
-            },
-        })?;
-        Self::open(process)
-    }
-
     /// Watches exactly this process. If another process has its pid now, this one counts as gone.
     ///
     /// # Errors
     /// When it is gone, or cannot be watched.
-    pub fn open(process: ProcessId) -> Result<Self, AttachError> {
+    pub(crate) fn open(process: &ProcessId) -> Result<Self, AttachError> {
         let pid = process.pid;
         let fail = |operation| {
             move |source| AttachError::System {
@@ -78,30 +61,25 @@ impl AttachedHandle {
             .open_pidfd()
             .map_err(fail("pidfd_open"))?
             .ok_or(AttachError::Gone { pid })?;
-        Self::from_pidfd(process, pidfd).map_err(fail("registering it for events"))
+        Self::from_pidfd(pidfd).map_err(fail("registering it for events"))
     }
 
-    /// A process with a pidfd that is known to be its own.
-    pub(crate) fn from_pidfd(process: ProcessId, pidfd: OwnedFd) -> io::Result<Self> {
+    /// The process of a pidfd that is known to be its own.
+    pub(crate) fn from_pidfd(pidfd: OwnedFd) -> io::Result<Self> {
         let pidfd = Some(Arc::new(Async::new(pidfd)?));
-        Ok(Self { process, pidfd })
+        Ok(Self { pidfd })
     }
 
     /// A process that is known to have ended and not to be a child of this one.
-    pub(crate) fn ended(process: ProcessId) -> Self {
-        Self { process, pidfd: None }
-    }
-
-    /// The process.
-    pub fn process(&self) -> &ProcessId {
-        &self.process
+    pub(crate) fn ended() -> Self {
+        Self { pidfd: None }
     }
 
     /// Waits until it has ended. Only its parent learns how it ended and reaps it.
     ///
     /// # Errors
     /// When the pidfd cannot be waited for.
-    pub async fn wait(&self) -> io::Result<()> {
+    pub(crate) async fn wait(&self) -> io::Result<()> {
         // Check first: an event that came before anybody waited is not reported again.
         while let Some(pidfd) = &self.pidfd
             && !self.has_ended()
@@ -119,7 +97,7 @@ impl AttachedHandle {
     }
 
     /// Whether it still runs. A zombie counts as ended.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !self.has_ended()
     }
 
@@ -127,7 +105,7 @@ impl AttachedHandle {
     ///
     /// # Errors
     /// When there is no such signal, or the process belongs to another user.
-    pub fn signal(&self, number: i32) -> io::Result<bool> {
+    pub(crate) fn signal(&self, number: i32) -> io::Result<bool> {
         let signal = signal_from_number(number)?;
         let Some(pidfd) = &self.pidfd else {
             return Ok(false);
@@ -170,4 +148,32 @@ pub(crate) fn signal_from_number(number: i32) -> io::Result<Signal> {
             format!("{number} is not the number of a signal"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::{Command, Running};
+
+    #[test]
+    fn an_attached_handle_never_stops_its_process() {
+        let mut running = Running::spawn(Command::new("sleep").arg("60")).unwrap();
+        let id = ProcessId::of(running.id()).unwrap();
+        let handle = AttachedHandle::open(&id).unwrap();
+        let copy = handle.clone();
+        drop(handle);
+        assert!(copy.is_alive());
+        copy.signal(10).unwrap();
+        block_on(copy.wait()).unwrap();
+        assert!(!copy.is_alive());
+        assert!(!copy.signal(9).unwrap(), "nobody is left to signal");
+        assert!(
+            !block_on(running.wait()).unwrap().success(),
+            "its owner still learns how it ended"
+        );
+        drop(running);
+        assert!(AttachedHandle::open(&id).is_err());
+    }
 }

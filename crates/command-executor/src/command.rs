@@ -1,4 +1,4 @@
-//! What to run, as a value: built first, then wrapped by layers, then spawned, any number of times.
+//! What to run, as a value: built first, perhaps wrapped by layers, then run at a host, any number of times.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -47,8 +47,6 @@ pub struct Command {
     pub(crate) umask: Option<u32>,
     pub(crate) stdin: StdinMode,
     pub(crate) tty: Option<WindowSize>,
-    /// Written to stdin before the caller's own bytes. Layers use it to pass on what must not be in argv.
-    pub(crate) preamble: Vec<u8>,
     pub(crate) form: Form,
 }
 
@@ -66,7 +64,7 @@ pub(crate) enum Form {
 
 impl Command {
     /// A command that runs `program`. With a slash, it is a path (relative to the working directory). Without one, it
-    /// is a name that is looked up in the command's `PATH`, in the place where the command runs.
+    /// is a name that is looked up in the command's `PATH`, at the host where the command runs.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
@@ -78,7 +76,6 @@ impl Command {
             umask: None,
             stdin: StdinMode::Null,
             tty: None,
-            preamble: Vec::new(),
             form: Form::Direct,
         }
     }
@@ -97,7 +94,7 @@ impl Command {
         self
     }
 
-    /// Sets one environment variable. Its value never appears in the argv of a layer.
+    /// Sets one environment variable.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.insert(name.into(), value.into());
@@ -115,29 +112,29 @@ impl Command {
         self
     }
 
-    /// Inherits nothing from this process's environment. A command in another place (a container, an SSH host) never
-    /// inherits from it: it starts with the environment of that place.
+    /// Inherits nothing from this process's environment. A command at another host never inherits from it: it starts
+    /// with the environment of that host.
     #[must_use]
     pub fn clear_env(mut self) -> Self {
         self.clear_env = true;
         self
     }
 
-    /// Sets the working directory, in the place where the command runs.
+    /// Sets the working directory, at the host where the command runs.
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
         self
     }
 
-    /// Runs as this user: a name or a numeric id, in the place where the command runs.
+    /// Runs as this user: a name or a numeric id, at the host where the command runs.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
     }
 
-    /// Sets its umask, at the place where it runs. Without one it is that of the place.
+    /// Sets its umask, at the host where it runs. Without one it is that of the host.
     #[must_use]
     pub fn umask(mut self, bits: u32) -> Self {
         self.umask = Some(bits & 0o777);
@@ -199,7 +196,6 @@ impl fmt::Debug for Command {
             .field("umask", &self.umask)
             .field("stdin", &self.stdin)
             .field("tty", &self.tty)
-            .field("preamble_bytes", &self.preamble.len())
             .field("form", &self.form)
             .finish()
     }

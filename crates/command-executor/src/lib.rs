@@ -4,37 +4,38 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`host`] | a machine on which things are run, and what it is told and answers |
+//! | [`local`] | this machine |
 //! | [`command`] | what to run, as a value |
-//! | [`layer`] | where to run it: local, ssh, docker; they nest |
-//! | [`executor`] | a stack of layers, and `run` |
+//! | [`layer`] | what wraps a command: `sudo`, `env`; layers nest |
+//! | [`mod@run`] | following a command to its end |
 //! | [`process`] | a direct child: managed, streamed, and killed when its handle is dropped |
-//! | [`attached`] | somebody else's process: watched and signalled, but never stopped by us |
-//! | [`supervised`] | a local service under the shim, which outlives whoever started it |
+//! | [`supervised`] | a run under the shim, which outlives whoever started it |
 //! | [`boot_clock`] | the time since the boot, and when a process started in that time |
-//! | [`logs`] | following the log of a run directory |
-//! | [`mod@write`] | writing a file with the rights of a service's user |
+//! | [`logs`] | following the records of a run directory |
 //! | [`shim_binary`] | one copy of the shim per version |
 //!
 //! Nothing here starts an executor or depends on one: every future runs under whichever runtime polls it.
 
-pub mod attached;
+mod attached;
 pub mod boot_clock;
 pub mod command;
-pub mod executor;
+pub mod host;
 pub mod layer;
+pub mod local;
 pub mod logs;
 pub mod patience;
 pub mod process;
 mod pty;
 mod reaper;
+pub mod run;
 pub mod shim_binary;
 pub mod supervised;
-pub mod write;
+mod write;
 
-pub use attached::AttachedHandle;
 pub use command::{Command, StdinMode, WindowSize};
-pub use executor::Executor;
+pub use host::{Generation, Host, HostError, Managed, NotReached};
 pub use layer::Layer;
-pub use logs::LogFollower;
+pub use local::Local;
 pub use process::{ProcessEvent, Running};
-pub use supervised::{Supervised, Supervisor};
+pub use run::run_until;

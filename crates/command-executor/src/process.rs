@@ -1,7 +1,7 @@
 //! A direct child. This process may stop it, and reads its output while it runs.
 //!
 //! ```text
-//!   spawn ──▶ Started ──▶ Stdout | Stderr … ──▶ Exited ──▶ (end of events)
+//!   spawn ──▶ Stdout | Stderr … ──▶ Exited ──▶ (end of events)
 //! ```
 //!
 //! `Exited` comes after everything that the process itself had written. It does not wait for the output of processes
@@ -24,8 +24,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use async_io::{Async, Timer};
+use async_trait::async_trait;
 use blocking::unblock;
-use futures_lite::{Stream, future, stream as streams};
+use futures_lite::future;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
 
 use harness_shim::command::Request;
@@ -33,6 +34,7 @@ use harness_shim::tree;
 
 use crate::attached::signal_from_number;
 use crate::command::WindowSize;
+use crate::host::{HostError, Input, Managed};
 use crate::pty;
 use crate::reaper::{self, Reaping};
 
@@ -45,12 +47,6 @@ pub(crate) use supervision::Supervisor;
 /// Something that happens to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessEvent {
-    /// It has started.
-    Started {
-        /// Its process id on this machine. This is the supervisor's pid if it has one, or the pid of the outermost
-        /// layer's client.
-        pid: u32,
-    },
     /// It wrote this to stdout, or to its terminal.
     Stdout(Vec<u8>),
     /// It wrote this to stderr.
@@ -75,8 +71,6 @@ pub struct Running {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It was spawned, and `Started` was not reported yet.
-    New,
     /// Running as far as we know.
     Running,
     /// It has ended. `Exited` follows when the streams are read.
@@ -103,11 +97,6 @@ impl Running {
         self.stdin.take()
     }
 
-    /// Its standard input.
-    pub fn stdin(&mut self) -> Option<&mut Stdin> {
-        self.stdin.as_mut()
-    }
-
     /// The next event; `None` after `Exited`. Cancelling the future loses nothing.
     ///
     /// If a process writes more than its pipes hold, it waits until its events are read, here or in [`Self::wait`].
@@ -116,10 +105,6 @@ impl Running {
     /// # Errors
     /// When a stream or the exit status cannot be read.
     pub async fn next_event(&mut self) -> io::Result<Option<ProcessEvent>> {
-        if self.phase == Phase::New {
-            self.phase = Phase::Running;
-            return Ok(Some(ProcessEvent::Started { pid: self.id() }));
-        }
         loop {
             match self.phase {
                 Phase::Ended(_) => return Ok(None),
@@ -133,7 +118,7 @@ impl Running {
                     self.phase = Phase::Ended(status);
                     return Ok(Some(ProcessEvent::Exited(status)));
                 }
-                Phase::New | Phase::Running => {}
+                Phase::Running => {}
             }
             let Some(pidfd) = &self.pidfd else { return Ok(None) };
             let turn = future::race(
@@ -167,18 +152,6 @@ impl Running {
                 }
             }
         }
-    }
-
-    /// The events as a stream, which ends after `Exited`, or after the first error.
-    pub fn events(&mut self) -> impl Stream<Item = io::Result<ProcessEvent>> {
-        streams::unfold(Some(self), |running| async move {
-            let running = running?;
-            match running.next_event().await {
-                Ok(Some(event)) => Some((Ok(event), Some(running))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
     }
 
     /// Waits for its end and discards what it still writes. Returns at once if it has ended.
@@ -229,7 +202,7 @@ impl Running {
         if let Some(supervision) = &self.supervision {
             return supervision.close();
         }
-        let running = matches!(self.phase, Phase::New | Phase::Running);
+        let running = self.phase == Phase::Running;
         // Look for them before the kill: afterwards they have other parents.
         let descendants = match running {
             true => tree::descendants(self.id()).unwrap_or_default(),
@@ -307,6 +280,33 @@ impl Running {
             Some(supervision) => supervised(supervision.hand_over(self.id(), pidfd)),
             None => reaper::abandon(pidfd),
         }
+    }
+}
+
+#[async_trait]
+impl Managed for Running {
+    fn take_stdin(&mut self) -> Option<Input> {
+        Some(Box::pin(Self::take_stdin(self)?))
+    }
+
+    async fn next_event(&mut self) -> Result<Option<ProcessEvent>, HostError<io::Error>> {
+        Self::next_event(self).await.map_err(HostError::Failed)
+    }
+
+    fn signal_group(&self, number: i32) -> Result<(), HostError<io::Error>> {
+        Self::signal_group(self, number).map_err(HostError::Failed)
+    }
+
+    fn resize(&self, size: WindowSize) -> Result<(), HostError<io::Error>> {
+        Self::resize(self, size).map_err(HostError::Failed)
+    }
+
+    async fn end(self: Box<Self>) -> Result<(), HostError<io::Error>> {
+        Self::end(*self).await.map_err(HostError::Failed)
+    }
+
+    fn detach(self: Box<Self>) {
+        Self::detach(*self);
     }
 }
 

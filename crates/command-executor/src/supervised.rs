@@ -2,7 +2,7 @@
 //! or, without one, by what else is known of them.
 //!
 //! ```text
-//!   launch ──▶ Supervised ──▶ wait ──▶ Ended::Exited(record)      the shim wrote how it ended
+//!   launch ──▶ Generation ──▶ wait ──▶ Ended::Exited(record)      the shim wrote how it ended
 //!     ▲            │                   Ended::SupervisorDied      it did not: its processes were found and killed
 //!     │            └─ dropped: the service goes on
 //!   adopt ──▶ Running | Homeless | Ended | SupervisorDied | Rebooted | NeverStarted
@@ -12,6 +12,7 @@
 //! final: if there is no exit record after the lock was seen free, there will never be one.
 
 mod adopt;
+mod cause;
 mod control;
 mod known;
 mod launch;
@@ -27,6 +28,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use async_lock::{Mutex, OnceCell};
+use async_trait::async_trait;
 use blocking::unblock;
 
 use harness_shim::exit_watch::ExitWatch;
@@ -34,25 +36,27 @@ use harness_shim::run_dir::RunDir;
 use harness_shim::tree;
 
 use crate::attached::AttachedHandle;
-use crate::logs::{FollowError, LogFollower, LogFrom};
+use crate::host::{Generation, HostError};
 use crate::shim_binary::Shim;
 use zygote::Zygote;
 
+pub use crate::attached::AttachError;
 pub use adopt::{AdoptError, Adopted};
+pub use cause::Cause;
 pub use control::ControlError;
-pub use harness_shim::cgroup::delegated_base;
 pub use harness_shim::control::Scope;
 pub use harness_shim::identity::{Identity, ProcessId};
 pub use harness_shim::run_dir::{
     Background, ExitRecord, LaunchSpec, LogLimits, Outcome, Resource, RunDirError, Stdin, StopMode,
     StopPolicy, TtySize,
 };
-pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE, below, kill_all, kill_all_below};
+pub use harness_shim::tree::{LeftoversError, RUN_ID_VARIABLE};
 pub use harness_shim::words::unknown_user;
-pub use known::{Evidence, Trace, clear_cgroup};
+pub use known::Trace;
+pub(crate) use known::clear_cgroup;
 pub use launch::LaunchError;
-pub use living::{FileId, LivingShim, is_supervised};
-pub use zygote::end_former;
+pub(crate) use living::{FileId, LivingShim, is_supervised};
+pub(crate) use zygote::end_former;
 
 use known::Known;
 
@@ -61,19 +65,19 @@ use known::Known;
 /// From the first launch on, it keeps a waiting process of that binary, and forks the supervisors from it. The
 /// process ends when the last clone of this is dropped.
 #[derive(Debug, Clone)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     zygote: Arc<Zygote>,
 }
 
 impl Supervisor {
     /// Launches with this shim; see [`crate::shim_binary::install`].
-    pub fn new(shim: impl Into<Shim>) -> Self {
+    pub(crate) fn new(shim: impl Into<Shim>) -> Self {
         let zygote = Arc::new(Zygote::new(shim.into()));
         Self { zygote }
     }
 
     /// The shim binary.
-    pub fn shim(&self) -> &Shim {
+    pub(crate) fn shim(&self) -> &Shim {
         self.zygote.shim()
     }
 }
@@ -109,7 +113,7 @@ pub enum WaitError {
 
 /// A service under its shim. Clones are handles of the same service. Dropping all of them leaves it running.
 #[derive(Debug, Clone)]
-pub struct Supervised(Arc<Inner>);
+pub(crate) struct Supervised(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -168,12 +172,12 @@ impl Supervised {
     }
 
     /// Identifies what runs: the shim and the service's main process.
-    pub fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
     /// What to remember of it, so that it can be found again without its run directory.
-    pub fn trace(&self) -> Trace {
+    pub(crate) fn trace(&self) -> Trace {
         Trace {
             identity: self.0.identity.clone(),
             cgroup: self.0.cgroup.clone(),
@@ -181,12 +185,12 @@ impl Supervised {
     }
 
     /// The folder of its files.
-    pub fn run_dir(&self) -> &Path {
+    pub(crate) fn run_dir(&self) -> &Path {
         self.0.run_dir.path()
     }
 
     /// Whether its run directory is in its place. If that is unknown, the answer is yes. Blocks on the disk.
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         match FileId::of(self.run_dir()) {
             Ok(found) => self.0.folder.is_none_or(|folder| folder == found),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
@@ -194,7 +198,7 @@ impl Supervised {
     }
 
     /// Whether its shim lives: the service runs, or its end is not recorded yet.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.0.shim.is_alive()
     }
 
@@ -203,7 +207,7 @@ impl Supervised {
     /// # Errors
     /// When the shim cannot be watched, its record cannot be read, or it died and some of what it left behind
     /// cannot be killed. A later call tries again.
-    pub async fn wait(&self) -> Result<Ended, WaitError> {
+    pub(crate) async fn wait(&self) -> Result<Ended, WaitError> {
         self.0.shim.wait().await.map_err(WaitError::Watch)?;
         self.0.shim.reap();
         let ended = self.0.ended.get_or_try_init(|| {
@@ -237,13 +241,44 @@ impl Supervised {
         };
         (!is_another && !says_another()).then(|| self.0.run_dir.clone())
     }
+}
 
-    /// Follows its log until it has ended.
-    ///
-    /// # Errors
-    /// When the run directory cannot be watched.
-    pub fn logs(&self, from: LogFrom) -> Result<LogFollower, FollowError> {
-        LogFollower::new(self.run_dir(), from)
+#[async_trait]
+impl Generation for Supervised {
+    fn trace(&self) -> Trace {
+        Self::trace(self)
+    }
+
+    fn is_in_place(&self) -> bool {
+        Self::is_in_place(self)
+    }
+
+    async fn wait(&self) -> Result<Ended, HostError<WaitError>> {
+        Self::wait(self).await.map_err(HostError::Failed)
+    }
+
+    async fn stop(&self, policy: StopPolicy) -> Result<(), HostError<ControlError>> {
+        Self::stop(self, policy).await.map_err(HostError::Failed)
+    }
+
+    async fn kill(&self) -> Result<(), HostError<ControlError>> {
+        Self::kill(self).await.map_err(HostError::Failed)
+    }
+
+    async fn signal(&self, signal: i32, scope: Scope) -> Result<(), HostError<ControlError>> {
+        Self::signal(self, signal, scope).await.map_err(HostError::Failed)
+    }
+
+    async fn send_stdin(&self, bytes: Vec<u8>) -> Result<(), HostError<ControlError>> {
+        Self::send_stdin(self, &bytes).await.map_err(HostError::Failed)
+    }
+
+    async fn close_stdin(&self) -> Result<(), HostError<ControlError>> {
+        Self::close_stdin(self).await.map_err(HostError::Failed)
+    }
+
+    async fn resize(&self, size: TtySize) -> Result<(), HostError<ControlError>> {
+        Self::resize(self, size).await.map_err(HostError::Failed)
     }
 }
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use futures_lite::{AsyncWriteExt, future};
 
-use harness_shim::tree::RUN_ID_VARIABLE;
-pub use harness_shim::write::Options;
+pub(crate) use harness_shim::write::Options;
 
 use crate::command::{Command, StdinMode};
-use crate::executor::Executor;
+use crate::local::Local;
 use crate::patience::pass;
 use crate::process::{ProcessEvent, SpawnError};
 
@@ -37,26 +36,22 @@ pub enum WriteError {
     Refused(String),
 }
 
-/// Writes a file for a user, as `harness-shim write` does; see [`harness_shim::write`]. `executor` runs commands on
-/// this machine, and `run_id` marks the command.
+/// Writes a file for a user, as `harness-shim write` does; see [`harness_shim::write`].
 ///
 /// # Errors
 /// When it could not be written.
-pub async fn write(
-    executor: &Executor,
-    shim: &Path,
-    run_id: &str,
+pub(crate) async fn write(
+    host: &Local,
     options: &Options,
     target: &Path,
     content: &[u8],
 ) -> Result<(), WriteError> {
-    let command = Command::new(shim)
+    let command = Command::new(host.shim())
         .args(options.arguments())
         .clear_env()
-        .env(RUN_ID_VARIABLE, run_id)
         .cwd("/")
         .stdin(StdinMode::Piped);
-    let mut running = executor.spawn(command)?;
+    let mut running = host.spawn(command)?;
     let stdin = running.take_stdin();
     let message = harness_shim::write::message(target, content);
     let send = async {

@@ -8,17 +8,13 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use command_executor::{Command, Executor, ProcessEvent, Running, StdinMode};
+use command_executor::{Command, Host, Local, ProcessEvent, Running, StdinMode, run_until};
 use harness_shim::identity::ProcessId;
-use harness_shim::tree::{self, RUN_ID_VARIABLE};
+use harness_shim::tree::RUN_ID_VARIABLE;
 use smol::io::AsyncWriteExt;
 
 mod support;
 use support::*;
-
-fn supervised() -> Executor {
-    Executor::local().with_shim(shim())
-}
 
 /// Ways to escape from a command. Each writes its pid to the file in `$1`.
 const ESCAPES: [&str; 5] = [
@@ -61,9 +57,9 @@ fn a_timeout_ends_whatever_a_command_has_become() {
             smol::unblock(move || ProcessId::of(pid_in(&file)).unwrap()).await
         };
         let (found, ran) = block_on(async {
-            let executor = supervised();
+            let running = host().exec(command).await.unwrap();
             let (sender, receiver) = smol::channel::bounded::<()>(1);
-            let run = executor.run_until(command, async move {
+            let run = run_until(running, async move {
                 let _ = receiver.recv().await;
             });
             let watch = async {
@@ -90,7 +86,8 @@ fn what_a_command_leaves_behind_lives_until_it_is_let_go() {
             &file,
             &run_id(&format!("rest-{number}")),
         );
-        let ran = block_on(supervised().run_until(command, smol::future::pending())).unwrap();
+        let running = block_on(host().exec(command)).unwrap();
+        let ran = block_on(run_until(running, smol::future::pending())).unwrap();
         assert_eq!(ran.status.unwrap().code(), Some(3), "{escape}");
         assert_eq!(ran.stdout.text(), "done\n");
         let escaped = ProcessId::of(pid_in(&file)).unwrap();
@@ -141,7 +138,7 @@ fn a_supervisor_that_is_killed_or_stopped_leaves_nothing() {
             &file,
             &run_id(&format!("dead-{number}")),
         );
-        let running = supervised().spawn(command).unwrap();
+        let running = host().spawn(command).unwrap();
         let escaped = ProcessId::of(pid_in(&file)).unwrap();
         ProcessId::of(running.id()).unwrap().signal(signal).unwrap();
         block_on(running.end()).unwrap();
@@ -160,8 +157,7 @@ const fn libc_stop() -> i32 {
 #[test]
 fn a_command_has_a_session_of_its_own_and_no_terminal() {
     let script = "cut -d' ' -f 6 /proc/self/stat; echo $$; (: < /dev/tty) 2>&1 || echo none";
-    let ran = block_on(supervised().run(sh(script), None)).unwrap();
-    let said = ran.stdout.text().into_owned();
+    let said = block_on(run_at(&host(), sh(script))).stdout;
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], lines[1], "{said}");
     assert_eq!(lines.last(), Some(&"none"), "{said}");
@@ -169,7 +165,7 @@ fn a_command_has_a_session_of_its_own_and_no_terminal() {
 
 #[test]
 fn streams_signals_and_codes_pass_through_the_supervisor() {
-    let mut running = supervised()
+    let mut running = host()
         .spawn(sh("cat; echo err >&2; exit 7").stdin(StdinMode::Piped))
         .unwrap();
     let mut stdin = running.take_stdin().unwrap();
@@ -183,7 +179,7 @@ fn streams_signals_and_codes_pass_through_the_supervisor() {
         (1 << 20, &b"err\n"[..], Some(7))
     );
 
-    let mut running = supervised().spawn(sh("echo up; exec sleep 1000")).unwrap();
+    let mut running = host().spawn(sh("echo up; exec sleep 1000")).unwrap();
     block_on(until_output(&mut running));
     running.signal(10).unwrap();
     assert_eq!(block_on(running.wait()).unwrap().signal(), Some(10));
@@ -192,7 +188,7 @@ fn streams_signals_and_codes_pass_through_the_supervisor() {
     // A signal for the group reaches every process in it.
     let script = "trap 'echo parent; exit 1' USR1; sh -c 'trap \"echo child; exit\" USR1; echo up; \
                   while :; do sleep 0.05; done' & wait; wait";
-    let mut running = supervised().spawn(sh(script)).unwrap();
+    let mut running = host().spawn(sh(script)).unwrap();
     block_on(until_output(&mut running));
     running.signal_group(10).unwrap();
     let (stdout, _, _) = block_on(collect(&mut running));
@@ -206,14 +202,10 @@ async fn until_output(running: &mut Running) {
 
 #[test]
 fn what_cannot_be_started_says_so_as_it_did() {
-    let ran = block_on(supervised().run(Command::new("no-such-program"), None)).unwrap();
+    let ran = block_on(run_at(&host(), Command::new("no-such-program")));
     assert_eq!(ran.status.code(), Some(127));
-    assert!(
-        ran.stderr.text().contains("no-such-program"),
-        "{}",
-        ran.stderr.text()
-    );
-    let ran = block_on(supervised().run(Command::new("/etc/passwd"), None)).unwrap();
+    assert!(ran.stderr.contains("no-such-program"), "{}", ran.stderr);
+    let ran = block_on(run_at(&host(), Command::new("/etc/passwd")));
     assert_eq!(ran.status.code(), Some(126));
 }
 
@@ -222,7 +214,7 @@ fn a_detached_command_lives_on_and_leaves_no_zombie() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pid");
     let command = escaping(ESCAPES[0], "exit 0", &file, &run_id("detached"));
-    let mut running = supervised().spawn(command).unwrap();
+    let mut running = host().spawn(command).unwrap();
     assert!(block_on(running.wait()).unwrap().success());
     let (supervisor, left) = (running.id(), ProcessId::of(pid_in(&file)).unwrap());
     running.detach();
@@ -235,21 +227,18 @@ fn a_detached_command_lives_on_and_leaves_no_zombie() {
 }
 
 #[test]
-fn run_ids_below_another_are_found_with_it() {
-    let mark = run_id("mark");
+fn the_commands_of_a_home_are_ended_by_the_next_that_has_it() {
     let dir = tempfile::tempdir().unwrap();
+    let at = |home: &str| Local::new(shim(), &dir.path().join(home));
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-    let first = supervised()
-        .spawn(escaping(ESCAPES[0], "sleep 1000", &one, &tree::below(&mark, "1")))
-        .unwrap();
-    let second = supervised()
-        .spawn(escaping(ESCAPES[0], "sleep 1000", &other, &format!("{mark}er")))
-        .unwrap();
+    let escaping = |file: &Path| escaping(ESCAPES[0], "sleep 1000", file, "");
+    let first = at("home").spawn(escaping(&one)).unwrap();
+    let second = at("homer").spawn(escaping(&other)).unwrap();
     let (ours, theirs) = (
         ProcessId::of(pid_in(&one)).unwrap(),
         ProcessId::of(pid_in(&other)).unwrap(),
     );
-    assert!(tree::kill_all_below(&mark).unwrap() >= 2);
+    block_on(at("home").end_leftovers()).unwrap();
     assert!(gone(&ours) && theirs.is_alive());
     drop((first, second));
     eventually("the other one ends with its handle", || gone(&theirs));

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use command_executor::host::{Adoption, Survivor};
 use command_executor::supervised::{
-    AdoptError, Adopted, Ended, Evidence, LaunchError, LaunchSpec, LivingShim, Outcome, StopPolicy,
+    AdoptError, Adopted, Ended, LaunchError, LaunchSpec, Outcome, ProcessId, StopPolicy, Trace,
 };
-use command_executor::{Supervised, Supervisor, shim_binary};
+use command_executor::{Host, Local, shim_binary};
 
 mod support;
 use support::*;
@@ -20,9 +21,14 @@ use support::*;
 /// How long a shim may take in these tests to say who it is.
 const PROMPT: Duration = Duration::from_millis(100);
 
-/// A supervisor that runs its own copy of the shim, as a daemon does.
-fn installed(dir: &Path) -> Supervisor {
-    Supervisor::new(shim_binary::install(&shim(), &dir.join("bin")).unwrap())
+/// A host for this home that runs its own copy of the shim, as a daemon does.
+fn installed(dir: &Path) -> Local {
+    Local::new(shim_binary::install(&shim(), &dir.join("bin")).unwrap(), dir)
+}
+
+/// The supervisors of this home.
+fn surveyed(dir: &Path) -> Vec<Survivor> {
+    answered(block_on(installed(dir).survey())).unwrap()
 }
 
 /// A script that writes a file when it is asked to end, and also has a child.
@@ -31,10 +37,10 @@ fn polite(dir: &Path) -> String {
     format!("trap 'echo asked > {dir}/asked; exit 7' TERM; sleep 300 & echo $$ > {dir}/up; wait")
 }
 
-fn launch(supervisor: &Supervisor, dir: &Path, run_dir: &Path) -> (Supervised, LaunchSpec) {
+fn launch(supervisor: &Local, dir: &Path, run_dir: &Path) -> (Service, LaunchSpec) {
     fs::create_dir_all(run_dir.parent().unwrap()).unwrap();
     let spec = sh_spec(run_dir, &polite(dir));
-    let service = block_on(supervisor.launch(run_dir, &spec)).unwrap();
+    let service = block_on(start(supervisor, run_dir, &spec)).unwrap();
     pid_in(&dir.join("up"));
     (service, spec)
 }
@@ -44,26 +50,42 @@ fn marked(spec: &LaunchSpec) -> usize {
 }
 
 /// What is known of a run apart from its directory.
-fn evidence(service: &Supervised, trace: bool, search: bool) -> Evidence {
-    let mut shims = match search {
-        true => LivingShim::all().unwrap(),
+#[derive(Default)]
+struct Known {
+    trace: Option<Trace>,
+    supervisors: Vec<ProcessId>,
+}
+
+fn known(service: &Service, dir: &Path, trace: bool, search: bool) -> Known {
+    let mut supervisors = match search {
+        true => surveyed(dir).into_iter().map(|found| found.supervisor).collect(),
         false => Vec::new(),
     };
-    shims.retain(|shim| *shim.process() == service.identity().shim);
-    assert_eq!(shims.len(), usize::from(search));
-    Evidence {
+    supervisors.retain(|supervisor| *supervisor == service.trace().identity.shim);
+    assert_eq!(supervisors.len(), usize::from(search));
+    Known {
         trace: trace.then(|| service.trace()),
-        shims,
+        supervisors,
     }
 }
 
+fn adopt_by(run_dir: &Path, known: Known) -> Result<Adopted, AdoptError> {
+    let run = Adoption {
+        trace: known.trace,
+        supervisors: known.supervisors,
+        patience: PROMPT,
+        ..Adoption::of(run_dir)
+    };
+    answered(block_on(host().adopt(run)))
+}
+
 /// Checks that it is asked before it is stopped, and that nothing is left then.
-fn stops_in_order(service: &Supervised, spec: &LaunchSpec, dir: &Path, what: &str) -> Ended {
+fn stops_in_order(service: &Service, spec: &LaunchSpec, dir: &Path, what: &str) -> Ended {
     block_on(service.stop(StopPolicy::default())).unwrap();
     let ended = block_on(service.wait()).unwrap();
     assert!(dir.join("asked").exists(), "{what}: it was asked");
     assert_eq!(marked(spec), 0, "{what}");
-    assert!(!service.identity().shim.is_alive(), "{what}");
+    assert!(!service.trace().identity.shim.is_alive(), "{what}");
     ended
 }
 
@@ -85,20 +107,20 @@ fn a_lost_file_costs_nothing() {
             }
             let what = format!("{lost:?}, remembered: {trace}, searched: {search}");
             let dir = tempfile::tempdir().unwrap();
-            let run_dir = dir.path().join("p/s/1");
+            let run_dir = dir.path().join("projects/p/s/1");
             let (service, spec) = launch(&installed(dir.path()), dir.path(), &run_dir);
             for file in lost {
                 fs::remove_file(run_dir.join(file)).unwrap();
             }
-            let known = evidence(&service, trace, search);
-            let identity = service.identity().clone();
+            let known = known(&service, dir.path(), trace, search);
+            let identity = service.trace().identity.clone();
             drop(service);
-            let adopted = block_on(Supervisor::adopt_by(&run_dir, known, PROMPT)).unwrap();
+            let adopted = adopt_by(&run_dir, known).unwrap();
             let Adopted::Running(service) = adopted else {
                 panic!("{what}: {adopted:?}")
             };
-            assert_eq!(service.identity().shim, identity.shim, "{what}");
-            assert_eq!(service.identity().main, identity.main, "{what}");
+            assert_eq!(service.trace().identity.shim, identity.shim, "{what}");
+            assert_eq!(service.trace().identity.main, identity.main, "{what}");
             assert!(run_dir.join("identity").exists(), "{what}: it is written again");
             let ended = stops_in_order(&service, &spec, dir.path(), &what);
             assert!(
@@ -111,12 +133,12 @@ fn a_lost_file_costs_nothing() {
 
 #[test]
 fn a_lost_directory_leaves_a_run_that_can_be_stopped() {
-    for lost in ["p/s/1", "p/s", "p"] {
+    for lost in ["projects/p/s/1", "projects/p/s", "projects/p"] {
         for moved in [false, true] {
             for (trace, search) in [(true, false), (false, true)] {
                 let what = format!("{lost}, moved: {moved}, remembered: {trace}, searched: {search}");
                 let dir = tempfile::tempdir().unwrap();
-                let run_dir = dir.path().join("p/s/1");
+                let run_dir = dir.path().join("projects/p/s/1");
                 let (service, spec) = launch(&installed(dir.path()), dir.path(), &run_dir);
                 assert!(service.is_in_place());
                 let gone = dir.path().join(lost);
@@ -125,9 +147,9 @@ fn a_lost_directory_leaves_a_run_that_can_be_stopped() {
                     true => fs::rename(&gone, dir.path().join("elsewhere")).unwrap(),
                 }
                 assert!(!service.is_in_place());
-                let known = evidence(&service, trace, search);
+                let known = known(&service, dir.path(), trace, search);
                 drop(service);
-                let adopted = block_on(Supervisor::adopt_by(&run_dir, known, PROMPT)).unwrap();
+                let adopted = adopt_by(&run_dir, known).unwrap();
                 let Adopted::Homeless(service) = adopted else {
                     panic!("{what}: {adopted:?}")
                 };
@@ -147,7 +169,7 @@ fn a_lost_directory_leaves_a_run_that_can_be_stopped() {
 fn who_launched_it_can_stop_it_when_all_is_gone_and_a_stranger_lies_there() {
     for group in [false, true] {
         let dir = tempfile::tempdir().unwrap();
-        let run_dir = dir.path().join("p/s/1");
+        let run_dir = dir.path().join("projects/p/s/1");
         let supervisor = installed(dir.path());
         let (service, spec) = launch(&supervisor, dir.path(), &run_dir);
         fs::remove_dir_all(&run_dir).unwrap();
@@ -156,7 +178,7 @@ fn who_launched_it_can_stop_it_when_all_is_gone_and_a_stranger_lies_there() {
             run_id: format!("{}-other", spec.run_id),
             ..sh_spec(&run_dir, "exec sleep 300")
         };
-        let other = block_on(supervisor.launch(&run_dir, &other_spec)).unwrap();
+        let other = block_on(start(&supervisor, &run_dir, &other_spec)).unwrap();
         let policy = StopPolicy {
             mode: match group {
                 true => command_executor::supervised::StopMode::Group,
@@ -169,7 +191,7 @@ fn who_launched_it_can_stop_it_when_all_is_gone_and_a_stranger_lies_there() {
         assert!(dir.path().join("asked").exists());
         assert_eq!(marked(&spec), 0);
         assert!(
-            other.is_alive() && other.identity().main.is_alive(),
+            is_alive(&other) && other.trace().identity.main.is_alive(),
             "it is another one"
         );
         block_on(other.kill()).unwrap();
@@ -180,7 +202,7 @@ fn who_launched_it_can_stop_it_when_all_is_gone_and_a_stranger_lies_there() {
 #[test]
 fn one_that_does_not_listen_is_killed_without_its_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let run_dir = dir.path().join("p/s/1");
+    let run_dir = dir.path().join("projects/p/s/1");
     fs::create_dir_all(run_dir.parent().unwrap()).unwrap();
     let escapee = dir.path().join("escapee");
     let script = format!(
@@ -188,9 +210,9 @@ fn one_that_does_not_listen_is_killed_without_its_directory() {
         escapee.display()
     );
     let spec = sh_spec(&run_dir, &script);
-    let service = block_on(installed(dir.path()).launch(&run_dir, &spec)).unwrap();
+    let service = block_on(start(&installed(dir.path()), &run_dir, &spec)).unwrap();
     let escapee = pid_in(&escapee);
-    fs::remove_dir_all(dir.path().join("p")).unwrap();
+    fs::remove_dir_all(dir.path().join("projects")).unwrap();
     block_on(service.stop(StopPolicy::default())).unwrap();
     block_on(service.kill()).unwrap();
     block_on(service.wait()).unwrap();
@@ -200,12 +222,16 @@ fn one_that_does_not_listen_is_killed_without_its_directory() {
 
 #[test]
 fn what_a_dead_shim_left_is_found_without_its_directory() {
-    for lost in [&["p/s/1"][..], &["p"], &["p/s/1/lock", "p/s/1/identity"]] {
+    for lost in [
+        &["projects/p/s/1"][..],
+        &["projects"],
+        &["projects/p/s/1/lock", "projects/p/s/1/identity"],
+    ] {
         let dir = tempfile::tempdir().unwrap();
-        let run_dir = dir.path().join("p/s/1");
+        let run_dir = dir.path().join("projects/p/s/1");
         let (service, spec) = launch(&installed(dir.path()), dir.path(), &run_dir);
-        let known = evidence(&service, true, false);
-        let shim = service.identity().shim.clone();
+        let known = known(&service, dir.path(), true, false);
+        let shim = service.trace().identity.shim.clone();
         drop(service);
         for path in lost {
             let path = dir.path().join(path);
@@ -217,7 +243,7 @@ fn what_a_dead_shim_left_is_found_without_its_directory() {
         assert!(shim.signal(9).unwrap());
         eventually("the shim is gone", || !shim.is_alive());
         assert!(marked(&spec) > 0);
-        let adopted = block_on(Supervisor::adopt_by(&run_dir, known, PROMPT)).unwrap();
+        let adopted = adopt_by(&run_dir, known).unwrap();
         assert!(
             matches!(adopted, Adopted::SupervisorDied { killed, .. } if killed > 0),
             "{adopted:?}"
@@ -229,15 +255,15 @@ fn what_a_dead_shim_left_is_found_without_its_directory() {
 #[test]
 fn a_copy_of_a_directory_is_not_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    let run_dir = dir.path().join("p/s/1");
+    let run_dir = dir.path().join("projects/p/s/1");
     let (service, spec) = launch(&installed(dir.path()), dir.path(), &run_dir);
     let copy = dir.path().join("copy");
     fs::create_dir(&copy).unwrap();
     for file in ["lock", "identity"] {
         fs::copy(run_dir.join(file), copy.join(file)).unwrap();
     }
-    for known in [Evidence::default(), evidence(&service, true, true)] {
-        let refused = block_on(Supervisor::adopt_by(&copy, known, PROMPT)).unwrap_err();
+    for known in [Known::default(), known(&service, dir.path(), true, true)] {
+        let refused = adopt_by(&copy, known).unwrap_err();
         assert!(matches!(refused, AdoptError::Copied { .. }), "{refused:?}");
         assert!(
             refused
@@ -246,7 +272,7 @@ fn a_copy_of_a_directory_is_not_the_run() {
             "{refused}"
         );
     }
-    assert!(service.identity().main.is_alive());
+    assert!(service.trace().identity.main.is_alive());
     stops_in_order(&service, &spec, dir.path(), "the original");
 }
 
@@ -260,12 +286,14 @@ fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
         // The first launch starts the zygote and takes longer.
         let warm = dir.path().join("warm");
         block_on(async {
-            let service = supervisor.launch(&warm, &sh_spec(&warm, "exit 0")).await.unwrap();
+            let service = start(&supervisor, &warm, &sh_spec(&warm, "exit 0"))
+                .await
+                .unwrap();
             service.wait().await.unwrap()
         });
         let (mut failed, mut began) = (0, 0);
         for round in 0..20_u64 {
-            let run_dir = dir.path().join(format!("{round}/s/1"));
+            let run_dir = dir.path().join(format!("projects/p/{round}/1"));
             fs::create_dir_all(run_dir.parent().unwrap()).unwrap();
             let spec = sh_spec(&run_dir, "exec sleep 300");
             let over = AtomicBool::new(false);
@@ -279,7 +307,7 @@ fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
                     // It may be gone already.
                     let _ = match damage {
                         "removed" => fs::remove_dir_all(run_dir.parent().unwrap()),
-                        "moved" => fs::rename(&run_dir, dir.path().join(format!("{round}/moved"))),
+                        "moved" => fs::rename(&run_dir, dir.path().join(format!("projects/p/{round}/moved"))),
                         "lock" => fs::remove_file(run_dir.join("lock")),
                         _ => {
                             for file in ["lock", "identity", "control.sock", "exit.tmp"] {
@@ -289,7 +317,7 @@ fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
                         }
                     };
                 });
-                let launched = block_on(supervisor.launch(&run_dir, &spec));
+                let launched = block_on(start(&supervisor, &run_dir, &spec));
                 over.store(true, Ordering::Relaxed);
                 launched
             });
@@ -306,11 +334,7 @@ fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
                 }
             }
             assert_eq!(marked(&spec), 0, "{what}");
-            let left: Vec<_> = LivingShim::all()
-                .unwrap()
-                .into_iter()
-                .filter(|shim| shim.launched_in() == run_dir)
-                .collect();
+            let left = surveyed(dir.path());
             assert!(left.is_empty(), "{what}: {left:?}");
         }
         eprintln!("{damage}: {failed} launches failed, {began} began");
@@ -320,17 +344,15 @@ fn a_launch_into_a_directory_that_is_taken_away_leaves_nothing() {
 #[test]
 fn strangers_are_no_shims() {
     let dir = tempfile::tempdir().unwrap();
-    let run_dir = dir.path().join("p/s/1");
+    let run_dir = dir.path().join("projects/p/s/1");
     let supervisor = installed(dir.path());
     let (service, spec) = launch(&supervisor, dir.path(), &run_dir);
-    let copy = supervisor
-        .shim()
-        .path()
-        .file_name()
+    let copy = fs::read_dir(dir.path().join("bin"))
         .unwrap()
-        .to_str()
+        .next()
         .unwrap()
-        .to_owned();
+        .unwrap();
+    let copy = copy.file_name().into_string().unwrap();
     // It has the right arguments and any name. But only a copy of the shim with the right digest counts.
     fs::write(dir.path().join("supervise"), "sleep 300 & wait").unwrap();
     let posing = |program: PathBuf| {
@@ -358,27 +380,22 @@ fn strangers_are_no_shims() {
         };
         strangers.iter().all(|stranger| is_up(stranger.id()))
     });
-    let found = LivingShim::all().unwrap();
-    let found: Vec<_> = found
-        .iter()
-        .filter(|shim| shim.launched_in() == run_dir)
-        .map(|shim| shim.process().pid)
-        .collect();
-    assert_eq!(found, [service.identity().shim.pid]);
+    let found: Vec<_> = surveyed(dir.path());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].supervisor, service.trace().identity.shim);
     // The same goes for a process that only names a directory that is gone.
-    fs::remove_dir_all(dir.path().join("p")).unwrap();
-    let known = Evidence {
+    fs::remove_dir_all(dir.path().join("projects")).unwrap();
+    let known = Known {
         trace: None,
-        shims: LivingShim::all()
-            .unwrap()
+        supervisors: surveyed(dir.path())
             .into_iter()
-            .filter(|shim| shim.launched_in() == run_dir)
+            .map(|found| found.supervisor)
             .collect(),
     };
-    let Adopted::Homeless(found) = block_on(Supervisor::adopt_by(&run_dir, known, PROMPT)).unwrap() else {
+    let Adopted::Homeless(found) = adopt_by(&run_dir, known).unwrap() else {
         panic!("it runs")
     };
-    assert_eq!(found.identity().main, service.identity().main);
+    assert_eq!(found.trace().identity.main, service.trace().identity.main);
     stops_in_order(&found, &spec, dir.path(), "among strangers");
     for mut stranger in strangers {
         assert!(stranger.try_wait().unwrap().is_none(), "a stranger was ended");

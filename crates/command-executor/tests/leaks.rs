@@ -6,10 +6,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use command_executor::logs::{FollowItem, LogFrom};
+use command_executor::Running;
+use command_executor::logs::LogFrom;
 use command_executor::supervised::Ended;
 
 mod support;
+use support::follower::{FollowItem, LogFollower};
 use support::*;
 
 /// What the descriptors of this process lead to, except the one that is used to look.
@@ -46,22 +48,23 @@ fn a_hundred_launches_leave_no_zombie_and_no_descriptor() {
     let launch = |round: usize| {
         let run_dir = dir.path().join(round.to_string());
         let spec = sh_spec(&run_dir, "echo hello; exit 1");
-        let service = block_on(supervisor().launch(&run_dir, &spec)).unwrap();
-        let mut log = service.logs(LogFrom::Start).unwrap();
+        let service = block_on(start(&host(), &run_dir, &spec)).unwrap();
+        let mut log = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
         assert!(matches!(block_on(log.next()).unwrap(), FollowItem::Line(_)));
         // Some are waited for, some are dropped, and some fail to start at all.
         if round.is_multiple_of(2) {
             assert!(matches!(block_on(service.wait()).unwrap(), Ended::Exited(_)));
         }
+        let run_dir = dir.path().join(format!("{round}-missing"));
         let mut missing = sh_spec(&run_dir, "");
         missing.program = "/no/such/program".into();
-        block_on(supervisor().launch(dir.path().join(format!("{round}-missing")), &missing)).unwrap_err();
-        drop(local().spawn(sh("sleep 60")).unwrap());
-        block_on(local().run(sh("exit 0"), None)).unwrap();
+        block_on(start(&host(), &run_dir, &missing)).unwrap_err();
+        drop(Running::spawn(sh("sleep 60")).unwrap());
+        block_on(run(sh("exit 0")));
     };
     // The reactor, the reaper and the log watch open their descriptors once. A process that still runs when it is
     // detached certainly starts the reaper.
-    local().spawn(sh("sleep 0.2")).unwrap().detach();
+    Running::spawn(sh("sleep 0.2")).unwrap().detach();
     launch(0);
     launch(1);
     eventually("the warm-up is gone", || children() == 0);

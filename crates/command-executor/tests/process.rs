@@ -5,9 +5,10 @@
 use std::fs;
 use std::time::Duration;
 
-use command_executor::executor::{OUTPUT_TAIL, RunError};
 use command_executor::process::SpawnError;
-use command_executor::{Command, ProcessEvent, StdinMode};
+use command_executor::run::OUTPUT_TAIL;
+use command_executor::{Command, ProcessEvent, Running, StdinMode};
+use harness_shim::identity::ProcessId;
 use smol::io::AsyncWriteExt;
 
 mod support;
@@ -18,7 +19,7 @@ const TEN_MB: usize = 10 * 1024 * 1024;
 #[test]
 fn a_chatty_child_neither_freezes_nor_loses_a_byte() {
     let script = "head -c 10485760 /dev/zero & head -c 10485760 /dev/zero >&2 & wait";
-    let mut running = local().spawn(sh(script)).unwrap();
+    let mut running = Running::spawn(sh(script)).unwrap();
     let (stdout, stderr, status) = block_on(collect(&mut running));
     assert_eq!(
         (stdout.len(), stderr.len(), status.code()),
@@ -27,22 +28,21 @@ fn a_chatty_child_neither_freezes_nor_loses_a_byte() {
 }
 
 #[test]
-fn run_keeps_the_tail_and_counts_the_rest() {
-    let output = block_on(local().run(
+fn a_run_keeps_the_tail_and_counts_the_rest() {
+    let ran = block_on(run_for(
         sh("head -c 10485760 /dev/zero; echo end; echo err >&2; exit 3"),
-        None,
+        DEADLINE,
     ));
-    let output = output.unwrap();
-    assert_eq!(output.status.code(), Some(3));
-    assert_eq!(output.stdout.bytes.len(), OUTPUT_TAIL);
-    assert_eq!(output.stdout.dropped as usize, TEN_MB + 4 - OUTPUT_TAIL);
-    assert!(output.stdout.bytes.ends_with(b"\0end\n"));
-    assert_eq!(output.stderr.text(), "err\n");
+    assert_eq!(ran.status.unwrap().code(), Some(3));
+    assert_eq!(ran.stdout.bytes.len(), OUTPUT_TAIL);
+    assert_eq!(ran.stdout.dropped as usize, TEN_MB + 4 - OUTPUT_TAIL);
+    assert!(ran.stdout.bytes.ends_with(b"\0end\n"));
+    assert_eq!(ran.stderr.text(), "err\n");
 }
 
 #[test]
 fn waiting_alone_drains_a_chatty_child() {
-    let mut running = local().spawn(sh("head -c 10485760 /dev/zero")).unwrap();
+    let mut running = Running::spawn(sh("head -c 10485760 /dev/zero")).unwrap();
     assert!(block_on(running.wait()).unwrap().success());
     assert!(
         block_on(running.wait()).unwrap().success(),
@@ -52,9 +52,7 @@ fn waiting_alone_drains_a_chatty_child() {
 
 #[test]
 fn stdin_is_forwarded_while_output_is_read() {
-    let mut running = local()
-        .spawn(Command::new("cat").stdin(StdinMode::Piped))
-        .unwrap();
+    let mut running = Running::spawn(Command::new("cat").stdin(StdinMode::Piped)).unwrap();
     let mut stdin = running.take_stdin().unwrap();
     let data: Vec<u8> = (0..TEN_MB).map(|i| (i % 251) as u8).collect();
     let sent = data.clone();
@@ -70,7 +68,7 @@ fn stdin_is_forwarded_while_output_is_read() {
 #[test]
 fn without_stdin_a_process_reads_the_end() {
     for mode in [StdinMode::Null, StdinMode::Piped] {
-        let output = block_on(local().run(Command::new("cat").stdin(mode), None)).unwrap();
+        let output = block_on(run(Command::new("cat").stdin(mode)));
         assert!(output.status.success());
     }
 }
@@ -83,8 +81,8 @@ fn environment_and_directory_are_those_of_the_command() {
         .clear_env()
         .env("PATH", "/usr/bin:/bin")
         .env("A", "b c");
-    let output = block_on(local().run(command, None)).unwrap();
-    let mut lines: Vec<String> = output.stdout.text().lines().map(str::to_owned).collect();
+    let output = block_on(run(command));
+    let mut lines: Vec<String> = output.stdout.lines().map(str::to_owned).collect();
     assert_eq!(
         lines.remove(0),
         fs::canonicalize(dir.path()).unwrap().display().to_string()
@@ -96,7 +94,7 @@ fn environment_and_directory_are_those_of_the_command() {
 #[test]
 fn a_signal_shows_in_the_exit_status() {
     use std::os::unix::process::ExitStatusExt;
-    let mut running = local().spawn(sh("echo up; exec sleep 60")).unwrap();
+    let mut running = Running::spawn(sh("echo up; exec sleep 60")).unwrap();
     let status = block_on(async {
         while !matches!(running.next_event().await.unwrap(), Some(ProcessEvent::Stdout(_))) {}
         running.signal(15).unwrap();
@@ -112,12 +110,8 @@ fn a_timeout_kills_the_whole_group_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pid");
     let script = format!("sleep 60 & echo $! > {}; echo begun; wait", file.display());
-    let error = block_on(local().run(sh(&script), Some(Duration::from_millis(500)))).unwrap_err();
-    assert!(error.to_string().contains("did not end within 500ms"), "{error}");
-    let RunError::Timeout { stdout, .. } = error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(stdout.text(), "begun\n");
+    let ran = block_on(run_for(sh(&script), Duration::from_millis(500)));
+    assert_eq!((ran.status, ran.stdout.text().as_ref()), (None, "begun\n"));
     let grandchild = pid_in(&file);
     eventually("the grandchild is gone", || !runs(grandchild));
 }
@@ -127,15 +121,15 @@ fn a_timeout_reaches_a_child_in_a_session_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 60'; wait", file.display());
-    let error = block_on(local().run(sh(&script), Some(Duration::from_millis(500))));
-    assert!(matches!(error, Err(RunError::Timeout { .. })));
+    let ran = block_on(run_for(sh(&script), Duration::from_millis(500)));
+    assert_eq!(ran.status, None);
     let escapee = pid_in(&file);
     eventually("the escapee is gone", || !runs(escapee));
 }
 
 #[test]
 fn the_exit_is_told_although_a_grandchild_holds_the_pipe() {
-    let mut running = local().spawn(sh("sleep 60 & echo $!")).unwrap();
+    let mut running = Running::spawn(sh("sleep 60 & echo $!")).unwrap();
     let (stdout, _, status) = block_on(collect(&mut running));
     assert!(status.success());
     let grandchild = String::from_utf8(stdout).unwrap().trim().parse().unwrap();
@@ -147,7 +141,7 @@ fn the_exit_is_told_although_a_grandchild_holds_the_pipe() {
 #[test]
 fn dropping_kills_the_group_and_detaching_does_not() {
     let spawn = || {
-        let mut running = local().spawn(sh("sleep 60 & echo $!; wait")).unwrap();
+        let mut running = Running::spawn(sh("sleep 60 & echo $!; wait")).unwrap();
         let grandchild = block_on(async {
             loop {
                 if let Some(ProcessEvent::Stdout(bytes)) = running.next_event().await.unwrap() {
@@ -166,59 +160,37 @@ fn dropping_kills_the_group_and_detaching_does_not() {
     eventually("no zombie stays", || !fs::exists(format!("/proc/{pid}")).unwrap());
     assert!(runs(kept_pid) && runs(kept_grandchild));
 
-    let watched = command_executor::AttachedHandle::of_pid(kept_pid).unwrap();
-    let rest = command_executor::AttachedHandle::of_pid(kept_grandchild).unwrap();
-    assert!(watched.signal(9).unwrap() || !watched.is_alive());
-    rest.signal(9).unwrap();
-    block_on(watched.wait()).unwrap();
+    for pid in [kept_pid, kept_grandchild] {
+        ProcessId::of(pid).unwrap().signal(9).unwrap();
+    }
     eventually("a detached child is reaped", || {
         !fs::exists(format!("/proc/{kept_pid}")).unwrap()
     });
 }
 
 #[test]
-fn an_attached_handle_never_stops_its_process() {
-    let running = local().spawn(Command::new("sleep").arg("60")).unwrap();
-    let handle = command_executor::AttachedHandle::of_pid(running.id()).unwrap();
-    let copy = handle.clone();
-    drop(handle);
-    assert!(copy.is_alive() && runs(running.id()));
-    copy.signal(10).unwrap();
-    block_on(copy.wait()).unwrap();
-    assert!(!copy.is_alive());
-    assert!(!copy.signal(9).unwrap(), "nobody is left to signal");
-
-    let mut running = running;
-    assert!(
-        !block_on(running.wait()).unwrap().success(),
-        "its owner still learns how it ended"
-    );
-    let id = copy.process().clone();
-    drop(running);
-    assert!(command_executor::AttachedHandle::open(id).is_err());
-}
-
-#[test]
 fn what_cannot_be_started_is_named() {
-    let missing = local().spawn(Command::new("no-such-program")).unwrap_err();
+    let missing = Running::spawn(Command::new("no-such-program")).unwrap_err();
     assert!(matches!(missing, SpawnError::NotFound { .. }), "{missing:?}");
     assert!(missing.to_string().contains("no-such-program"));
 
-    let missing = local().spawn(Command::new("/no/such/program")).unwrap_err();
+    let missing = Running::spawn(Command::new("/no/such/program")).unwrap_err();
     assert!(missing.to_string().contains("/no/such/program"), "{missing}");
 
-    let nowhere = local()
-        .spawn(Command::new("true").cwd("/no/such/dir"))
-        .unwrap_err();
+    let nowhere = Running::spawn(Command::new("true").cwd("/no/such/dir")).unwrap_err();
     assert!(matches!(nowhere, SpawnError::WorkingDir { .. }), "{nowhere:?}");
     assert!(nowhere.to_string().contains("/no/such/dir"));
 }
 
 #[test]
-fn events_are_a_stream_that_ends() {
-    use smol::stream::StreamExt;
-    let mut running = local().spawn(Command::new("true")).unwrap();
-    let events: Vec<ProcessEvent> = block_on(running.events().map(Result::unwrap).collect());
-    assert!(matches!(events.first(), Some(ProcessEvent::Started { .. })));
-    assert!(matches!(events.last(), Some(ProcessEvent::Exited(status)) if status.success()));
+fn nothing_comes_after_the_exit() {
+    let mut running = Running::spawn(Command::new("true")).unwrap();
+    let events = block_on(async {
+        [
+            running.next_event().await.unwrap(),
+            running.next_event().await.unwrap(),
+        ]
+    });
+    assert!(matches!(events[0], Some(ProcessEvent::Exited(status)) if status.success()));
+    assert_eq!(events[1], None);
 }

@@ -2,15 +2,17 @@
 
 #![cfg(test)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use command_executor::executor::RunError;
-use command_executor::logs::{FollowItem, LogFrom};
+use command_executor::logs::LogFrom;
+use command_executor::patience::pass;
 use command_executor::supervised::{Adopted, Ended, Outcome, StopPolicy};
-use command_executor::{Command, StdinMode, Supervisor};
+use command_executor::{Command, Host, StdinMode, run_until};
 use smol::io::AsyncWriteExt;
 
 mod support;
+use support::follower::{FollowItem, LogFollower};
 use support::*;
 
 async fn suite() {
@@ -22,27 +24,22 @@ async fn suite() {
 }
 
 async fn commands() {
-    let output = local()
-        .run(sh("echo out; echo err >&2; exit 4"), Some(DEADLINE))
+    let host: Arc<dyn Host> = Arc::new(host());
+    let output = run_at(&*host, sh("echo out; echo err >&2; exit 4")).await;
+    assert_eq!((output.status.code(), output.stdout.as_str()), (Some(4), "out\n"));
+
+    let sleep = host.exec(Command::new("sleep").arg("60")).await.unwrap();
+    let ran = run_until(sleep, pass(Duration::from_millis(100))).await.unwrap();
+    assert_eq!(ran.status, None);
+
+    let mut cat = host
+        .exec(Command::new("cat").stdin(StdinMode::Piped))
         .await
-        .unwrap();
-    assert_eq!(
-        (output.status.code(), output.stdout.text().as_ref()),
-        (Some(4), "out\n")
-    );
-
-    let error = local()
-        .run(Command::new("sleep").arg("60"), Some(Duration::from_millis(100)))
-        .await;
-    assert!(matches!(error, Err(RunError::Timeout { .. })));
-
-    let mut cat = local()
-        .spawn(Command::new("cat").stdin(StdinMode::Piped))
         .unwrap();
     let mut stdin = cat.take_stdin().unwrap();
     stdin.write_all(b"there and back").await.unwrap();
     drop(stdin);
-    let (stdout, _, status) = collect(&mut cat).await;
+    let (stdout, _, status) = collect(&mut *cat).await;
     assert_eq!(
         (stdout.as_slice(), status.success()),
         (&b"there and back"[..], true)
@@ -56,11 +53,11 @@ async fn services() {
         &run_dir,
         "trap 'echo bye; exit 6' TERM; echo up; while :; do sleep 0.05; done",
     );
-    let service = supervisor().launch(&run_dir, &spec).await.unwrap();
-    let mut log = service.logs(LogFrom::Start).unwrap();
+    let service = start(&host(), &run_dir, &spec).await.unwrap();
+    let mut log = LogFollower::new(&run_dir, LogFrom::Start).unwrap();
     assert!(matches!(log.next().await.unwrap(), FollowItem::Line(line) if line.bytes == b"up"));
     drop(service);
-    let Adopted::Running(service) = Supervisor::adopt(&run_dir).await.unwrap() else {
+    let Adopted::Running(service) = adopt(&run_dir).await.unwrap() else {
         panic!("it runs")
     };
     service.stop(StopPolicy::default()).await.unwrap();

@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use command_executor::{Command, Executor, ProcessEvent, Running, WindowSize};
+use command_executor::{Command, ProcessEvent, Running, WindowSize};
 use smol::io::AsyncWriteExt;
 
 mod support;
@@ -14,7 +14,6 @@ async fn shown(running: &mut Running, wanted: &str) {
     while !seen.contains(wanted) {
         match running.next_event().await.unwrap() {
             Some(ProcessEvent::Stdout(bytes)) => seen.push_str(&String::from_utf8_lossy(&bytes)),
-            Some(ProcessEvent::Started { .. }) => {}
             other => panic!("{other:?} before `{wanted}` in `{seen}`"),
         }
     }
@@ -22,7 +21,7 @@ async fn shown(running: &mut Running, wanted: &str) {
 
 #[test]
 fn a_terminal_echoes_is_resized_and_ends() {
-    let executor = Executor::local().with_shim(shim());
+    let executor = host();
     let script = "trap 'stty size' WINCH; test -t 0 && test -t 1 && test -t 2 && echo all; stty size; \
                   while :; do read -r line && break; done; echo got $line; exit 7";
     let mut running = executor
@@ -32,7 +31,7 @@ fn a_terminal_echoes_is_resized_and_ends() {
         shown(&mut running, "all\r\n33 91").await;
         running.resize(WindowSize { cols: 120, rows: 40 }).unwrap();
         shown(&mut running, "40 120").await;
-        running.stdin().unwrap().write_all(b"hello\n").await.unwrap();
+        running.take_stdin().unwrap().write_all(b"hello\n").await.unwrap();
         shown(&mut running, "got hello").await;
         running.wait().await.unwrap()
     });
@@ -41,7 +40,7 @@ fn a_terminal_echoes_is_resized_and_ends() {
 
 #[test]
 fn nothing_of_a_terminals_last_words_is_lost() {
-    let executor = Executor::local().with_shim(shim());
+    let executor = host();
     for _ in 0..20 {
         let mut running = executor.spawn(sh("seq 2000").tty(WindowSize::default())).unwrap();
         let (output, _, status) = block_on(collect(&mut running));
@@ -54,7 +53,7 @@ fn nothing_of_a_terminals_last_words_is_lost() {
 
 #[test]
 fn dropping_kills_what_runs_on_a_terminal() {
-    let executor = Executor::local().with_shim(shim());
+    let executor = host();
     let mut running = executor
         .spawn(sh("trap '' HUP; sleep 60 & echo up; wait").tty(WindowSize::default()))
         .unwrap();
@@ -76,7 +75,10 @@ fn a_command_runs_as_another_user() {
         eprintln!("skipped: only root can switch users");
         return;
     }
-    let executor = Executor::local().with_shim(shim());
-    let output = block_on(executor.run(Command::new("id").arg("-un").user("nobody").cwd("/"), None)).unwrap();
-    assert_eq!(output.stdout.text(), "nobody\n", "{}", output.stderr.text());
+    let executor = host();
+    let output = block_on(run_at(
+        &executor,
+        Command::new("id").arg("-un").user("nobody").cwd("/"),
+    ));
+    assert_eq!(output.stdout, "nobody\n", "{}", output.stderr);
 }

@@ -5,18 +5,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use command_executor::Local;
 use command_executor::supervised::{Adopted, Ended, LaunchSpec, Outcome, ProcessId, StopPolicy};
-use command_executor::{Supervised, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 use smol::future::zip;
 
 mod support;
 use support::*;
 
-fn launch(supervisor: &Supervisor, run_dir: &Path, script: &str) -> Supervised {
-    block_on(supervisor.launch(run_dir, &sh_spec(run_dir, script))).unwrap()
+fn launch(supervisor: &Local, run_dir: &Path, script: &str) -> Service {
+    block_on(start(supervisor, run_dir, &sh_spec(run_dir, script))).unwrap()
 }
 
 fn words(pid: u32) -> Vec<String> {
@@ -40,8 +41,8 @@ fn parent(pid: u32) -> u32 {
 }
 
 /// The zygote of a service's shim; `None` if this test spawned the shim.
-fn zygote(service: &Supervised) -> Option<u32> {
-    let parent = parent(service.identity().shim.pid);
+fn zygote(service: &Service) -> Option<u32> {
+    let parent = parent(service.trace().identity.shim.pid);
     (parent != std::process::id()).then_some(parent)
 }
 
@@ -49,7 +50,7 @@ fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
-fn stop(service: &Supervised) {
+fn stop(service: &Service) {
     block_on(async {
         service.stop(StopPolicy::default()).await.unwrap();
         service.wait().await.unwrap();
@@ -66,8 +67,8 @@ fn counted(dir: &Path) -> (PathBuf, String) {
 #[test]
 fn a_forked_supervisor_is_as_one_that_was_executed() {
     let dir = tempfile::tempdir().unwrap();
-    let supervisor = supervisor();
-    let services: Vec<Supervised> = (0..3)
+    let supervisor = host();
+    let services: Vec<Service> = (0..3)
         .map(|number| {
             launch(
                 &supervisor,
@@ -85,10 +86,11 @@ fn a_forked_supervisor_is_as_one_that_was_executed() {
     signal(zygote, Signal::STOP);
     let executed = launch(&supervisor, &dir.path().join("executed"), "exec sleep 1000");
     assert_eq!(self::zygote(&executed), None);
-    let expected = executed.identity().shim.pid;
-    for service in &services {
-        let pid = service.identity().shim.pid;
-        let run_dir = service.run_dir().to_str().unwrap();
+    let expected = executed.trace().identity.shim.pid;
+    for (number, service) in services.iter().enumerate() {
+        let pid = service.trace().identity.shim.pid;
+        let run_dir = dir.path().join(number.to_string());
+        let run_dir = run_dir.to_str().unwrap();
         assert_eq!(words(pid), [shim().to_str().unwrap(), "supervise", run_dir]);
         for file in ["comm", "environ", "limits"] {
             let read = |pid| fs::read(format!("/proc/{pid}/{file}")).unwrap();
@@ -132,26 +134,26 @@ fn a_forked_supervisor_is_as_one_that_was_executed() {
 #[test]
 fn the_zygote_ends_with_its_last_user_and_the_services_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    let supervisor = supervisor();
-    let other = supervisor.clone();
+    let supervisor = Arc::new(host());
+    let other = Arc::clone(&supervisor);
     let service = launch(&supervisor, &dir.path().join("r"), "exec sleep 1000");
     let zygote = zygote(&service).unwrap();
     drop(supervisor);
     assert!(runs(zygote));
     drop(other);
     eventually("the zygote ends", || !runs(zygote));
-    assert!(service.is_alive() && runs(service.identity().main.pid));
-    let Adopted::Running(adopted) = block_on(Supervisor::adopt(service.run_dir())).unwrap() else {
+    assert!(is_alive(&service) && runs(service.trace().identity.main.pid));
+    let Adopted::Running(adopted) = block_on(adopt(dir.path().join("r"))).unwrap() else {
         panic!("it runs")
     };
     stop(&adopted);
-    assert!(!service.is_alive());
+    assert!(!is_alive(&service));
 }
 
 #[test]
 fn short_programs_are_heard_of_and_leave_no_zombies() {
     let dir = tempfile::tempdir().unwrap();
-    let supervisor = supervisor();
+    let supervisor = host();
     let kept = launch(&supervisor, &dir.path().join("kept"), "exec sleep 1000");
     let zygote = zygote(&kept).unwrap();
     for number in 0..60 {
@@ -161,7 +163,7 @@ fn short_programs_are_heard_of_and_leave_no_zombies() {
             "/",
             format!("test-short-{}-{number}", std::process::id()),
         );
-        let service = block_on(supervisor.launch(&run_dir, &spec)).unwrap();
+        let service = block_on(start(&supervisor, &run_dir, &spec)).unwrap();
         let Ended::Exited(record) = block_on(service.wait()).unwrap() else {
             panic!("it died")
         };
@@ -180,7 +182,7 @@ fn short_programs_are_heard_of_and_leave_no_zombies() {
 #[test]
 fn a_killed_zygote_is_replaced_and_takes_nobody_along() {
     let dir = tempfile::tempdir().unwrap();
-    let supervisor = supervisor();
+    let supervisor = host();
     let first = launch(&supervisor, &dir.path().join("1"), "exec sleep 1000");
     let zygote = zygote(&first).unwrap();
     signal(zygote, Signal::KILL);
@@ -189,7 +191,7 @@ fn a_killed_zygote_is_replaced_and_takes_nobody_along() {
     let third = launch(&supervisor, &dir.path().join("3"), "exec sleep 1000");
     assert!(self::zygote(&third).is_some_and(|successor| successor != zygote));
     for service in [&first, &second, &third] {
-        assert!(runs(service.identity().main.pid));
+        assert!(runs(service.trace().identity.main.pid));
         stop(service);
     }
 }
@@ -198,7 +200,7 @@ fn a_killed_zygote_is_replaced_and_takes_nobody_along() {
 #[test]
 fn a_held_zygote_is_given_up_and_the_service_starts_once() {
     let dir = tempfile::tempdir().unwrap();
-    let supervisor = supervisor();
+    let supervisor = host();
     let first = launch(&supervisor, &dir.path().join("1"), "exec sleep 1000");
     let zygote = zygote(&first).unwrap();
     signal(zygote, Signal::STOP);
@@ -219,7 +221,7 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
         // It uses its own zygotes, so that other tests keep theirs.
         let own_shim = dir.path().join("shim");
         fs::copy(shim(), &own_shim).unwrap();
-        let supervisor = Supervisor::new(&own_shim);
+        let supervisor = Arc::new(Local::new(own_shim.as_path(), dir.path()));
         let zygotes = || {
             let begins = format!("{}\0zygote\0", own_shim.display());
             let pids = fs::read_dir("/proc").unwrap().flatten();
@@ -232,17 +234,17 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
             })
             .collect::<Vec<u32>>()
         };
-        let services: Vec<(PathBuf, Supervised)> = block_on(async {
+        let services: Vec<(PathBuf, Service)> = block_on(async {
             let executor = smol::LocalExecutor::new();
             let launches: Vec<_> = (0..24)
                 .map(|number| {
-                    let (supervisor, of) = (supervisor.clone(), dir.path().join(number.to_string()));
+                    let (supervisor, of) = (Arc::clone(&supervisor), dir.path().join(number.to_string()));
                     executor.spawn(async move {
                         fs::create_dir(&of).unwrap();
                         let (starts, script) = counted(&of);
                         let run_dir = of.join("r");
                         let spec = sh_spec(&run_dir, &script);
-                        (starts, supervisor.launch(&run_dir, &spec).await.unwrap())
+                        (starts, start(&*supervisor, &run_dir, &spec).await.unwrap())
                     })
                 })
                 .collect();
@@ -279,7 +281,7 @@ fn launches_under_way_when_the_zygote_dies_all_come_about_once() {
 #[test]
 fn what_a_dead_supervisor_leaves_to_the_zygote_is_killed_and_other_services_are_not() {
     let dir = tempfile::tempdir().unwrap();
-    let supervisor = supervisor();
+    let supervisor = host();
     let child = dir.path().join("child");
     let script = format!(
         "env -i setsid sh -c 'echo $$ > {}; exec /bin/sleep 1000' & wait",
@@ -290,7 +292,10 @@ fn what_a_dead_supervisor_leaves_to_the_zygote_is_killed_and_other_services_are_
     for both_at_once in [true, false] {
         let service = run(&format!("service-{both_at_once}"), &script);
         let left = ProcessId::of(pid_in(&child)).unwrap();
-        let (shim, main) = (service.identity().shim.clone(), service.identity().main.clone());
+        let (shim, main) = (
+            service.trace().identity.shim.clone(),
+            service.trace().identity.main.clone(),
+        );
         shim.signal(9).unwrap();
         if both_at_once {
             main.signal(9).unwrap();
@@ -300,9 +305,9 @@ fn what_a_dead_supervisor_leaves_to_the_zygote_is_killed_and_other_services_are_
         eventually("what it left is gone", || !left.is_alive());
         std::fs::remove_file(&child).unwrap();
     }
-    assert!(other.is_alive());
+    assert!(is_alive(&other));
     assert_eq!(
-        harness_shim::tree::descendants(other.identity().shim.pid)
+        harness_shim::tree::descendants(other.trace().identity.shim.pid)
             .unwrap()
             .len(),
         2

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use command_executor::process::{ProcessEvent, SpawnError};
 use command_executor::supervised::RUN_ID_VARIABLE;
-use command_executor::{Command, Executor};
+use command_executor::{Command, Running};
 use futures_lite::FutureExt;
 use harness_model::spec::InheritEnv;
 use harness_wire::message::Successor;
@@ -186,7 +186,7 @@ pub(crate) fn start_successor(
         None => command.envs(environment()),
     };
     // Its messages are in its log.
-    Executor::local().spawn(command)?.detach();
+    Running::spawn(command)?.detach();
     Ok(())
 }
 
@@ -224,7 +224,7 @@ fn command(home: &Home, binary: &Path, open_files: Option<u64>) -> Command {
 
 /// Runs the command of a daemon, and waits until the daemon is ready.
 async fn ready(home: &Home, command: Command) -> Result<DaemonInfo, StartError> {
-    let mut daemon = Executor::local().spawn(command)?;
+    let mut daemon = Running::spawn(command)?;
     let mut said = Vec::new();
     let hear = async {
         loop {

@@ -18,7 +18,7 @@ use async_executor::Executor as Tasks;
 use async_io::Async;
 use async_signal::{Signal, Signals};
 use blocking::unblock;
-use command_executor::{Supervisor, shim_binary};
+use command_executor::{Local, shim_binary};
 use futures_lite::{FutureExt, StreamExt};
 use harness_model::WallTime;
 use harness_wire::tls::{TlsDir, TlsError};
@@ -244,11 +244,11 @@ async fn start(builder: DaemonBuilder) -> Result<Running, DaemonError> {
     let (beside, known) = (layout.clone(), registry.clone());
     unblock(move || refuse_newer_records(&beside, &known)).await?;
     let (bin, current) = (home.bin(), shim.path().to_owned());
-    let mut process = ProcessExecutor::new(Supervisor::new(shim), home.path());
+    let mut here = Local::new(shim, home.path());
     if let Some(before) = before {
-        process = process.with_open_files(before);
+        here = here.with_open_files(before);
     }
-    let process = Arc::new(process);
+    let process = Arc::new(ProcessExecutor::new(Arc::new(here), home.path()));
     let commands = Arc::clone(&process);
     let executors = builder
         .executors

@@ -1,13 +1,12 @@
 //! Where the folders of services are: `projects/<project>/<service>/<generation>/` below the daemon's home.
 
-use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use command_executor::local::DAEMON_LOCK;
 use harness_model::{ProjectName, ServiceName};
 use rustix::fs::{
     FallocateFlags, FlockOperation, IFlags, Mode, OFlags, fallocate, flock, ioctl_getflags, ioctl_setflags,
@@ -63,31 +62,6 @@ impl Pinned {
             _ => Ok(()),
         }
     }
-}
-
-/// The daemon's lock below its home. It contains the path of that home. So a home that was moved can be told from one
-/// that another daemon has taken over in its new place.
-const DAEMON_LOCK: &str = "daemon.lock";
-
-/// The home that this lock names, if a daemon has written one into it.
-pub fn home_of_lock(home: &Path) -> Option<PathBuf> {
-    let mut said = Vec::new();
-    let file = File::open(home.join(DAEMON_LOCK)).ok()?;
-    file.take(8 << 10).read_to_end(&mut said).ok()?;
-    (!said.is_empty()).then(|| OsStr::from_bytes(&said).into())
-}
-
-/// A short name of a home, made from its path. It is the same in every version.
-pub fn tag(home: &Path) -> String {
-    // FNV-1a.
-    let hash = home
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{hash:016x}")
 }
 
 /// Asks ext4 to place each folder inside this one away from others. Otherwise, each time a file is made, ext4 would

@@ -187,7 +187,7 @@ fn a_secret_over_two_reads_is_hidden_from_who_is_attached() {
             format!("my {}", &SECRET[..3]),
             format!("my {}••• and {}", &SECRET[..3], &SECRET[..1]),
         ] {
-            service.send_stdin(b"go\n").await.unwrap();
+            service.send_stdin(b"go\n".to_vec()).await.unwrap();
             while seen.len() < expected.len() {
                 match live.next().await.unwrap() {
                     Some(Output::Stdout(bytes)) => seen.push_str(&String::from_utf8(bytes).unwrap()),
@@ -196,7 +196,7 @@ fn a_secret_over_two_reads_is_hidden_from_who_is_attached() {
             }
             assert_eq!(seen, expected);
         }
-        service.send_stdin(b"go\n").await.unwrap();
+        service.send_stdin(b"go\n".to_vec()).await.unwrap();
         service.wait().await.unwrap();
     });
 }
@@ -384,7 +384,7 @@ fn a_reader_that_stands_still_slows_no_service() {
             .launch("a", 1, &format!("echo 0; read go; seq {count}"), ROOMY)
             .await;
         reading.until_lines(1).await;
-        service.send_stdin(b"go\n").await.unwrap();
+        service.send_stdin(b"go\n".to_vec()).await.unwrap();
         service.wait().await.unwrap();
         reading.until_lines(count + 1).await;
     });
@@ -400,12 +400,12 @@ fn live_output_is_uncut_and_begins_now() {
         let mut reading = lab.open(&["a"], follow());
         reading.until_lines(1).await;
         let mut live = LiveOutput::open(&lab.run_dir("a", 1), &redactor()).await.unwrap();
-        service.send_stdin(b"go\n").await.unwrap();
+        service.send_stdin(b"go\n".to_vec()).await.unwrap();
         assert_eq!(
             live.next().await.unwrap(),
             Some(Output::Stdout(b"name? ".to_vec()))
         );
-        service.send_stdin(b"you\n").await.unwrap();
+        service.send_stdin(b"you\n".to_vec()).await.unwrap();
         assert_eq!(
             live.next().await.unwrap(),
             Some(Output::Stderr(b"hi you\n".to_vec()))

@@ -14,7 +14,7 @@ use actor_support::{
 };
 use async_channel::{Receiver, Sender};
 use async_trait::async_trait;
-use command_executor::Supervisor;
+use command_executor::Local;
 use harness_model::spec::{Kind, ServiceSpec, Settings};
 use harness_model::{ServiceState, WallTime};
 use service_orchestration::actor::{StartOrder, StopOrder};
@@ -45,7 +45,8 @@ impl Far {
     fn new(home: &Path) -> (Self, Sender<()>) {
         let (cut, link) = async_channel::bounded(1);
         let home = home.join("far");
-        let processes = Arc::new(ProcessExecutor::new(Supervisor::new(shim()), &home));
+        let here = Arc::new(Local::new(shim(), &home));
+        let processes = Arc::new(ProcessExecutor::new(here, &home));
         let far = Self {
             processes,
             home,

@@ -140,11 +140,6 @@ impl Changes {
         change
     }
 
-    /// The sequence number of the newest change; 0 before the first.
-    pub fn last_sequence(&self) -> u64 {
-        self.lock().last
-    }
-
     /// Follows the changes after sequence number `since`. Kept ones come first (`Some(0)`: all of them). With `None`,
     /// only later ones come. A number that has not been reached yet comes from an earlier run of the daemon, so
     /// everything that is kept is new to its owner.

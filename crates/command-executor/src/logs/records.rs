@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_io::Timer;
+use async_trait::async_trait;
 use blocking::{Task, unblock};
 
 use harness_shim::log::{LogError, ReadItem, Reader};
@@ -11,6 +12,7 @@ use harness_shim::run_dir::{LOG_DIR, LockState, RunDir, RunDirError};
 
 use super::watch::{Change, Watch};
 use super::{FollowError, LogFrom};
+use crate::host::{HostError, Records};
 
 /// How long a lock that is being closed may take until it is free.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -123,6 +125,17 @@ impl RecordFollower {
     }
 }
 
+#[async_trait]
+impl Records for RecordFollower {
+    async fn read(&mut self, max_bytes: usize) -> Result<Read, HostError<FollowError>> {
+        Self::read(self, max_bytes).await.map_err(HostError::Failed)
+    }
+
+    async fn changed(&mut self) {
+        Self::changed(self).await;
+    }
+}
+
 /// Reads one batch. Blocks.
 fn read(
     reader: Option<Box<Reader>>,
@@ -145,6 +158,8 @@ fn read(
     while bytes < max_bytes {
         match reader.next() {
             Ok(ReadItem::End) => break,
+            // The segment also contains earlier ones.
+            Ok(_) if matches!(from, LogFrom::Record(first) if reader.next_seq() <= first) => {}
             Ok(item) => {
                 if let ReadItem::Record(record) = &item {
                     bytes += record.data.len();
@@ -170,6 +185,8 @@ fn open(dir: PathBuf, from: LogFrom, first: &mut Vec<ReadItem>) -> Result<Reader
         LogFrom::Start => Reader::open(dir),
         LogFrom::Tail(lines) => Reader::open_tail(dir, lines),
         LogFrom::Since(time_ns) => Reader::open_since(dir, time_ns),
+        LogFrom::Record(0) => Reader::open(dir),
+        LogFrom::Record(seq) => Reader::open_at(dir, seq),
         LogFrom::End => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // No segment begins after the end of time, so this opens the last one, which is being written.

@@ -16,16 +16,15 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::supervision::Supervision;
 use super::{Phase, Running, Source, Stdin};
 use crate::command::{Command, Form, StdinMode};
-use crate::layer::LayerError;
 use crate::pty;
 
 /// Why a process could not be started. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// A layer cannot carry the command.
-    #[error(transparent)]
-    Layer(#[from] LayerError),
+    /// Switching users, a terminal or a umask needs the shim, but the command was to be started without it.
+    #[error("switching users, terminals and umasks need the harness-shim binary, but none was given")]
+    ShimNeeded,
     /// The program has no slash and is in no directory of `PATH`.
     #[error("`{program}` is not in PATH ({path})")]
     NotFound {
@@ -54,14 +53,6 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
-    /// The environment for another place is larger than a pipe can hold.
-    #[error("cannot start {}: its environment of {bytes} bytes is too large to send", program.display())]
-    EnvironmentTooLarge {
-        /// The program.
-        program: PathBuf,
-        /// The size of the environment.
-        bytes: usize,
-    },
 }
 
 /// Kills and reaps a child if its start is given up halfway.
@@ -78,7 +69,15 @@ impl Drop for Guard {
 }
 
 impl Running {
-    pub(crate) fn spawn(command: Command) -> Result<Self, SpawnError> {
+    /// Starts a command on this machine as a direct child, without a supervisor.
+    ///
+    /// # Errors
+    /// When it cannot be started, or asks for what only the shim can do.
+    pub fn spawn(command: Command) -> Result<Self, SpawnError> {
+        let is_plain = command.user.is_none() && command.tty.is_none() && command.umask.is_none();
+        if !is_plain && !matches!(command.form, Form::Supervised(_)) {
+            return Err(SpawnError::ShimNeeded);
+        }
         let program = resolve(&command)?;
         let fail = |operation: &'static str| {
             let program = program.clone();
@@ -113,7 +112,7 @@ impl Running {
             }
             master = Some(pair.master);
         } else {
-            let theirs = if command.stdin == StdinMode::Piped || !command.preamble.is_empty() {
+            let theirs = if command.stdin == StdinMode::Piped {
                 let (theirs, mine) = io::pipe().map_err(fail("opening a pipe"))?;
                 stdin = Some(OwnedFd::from(mine));
                 Some(OwnedFd::from(theirs))
@@ -166,10 +165,7 @@ impl Running {
                 (Some(stdin), Some(stdout), None, Some(master))
             }
             None => {
-                let stdin = match stdin {
-                    Some(fd) => prepared_stdin(fd, &command, &program)?,
-                    None => None,
-                };
+                let stdin = stdin.map(Stdin::pipe).transpose().map_err(watch.clone())?;
                 let source = |fd: OwnedFd| Source::pipe(fd).map_err(watch.clone());
                 let stdout = stdout.map(|fd| source(fd.into())).transpose()?;
                 let stderr = stderr.map(|fd| source(fd.into())).transpose()?;
@@ -189,7 +185,7 @@ impl Running {
             stdout,
             stderr,
             terminal,
-            phase: Phase::New,
+            phase: Phase::Running,
         })
     }
 }
@@ -200,40 +196,6 @@ fn supervise(supervisor: &mut std::process::Command, stdin: Option<BorrowedFd<'_
     channel.give_stdin(stdin)?;
     supervisor.stdin(theirs);
     Ok(channel)
-}
-
-/// Writes the preamble, which an empty pipe takes at once. Keeps the pipe if the caller wants to write.
-fn prepared_stdin(fd: OwnedFd, command: &Command, program: &Path) -> Result<Option<Stdin>, SpawnError> {
-    let fail = |operation| {
-        move |source: io::Error| SpawnError::System {
-            program: program.to_path_buf(),
-            operation,
-            source,
-        }
-    };
-    let preamble = &command.preamble;
-    if preamble.len() > 4096 {
-        // If the system does not allow this size, the short write below shows it.
-        let _ = rustix::pipe::fcntl_setpipe_size(&fd, preamble.len());
-    }
-    let stdin = Stdin::pipe(fd.try_clone().map_err(fail("sending its environment"))?)
-        .map_err(fail("sending its environment"))?;
-    let mut sent = 0;
-    while sent < preamble.len() {
-        match rustix::io::retry_on_intr(|| rustix::io::write(&fd, &preamble[sent..])) {
-            Ok(count) => sent += count,
-            Err(rustix::io::Errno::AGAIN) => {
-                return Err(SpawnError::EnvironmentTooLarge {
-                    program: program.to_path_buf(),
-                    bytes: preamble.len(),
-                });
-            }
-            // It ended before it read anything. Its exit status says why.
-            Err(rustix::io::Errno::PIPE) => break,
-            Err(error) => return Err(fail("sending its environment")(error.into())),
-        }
-    }
-    Ok((command.stdin == StdinMode::Piped).then_some(stdin))
 }
 
 #[expect(

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_io::Timer;
@@ -22,19 +22,17 @@ use harness_shim::identity::{Identity, ProcessId, boot_id, pid_namespace};
 use harness_shim::run_dir::{ExitRecord, LOCK, LockState, Outcome, RunDir, RunDirError};
 
 use super::known::Known;
-use super::{Ended, Evidence, FileId, LivingShim, Supervised, Supervisor, Trace, WaitError};
+use super::{Ended, FileId, LivingShim, Supervised, Supervisor, Trace, WaitError};
 use crate::attached::{AttachError, AttachedHandle};
-
-/// How long a shim with a held lock may take to say who it is.
-const IDENTITY: Duration = Duration::from_secs(10);
+use crate::host::{Adoption, Generation};
 
 /// What has become of a run.
 #[derive(Debug, Clone)]
-pub enum Adopted {
+pub enum Adopted<G = Arc<dyn Generation>> {
     /// It runs.
-    Running(Supervised),
+    Running(G),
     /// It runs, but its run directory was removed or is somewhere else. It can be stopped, but not much more.
-    Homeless(Supervised),
+    Homeless(G),
     /// It ended while nobody was watching.
     Ended(ExitRecord),
     /// Its shim died without a record. What it left behind was killed.
@@ -48,6 +46,20 @@ pub enum Adopted {
     Rebooted,
     /// Its directory is missing or unfinished, or its shim ended before it ran anything.
     NeverStarted,
+}
+
+impl<G> Adopted<G> {
+    /// The same with another kind of handle.
+    pub(crate) fn map<H>(self, how: impl FnOnce(G) -> H) -> Adopted<H> {
+        match self {
+            Self::Running(run) => Adopted::Running(how(run)),
+            Self::Homeless(run) => Adopted::Homeless(how(run)),
+            Self::Ended(record) => Adopted::Ended(record),
+            Self::SupervisorDied { killed, main } => Adopted::SupervisorDied { killed, main },
+            Self::Rebooted => Adopted::Rebooted,
+            Self::NeverStarted => Adopted::NeverStarted,
+        }
+    }
 }
 
 /// Why it is unknown what has become of a run.
@@ -96,7 +108,7 @@ pub enum AdoptError {
 /// What can be seen of a run at one moment.
 enum Sight {
     /// It is clear what became of it.
-    Settled(Adopted),
+    Settled(Adopted<Supervised>),
     /// A shim lives. It may have said who it is.
     Held(RunDir, Option<Identity>),
     /// A shim lives, but its run directory is not there.
@@ -108,27 +120,15 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the directory cannot be read, its shim cannot be watched, or its shim does not make progress.
-    pub async fn adopt(run_dir: impl Into<PathBuf>) -> Result<Adopted, AdoptError> {
-        Self::adopt_by(run_dir, Evidence::default(), IDENTITY).await
-    }
-
-    /// The same, using what else is known of the run, and with a limit on the waiting time: a shim that is just
-    /// starting may take this long to say who it is.
-    ///
-    /// # Errors
-    /// The same as [`Self::adopt`].
-    pub async fn adopt_by(
-        run_dir: impl Into<PathBuf>,
-        evidence: Evidence,
-        patience: Duration,
-    ) -> Result<Adopted, AdoptError> {
-        let path = run_dir.into();
+    pub(crate) async fn adopt(run: Adoption) -> Result<Adopted<Supervised>, AdoptError> {
+        let (path, patience) = (run.run_dir.clone(), run.patience);
+        let run = Arc::new(run);
         let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         loop {
-            let (dir, known) = (path.clone(), evidence.clone());
+            let known = Arc::clone(&run);
             let late = Instant::now() >= deadline;
-            let (run_dir, identity) = match unblock(move || look(dir, &known, late)).await? {
+            let (run_dir, identity) = match unblock(move || look(&known, late)).await? {
                 Sight::Settled(adopted) => return Ok(adopted),
                 Sight::Held(run_dir, identity) => (run_dir, identity),
                 Sight::Homeless(shim, trace) => match homeless(&shim, trace) {
@@ -138,9 +138,9 @@ impl Supervisor {
                 },
             };
             if let Some(identity) = identity {
-                match AttachedHandle::open(identity.shim.clone()) {
+                match AttachedHandle::open(&identity.shim) {
                     Ok(shim) => {
-                        let cgroup = cgroup(&run_dir, &evidence);
+                        let cgroup = cgroup(&run_dir, &run);
                         let supervised = Supervised::new(run_dir, identity, shim, cgroup, Weak::new());
                         return Ok(Adopted::Running(supervised));
                     }
@@ -161,7 +161,7 @@ impl Supervisor {
     }
 }
 
-fn cgroup(run_dir: &RunDir, evidence: &Evidence) -> Option<PathBuf> {
+fn cgroup(run_dir: &RunDir, evidence: &Adoption) -> Option<PathBuf> {
     match run_dir.read_spec() {
         Ok(spec) => spec.cgroup,
         Err(_) => evidence.trace.as_ref()?.cgroup.clone(),
@@ -169,7 +169,7 @@ fn cgroup(run_dir: &RunDir, evidence: &Evidence) -> Option<PathBuf> {
 }
 
 fn homeless(shim: &LivingShim, trace: Trace) -> Result<Option<Supervised>, AdoptError> {
-    let handle = match AttachedHandle::open(shim.process().clone()) {
+    let handle = match AttachedHandle::open(shim.process()) {
         Ok(handle) => handle,
         Err(AttachError::Gone { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -191,7 +191,7 @@ impl LivingShim {
     ///
     /// # Errors
     /// When it cannot be watched, or it holds no lock and so is not a working shim.
-    pub fn take_over(&self) -> Result<Option<Supervised>, AdoptError> {
+    pub(crate) fn take_over(&self) -> Result<Option<Supervised>, AdoptError> {
         match self.traced(None) {
             Some(trace) => homeless(self, trace),
             None if !self.is_alive() => Ok(None),
@@ -239,8 +239,8 @@ fn ns(time: SystemTime) -> u64 {
 }
 
 /// `late` says that the shim has used up its time to say who it is.
-fn look(path: PathBuf, evidence: &Evidence, late: bool) -> Result<Sight, AdoptError> {
-    let run_dir = match RunDir::open(path) {
+fn look(evidence: &Adoption, late: bool) -> Result<Sight, AdoptError> {
+    let run_dir = match RunDir::open(&evidence.run_dir) {
         Ok(run_dir) => run_dir,
         Err(error) if is_absent(&error) => return without_directory(evidence),
         // Something of it may run.
@@ -290,12 +290,13 @@ fn is_absent(error: &RunDirError) -> bool {
 }
 
 /// What became of a run without a directory.
-fn without_directory(evidence: &Evidence) -> Result<Sight, AdoptError> {
+fn without_directory(evidence: &Adoption) -> Result<Sight, AdoptError> {
     let trace = evidence.trace.as_ref();
     let remembered = trace.and_then(|trace| LivingShim::of(&trace.identity.shim));
-    for shim in evidence.shims.iter().rev().chain(&remembered) {
+    let surveyed = evidence.supervisors.iter().rev().filter_map(LivingShim::of);
+    for shim in surveyed.chain(remembered) {
         if let Some(trace) = shim.traced(trace) {
-            return Ok(Sight::Homeless(shim.clone(), trace));
+            return Ok(Sight::Homeless(shim, trace));
         }
     }
     let Some(trace) = trace else {
@@ -305,7 +306,7 @@ fn without_directory(evidence: &Evidence) -> Result<Sight, AdoptError> {
 }
 
 /// What became of a run with a lock that nobody holds, or without a lock.
-fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
+fn unlocked(run_dir: RunDir, evidence: &Adoption) -> Result<Sight, AdoptError> {
     let here = FileId::of(run_dir.path()).ok();
     let works_here = |shim: &LivingShim| Some(shim.folder()) == here;
     let said = run_dir.read_identity();
@@ -331,7 +332,12 @@ fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
             return Ok(Sight::Homeless(shim, trace));
         }
     }
-    if evidence.shims.iter().any(works_here) {
+    if evidence
+        .supervisors
+        .iter()
+        .filter_map(LivingShim::of)
+        .any(|shim| works_here(&shim))
+    {
         // If the identity cannot be read, it is left as it is.
         let identity = introduce(&run_dir, evidence, said.is_ok());
         return Ok(Sight::Held(run_dir, identity));
@@ -359,7 +365,7 @@ fn unlocked(run_dir: RunDir, evidence: &Evidence) -> Result<Sight, AdoptError> {
 }
 
 /// What became of a run with a dead shim that left no record.
-fn left_by(run_dir: Option<&RunDir>, trace: &Trace) -> Result<Adopted, AdoptError> {
+fn left_by(run_dir: Option<&RunDir>, trace: &Trace) -> Result<Adopted<Supervised>, AdoptError> {
     let Identity { shim, main, .. } = &trace.identity;
     if shim.boot_id != boot_id().map_err(AdoptError::Machine)? {
         return Ok(Adopted::Rebooted);
@@ -373,7 +379,7 @@ fn left_by(run_dir: Option<&RunDir>, trace: &Trace) -> Result<Adopted, AdoptErro
     )?))
 }
 
-fn settled(ended: Ended) -> Adopted {
+fn settled(ended: Ended) -> Adopted<Supervised> {
     match ended {
         Ended::Exited(record) => Adopted::Ended(record),
         Ended::SupervisorDied { killed, main } => Adopted::SupervisorDied { killed, main },
@@ -383,14 +389,14 @@ fn settled(ended: Ended) -> Adopted {
 /// Who runs in a directory that has lost its `identity`: what was remembered or, failing that, the shim that works
 /// there. The file is written again if the program has been executed. Before that, the shim itself is about to write
 /// it.
-fn introduce(run_dir: &RunDir, evidence: &Evidence, write: bool) -> Option<Identity> {
+fn introduce(run_dir: &RunDir, evidence: &Adoption, write: bool) -> Option<Identity> {
     let here = FileId::of(run_dir.path()).ok()?;
     let remembered = evidence.trace.as_ref();
     let of_trace = remembered.and_then(|trace| LivingShim::of(&trace.identity.shim));
     let searched = || LivingShim::all().unwrap_or_default();
     let shim = of_trace
         .into_iter()
-        .chain(evidence.shims.iter().cloned())
+        .chain(evidence.supervisors.iter().filter_map(LivingShim::of))
         .find(|shim| shim.folder() == here)
         .or_else(|| searched().into_iter().find(|shim| shim.folder() == here))?;
     let identity = match remembered.filter(|trace| trace.identity.shim == *shim.process()) {

@@ -90,7 +90,7 @@ impl Supervised {
     ///
     /// # Errors
     /// When the shim does not answer or refuses.
-    pub async fn stop(&self, policy: StopPolicy) -> Result<(), ControlError> {
+    pub(crate) async fn stop(&self, policy: StopPolicy) -> Result<(), ControlError> {
         let operation = "stop it";
         match ended_is_fine(self.ask(operation, Request::Stop(policy)).await) {
             Err(error) if error.is_unreachable() => {
@@ -125,7 +125,7 @@ impl Supervised {
     ///
     /// # Errors
     /// When the shim can be neither asked nor killed.
-    pub async fn kill(&self) -> Result<(), ControlError> {
+    pub(crate) async fn kill(&self) -> Result<(), ControlError> {
         let operation = "kill it";
         match ended_is_fine(self.ask(operation, Request::Kill).await) {
             Ok(()) => Ok(()),
@@ -169,7 +169,7 @@ impl Supervised {
     ///
     /// # Errors
     /// When it has ended, or the shim does not answer or refuses.
-    pub async fn signal(&self, signal: i32, scope: Scope) -> Result<(), ControlError> {
+    pub(crate) async fn signal(&self, signal: i32, scope: Scope) -> Result<(), ControlError> {
         self.ask("signal it", Request::Signal { signal, scope }).await
     }
 
@@ -177,7 +177,7 @@ impl Supervised {
     ///
     /// # Errors
     /// When it has ended, its stdin was not kept or is closed, or the shim refuses.
-    pub async fn send_stdin(&self, bytes: &[u8]) -> Result<(), ControlError> {
+    pub(crate) async fn send_stdin(&self, bytes: &[u8]) -> Result<(), ControlError> {
         let operation = "write to its stdin";
         let _together = self.0.stdin.lock().await;
         for chunk in bytes.chunks(MAX_STDIN) {
@@ -191,7 +191,7 @@ impl Supervised {
     ///
     /// # Errors
     /// When it has ended, its stdin was not kept or is closed, or the shim does not answer.
-    pub async fn close_stdin(&self) -> Result<(), ControlError> {
+    pub(crate) async fn close_stdin(&self) -> Result<(), ControlError> {
         self.ask("close its stdin", Request::CloseStdin).await
     }
 
@@ -199,7 +199,7 @@ impl Supervised {
     ///
     /// # Errors
     /// When it has ended, does not run on a terminal, or the shim does not answer.
-    pub async fn resize(&self, size: TtySize) -> Result<(), ControlError> {
+    pub(crate) async fn resize(&self, size: TtySize) -> Result<(), ControlError> {
         let TtySize { cols, rows } = size;
         self.ask("resize its terminal", Request::Resize { cols, rows })
             .await

@@ -8,8 +8,6 @@ use harness_shim::identity::{Identity, ProcessId};
 use harness_shim::run_dir::LaunchSpec;
 use harness_shim::tree::{self, LeftoversError};
 
-use super::LivingShim;
-
 /// How long a cgroup may take to be empty after its processes were killed.
 const EMPTYING: Duration = Duration::from_millis(500);
 
@@ -20,15 +18,6 @@ pub struct Trace {
     pub identity: Identity,
     /// Its own cgroup, if it has one.
     pub cgroup: Option<PathBuf>,
-}
-
-/// What is known of a run apart from its directory.
-#[derive(Debug, Clone, Default)]
-pub struct Evidence {
-    /// What was remembered of it.
-    pub trace: Option<Trace>,
-    /// The living shims that may belong to it.
-    pub shims: Vec<LivingShim>,
 }
 
 /// What the processes of a run are found by.
@@ -76,7 +65,7 @@ impl Known {
 
 /// Kills what is in a cgroup, and removes the cgroup. Returns how many processes there were; none if it does not
 /// exist.
-pub fn clear_cgroup(path: &Path) -> usize {
+pub(crate) fn clear_cgroup(path: &Path) -> usize {
     let killed = kill_cgroup(path);
     // A killed process leaves its cgroup a moment after everybody else sees that it is gone.
     let deadline = Instant::now() + EMPTYING;

@@ -12,8 +12,9 @@ use rustix::process::Signal;
 
 use harness_shim::handshake::Handshake;
 use harness_shim::identity::Identity;
-use harness_shim::run_dir::{LaunchSpec, RunDir, RunDirError};
+use harness_shim::run_dir::{LaunchSpec, Resource, RunDir, RunDirError};
 
+use super::cause::Cause;
 use super::known::Known;
 use super::spawn::{Instead, Launching, Origin, Spawned, start, start_instead};
 use super::{Supervised, Supervisor, WaitError};
@@ -39,6 +40,8 @@ pub enum LaunchError {
         program: PathBuf,
         /// The operation that failed: one of the words of [`super::Outcome::SpawnFailed`].
         operation: String,
+        /// What a look at the machine adds to that.
+        cause: Option<Cause>,
         /// The error of the system.
         #[source]
         source: io::Error,
@@ -91,6 +94,20 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
+    /// The error with its cause, if a look at the machine shows one. Blocks on the disk.
+    fn looked_into(mut self, limits: &[(Resource, u64)]) -> Self {
+        if let Self::Spawn {
+            program,
+            operation,
+            cause,
+            source,
+        } = &mut self
+        {
+            *cause = Cause::found(program, operation, limits, source);
+        }
+        self
+    }
+
     /// For `map_err`.
     pub(super) fn shim(shim: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let shim = shim.to_path_buf();
@@ -111,15 +128,16 @@ impl Supervisor {
     /// # Errors
     /// When the run directory exists or cannot be prepared, the shim cannot be started, or it could not start
     /// the program.
-    pub async fn launch(
+    pub(crate) async fn launch(
         &self,
         run_dir: impl Into<PathBuf>,
-        spec: &LaunchSpec,
+        spec: LaunchSpec,
     ) -> Result<Supervised, LaunchError> {
         let path = run_dir.into();
         let program = spec.program.clone();
-        let (known, cgroup) = (Known::of_spec(spec), spec.cgroup.clone());
-        let (spec, zygote) = (spec.clone(), Arc::clone(&self.zygote));
+        let (known, cgroup) = (Known::of_spec(&spec), spec.cgroup.clone());
+        let limits = spec.limits.clone();
+        let zygote = Arc::clone(&self.zygote);
         // A dropped future cannot stop the thread that works for it. So the thread checks, once it holds the lock,
         // whether the launch is still wanted. From then on `adopt` sees the launch and waits for it.
         let wanted = Arc::new(());
@@ -151,7 +169,7 @@ impl Supervisor {
                 let zygote = Arc::downgrade(&self.zygote);
                 Ok(Supervised::new(run_dir, identity, shim, cgroup, zygote))
             }
-            Err(Unlaunched::Gone(error)) => Err(error),
+            Err(Unlaunched::Gone(error)) => Err(unblock(move || error.looked_into(&limits)).await),
             Err(Unlaunched::Unclear(why)) => Err(give_up(run_dir, launching, program, known, why).await),
         }
     }
@@ -192,6 +210,7 @@ impl Supervisor {
                 Err(Unlaunched::Gone(LaunchError::Spawn {
                     program: program.to_owned(),
                     operation,
+                    cause: None,
                     source,
                 }))
             }
@@ -273,10 +292,10 @@ fn watch(run_dir: &RunDir, from: &mut Origin) -> io::Result<Option<(Identity, At
         Origin::Spawned(spawned) => spawned.0.take(),
         Origin::Forked(_) => None,
     };
-    let shim = match shim.map_or_else(|| AttachedHandle::open(identity.shim.clone()), Ok) {
+    let shim = match shim.map_or_else(|| AttachedHandle::open(&identity.shim), Ok) {
         Ok(shim) => shim,
         // The program may have been a short one; then everything is recorded.
-        Err(AttachError::Gone { .. }) => AttachedHandle::ended(identity.shim.clone()),
+        Err(AttachError::Gone { .. }) => AttachedHandle::ended(),
         // A shim that cannot be watched must not run.
         Err(error) => return Err(io::Error::other(error)),
     };

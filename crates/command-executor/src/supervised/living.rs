@@ -35,7 +35,7 @@ const DELETED: &[u8] = b" (deleted)";
 
 /// Identifies a file or folder, whatever its name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId {
+pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
@@ -45,7 +45,7 @@ impl FileId {
     ///
     /// # Errors
     /// When it cannot be looked at.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&fs::metadata(path)?))
     }
 }
@@ -61,7 +61,7 @@ impl From<&fs::Metadata> for FileId {
 
 /// A living shim.
 #[derive(Debug, Clone)]
-pub struct LivingShim {
+pub(crate) struct LivingShim {
     process: ProcessId,
     launched_in: PathBuf,
     works_in: PathBuf,
@@ -74,7 +74,7 @@ impl LivingShim {
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
-    pub fn all() -> io::Result<Vec<Self>> {
+    pub(crate) fn all() -> io::Result<Vec<Self>> {
         let me = rustix::process::geteuid().as_raw();
         let mut copies = Copies::default();
         let mut found = Vec::new();
@@ -94,7 +94,7 @@ impl LivingShim {
 
     /// The shim that is exactly this process, if it still lives. Only the process itself is taken on trust; everything
     /// else about it is checked.
-    pub(super) fn of(process: &ProcessId) -> Option<Self> {
+    pub(crate) fn of(process: &ProcessId) -> Option<Self> {
         let launched_in = supervises(process.pid).unwrap_or_default();
         Self::read(process.pid, launched_in).filter(|shim| shim.process == *process)
     }
@@ -120,37 +120,37 @@ impl LivingShim {
     }
 
     /// Its process.
-    pub fn process(&self) -> &ProcessId {
+    pub(crate) fn process(&self) -> &ProcessId {
         &self.process
     }
 
     /// Whether it still lives.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.process.is_alive()
     }
 
     /// The name that its run directory had at the launch. It may have been renamed since.
-    pub fn launched_in(&self) -> &Path {
+    pub(crate) fn launched_in(&self) -> &Path {
         &self.launched_in
     }
 
     /// The current or last name of its run directory.
-    pub fn works_in(&self) -> &Path {
+    pub(crate) fn works_in(&self) -> &Path {
         &self.works_in
     }
 
     /// Its run directory.
-    pub fn folder(&self) -> FileId {
+    pub(crate) fn folder(&self) -> FileId {
         self.folder
     }
 
     /// Whether its run directory was removed.
-    pub fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.is_removed
     }
 
     /// Whether it has entered its run directory. Before that it has begun nothing.
-    pub fn has_entered(&self) -> bool {
+    pub(crate) fn has_entered(&self) -> bool {
         self.works_in != Path::new("/")
     }
 
@@ -158,7 +158,7 @@ impl LivingShim {
     ///
     /// # Errors
     /// When it cannot be looked at.
-    pub fn ancestor(&self, levels: usize) -> io::Result<PathBuf> {
+    pub(crate) fn ancestor(&self, levels: usize) -> io::Result<PathBuf> {
         let mut path = file_of(self.process.pid, "cwd");
         path.extend(std::iter::repeat_n("..", levels));
         FileId::of(&path)?;
@@ -177,7 +177,7 @@ impl LivingShim {
 
     /// The spec that it was given. It holds the file, even if that was removed. `None` if the spec cannot be read, or
     /// if the process holds no such lock and so is not a working shim.
-    pub fn spec(&self) -> Option<LaunchSpec> {
+    pub(crate) fn spec(&self) -> Option<LaunchSpec> {
         let spec = descriptors(self.process.pid)
             .find_map(|path| held_spec(&path))
             .or_else(|| self.run_dir().ok()?.read_spec().ok());
@@ -198,7 +198,7 @@ impl LivingShim {
 
 /// Whether something in a cgroup runs below a process that calls itself a supervisor, of whatever version or build,
 /// or below one that cannot be seen from here. Then we must not clear the cgroup.
-pub fn is_supervised(cgroup: &Path) -> bool {
+pub(crate) fn is_supervised(cgroup: &Path) -> bool {
     let Ok(inside) = cgroup::processes(cgroup) else {
         return true;
     };

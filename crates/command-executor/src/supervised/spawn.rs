@@ -170,8 +170,7 @@ fn spawn(shim: &Shim, run_dir: &RunDir, lock: File) -> Result<Launching, LaunchE
     let opened = Lock::of(&lock).map_err(fail("opening the lock"))?;
     let child = execute(shim, run_dir.path(), &lock, &theirs).map_err(fail("exec"))?;
     drop((lock, theirs));
-    let watched = ProcessId::of(child.id())
-        .and_then(|process| AttachedHandle::from_pidfd(process, open_pidfd(&child)?));
+    let watched = open_pidfd(&child).and_then(AttachedHandle::from_pidfd);
     match watched {
         Ok(handle) => Ok(Launching {
             handshake,

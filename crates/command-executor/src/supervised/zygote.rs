@@ -141,7 +141,7 @@ fn end(living: Option<Living>) {
 ///
 /// # Errors
 /// When processes cannot be listed, or one of them does not end.
-pub fn end_former(bin: &Path) -> io::Result<Vec<ProcessId>> {
+pub(crate) fn end_former(bin: &Path) -> io::Result<Vec<ProcessId>> {
     let former = zygote::find(bin)?;
     let deadline = Instant::now() + ENDING;
     for process in &former {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use command_executor::process::{ProcessEvent, SpawnError};
-use command_executor::{Command, Executor, StdinMode};
+use command_executor::{Command, Running, StdinMode};
 use futures_lite::{AsyncWriteExt, FutureExt};
 use harness_model::SecretString;
 use serde::Deserialize;
@@ -88,7 +88,7 @@ pub(crate) async fn get(
 
 async fn run(program: &str, server: &str) -> Result<(bool, String, Vec<u8>, Vec<u8>), HelperError> {
     let command = Command::new(program).arg("get").stdin(StdinMode::Piped);
-    let mut running = Executor::local().spawn(command).map_err(|error| match error {
+    let mut running = Running::spawn(command).map_err(|error| match error {
         SpawnError::NotFound { path, .. } => HelperError::NotFound { path },
         error => HelperError::Start(error),
     })?;
@@ -108,7 +108,6 @@ async fn run(program: &str, server: &str) -> Result<(bool, String, Vec<u8>, Vec<
             Some(ProcessEvent::Exited(status)) => {
                 return Ok((status.success(), status.to_string(), stdout, stderr));
             }
-            Some(ProcessEvent::Started { .. }) => {}
             None => {
                 let status = running.wait().await.map_err(HelperError::Follow)?;
                 return Ok((status.success(), status.to_string(), stdout, stderr));

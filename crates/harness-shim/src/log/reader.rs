@@ -134,6 +134,19 @@ impl Reader {
         }))
     }
 
+    /// Reads from the segment that contains the record with this sequence number. Earlier records may come first.
+    ///
+    /// # Errors
+    /// When the directory or a segment cannot be read, or a newer version wrote the log.
+    pub fn open_at(dir: impl Into<PathBuf>, seq: u64) -> Result<Self, LogError> {
+        let dir = dir.into();
+        refuse_newer(&dir)?;
+        let headers = headers(&dir)?;
+        Ok(Self::from_segment(dir, &headers, |header| {
+            header.first_seq <= seq
+        }))
+    }
+
     /// Begins at the last segment that fits, or else at the first one.
     fn from_segment(
         dir: PathBuf,

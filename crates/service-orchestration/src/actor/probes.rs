@@ -13,7 +13,7 @@ use service_registry::address::ServiceAddresses;
 
 use super::watch::watch_output;
 use crate::executor::{Executors, Order, PlaceCommand};
-use crate::health::{self, CommandAnswer, HttpProbe, ProbeConfigError, ProbeLimiter, Trust};
+use crate::health::{self, CommandAnswer, Connector, HttpProbe, ProbeConfigError, ProbeLimiter, Trust};
 use crate::machine::ProbeOutcome;
 
 /// Probes one generation.
@@ -126,18 +126,19 @@ fn ask(
             let written = text(url)?;
             let probe = health::http(&in_place(written.clone(), &order.own));
             let probe = probe.and_then(|probe| asking(probe, http, &written));
-            Ask::Prober(Box::new(probe.map_err(|error| unusable(url, &error))?))
+            let probe = probe.map_err(|error| unusable(url, &error))?;
+            Ask::Prober(Box::new(probe.through(connector(order, executors)?)))
         }
-        spec::Probe::Tcp(address) => Ask::Prober(Box::new(
-            health::tcp(&in_place(text(address)?, &order.own)).map_err(|error| unusable(address, &error))?,
-        )),
+        spec::Probe::Tcp(address) => {
+            let probe = health::tcp(&in_place(text(address)?, &order.own));
+            let probe = probe.map_err(|error| unusable(address, &error))?;
+            Ask::Prober(Box::new(probe.through(connector(order, executors)?)))
+        }
         spec::Probe::Command(words) => {
             let words = words.iter().map(text).collect::<Result<Vec<String>, String>>()?;
             let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
             let order = Arc::clone(order);
-            let name = words.first().cloned().unwrap_or_default();
             Ask::Prober(Box::new(health::command(
-                name,
                 // The probe keeps the time limit and drops the command when it is over. This limit is only a safety
                 // net.
                 Box::new(move |timeout| {
@@ -171,6 +172,15 @@ fn ask(
             Ask::Prober(prober.map_err(|error| order.words(&error))?)
         }
     })
+}
+
+/// Connects from the place of the service.
+fn connector(order: &Order, executors: &Executors) -> Result<Connector, String> {
+    let executor = Arc::clone(executors.of(&order.spec).map_err(|error| error.to_string())?);
+    Ok(Arc::new(move |to| {
+        let executor = Arc::clone(&executor);
+        async move { executor.connect(to).await }.boxed()
+    }))
 }
 
 /// Why a check cannot be made. The text does not show the secrets of its address.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use command_executor::host::{HostError, NotReached};
+
 /// Why a service could not be launched.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -108,6 +110,9 @@ pub enum LaunchError {
         /// How many services the limit is enough for.
         services: usize,
     },
+    /// The host of the service was not reached.
+    #[error(transparent)]
+    NotReached(#[from] NotReached),
     /// The supervisor could not be started, or it reported why it could not start the program.
     #[error(transparent)]
     Supervisor(#[from] command_executor::supervised::LaunchError),
@@ -125,7 +130,7 @@ pub enum LaunchError {
         /// Its program.
         program: String,
         /// The cause.
-        source: Box<command_executor::executor::RunError>,
+        source: HostError<std::io::Error>,
     },
 }
 
@@ -136,6 +141,19 @@ pub enum CommandFailure {
     NotFound,
     /// Its program exists, but cannot be run.
     NotRunnable,
+}
+
+impl<E> From<HostError<E>> for LaunchError
+where
+    E: std::error::Error + 'static,
+    Self: From<E>,
+{
+    fn from(error: HostError<E>) -> Self {
+        match error {
+            HostError::NotReached(error) => error.into(),
+            HostError::Failed(error) => error.into(),
+        }
+    }
 }
 
 impl LaunchError {

@@ -1,23 +1,18 @@
 //! How services of a type are run: one executor for each `type`, registered by name.
 //!
-//! The actor knows only these traits. To support a new kind of place, add an executor here; the core does not change.
+//! The actor knows only these traits. A new type is a new executor, and another machine is a new
+//! [`Host`](command_executor::Host); the core does not change.
 
-mod capacity;
 mod environment;
 mod error;
 mod fate;
-mod files;
 mod kind;
 mod link;
-mod local;
 mod probe_kind;
 mod process;
 mod program;
-mod refusal;
 mod rest;
 mod session;
-mod strays;
-mod unreached;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use command_executor::HostError;
+use command_executor::host::{ConnectError, Connection, Endpoint};
+use command_executor::local;
 use harness_model::secret::MIN_REDACTED_LEN;
 use harness_model::spec::{HealthCheck, InheritEnv, Kind, Limits, Place, ProcessSpec};
 use harness_model::{
@@ -43,7 +41,6 @@ pub use probe_kind::ProbeKind;
 pub use process::ProcessExecutor;
 pub use program::find as find_program;
 pub use rest::Rest;
-pub use session::CommandSession;
 
 use crate::machine::{Ended, Hook, Lost};
 use crate::mirror::{Destination, LogLimits};
@@ -333,6 +330,13 @@ pub trait Executor: KindOf {
     /// Where a hook of its services runs.
     fn hook_place(&self, _hook: Hook) -> HookPlace {
         HookPlace::Service
+    }
+    /// Connects to an address as the service's place sees it.
+    ///
+    /// # Errors
+    /// When nobody accepts there, or the place is not reached.
+    async fn connect(&self, to: Endpoint) -> Result<Box<dyn Connection>, HostError<ConnectError>> {
+        local::connect(&to).await.map_err(HostError::Failed)
     }
     /// Opens a session with a command in the service's place.
     ///

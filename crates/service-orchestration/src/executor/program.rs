@@ -1,9 +1,9 @@
-//! Finds the program of a service and the folder it runs in.
+//! The program of a service in the words of the file, and without its secrets.
 
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use command_executor::host::FindError;
+use command_executor::local;
 use harness_model::Template;
 
 use super::LaunchError;
@@ -48,103 +48,33 @@ pub(super) fn redacted(template: &Template, error: LaunchError) -> LaunchError {
     }
 }
 
-/// The path of a program. A name with a slash is taken as it is, relative to `base`; a name without one is looked up
-/// in `path`.
+/// The path of a program on this machine. A name with a slash is taken as it is, relative to `base`; a name without
+/// one is looked up in `path`.
 ///
 /// # Errors
 /// When there is no such program, or it is not an executable file.
 pub fn find(program: &str, path: &str, base: &Path) -> Result<PathBuf, LaunchError> {
-    if program.contains('/') {
-        let file = base.join(program);
-        let error = |source| LaunchError::Path {
-            what: "binary",
-            path: file.clone(),
-            source,
-        };
-        let meta = std::fs::metadata(&file).map_err(error)?;
-        if meta.is_dir() {
-            return Err(error(std::io::ErrorKind::IsADirectory.into()));
-        }
-        if !meta.is_file() {
-            return Err(error(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                "it is not a regular file",
-            )));
-        }
-        if meta.permissions().mode() & 0o111 == 0 {
-            return Err(error(std::io::Error::new(
-                std::io::ErrorKind::PermissionDenied,
-                "it is not executable (chmod +x)",
-            )));
-        }
-        check_interpreter(&file)?;
-        return Ok(file);
-    }
-    let found = path
-        .split(':')
-        .filter(|dir| !dir.is_empty())
-        .map(|dir| base.join(dir).join(program))
-        .find(|file| {
-            std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        })
-        .ok_or_else(|| LaunchError::NotInPath {
-            program: program.to_owned(),
-            path: path.to_owned(),
-        })?;
-    check_interpreter(&found)?;
-    Ok(found)
+    Ok(local::find(program, path, base)?)
 }
 
-/// Checks that the interpreter that a script names after `#!` exists. The system would report it as if the script
-/// were missing.
-///
-/// # Errors
-/// When it does not exist.
-fn check_interpreter(program: &Path) -> Result<(), LaunchError> {
-    let Some((interpreter, has_windows_end)) = interpreter(program) else {
-        return Ok(());
-    };
-    if has_windows_end {
-        return Err(LaunchError::LineEnds {
-            script: program.to_owned(),
-        });
-    }
-    if Path::new(&interpreter).exists() {
-        return Ok(());
-    }
-    Err(LaunchError::NoInterpreter {
-        script: program.to_owned(),
-        interpreter,
-    })
-}
-
-/// The absolute path after `#!`, and whether that line ends as those of Windows do; `None` for anything else, and for
-/// what cannot be read.
-fn interpreter(program: &Path) -> Option<(String, bool)> {
-    // As much of the line as the kernel looks at.
-    let mut start = Vec::new();
-    let file = harness_files::open_guarded(program).ok()?;
-    file.take(256).read_to_end(&mut start).ok()?;
-    let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let word = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?;
-    word.starts_with('/')
-        .then(|| (word.to_owned(), line.ends_with(b"\r")))
-}
-
-/// Checks that a folder exists.
-///
-/// # Errors
-/// When it does not exist, or is not a folder.
-pub(super) fn check_folder(path: &Path) -> Result<(), LaunchError> {
-    let error = |source| LaunchError::Path {
-        what: "working_dir",
-        path: path.to_owned(),
-        source,
-    };
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(error(std::io::ErrorKind::NotADirectory.into())),
-        Err(source) => Err(error(source)),
+impl From<FindError> for LaunchError {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Folder { path, source } => Self::Path {
+                what: "working_dir",
+                path,
+                source,
+            },
+            FindError::Program { path, source } => Self::Path {
+                what: "binary",
+                path,
+                source,
+            },
+            FindError::NotInPath { program, path } => Self::NotInPath { program, path },
+            FindError::NoInterpreter { script, interpreter } => Self::NoInterpreter { script, interpreter },
+            FindError::LineEnds { script } => Self::LineEnds { script },
+            other => Self::Place(Box::new(other)),
+        }
     }
 }
 
@@ -153,14 +83,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_found_in_path_or_named() {
+    fn a_program_that_is_missing_is_told_in_the_words_of_the_file() {
         let base = Path::new("/");
-        assert!(find("sh", "/nowhere:/bin", base).is_ok());
-        assert!(matches!(
-            find("sh", "/nowhere", base),
-            Err(LaunchError::NotInPath { .. })
-        ));
-        assert_eq!(find("./bin/sh", "", base).unwrap(), Path::new("/./bin/sh"));
         let error = find("/etc/passwd", "", base).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -176,40 +100,6 @@ mod tests {
             error.to_string().starts_with("binary /no/such: No such file"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn a_script_without_its_interpreter_is_told_from_a_missing_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let script = |text: &str| {
-            let path = folder.path().join("script");
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-            path
-        };
-        let error = find("./script", "", script("#! /no/such -x\n").parent().unwrap()).unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.ends_with("script is a script for /no/such, which does not exist"),
-            "{text}"
-        );
-        for ends in [
-            "#!/bin/sh\r\n",
-            "#!/usr/bin/env python3\r\n",
-            "#! /bin/sh -e\r\necho\r\n",
-        ] {
-            let error = find("./script", "", script(ends).parent().unwrap()).unwrap_err();
-            assert!(
-                error.to_string().contains("has Windows line ends (CRLF)"),
-                "{error}"
-            );
-        }
-        for good in ["#!/bin/sh\n", "#!/bin/sh", "", "#!\n", "#!relative\n", "ELF"] {
-            assert!(
-                find("./script", "", script(good).parent().unwrap()).is_ok(),
-                "{good}"
-            );
-        }
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! A session with a command on this machine, or wherever the layers of its executor lead.
+//! A session with a command at a host.
 
 use async_trait::async_trait;
-use command_executor::process::Stdin;
-use command_executor::{ProcessEvent, Running, WindowSize};
+use command_executor::host::Input;
+use command_executor::{HostError, Managed, ProcessEvent, WindowSize};
 use futures_lite::AsyncWriteExt;
 use harness_model::ExitStatus;
 
 use super::{Session, SessionError, SessionEvent, SessionStdin};
 
 /// A command of the daemon, with its streams.
-pub struct CommandSession {
+pub(super) struct CommandSession {
     /// Taken only by `drop`.
-    running: Option<Running>,
+    running: Option<Box<dyn Managed>>,
     ended: bool,
 }
 
 impl CommandSession {
     /// A session with this command. Dropping it kills everything of the command. But if the command has ended and
     /// left something in the background, as a shell may do, that stays until the daemon ends.
-    pub fn new(running: Running) -> Self {
+    pub(super) fn new(running: Box<dyn Managed>) -> Self {
         Self {
             running: Some(running),
             ended: false,
@@ -28,10 +28,16 @@ impl CommandSession {
     fn tell(
         &self,
         operation: &'static str,
-        how: impl FnOnce(&Running) -> std::io::Result<()>,
+        how: impl FnOnce(&dyn Managed) -> Result<(), HostError<std::io::Error>>,
     ) -> Result<(), SessionError> {
-        let told = self.running.as_ref().map_or(Ok(()), how);
-        told.map_err(|source| SessionError { operation, source })
+        let told = self.running.as_deref().map_or(Ok(()), how);
+        told.map_err(|error| SessionError {
+            operation,
+            source: match error {
+                HostError::Failed(source) => source,
+                error => std::io::Error::other(error),
+            },
+        })
     }
 }
 
@@ -53,22 +59,19 @@ impl Session for CommandSession {
     }
 
     async fn next(&mut self) -> Option<SessionEvent> {
-        loop {
-            return Some(match self.running.as_mut()?.next_event().await {
-                Ok(Some(ProcessEvent::Started { .. })) => continue,
-                Ok(Some(ProcessEvent::Stdout(bytes))) => SessionEvent::Stdout(bytes),
-                Ok(Some(ProcessEvent::Stderr(bytes))) => SessionEvent::Stderr(bytes),
-                Ok(Some(ProcessEvent::Exited(status))) => {
-                    self.ended = true;
-                    SessionEvent::Exited(exit_status(status))
-                }
-                Ok(None) => return None,
-                Err(error) => {
-                    tracing::warn!(%error, "lost track of a command");
-                    return None;
-                }
-            });
-        }
+        Some(match self.running.as_mut()?.next_event().await {
+            Ok(Some(ProcessEvent::Stdout(bytes))) => SessionEvent::Stdout(bytes),
+            Ok(Some(ProcessEvent::Stderr(bytes))) => SessionEvent::Stderr(bytes),
+            Ok(Some(ProcessEvent::Exited(status))) => {
+                self.ended = true;
+                SessionEvent::Exited(exit_status(status))
+            }
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::warn!(%error, "lost track of a command");
+                return None;
+            }
+        })
     }
 
     fn resize(&self, columns: u16, rows: u16) -> Result<(), SessionError> {
@@ -81,7 +84,7 @@ impl Session for CommandSession {
     }
 }
 
-struct CommandStdin(Stdin);
+struct CommandStdin(Input);
 
 #[async_trait]
 impl SessionStdin for CommandStdin {

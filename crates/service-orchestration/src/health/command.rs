@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use harness_model::ExitStatus;
 
 use super::Prober;
-use super::connect::within;
+use super::outcome::within;
 use crate::machine::ProbeOutcome;
 
 /// How a command ended and what it wrote last.
@@ -29,22 +29,18 @@ pub type CommandRunner = Box<
 
 /// A probe that runs a command; made by [`command`].
 pub struct CommandProbe {
-    description: String,
     run: CommandRunner,
 }
 
-/// A probe that runs a command. `description` is what people see of it (`pg_isready`), so the caller must redact it.
-/// The caller decides how to run it, because only the executor knows the place of its service.
-pub fn command(description: impl Into<String>, run: CommandRunner) -> CommandProbe {
-    CommandProbe {
-        description: description.into(),
-        run,
-    }
+/// A probe that runs a command. The caller decides how to run it, because only the executor knows the place of its
+/// service.
+pub fn command(run: CommandRunner) -> CommandProbe {
+    CommandProbe { run }
 }
 
 impl fmt::Debug for CommandProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CommandProbe").field(&self.description).finish()
+        f.debug_struct("CommandProbe").finish_non_exhaustive()
     }
 }
 
@@ -59,10 +55,6 @@ impl Prober for CommandProbe {
             }
         };
         within(timeout, run).await
-    }
-
-    fn describe(&self) -> String {
-        format!("command {}", self.description)
     }
 }
 
@@ -95,13 +87,10 @@ mod tests {
     use super::*;
 
     fn answering(answer: Result<CommandAnswer, String>) -> CommandProbe {
-        command(
-            "pg_isready",
-            Box::new(move |_| {
-                let answer = answer.clone();
-                Box::pin(async move { answer })
-            }),
-        )
+        command(Box::new(move |_| {
+            let answer = answer.clone();
+            Box::pin(async move { answer })
+        }))
     }
 
     fn probe(probe: &CommandProbe) -> ProbeOutcome {
@@ -139,16 +128,13 @@ mod tests {
     fn a_command_is_dropped_at_its_timeout() {
         let running = std::sync::Arc::new(());
         let held = std::sync::Arc::clone(&running);
-        let slow = command(
-            "sleep",
-            Box::new(move |_| {
-                let held = std::sync::Arc::clone(&held);
-                Box::pin(async move {
-                    let _held = held;
-                    futures_lite::future::pending().await
-                })
-            }),
-        );
+        let slow = command(Box::new(move |_| {
+            let held = std::sync::Arc::clone(&held);
+            Box::pin(async move {
+                let _held = held;
+                futures_lite::future::pending().await
+            })
+        }));
         let outcome = futures_lite::future::block_on(slow.probe(Duration::from_millis(20)));
         assert_eq!(outcome, ProbeOutcome::Unhealthy("no answer within 20ms".into()));
         assert_eq!(
@@ -156,6 +142,5 @@ mod tests {
             2,
             "the future of the command is gone"
         );
-        assert_eq!(slow.describe(), "command sleep");
     }
 }

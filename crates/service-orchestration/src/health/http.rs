@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_io::Timer;
 use async_lock::OnceCell;
 use async_trait::async_trait;
+use command_executor::host::{Endpoint, parse_port};
 use futures_lite::future;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use harness_model::REDACTED;
@@ -21,7 +22,7 @@ use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use smol_hyper::rt::FuturesIo;
 
-use super::connect::{HostPort, connect, io_outcome, parse_port, within};
+use super::outcome::{Connector, from_here, io_outcome, unconnected, within};
 use super::tls::{self, Trust};
 use super::{LogMatcher, ProbeConfigError, Prober};
 use crate::machine::ProbeOutcome;
@@ -37,7 +38,8 @@ const BODY_TIME: Duration = Duration::from_millis(100);
 /// A probe that makes an HTTP request; made by [`http`].
 #[derive(Clone)]
 pub struct HttpProbe {
-    address: HostPort,
+    address: Endpoint,
+    connect: Connector,
     /// The host name that is sent to the server.
     host: HeaderValue,
     /// Path and query.
@@ -106,12 +108,13 @@ pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
         port => port.strip_prefix(':').and_then(parse_port),
     };
     let port = port.ok_or_else(|| invalid("its port is not valid"))?;
-    let address = HostPort::new(authority.host(), port).ok_or_else(|| invalid("its host is not valid"))?;
+    let address = Endpoint::new(authority.host(), port).ok_or_else(|| invalid("its host is not valid"))?;
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid("its host is not valid"))?;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = target.parse().map_err(|_| invalid("its path is not valid"))?;
     Ok(HttpProbe {
         address,
+        connect: from_here(),
         host,
         target,
         tls: is_tls.then(|| (Trust::System, authority.host().to_owned())),
@@ -123,6 +126,13 @@ pub fn http(url: &str) -> Result<HttpProbe, ProbeConfigError> {
 }
 
 impl HttpProbe {
+    /// Connects in this way, instead of from this machine.
+    #[must_use]
+    pub fn through(mut self, connect: Connector) -> Self {
+        self.connect = connect;
+        self
+    }
+
     /// With this method.
     ///
     /// # Errors
@@ -200,7 +210,15 @@ fn without_secrets(url: &str) -> String {
 
 impl fmt::Debug for HttpProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HttpProbe").field(&self.describe()).finish()
+        // Headers and the query may be secrets.
+        let query = if self.target.query().is_some() { "?…" } else { "" };
+        write!(
+            f,
+            "HttpProbe({} {}{}{query})",
+            self.method,
+            self.address,
+            self.target.path()
+        )
     }
 }
 
@@ -210,9 +228,9 @@ impl Prober for HttpProbe {
         // The verdict of the head counts, even if time runs out while the body is read.
         let judged = OnceLock::new();
         let attempt = async {
-            let stream = match connect(&self.address).await {
+            let stream = match (self.connect)(self.address.clone()).await {
                 Ok(stream) => stream,
-                Err(error) => return error.into_outcome(),
+                Err(error) => return unconnected(&error),
             };
             match &self.tls {
                 None => self.ask(stream, &judged).await,
@@ -224,16 +242,6 @@ impl Prober for HttpProbe {
         };
         let outcome = within(timeout, attempt).await;
         judged.into_inner().unwrap_or(outcome)
-    }
-
-    fn describe(&self) -> String {
-        let query = if self.target.query().is_some() { "?…" } else { "" };
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let method = match self.method {
-            Method::GET => String::new(),
-            _ => format!(" {}", self.method),
-        };
-        format!("{scheme}{method} {}{}{query}", self.address, self.target.path())
     }
 }
 

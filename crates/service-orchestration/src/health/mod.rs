@@ -16,11 +16,10 @@
 //! new [`Prober`]. The futures run on any executor, and dropping one closes its connection.
 
 mod command;
-mod connect;
 mod http;
 mod limiter;
 mod log;
-mod names;
+mod outcome;
 mod tcp;
 mod tls;
 
@@ -34,6 +33,7 @@ pub use command::{CommandAnswer, CommandProbe, CommandRunner, command};
 pub use http::{HttpProbe, http};
 pub use limiter::{ProbeLimiter, ProbePermit};
 pub use log::LogMatcher;
+pub use outcome::{Connecting, Connector};
 pub use tcp::{TcpProbe, tcp};
 pub use tls::Trust;
 
@@ -42,9 +42,6 @@ pub use tls::Trust;
 pub trait Prober: Send + Sync {
     /// Asks once, and answers after `timeout` at the latest. Dropping the future ends the probe.
     async fn probe(&self, timeout: Duration) -> ProbeOutcome;
-
-    /// What is tried, in a few words without secrets: `http localhost:8080/health`.
-    fn describe(&self) -> String;
 }
 
 /// Why a probe cannot be made from what the file says.

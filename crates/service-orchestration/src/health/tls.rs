@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use async_io::Async;
 use blocking::unblock;
+use command_executor::host::Connection;
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::pem::PemObject;
@@ -41,8 +41,8 @@ pub enum Trust {
 pub(super) async fn connect(
     trust: &Trust,
     name: &str,
-    stream: Async<std::net::TcpStream>,
-) -> Result<TlsStream<Async<std::net::TcpStream>>, ProbeOutcome> {
+    stream: Box<dyn Connection>,
+) -> Result<TlsStream<Box<dyn Connection>>, ProbeOutcome> {
     let config = config(trust).await?;
     let host = name.trim_start_matches('[').trim_end_matches(']').to_owned();
     let server = ServerName::try_from(host).map_err(|_| {
@@ -170,7 +170,7 @@ fn words(error: &std::io::Error) -> String {
         Some(other) => format!("TLS failed: {other}"),
         None => match error.kind() {
             std::io::ErrorKind::UnexpectedEof => "closed the connection during the TLS handshake".to_owned(),
-            _ => super::connect::io_line(error),
+            _ => super::outcome::io_line(error),
         },
     }
 }

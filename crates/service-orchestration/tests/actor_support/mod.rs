@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use async_io::Timer;
-use command_executor::Supervisor;
+use command_executor::Local;
 use futures_lite::FutureExt;
 use harness_model::spec::{Condition, Dependency, RestartMode};
 use harness_model::{ProjectName, ProjectSpec, ServiceName, ServiceSpec, ServiceState};
@@ -66,8 +66,8 @@ impl Heart {
     /// The same with more executors.
     pub(crate) async fn with(home: &Path, spawn: &Spawn, more: impl FnOnce(Executors) -> Executors) -> Self {
         let registry = Registry::open(home.join("state")).await.unwrap().registry;
-        let executors =
-            Executors::default().with(Arc::new(ProcessExecutor::new(Supervisor::new(shim()), home)));
+        let here = Arc::new(Local::new(shim(), home));
+        let executors = Executors::default().with(Arc::new(ProcessExecutor::new(here, home)));
         let executors = more(executors);
         let (orchestrator, driver) = Orchestrator::new(registry.clone(), executors, Layout::new(home));
         let (cut, cuts) = async_channel::bounded::<()>(1);

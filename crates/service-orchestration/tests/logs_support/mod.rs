@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use command_executor::supervised::{LaunchSpec, LogLimits, Stdin};
-use command_executor::{Supervised, Supervisor};
+use command_executor::{Generation, Host, Local};
 use harness_model::{ProjectName, Redactor, SecretString, ServiceName, WallTime};
 use harness_shim::log::{Stream, Writer};
 use harness_shim::run_dir::RunDir;
@@ -35,7 +35,7 @@ pub(crate) struct Lab {
     pub(crate) layout: Layout,
     pub(crate) changes: Changes,
     pub(crate) project: ProjectName,
-    launched: Mutex<Vec<Supervised>>,
+    launched: Mutex<Vec<Arc<dyn Generation>>>,
 }
 
 /// A test that fails must not leave anything running either.
@@ -88,7 +88,7 @@ impl Lab {
         generation: u64,
         script: &str,
         log: LogLimits,
-    ) -> Supervised {
+    ) -> Arc<dyn Generation> {
         self.publish(service, ChangeKind::State);
         let run_dir = self.run_dir(service, generation);
         let mut spec = LaunchSpec::new("/bin/sh", "/", format!("test-{}", run_dir.display()));
@@ -96,10 +96,10 @@ impl Lab {
         spec.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
         spec.stdin = Stdin::Keep;
         spec.log = log;
-        let supervised = supervisor().launch(&run_dir, &spec).await.unwrap();
-        self.launched.lock().unwrap().push(supervised.clone());
+        let generation = host().launch(run_dir, spec).await.unwrap();
+        self.launched.lock().unwrap().push(Arc::clone(&generation));
         self.publish(service, ChangeKind::State);
-        supervised
+        generation
     }
 
     /// Launches a script and waits for its end.
@@ -246,7 +246,7 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The real shim, built as an example of this crate.
-fn supervisor() -> Supervisor {
+fn host() -> Local {
     let me = std::env::current_exe().unwrap();
     let shim = me
         .parent()
@@ -259,5 +259,5 @@ fn supervisor() -> Supervisor {
         "{} is missing: cargo build --examples",
         shim.display()
     );
-    Supervisor::new(shim)
+    Local::new(shim, std::path::Path::new("/no/home"))
 }

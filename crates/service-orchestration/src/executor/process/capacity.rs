@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use rustix::process::{Resource, getrlimit};
 
-use super::LaunchError;
+use crate::executor::LaunchError;
 
 /// Descriptors that each service takes: one watches its supervisor, one its main process.
 const PER_SERVICE: u64 = 2;

@@ -1,35 +1,44 @@
-//! A process of this machine that runs under a shim.
+//! A process that runs under a shim at a host.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use command_executor::Supervised;
 use command_executor::boot_clock::started_after_boot;
 use command_executor::supervised;
+use command_executor::{Generation, HostError};
 use harness_model::spec;
 use harness_model::{ExitStatus, ServiceSpec, WallTime};
 use service_registry::record::ProcessTrace;
 
 use super::capacity::Place;
-use super::{Instance, Order, RunTrace, SessionError};
-use crate::machine::Ended;
+use crate::executor::{Instance, Order, RunTrace, SessionError};
+use crate::machine::{Ended, Lost};
 use crate::words::chain;
 
 /// How long to wait before looking again at a service that may or may not be gone.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A process that a shim supervises.
-pub(super) struct LocalInstance {
-    supervised: Supervised,
+pub(super) struct ProcessInstance {
+    generation: Arc<dyn Generation>,
+    trace: supervised::Trace,
+    /// Whether its processes are processes of this machine.
+    is_here: bool,
+    run_dir: PathBuf,
     stop: supervised::StopPolicy,
     is_homeless: bool,
     _place: Place,
 }
 
-impl LocalInstance {
-    pub(super) fn new(supervised: Supervised, order: &Order, place: Place) -> Self {
+impl ProcessInstance {
+    pub(super) fn new(generation: Arc<dyn Generation>, is_here: bool, order: &Order, place: Place) -> Self {
         Self {
-            supervised,
+            trace: generation.trace(),
+            generation,
+            is_here,
+            run_dir: order.run_dir.clone(),
             stop: stop_policy(&order.spec),
             is_homeless: false,
             _place: place,
@@ -37,34 +46,40 @@ impl LocalInstance {
     }
 
     /// One whose run directory is gone.
-    pub(super) fn homeless(supervised: Supervised, order: &Order, place: Place) -> Self {
+    pub(super) fn homeless(
+        generation: Arc<dyn Generation>,
+        is_here: bool,
+        order: &Order,
+        place: Place,
+    ) -> Self {
         Self {
             is_homeless: true,
-            ..Self::new(supervised, order, place)
+            ..Self::new(generation, is_here, order, place)
         }
     }
 }
 
 #[async_trait]
-impl Instance for LocalInstance {
+impl Instance for ProcessInstance {
     fn pid(&self) -> Option<u32> {
-        Some(self.supervised.identity().main.pid)
+        self.is_here.then_some(self.trace.identity.main.pid)
     }
 
     fn root_pid(&self) -> Option<u32> {
-        Some(self.supervised.identity().shim.pid)
+        self.is_here.then_some(self.trace.identity.shim.pid)
     }
 
     fn started_at(&self) -> WallTime {
-        WallTime(self.supervised.identity().started_at_ns)
+        WallTime(self.trace.identity.started_at_ns)
     }
 
     fn started_after_boot(&self) -> Option<Duration> {
-        Some(started_after_boot(self.supervised.identity().main.start_time))
+        self.is_here
+            .then(|| started_after_boot(self.trace.identity.main.start_time))
     }
 
     fn trace(&self) -> Option<RunTrace> {
-        Some(link(&self.supervised.trace()))
+        Some(link(&self.trace))
     }
 
     fn is_homeless(&self) -> bool {
@@ -72,18 +87,23 @@ impl Instance for LocalInstance {
     }
 
     fn is_in_place(&self) -> bool {
-        self.supervised.is_in_place()
+        self.generation.is_in_place()
+    }
+
+    async fn contact(&self) -> Option<Lost> {
+        let lost = self.generation.contact().await;
+        lost.map(|lost| Lost::Contact(lost.to_string()))
     }
 
     async fn wait(&self) -> Ended {
         let mut told = false;
         loop {
-            match self.supervised.wait().await {
+            match self.generation.wait().await {
                 Ok(end) => return ended(end),
                 // If it is not known whether the service is gone, it counts as running: otherwise a second one would
                 // be started beside it.
                 Err(error) if !std::mem::replace(&mut told, true) => {
-                    let run_dir = self.supervised.run_dir().display();
+                    let run_dir = self.run_dir.display();
                     tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service is gone");
                 }
                 Err(_) => {}
@@ -93,24 +113,29 @@ impl Instance for LocalInstance {
     }
 
     async fn stop(&self) {
-        if let Err(error) = self.supervised.stop(self.stop).await {
-            // A shim that does not answer is dead, or might as well be. Kill what it left.
-            let run_dir = self.supervised.run_dir().display();
-            tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop its service, killing it instead");
-            self.kill().await;
+        let run_dir = self.run_dir.display();
+        match self.generation.stop(self.stop).await {
+            Ok(()) => {}
+            // It is asked once more when its host is reached again.
+            Err(HostError::NotReached(error)) => tracing::warn!(%run_dir, %error, "cannot stop a service"),
+            Err(error) => {
+                // A shim that does not answer is dead, or might as well be. Kill what it left.
+                tracing::warn!(%run_dir, error = chain(&error), "cannot ask a supervisor to stop its service, killing it instead");
+                self.kill().await;
+            }
         }
     }
 
     async fn kill(&self) {
-        if let Err(error) = self.supervised.kill().await {
-            let run_dir = self.supervised.run_dir().display();
+        if let Err(error) = self.generation.kill().await {
+            let run_dir = self.run_dir.display();
             tracing::error!(%run_dir, error = chain(&error), "cannot kill a service");
         }
     }
 
     async fn write_stdin(&self, bytes: &[u8]) -> Result<(), SessionError> {
-        self.supervised
-            .send_stdin(bytes)
+        self.generation
+            .send_stdin(bytes.to_vec())
             .await
             .map_err(|error| SessionError {
                 operation: "write to stdin",
@@ -119,14 +144,14 @@ impl Instance for LocalInstance {
     }
 
     async fn close_stdin(&self) {
-        if let Err(error) = self.supervised.close_stdin().await {
+        if let Err(error) = self.generation.close_stdin().await {
             tracing::debug!(error = chain(&error), "cannot close stdin");
         }
     }
 
     async fn resize(&self, columns: u16, rows: u16) {
         if let Err(error) = self
-            .supervised
+            .generation
             .resize(supervised::TtySize { cols: columns, rows })
             .await
         {
@@ -135,7 +160,7 @@ impl Instance for LocalInstance {
     }
 
     async fn signal(&self, signal: i32) -> Result<(), SessionError> {
-        self.supervised
+        self.generation
             .signal(signal, supervised::Scope::Main)
             .await
             .map_err(|error| SessionError {

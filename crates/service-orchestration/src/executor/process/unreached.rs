@@ -6,35 +6,42 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use command_executor::Supervisor;
-use command_executor::supervised::{self, AdoptError, Adopted, Supervised};
+use command_executor::host::Adoption;
+use command_executor::supervised::{self, AdoptError, Adopted};
+use command_executor::{Generation, Host, HostError};
 use harness_model::WallTime;
 
 use super::capacity::Place;
-use super::local::{LOOK_AGAIN, LocalInstance, ended, stop_policy};
-use super::{Instance, Known, LaunchError, Order, SessionError};
+use super::instance::{LOOK_AGAIN, ProcessInstance, ended, stop_policy};
+use crate::executor::{Instance, Known, LaunchError, Order, SessionError};
 use crate::machine::Ended;
 use crate::words::chain;
 
 /// Stands for the unknown holder of a run directory's lock.
 pub(super) struct UnreachedInstance {
+    host: Arc<dyn Host>,
     run_dir: PathBuf,
     stop: supervised::StopPolicy,
     seen_at: WallTime,
 }
 
 impl UnreachedInstance {
-    pub(super) fn new(order: &Order, why: &AdoptError) -> Self {
+    pub(super) fn new(host: Arc<dyn Host>, order: &Order, why: &HostError<AdoptError>) -> Self {
         tracing::error!(run_dir = %order.run_dir.display(), error = chain(why), "cannot manage a service");
         Self {
+            host,
             run_dir: order.run_dir.clone(),
             stop: stop_policy(&order.spec),
             seen_at: WallTime::now(),
         }
     }
 
-    async fn reached(&self) -> Result<Supervised, SessionError> {
-        let source = match Supervisor::adopt(&self.run_dir).await {
+    async fn found(&self) -> Result<Adopted, HostError<AdoptError>> {
+        self.host.adopt(Adoption::of(&self.run_dir)).await
+    }
+
+    async fn reached(&self) -> Result<Arc<dyn Generation>, SessionError> {
+        let source = match self.found().await {
             Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => return Ok(supervised),
             Ok(_) => std::io::ErrorKind::NotConnected.into(),
             Err(error) => std::io::Error::other(error),
@@ -51,13 +58,11 @@ impl UnreachedInstance {
 }
 
 /// What a run directory says for certain. `place` counts what is taken over.
-pub(super) fn known(adopted: Adopted, order: &Order, place: impl FnOnce() -> Place) -> Known {
+pub(super) fn known(adopted: Adopted, is_here: bool, order: &Order, place: impl FnOnce() -> Place) -> Known {
     match adopted {
-        Adopted::Running(supervised) => {
-            Known::Running(Arc::new(LocalInstance::new(supervised, order, place())))
-        }
-        Adopted::Homeless(supervised) => {
-            Known::Running(Arc::new(LocalInstance::homeless(supervised, order, place())))
+        Adopted::Running(run) => Known::Running(Arc::new(ProcessInstance::new(run, is_here, order, place()))),
+        Adopted::Homeless(run) => {
+            Known::Running(Arc::new(ProcessInstance::homeless(run, is_here, order, place())))
         }
         Adopted::Ended(record) => Known::Ended {
             at: Some(WallTime(record.ended_at_ns)),
@@ -77,30 +82,41 @@ pub(super) fn known(adopted: Adopted, order: &Order, place: impl FnOnce() -> Pla
 
 /// Whether something of a generation runs or may run after this error, so that a second one must not be started
 /// beside it.
-pub(super) fn may_run(error: &AdoptError) -> bool {
+pub(super) fn may_run(error: &HostError<AdoptError>) -> bool {
     matches!(
         error,
-        AdoptError::OtherNamespace { .. }
-            | AdoptError::Unreadable(_)
-            | AdoptError::Machine(_)
-            | AdoptError::Watch(_)
-            | AdoptError::Wait(_)
+        HostError::Failed(
+            AdoptError::OtherNamespace { .. }
+                | AdoptError::Unreadable(_)
+                | AdoptError::Machine(_)
+                | AdoptError::Watch(_)
+                | AdoptError::Wait(_)
+        )
+    )
+}
+
+/// Whether the host, or the supervisor there, does not say what runs. It may say so later.
+pub(super) fn is_silent(error: &HostError<AdoptError>) -> bool {
+    matches!(
+        error,
+        HostError::NotReached(_) | HostError::Failed(AdoptError::NoIdentity { .. })
     )
 }
 
 /// What has become of a former daemon's launch, once that is known.
-pub(super) async fn settled(order: &Order, place: Place) -> Known {
+pub(super) async fn settled(host: Arc<dyn Host>, order: &Order, place: Place) -> Known {
     let mut told = false;
     loop {
-        match Supervisor::adopt(&order.run_dir).await {
-            Ok(adopted) => return known(adopted, order, || place),
-            Err(error @ AdoptError::NoIdentity { .. }) => {
+        match host.adopt(Adoption::of(&order.run_dir)).await {
+            Ok(adopted) => return known(adopted, host.is_here(), order, || place),
+            Err(error) if is_silent(&error) => {
                 if !std::mem::replace(&mut told, true) {
                     let run_dir = order.run_dir.display();
                     tracing::error!(%run_dir, error = chain(&error), "cannot find out whether a service runs");
                 }
+                async_io::Timer::after(LOOK_AGAIN).await;
             }
-            Err(error) => return Known::Running(Arc::new(UnreachedInstance::new(order, &error))),
+            Err(error) => return Known::Running(Arc::new(UnreachedInstance::new(host, order, &error))),
         }
     }
 }
@@ -121,7 +137,7 @@ impl Instance for UnreachedInstance {
 
     async fn wait(&self) -> Ended {
         loop {
-            match Supervisor::adopt(&self.run_dir).await {
+            match self.found().await {
                 Ok(Adopted::Running(supervised) | Adopted::Homeless(supervised)) => {
                     if let Ok(end) = supervised.wait().await {
                         return ended(end);
@@ -133,7 +149,7 @@ impl Instance for UnreachedInstance {
                 }
                 Ok(Adopted::Rebooted) => return Ended::Rebooted,
                 Ok(Adopted::NeverStarted) => return Ended::Lost("it never started".to_owned()),
-                Err(error @ AdoptError::RunDir(_)) => return Ended::Lost(chain(&error)),
+                Err(error @ HostError::Failed(AdoptError::RunDir(_))) => return Ended::Lost(chain(&error)),
                 // This was logged when the service was found.
                 Err(_) => {}
             }
