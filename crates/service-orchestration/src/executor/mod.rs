@@ -322,7 +322,7 @@ pub trait Executor: KindOf {
         Vec::new()
     }
     /// Launches a generation, and says what became of it. If it takes long, for example to pull an image, the launch
-    /// reports progress on the order's link. If the launch is given up there, it soon ends with [`Fate::Never`].
+    /// reports progress on the order's link. If the launch is given up there, it soon ends with [`Known::Never`].
     async fn launch(&self, order: &Order) -> Fate;
     /// Finds out what became of a generation that a former daemon launched. `trace` is what that daemon remembered of
     /// it. A place that does not answer may answer late: the daemon does not wait for it.
