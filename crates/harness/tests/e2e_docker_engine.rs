@@ -77,6 +77,7 @@ fn is_whole(sandbox: &DockerSandbox, rounds: usize, all: Option<u32>, lost: &[u3
 
 /// Waits until this round's container talks.
 fn chats(sandbox: &DockerSandbox) {
+    sandbox.await_state("chat", "running/none");
     eventually("it chats", || {
         let id = sandbox.id("chat")?;
         let logs = format!("/containers/{id}/logs?stdout=1");
