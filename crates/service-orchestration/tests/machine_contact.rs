@@ -8,6 +8,7 @@ mod machine_support;
 
 use std::time::Duration;
 
+use harness_model::resolve::SpecDigest;
 use harness_model::spec::{Condition, RestartMode};
 use harness_model::{ExitStatus, Health, ServiceState};
 use machine_support::*;
@@ -20,13 +21,15 @@ fn not_recovered(bench: &mut Bench) {
     let definition = bench.file[&name("db")].clone();
     bench.give(Event::Recover {
         service: name("db"),
-        found: Recovered::NotKnown {
+        found: Recovered {
             generation: 3,
             digest: definition.digest.clone(),
-            terms: Terms::of(&definition),
-            going: false,
             restarts: 0,
-            why: "its place does not answer".into(),
+            found: Found::NotKnown {
+                terms: Terms::of(&definition),
+                going: false,
+                why: "its place does not answer".into(),
+            },
         },
         definition,
         wanted: true,
@@ -50,14 +53,16 @@ fn found_at_last(bench: &mut Bench, found: Recovered) {
 
 fn running(bench: &Bench) -> Recovered {
     let definition = bench.file[&name("db")].clone();
-    Recovered::Running {
+    Recovered {
         generation: 3,
         digest: definition.digest.clone(),
-        terms: Terms::of(&definition),
-        for_: Duration::from_secs(500),
-        was_ready: true,
-        going: false,
         restarts: 0,
+        found: Found::Running {
+            terms: Terms::of(&definition),
+            for_: Duration::from_secs(500),
+            was_ready: true,
+            going: false,
+        },
     }
 }
 
@@ -221,15 +226,22 @@ fn a_silent_place_is_heard_of_late() {
         let digest = bench.file[&name("db")].digest.clone();
         let found = match late {
             None => running(&bench),
-            Some(Ended::Rebooted) => Recovered::Rebooted { generation: 3 },
-            Some(ended) => Recovered::Ended {
+            Some(Ended::Rebooted) => Recovered {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                restarts: 0,
+                found: Found::Rebooted,
+            },
+            Some(ended) => Recovered {
                 generation: 3,
                 digest,
-                ended,
-                failed: None,
-                fresh: true,
-                was_ready: true,
                 restarts: 0,
+                found: Found::Ended {
+                    ended,
+                    failed: None,
+                    fresh: true,
+                    was_ready: true,
+                },
             },
         };
         found_at_last(&mut bench, found);
@@ -253,7 +265,12 @@ fn a_stop_of_what_was_never_seen_waits_until_it_is() {
         assert_eq!(bench.deeds(), "");
         let found = match runs {
             true => running(&bench),
-            false => Recovered::Idle { generation: 3 },
+            false => Recovered {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                restarts: 0,
+                found: Found::Idle,
+            },
         };
         found_at_last(&mut bench, found);
         if runs {

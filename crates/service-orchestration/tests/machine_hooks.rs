@@ -317,47 +317,71 @@ fn recover(found: Recovered, definition: Definition, wanted: bool, owed: bool) -
 
 #[test]
 fn what_a_former_daemon_owes_runs_first() {
-    let ended = |fresh, failed| Recovered::Ended {
+    let ended = |fresh, failed| Recovered {
         generation: 3,
         digest: SpecDigest::from_text("1"),
-        ended: Ended::Exit(ExitStatus::Code(0)),
-        failed,
-        fresh,
-        was_ready: true,
         restarts: 0,
+        found: Found::Ended {
+            ended: Ended::Exit(ExitStatus::Code(0)),
+            failed,
+            fresh,
+            was_ready: true,
+        },
     };
     let unhealthy = Some((FailureCause::Unhealthy, "unhealthy: no answer".to_owned()));
-    let failed = Recovered::Failed {
+    let failed = Recovered {
         generation: 3,
         digest: SpecDigest::from_text("1"),
-        ended: None,
-        cause: FailureCause::StartupTimeout,
-        reason: "not healthy within 60s".into(),
         restarts: 0,
+        found: Found::Failed {
+            ended: None,
+            cause: FailureCause::StartupTimeout,
+            reason: "not healthy within 60s".into(),
+        },
     };
     let on_failure = || restarting(plain("1"), RestartMode::OnFailure, None);
     let always = || restarting(plain("1"), RestartMode::Always, None);
     let cases = [
         (
-            Recovered::Idle { generation: 3 },
+            Recovered {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                restarts: 0,
+                found: Found::Idle,
+            },
             always(),
             true,
             ServiceState::Starting,
         ),
         (
-            Recovered::Idle { generation: 3 },
+            Recovered {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                restarts: 0,
+                found: Found::Idle,
+            },
             always(),
             false,
             ServiceState::Stopped,
         ),
         (
-            Recovered::Rebooted { generation: 3 },
+            Recovered {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                restarts: 0,
+                found: Found::Rebooted,
+            },
             always(),
             true,
             ServiceState::Starting,
         ),
         (
-            Recovered::Rebooted { generation: 3 },
+            Recovered {
+                generation: 3,
+                digest: SpecDigest::from_text("1"),
+                restarts: 0,
+                found: Found::Rebooted,
+            },
             plain("1"),
             true,
             ServiceState::Stopped,
@@ -384,14 +408,16 @@ fn what_a_former_daemon_owes_runs_first() {
 
 #[test]
 fn an_adopted_service_ends_by_what_it_was_launched_with() {
-    let found = Recovered::Running {
+    let found = Recovered {
         generation: 3,
         digest: SpecDigest::from_text("1"),
-        terms: Terms::of(&hooked(plain("1"), &[Hook::AfterStop])),
-        for_: Duration::from_secs(100),
-        was_ready: true,
-        going: false,
         restarts: 0,
+        found: Found::Running {
+            terms: Terms::of(&hooked(plain("1"), &[Hook::AfterStop])),
+            for_: Duration::from_secs(100),
+            was_ready: true,
+            going: false,
+        },
     };
     // It was to be replaced when the daemon died.
     let mut bench = recover(found, plain("2"), true, false);

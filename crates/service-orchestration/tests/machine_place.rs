@@ -20,31 +20,35 @@ impl Bench {
     /// The image has a health check, which is reported before the launch is answered.
     fn found(&mut self, service: &str) {
         let generation = self.view(service).generation;
-        self.give(Event::HealthFound {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            policy: policy(),
-            needs: None,
+            happened: Happened::HealthFound {
+                policy: policy(),
+                needs: None,
+            },
         });
     }
 
     /// The same, with a health check that makes a start take longer.
     fn found_slow(&mut self, service: &str, needs: Duration) {
         let generation = self.view(service).generation;
-        self.give(Event::HealthFound {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            policy: policy(),
-            needs: Some(needs),
+            happened: Happened::HealthFound {
+                policy: policy(),
+                needs: Some(needs),
+            },
         });
     }
 
     fn pause(&mut self, service: &str, why: &str) {
         let generation = self.view(service).generation;
-        self.give(Event::Contact {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            lost: Some(Lost::Paused(why.to_owned())),
+            happened: Happened::Contact(Some(Lost::Paused(why.to_owned()))),
         });
     }
 }
@@ -249,14 +253,16 @@ fn an_adopted_service_is_probed_as_its_image_says() {
     for was_ready in [true, false] {
         let mut bench = Bench::new(&[("db", plain("1"))]);
         let definition = bench.file[&name("db")].clone();
-        let found = Recovered::Running {
+        let found = Recovered {
             generation: 3,
             digest: definition.digest.clone(),
-            terms: Terms::of(&definition),
-            for_: Duration::from_secs(100),
-            was_ready,
-            going: false,
             restarts: 0,
+            found: Found::Running {
+                terms: Terms::of(&definition),
+                for_: Duration::from_secs(100),
+                was_ready,
+                going: false,
+            },
         };
         bench.give(Event::Recover {
             service: name("db"),

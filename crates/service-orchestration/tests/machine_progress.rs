@@ -12,10 +12,10 @@ use service_orchestration::machine::*;
 
 fn progress(bench: &mut Bench, service: &str, doing: &str) {
     let generation = bench.view(service).generation;
-    bench.give(Event::Progressed {
+    bench.give(Event::Generation {
         service: name(service),
         generation,
-        doing: doing.to_owned(),
+        happened: Happened::Progressed(doing.to_owned()),
     });
 }
 
@@ -48,10 +48,10 @@ fn one_that_stalls_fails_with_what_it_was_at_and_is_stopped() {
     progress(&mut bench, "db", "pulling on");
     assert_eq!(bench.view("db").doing, None);
     let generation = bench.view("db").generation;
-    bench.give(Event::LaunchFailed {
+    bench.give(Event::Generation {
         service: name("db"),
         generation,
-        reason: "given up".to_owned(),
+        happened: Happened::LaunchFailed("given up".to_owned()),
     });
     let roots = bench.roots();
     assert_eq!(roots[0].reason, "not launched within 60s: pulling image x");
@@ -70,10 +70,10 @@ fn attempts_that_fail_have_no_more_time_for_saying_what_they_are_at() {
             progress(&mut bench, "db", "pulling image x");
             bench.wait(200);
             let generation = bench.view("db").generation;
-            bench.give(Event::LaunchFailed {
+            bench.give(Event::Generation {
                 service: name("db"),
                 generation,
-                reason: "there is no such image".to_owned(),
+                happened: Happened::LaunchFailed("there is no such image".to_owned()),
             });
             attempts += 1;
         }
@@ -93,10 +93,10 @@ fn one_that_takes_long_and_fails_is_not_waited_for_again() {
         progress(&mut bench, "db", "pulling image x");
     }
     let generation = bench.view("db").generation;
-    bench.give(Event::LaunchFailed {
+    bench.give(Event::Generation {
         service: name("db"),
         generation,
-        reason: "the registry hung up".to_owned(),
+        happened: Happened::LaunchFailed("the registry hung up".to_owned()),
     });
     bench.wait(1);
     let roots = bench.roots();

@@ -389,20 +389,49 @@ fn recovery_waits_for_all_and_continues_what_was_interrupted() {
     };
     let mut optional = on(plain("1"), "db", Condition::Healthy);
     optional.dependencies[0].required = false;
-    bench.give(recover("api", optional, Recovered::Idle { generation: 4 }));
-    let running = Recovered::Running {
+    bench.give(recover(
+        "api",
+        optional,
+        Recovered {
+            generation: 4,
+            digest: SpecDigest::from_text("1"),
+            restarts: 0,
+            found: Found::Idle,
+        },
+    ));
+    let running = Recovered {
         generation: 2,
         digest: SpecDigest::from_text("1"),
-        terms: Terms::of(&probed("1")),
-        for_: Duration::from_secs(100),
-        was_ready: true,
-        going: false,
         restarts: 0,
+        found: Found::Running {
+            terms: Terms::of(&probed("1")),
+            for_: Duration::from_secs(100),
+            was_ready: true,
+            going: false,
+        },
     };
     bench.give(recover("db", probed("1"), running));
     let always = restarting(plain("1"), RestartMode::Always, None);
-    bench.give(recover("cron", always, Recovered::Rebooted { generation: 1 }));
-    bench.give(recover("gone", plain("1"), Recovered::Rebooted { generation: 1 }));
+    bench.give(recover(
+        "cron",
+        always,
+        Recovered {
+            generation: 1,
+            digest: SpecDigest::from_text("1"),
+            restarts: 0,
+            found: Found::Rebooted,
+        },
+    ));
+    bench.give(recover(
+        "gone",
+        plain("1"),
+        Recovered {
+            generation: 1,
+            digest: SpecDigest::from_text("1"),
+            restarts: 0,
+            found: Found::Rebooted,
+        },
+    ));
     assert!(bench.effects.is_empty());
     bench.wait(0);
     assert_eq!(bench.deeds(), "+cron");
@@ -425,14 +454,16 @@ fn an_end_before_it_was_healthy_is_a_failure_to_the_next_daemon_too() {
             definition,
             wanted: true,
             defined: true,
-            found: Recovered::Ended {
+            found: Recovered {
                 generation: 3,
                 digest: SpecDigest::from_text("1"),
-                ended: Ended::Exit(ExitStatus::Code(0)),
-                failed: None,
-                fresh: true,
-                was_ready,
                 restarts: 0,
+                found: Found::Ended {
+                    ended: Ended::Exit(ExitStatus::Code(0)),
+                    failed: None,
+                    fresh: true,
+                    was_ready,
+                },
             },
             owed: None,
         });
@@ -468,14 +499,16 @@ fn stable_running_is_counted_across_daemons() {
         definition: always,
         wanted: true,
         defined: true,
-        found: Recovered::Running {
+        found: Recovered {
             generation: 20,
             digest: SpecDigest::from_text("1"),
-            terms: Terms::of(&plain("1")),
-            for_: Duration::from_secs(6),
-            was_ready: true,
-            going: false,
             restarts: 19,
+            found: Found::Running {
+                terms: Terms::of(&plain("1")),
+                for_: Duration::from_secs(6),
+                was_ready: true,
+                going: false,
+            },
         },
         owed: None,
     });
@@ -566,14 +599,16 @@ fn what_was_not_in_the_file_is_not_after_a_recovery_either() {
             definition: plain("1"),
             wanted: true,
             defined,
-            found: Recovered::Running {
+            found: Recovered {
                 generation: 1,
                 digest: SpecDigest::from_text("1"),
-                terms: Terms::of(&plain("1")),
-                for_: Duration::from_secs(60),
-                was_ready: true,
-                going: false,
                 restarts: 0,
+                found: Found::Running {
+                    terms: Terms::of(&plain("1")),
+                    for_: Duration::from_secs(60),
+                    was_ready: true,
+                    going: false,
+                },
             },
             owed: None,
         });

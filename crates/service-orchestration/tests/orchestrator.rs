@@ -485,6 +485,7 @@ fn what_an_earlier_version_recorded_is_hidden_once_it_is_taken_over() {
             error: Some("could not be launched: no quagga-PASSWORD, quagga-OTHER_PASSWORD".into()),
             last_probe: Some("exited 1: quagga-PASSWORD".into()),
             failure: serde_json::to_value(FailureCause::Launch("no quagga-OTHER_PASSWORD".into())).ok(),
+            ended: None,
             is_masked: false,
             is_unreached: false,
             ..ServiceRecord::new(project_name(), name("api"), spec, BTreeMap::new(), addresses)

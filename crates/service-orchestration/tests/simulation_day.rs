@@ -18,8 +18,8 @@ use harness_model::spec::{Condition, Dependency, RestartMode, RestartPolicy};
 use harness_model::{ExitStatus, ServiceName, ServiceState};
 use rng::Rng;
 use service_orchestration::machine::{
-    Definition, Effect, Ended, Event, HealthPolicy, Machine, OperationId, OperationRequest, ProbeOutcome,
-    Recovered, Terms, Time,
+    Deed, Definition, Effect, Ended, Event, Found, Happened, HealthPolicy, Machine, OperationId,
+    OperationRequest, ProbeOutcome, Recovered, Terms, Time,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -146,14 +146,20 @@ impl Day {
     fn happen(&mut self, event: Event) {
         let now = self.now;
         match &event {
-            Event::Launched { service, generation } => {
+            Event::Generation {
+                service,
+                generation,
+                happened: Happened::Launched,
+            } => {
                 if !self.lives(service, *generation) {
                     return;
                 }
                 self.processes.get_mut(service).unwrap().launched_at = Some(now);
             }
-            Event::Exited {
-                service, generation, ..
+            Event::Generation {
+                service,
+                generation,
+                happened: Happened::Exited(_),
             } => {
                 if !self.lives(service, *generation) {
                     return;
@@ -202,22 +208,37 @@ impl Day {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch {
-                service, generation, ..
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Launch(_),
             } => self.launch(service, generation),
-            Effect::Stop { service, generation } | Effect::Kill { service, generation } => {
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Stop,
+            }
+            | Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Kill,
+            } => {
                 let ended = Ended::Exit(ExitStatus::Signal(15));
                 let delay = self.rng.millis(0, 300);
                 self.later(
                     delay,
-                    Event::Exited {
+                    Event::Generation {
                         service,
                         generation,
-                        ended,
+                        happened: Happened::Exited(ended),
                     },
                 );
             }
-            Effect::Probe { service, generation } => {
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Probe,
+            } => {
                 let outcome = match self.rng.below(100) {
                     0..25 => ProbeOutcome::Unhealthy("connection refused".into()),
                     25..27 => ProbeOutcome::Unknown("cannot ask".into()),
@@ -226,10 +247,10 @@ impl Day {
                 let delay = self.rng.millis(1, 50);
                 self.later(
                     delay,
-                    Event::Probed {
+                    Event::Generation {
                         service,
                         generation,
-                        outcome,
+                        happened: Happened::Probed(outcome),
                     },
                 );
             }
@@ -279,9 +300,10 @@ impl Day {
         let start = self.rng.millis(0, 40);
         self.later(
             start,
-            Event::Launched {
+            Event::Generation {
                 service: service.clone(),
                 generation,
+                happened: Happened::Launched,
             },
         );
         let lives = match service.as_str() {
@@ -295,10 +317,10 @@ impl Day {
         let ended = Ended::Exit(ExitStatus::Code(3));
         self.later(
             start + lives,
-            Event::Exited {
+            Event::Generation {
                 service,
                 generation,
-                ended,
+                happened: Happened::Exited(ended),
             },
         );
     }
@@ -342,8 +364,15 @@ impl Day {
     fn daemon_dies(&mut self) {
         let before = std::mem::replace(&mut self.machine, Machine::new(self.seed));
         // Events that nobody heard are lost and asked for again; processes go on ending.
-        self.queue
-            .retain(|_, event| matches!(event, Event::Exited { .. }));
+        self.queue.retain(|_, event| {
+            matches!(
+                event,
+                Event::Generation {
+                    happened: Happened::Exited(_),
+                    ..
+                }
+            )
+        });
         for (service, definition) in definitions() {
             let Some(last) = before.snapshot(&service, self.now) else {
                 continue;
@@ -353,43 +382,51 @@ impl Day {
             let generation = last.generation;
             let running = process.generation == generation && !process.over;
             let found = match (running, process.launched_at) {
-                (true, Some(at)) => Recovered::Running {
+                (true, Some(at)) => Recovered {
                     generation,
                     digest,
-                    terms: Terms::of(&definition),
-                    for_: self.now.since(at),
-                    was_ready: last.state == ServiceState::Running,
-                    going: last.state == ServiceState::Stopping,
                     restarts: last.restarts,
+                    found: Found::Running {
+                        terms: Terms::of(&definition),
+                        for_: self.now.since(at),
+                        was_ready: last.state == ServiceState::Running,
+                        going: last.state == ServiceState::Stopping,
+                    },
                 },
                 (true, None) => {
                     process.over = true;
-                    Recovered::Ended {
+                    Recovered {
                         generation,
                         digest,
-                        ended: Ended::Lost("the launch was interrupted".into()),
-                        failed: None,
-                        fresh: true,
-                        was_ready: false,
                         restarts: last.restarts,
+                        found: Found::Ended {
+                            ended: Ended::Lost("the launch was interrupted".into()),
+                            failed: None,
+                            fresh: true,
+                            was_ready: false,
+                        },
                     }
                 }
-                (false, _) if last.state == ServiceState::Failed => Recovered::Failed {
+                (false, _) if last.state == ServiceState::Failed => Recovered {
                     generation,
                     digest,
-                    ended: last.ended.clone(),
-                    cause: last.failure.clone().unwrap(),
-                    reason: last.error.clone().unwrap(),
                     restarts: last.restarts,
+                    found: Found::Failed {
+                        ended: last.ended.clone(),
+                        cause: last.failure.clone().unwrap(),
+                        reason: last.error.clone().unwrap(),
+                    },
                 },
-                (false, _) => Recovered::Ended {
+                (false, _) => Recovered {
                     generation,
                     digest,
-                    ended: last.ended.clone().unwrap(),
-                    failed: None,
-                    fresh: true,
-                    was_ready: true,
                     restarts: last.restarts,
+                    found: Found::Ended {
+                        ended: last.ended.clone().unwrap(),
+                        failed: None,
+                        fresh: true,
+                        was_ready: true,
+                    },
                 },
             };
             let event = Event::Recover {

@@ -136,6 +136,9 @@ pub struct ServiceRecord {
     pub ended_well: bool,
     /// Why it failed, in the form in which the orchestrator wants to read it again.
     pub failure: Option<serde_json::Value>,
+    /// How its last process ended, whole, in the form in which the orchestrator wants to read it again.
+    #[serde(default)]
+    pub ended: Option<serde_json::Value>,
     /// Whether `error`, `doing`, `last_probe` and `failure` are free of secrets. Earlier versions hid secrets only
     /// when they showed these fields.
     #[serde(default)]
@@ -230,6 +233,7 @@ impl ServiceRecord {
             image_health: None,
             ended_well: false,
             failure: None,
+            ended: None,
             is_masked: true,
             is_unreached: false,
             trace: None,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use command_executor::boot_clock::since_boot;
-use harness_model::resolve::SpecDigest;
 use harness_model::{Redactor, ServiceState, WallTime};
 use service_registry::ChangeKind;
 use service_registry::record::ServiceRecord;
@@ -15,7 +14,7 @@ use super::probes::Prober;
 use super::recover::{Said, Sought};
 use super::start::definition;
 use crate::executor::{Instance, Known};
-use crate::machine::{Ended, Event, FailureCause, Hook, Recovered};
+use crate::machine::{Ended, Event, FailureCause, Found, Hook, Recovered};
 
 impl Driver {
     /// Tells the machine what was found of a service, and follows what runs. If it was not known at first, this
@@ -53,7 +52,7 @@ impl Driver {
             lost: Arc::default(),
         };
         let (mut is_live, mut runs) = (None, None);
-        let recovered = match said {
+        let found = match said {
             Said::Known(Known::Running(instance)) => {
                 last.pid = instance.pid();
                 last.started_at = Some(instance.started_at());
@@ -63,47 +62,48 @@ impl Driver {
                 is_live = Some(live(Some(Arc::clone(&instance))));
                 runs = Some(instance);
                 let up_since = Duration::from_nanos(last.up_since_ns.unwrap_or_default());
-                Recovered::Running {
-                    generation,
-                    digest,
+                Found::Running {
                     terms: terms(&order.spec),
                     for_: since_boot().saturating_sub(up_since),
                     was_ready,
                     going: is_going(record, generation),
-                    restarts: record.restarts,
                 }
             }
             Said::NotYet(why) => {
                 is_live = Some(live(None));
-                Recovered::NotKnown {
-                    generation,
-                    digest,
+                Found::NotKnown {
                     terms: terms(&order.spec),
                     going: is_going(record, generation),
-                    restarts: record.restarts,
                     why,
                 }
             }
             Said::Known(Known::Ended {
                 ended: Ended::Rebooted,
                 ..
-            }) if record.state.is_live() || record.wanted => Recovered::Rebooted { generation },
+            }) if record.state.is_live() || record.wanted => Found::Rebooted,
             Said::Known(
                 Known::Ended {
                     ended: Ended::Rebooted,
                     ..
                 }
                 | Known::Never(_),
-            ) => recorded_end(record, generation, digest),
+            ) => recorded_end(record, generation),
             // How it ended is not known any more, except for what was recorded then.
             Said::Known(Known::Ended {
                 ended: Ended::SupervisorDied | Ended::Lost(_),
                 ..
-            }) if has_settled(record, generation) => recorded_end(record, generation, digest),
+            }) if has_settled(record, generation) => recorded_end(record, generation),
             Said::Known(Known::Ended { ended, at }) => {
                 last.ended_at = at.or(last.ended_at);
-                found_ended(record, generation, digest, ended)
+                found_ended(record, generation, ended)
             }
+        };
+        let description = describe(&found);
+        let recovered = Recovered {
+            generation,
+            digest,
+            restarts: record.restarts,
+            found,
         };
         // If it runs, its hook runs when it has ended.
         let owed = owed.clone().filter(|_| is_live.is_none());
@@ -139,7 +139,7 @@ impl Driver {
             record.project.clone(),
             Some(record.name.clone()),
             ChangeKind::Adopted,
-            describe(&recovered),
+            description,
             None,
         );
         if let Some(instance) = runs.as_ref().filter(|_| is_late) {
@@ -171,28 +171,22 @@ impl Driver {
     }
 }
 
-fn found_ended(record: &ServiceRecord, generation: u64, digest: SpecDigest, ended: Ended) -> Recovered {
+fn found_ended(record: &ServiceRecord, generation: u64, ended: Ended) -> Found {
     if let Some(cause) = had_failed(record, generation) {
-        return Recovered::Failed {
-            generation,
-            digest,
+        return Found::Failed {
             ended: Some(ended),
             cause,
             reason: record.error.clone().unwrap_or_else(|| "failed".to_owned()),
-            restarts: record.restarts,
         };
     }
     if record.wanted && waits_to_start(record, generation) {
-        return Recovered::Idle { generation };
+        return Found::Idle;
     }
-    Recovered::Ended {
-        generation,
-        digest,
+    Found::Ended {
         ended,
         failed: had_to_go(record, generation),
         fresh: !has_settled(record, generation),
         was_ready: record.was_ready && record.generation == generation,
-        restarts: record.restarts,
     }
 }
 
@@ -295,55 +289,50 @@ fn has_settled(record: &ServiceRecord, generation: u64) -> bool {
 }
 
 /// What the record alone says of a service with nothing on disk.
-fn recorded_end(record: &ServiceRecord, generation: u64, digest: SpecDigest) -> Recovered {
+fn recorded_end(record: &ServiceRecord, generation: u64) -> Found {
+    let ended = record
+        .ended
+        .clone()
+        .and_then(|ended| serde_json::from_value(ended).ok());
+    // Earlier versions recorded no more than the exit.
+    let ended = ended.or_else(|| record.exit.map(Ended::Exit));
     if let Some(cause) = had_failed(record, generation) {
-        let ended = record.exit.map(Ended::Exit);
         let reason = record.error.clone().unwrap_or_else(|| "failed".to_owned());
-        return Recovered::Failed {
-            generation,
-            digest,
-            ended,
-            cause,
-            reason,
-            restarts: record.restarts,
-        };
+        return Found::Failed { ended, cause, reason };
     }
-    match (record.state, record.exit) {
-        (ServiceState::Completed | ServiceState::Failed, Some(exit)) => Recovered::Ended {
-            generation,
-            digest,
-            ended: Ended::Exit(exit),
+    match (record.state, ended) {
+        (ServiceState::Completed | ServiceState::Failed, Some(ended)) => Found::Ended {
+            ended,
             failed: None,
             fresh: false,
             was_ready: record.was_ready,
-            restarts: record.restarts,
         },
-        _ => Recovered::Idle { generation },
+        _ => Found::Idle,
     }
 }
 
-fn describe(found: &Recovered) -> String {
+fn describe(found: &Found) -> String {
     match found {
-        Recovered::Running { .. } => "found running, managed again".to_owned(),
-        Recovered::NotKnown { why, .. } => why.clone(),
-        Recovered::Ended {
+        Found::Running { .. } => "found running, managed again".to_owned(),
+        Found::NotKnown { why, .. } => why.clone(),
+        Found::Ended {
             ended: Ended::Exit(exit),
             fresh: true,
             ..
         } => format!("{exit} while no daemon ran"),
-        Recovered::Ended {
+        Found::Ended {
             ended: Ended::SupervisorDied,
             ..
         } => "its supervisor died".to_owned(),
-        Recovered::Ended {
+        Found::Ended {
             ended: Ended::Unsupervised(exit),
             fresh: true,
             ..
         } => format!("its supervisor died, and it {exit} while no daemon ran"),
-        Recovered::Ended { .. } => "had ended before".to_owned(),
-        Recovered::Failed { .. } => "had failed before".to_owned(),
-        Recovered::Rebooted { .. } => "the machine was rebooted".to_owned(),
-        Recovered::Idle { .. } => "was not running".to_owned(),
+        Found::Ended { .. } => "had ended before".to_owned(),
+        Found::Failed { .. } => "had failed before".to_owned(),
+        Found::Rebooted => "the machine was rebooted".to_owned(),
+        Found::Idle => "was not running".to_owned(),
     }
 }
 

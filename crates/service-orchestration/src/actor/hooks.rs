@@ -27,7 +27,7 @@ use super::Message;
 use super::driver::Driver;
 use super::rebuild::pay;
 use crate::executor::{Executor, LaunchError, Order, PlaceCommand, Rest};
-use crate::machine::{Event, Hook, Terms, brief, hook_name};
+use crate::machine::{Event, Happened, Hook, Terms, brief, hook_name};
 use crate::words::chain;
 
 /// The hooks of a generation, from its first hook or its launch on.
@@ -290,11 +290,10 @@ impl Driver {
             };
             Some(Message::Machine {
                 project,
-                event: Event::HookFinished {
+                event: Event::Generation {
                     service,
                     generation,
-                    hook,
-                    result,
+                    happened: Happened::HookFinished { hook, result },
                 },
             })
         });
@@ -348,7 +347,11 @@ impl Driver {
             ended.await;
             Some(Message::Machine {
                 project,
-                event: Event::HooksEnded { service, generation },
+                event: Event::Generation {
+                    service,
+                    generation,
+                    happened: Happened::HooksEnded,
+                },
             })
         });
     }

@@ -18,7 +18,7 @@ use super::rebuild::{keep_service, owe, pay};
 use super::start::health_policy;
 use crate::executor::{Fate, Instance, Known, LaunchError, LaunchLink, Order};
 use crate::layout::remove_discarded;
-use crate::machine::{Event, Lost};
+use crate::machine::{Event, Happened, Lost};
 use crate::words::chain;
 
 /// How many run directories of a service are kept, including the current one.
@@ -166,7 +166,14 @@ impl Driver {
                 }
                 self.follow(project, &service, generation, Arc::clone(&instance));
                 self.take_image_health(project, &service, instance.as_ref(), false);
-                self.step(project, Event::Launched { service, generation });
+                self.step(
+                    project,
+                    Event::Generation {
+                        service,
+                        generation,
+                        happened: Happened::Launched,
+                    },
+                );
                 if stop {
                     self.spawn(async move { instance.stop().await });
                 }
@@ -177,10 +184,10 @@ impl Driver {
                 entry.last.ended_at = at.or_else(|| Some(WallTime::now()));
                 self.step(
                     project,
-                    Event::Exited {
+                    Event::Generation {
                         service,
                         generation,
-                        ended,
+                        happened: Happened::Exited(ended),
                     },
                 );
             }
@@ -194,10 +201,10 @@ impl Driver {
                 entry.last.ended_at = Some(WallTime::now());
                 self.step(
                     project,
-                    Event::LaunchFailed {
+                    Event::Generation {
                         service,
                         generation,
-                        reason,
+                        happened: Happened::LaunchFailed(reason),
                     },
                 );
             }
@@ -235,11 +242,10 @@ impl Driver {
         let service = service.clone();
         self.step(
             project,
-            Event::HealthFound {
+            Event::Generation {
                 service,
                 generation,
-                policy,
-                needs,
+                happened: Happened::HealthFound { policy, needs },
             },
         );
     }
@@ -264,10 +270,10 @@ impl Driver {
                 loop {
                     let lost = watched.contact().await;
                     let (project, service) = of.clone();
-                    let event = Event::Contact {
+                    let event = Event::Generation {
                         service,
                         generation,
-                        lost,
+                        happened: Happened::Contact(lost),
                     };
                     let Some(inbox) = inbox.upgrade() else { return };
                     // The inbox is closed when the daemon ends. The next daemon finds out for itself.
@@ -286,10 +292,10 @@ impl Driver {
             let ended = end_of(&lost, instance.wait().await);
             Some(Message::Machine {
                 project,
-                event: Event::Exited {
+                event: Event::Generation {
                     service,
                     generation,
-                    ended,
+                    happened: Happened::Exited(ended),
                 },
             })
         });
@@ -304,10 +310,10 @@ pub(super) async fn settled(
     generation: u64,
 ) -> Known {
     fate.settled(|why| {
-        let event = Event::Contact {
+        let event = Event::Generation {
             service: service.clone(),
             generation,
-            lost: Some(Lost::Contact(why)),
+            happened: Happened::Contact(Some(Lost::Contact(why))),
         };
         let project = project.clone();
         if let Some(inbox) = inbox.upgrade() {
@@ -327,10 +333,10 @@ async fn tell_progress(
 ) {
     while let (Ok(doing), Some(inbox)) = (said.recv().await, inbox.upgrade()) {
         let (project, service) = (project.clone(), service.clone());
-        let event = Event::Progressed {
+        let event = Event::Generation {
             service,
             generation,
-            doing,
+            happened: Happened::Progressed(doing),
         };
         // The inbox is closed when the daemon ends.
         let _ = inbox.send(Message::Machine { project, event }).await;

@@ -13,7 +13,7 @@ use super::order_queue::DISK_ANSWERS;
 use super::watch::watch_output;
 use super::{Message, OperationEvent};
 use crate::executor::Instance;
-use crate::machine::{Effect, Event, LogPattern};
+use crate::machine::{Deed, Effect, Event, Happened, LogPattern};
 
 /// How long a stop waits for its record.
 const RECORDING: Duration = Duration::from_secs(1);
@@ -21,34 +21,11 @@ const RECORDING: Duration = Duration::from_secs(1);
 impl Driver {
     pub(super) fn perform(&mut self, project: &ProjectName, effect: Effect) {
         match effect {
-            Effect::Launch {
-                service, generation, ..
-            } => self.launch(project, service, generation),
-            Effect::Stop { service, generation } => self.stop_instance(project, &service, generation),
-            Effect::Kill { service, generation } => {
-                if let Some(instance) = self.instance(project, &service, generation) {
-                    self.spawn(async move { instance.kill().await });
-                }
-            }
-            Effect::Probe { service, generation } => self.probe(project, service, generation),
-            Effect::WatchLog {
+            Effect::Generation {
                 service,
                 generation,
-                pattern,
-            } => {
-                self.watch(project, service, generation, pattern);
-            }
-            Effect::RunHook {
-                service,
-                generation,
-                hook,
-            } => self.run_hook(project, service, generation, hook),
-            Effect::EndHook {
-                service,
-                generation,
-                hook,
-            } => self.end_hook(project, &service, generation, hook),
-            Effect::EndHooks { service, generation } => self.end_hooks(project, service, generation),
+                deed,
+            } => self.perform_deed(project, service, generation, deed),
             Effect::Changed { service, message } => self.changed(project, &service, message),
             Effect::Forgotten { service } => self.forget(project, &service),
             Effect::Planned { .. } => {}
@@ -70,10 +47,29 @@ impl Driver {
         }
     }
 
+    fn perform_deed(&mut self, project: &ProjectName, service: ServiceName, generation: u64, deed: Deed) {
+        match deed {
+            Deed::Launch(_) => self.launch(project, service, generation),
+            Deed::Stop => self.stop_instance(project, &service, generation),
+            Deed::Kill => {
+                if let Some(instance) = self.instance(project, &service, generation) {
+                    self.spawn(async move { instance.kill().await });
+                }
+            }
+            Deed::Probe => self.probe(project, service, generation),
+            Deed::WatchLog(pattern) => self.watch(project, service, generation, pattern),
+            Deed::RunHook(hook) => self.run_hook(project, service, generation, hook),
+            Deed::EndHook(hook) => self.end_hook(project, &service, generation, hook),
+            Deed::EndHooks => self.end_hooks(project, service, generation),
+        }
+    }
+
     /// Updates what the actor itself remembers, before the machine is told of the event.
     pub(super) fn note(&mut self, project: &ProjectName, event: &Event) {
-        let Event::Exited {
-            service, generation, ..
+        let Event::Generation {
+            service,
+            generation,
+            happened: Happened::Exited(_),
         } = event
         else {
             return;
@@ -136,10 +132,10 @@ impl Driver {
             let outcome = prober.probe(&limiter).await;
             Some(Message::Machine {
                 project,
-                event: Event::Probed {
+                event: Event::Generation {
                     service,
                     generation,
-                    outcome,
+                    happened: Happened::Probed(outcome),
                 },
             })
         });
@@ -158,10 +154,10 @@ impl Driver {
                 .await
                 .then_some(Message::Machine {
                     project,
-                    event: Event::LogMatched {
+                    event: Event::Generation {
                         service,
                         generation,
-                        pattern,
+                        happened: Happened::LogMatched(pattern),
                     },
                 })
         });

@@ -55,6 +55,10 @@ impl Driver {
                 ) => Some(*exit),
                 _ => None,
             },
+            ended: snapshot
+                .ended
+                .as_ref()
+                .and_then(|ended| serde_json::to_value(ended).ok()),
             // The last answer still explains why a generation that is gone had to go.
             last_probe: match snapshot.state {
                 ServiceState::Stopping | ServiceState::Failed | ServiceState::Restarting => snapshot

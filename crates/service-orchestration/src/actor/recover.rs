@@ -26,7 +26,7 @@ use super::orders::StopOrder;
 use super::start::new_project;
 use crate::executor::{Executor, Fate, Known, LaunchError, Order, Stray};
 use crate::layout::remove_discarded;
-use crate::machine::{Event, Lost};
+use crate::machine::{Event, Happened, Lost};
 
 /// How long a daemon that begins waits for a place. Then it serves without it.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -84,10 +84,10 @@ impl Silent {
     pub(super) async fn wait(&self, inbox: &WeakSender<Message>, (project, service): &Key, generation: u64) {
         let tell = |lost| {
             let (project, service) = (project.clone(), service.clone());
-            let event = Event::Contact {
+            let event = Event::Generation {
                 service,
                 generation,
-                lost,
+                happened: Happened::Contact(lost),
             };
             if let Some(inbox) = inbox.upgrade() {
                 // The inbox is unbounded, and closed when the daemon ends.

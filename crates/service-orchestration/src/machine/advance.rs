@@ -7,11 +7,12 @@ use harness_model::spec::{Condition, RestartMode};
 use harness_model::{Health, ServiceName};
 
 use super::Machine;
+use super::effect::{Deed, Effect};
 use super::health::{Due, Probing};
 use super::restart::STABLE;
 use super::service::{Active, Failure, Halt, MARGIN, Phase, Rest, SETTLE, Service, Stage};
 use super::terms::Terms;
-use super::types::{Effect, FailureCause, Hook, LogPattern, Time};
+use super::types::{FailureCause, Hook, LogPattern, Time};
 use super::words;
 
 impl Machine {
@@ -124,10 +125,10 @@ impl Machine {
         }
         service.note("running its before_start hook");
         let (generation, hook) = (service.generation, Hook::BeforeStart);
-        self.actions.push(Effect::RunHook {
+        self.actions.push(Effect::Generation {
             service: name.clone(),
             generation,
-            hook,
+            deed: Deed::RunHook(hook),
         });
     }
 
@@ -149,10 +150,10 @@ impl Machine {
         service.series.window.get_or_insert(window);
         service.note("launching");
         let generation = service.generation;
-        self.actions.push(Effect::Launch {
+        self.actions.push(Effect::Generation {
             service: name.clone(),
             generation,
-            digest: service.definition.digest.clone(),
+            deed: Deed::Launch(service.definition.digest.clone()),
         });
         self.operations_saw_launch(name);
         if generation > 1 {
@@ -273,19 +274,20 @@ impl Machine {
         };
         for pattern in patterns {
             if up.watched.insert(pattern.clone()) {
-                self.actions.push(Effect::WatchLog {
+                self.actions.push(Effect::Generation {
                     service: name.clone(),
                     generation,
-                    pattern,
+                    deed: Deed::WatchLog(pattern),
                 });
             }
         }
         up.settled |= counts && up.launched_at.after(SETTLE) <= now;
         match up.probing.as_mut().and_then(|probing| probing.due(now)) {
             Some(Due::Probe) => {
-                self.actions.push(Effect::Probe {
+                self.actions.push(Effect::Generation {
                     service: name.clone(),
                     generation,
+                    deed: Deed::Probe,
                 });
             }
             Some(Due::NothingButHealthLost) => service.note("its probe does not answer"),
@@ -321,10 +323,10 @@ impl Machine {
         {
             up.hook_runs = true;
             let hook = Hook::AfterHealthy;
-            self.actions.push(Effect::RunHook {
+            self.actions.push(Effect::Generation {
                 service: name.clone(),
                 generation,
-                hook,
+                deed: Deed::RunHook(hook),
             });
         }
     }

@@ -18,10 +18,10 @@ use std::time::Duration;
 use harness_model::ServiceName;
 
 use super::Machine;
+use super::event::{Found, Recovered};
 use super::operations::Operation;
-use super::recovery::generation_of;
 use super::service::{Absence, Active, Phase, Service, Stage, StopStage, Stopping, Up};
-use super::types::{CONTACT_TIMEOUT, Ended, Lost, OperationId, Recovered, Time};
+use super::types::{CONTACT_TIMEOUT, Ended, Lost, OperationId, Time};
 
 impl Machine {
     /// It has become unknown, or known again, whether a generation runs.
@@ -163,7 +163,7 @@ impl Machine {
     /// A place that was silent when the daemon began says what became of a generation.
     pub(super) fn found_late(&mut self, name: &ServiceName, found: Recovered, owed: Option<Duration>) {
         let now = self.now;
-        let Some(service) = self.current(name, generation_of(&found)) else {
+        let Some(service) = self.current(name, found.generation) else {
             return;
         };
         let generation = service.generation;
@@ -176,8 +176,8 @@ impl Machine {
             self.windows_go_on(name);
             return self.take_found(name, found, owed);
         }
-        match found {
-            Recovered::Running { for_, .. } => {
+        match found.found {
+            Found::Running { for_, .. } => {
                 let launched_at = Time(now.0.saturating_sub(for_));
                 match &mut service.phase {
                     Phase::Active(Active { stage, .. }) if matches!(stage, Stage::Unseen) => {
@@ -188,14 +188,14 @@ impl Machine {
                 }
                 self.reached(name);
             }
-            Recovered::Ended { ended, .. } => self.exited(name, generation, ended),
-            Recovered::Rebooted { .. } => {
+            Found::Ended { ended, .. } => self.exited(name, generation, ended),
+            Found::Rebooted => {
                 self.exited(name, generation, Ended::Rebooted);
             }
-            Recovered::Failed { .. } | Recovered::Idle { .. } => {
+            Found::Failed { .. } | Found::Idle => {
                 self.launch_failed(name, generation, "it never started".to_owned());
             }
-            Recovered::NotKnown { .. } => {}
+            Found::NotKnown { .. } => {}
         }
     }
 }

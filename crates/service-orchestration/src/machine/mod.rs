@@ -59,7 +59,9 @@ mod advance;
 mod attempt;
 mod conditions;
 mod contact;
+mod effect;
 mod ending;
+mod event;
 mod graph;
 mod health;
 mod operations;
@@ -87,10 +89,12 @@ pub use snapshot::{Snapshot, Step, WaitReason};
 pub use terms::Terms;
 pub(crate) use words::{brief, hook as hook_name};
 
+pub use effect::{Deed, Effect};
+pub use event::{Event, Found, Happened, Recovered};
 pub use types::{
-    CONTACT_TIMEOUT, Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern,
-    Lost, OperationId, OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, Recovered,
-    RootFailure, Time, Timing,
+    CONTACT_TIMEOUT, Change, Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost,
+    OperationId, OperationOutcome, OperationRequest, Outcome, PlannedStep, ProbeOutcome, RootFailure, Time,
+    Timing,
 };
 
 /// The state of one project.
@@ -186,67 +190,40 @@ impl Machine {
             }
             Event::Submit { operation, request } => self.submit(operation, request),
             Event::Abandon { operation } => self.abandon(operation),
-            Event::Launched { service, generation } => self.launched(&service, generation),
-            Event::Progressed {
+            Event::Generation {
                 service,
                 generation,
-                doing,
-            } => self.progressed(&service, generation, doing),
-            Event::LaunchFailed {
-                service,
-                generation,
-                reason,
+                happened,
             } => {
-                self.launch_failed(&service, generation, reason);
-            }
-            Event::HealthFound {
-                service,
-                generation,
-                policy,
-                needs,
-            } => {
-                self.health_found(&service, generation, policy, needs);
-                if self.recovering {
+                let is_early = self.recovering && matches!(happened, Happened::HealthFound { .. });
+                self.happened(&service, generation, happened);
+                if is_early {
                     return Vec::new();
                 }
             }
-            Event::Contact {
-                service,
-                generation,
-                lost,
-            } => self.contact(&service, generation, lost),
-            Event::Exited {
-                service,
-                generation,
-                ended,
-            } => self.exited(&service, generation, ended),
-            Event::Probed {
-                service,
-                generation,
-                outcome,
-            } => self.probed(&service, generation, outcome),
-            Event::LogMatched {
-                service,
-                generation,
-                pattern,
-            } => {
-                if let Some(found) = self.current(&service, generation) {
-                    found.matched.insert(pattern);
-                }
-            }
-            Event::HookFinished {
-                service,
-                generation,
-                hook,
-                result,
-            } => {
-                self.hook_finished(&service, generation, hook, result);
-            }
-            Event::HooksEnded { service, generation } => self.hooks_ended(&service, generation),
             Event::Tick => {}
         }
         self.recovering = false;
         self.run()
+    }
+
+    fn happened(&mut self, service: &ServiceName, generation: u64, happened: Happened) {
+        match happened {
+            Happened::Launched => self.launched(service, generation),
+            Happened::Progressed(doing) => self.progressed(service, generation, doing),
+            Happened::LaunchFailed(reason) => self.launch_failed(service, generation, reason),
+            Happened::HealthFound { policy, needs } => self.health_found(service, generation, policy, needs),
+            Happened::Contact(lost) => self.contact(service, generation, lost),
+            Happened::Exited(ended) => self.exited(service, generation, ended),
+            Happened::Probed(outcome) => self.probed(service, generation, outcome),
+            Happened::LogMatched(pattern) => {
+                if let Some(found) = self.current(service, generation) {
+                    found.matched.insert(pattern);
+                }
+            }
+            Happened::HookFinished { hook, result } => self.hook_finished(service, generation, hook, result),
+            Happened::HooksEnded => self.hooks_ended(service, generation),
+        }
     }
 
     fn run(&mut self) -> Vec<Effect> {

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness_model::ServiceName;
 
 use super::Machine;
+use super::effect::Effect;
 use super::plan::{Plan, StartRequest};
 use super::service::{Halt, Next, Phase};
 use super::types::{
-    Change, Definition, Effect, OperationId, OperationOutcome, OperationRequest, Outcome, RootFailure, Time,
-    Timing,
+    Change, Definition, OperationId, OperationOutcome, OperationRequest, Outcome, RootFailure, Time, Timing,
 };
 
 #[derive(Debug)]

@@ -20,13 +20,14 @@ use harness_model::ServiceName;
 use harness_model::spec::RestartMode;
 
 use super::Machine;
+use super::event::{Found, Recovered};
 use super::health::Probing;
 use super::restart::STABLE;
 use super::service::{
     Absence, Active, Failure, Halt, Next, Phase, Rest, SETTLE, Service, Stage, StopStage, Stopping, Up,
 };
 use super::terms::Terms;
-use super::types::{Definition, FailureCause, Hook, Lost, Recovered, Time};
+use super::types::{Definition, FailureCause, Hook, Lost, Time};
 use super::words;
 
 impl Machine {
@@ -55,17 +56,20 @@ impl Machine {
             return;
         };
         let wanted = service.wanted;
+        let Recovered {
+            generation,
+            digest,
+            restarts,
+            found,
+        } = found;
+        service.generation = generation;
         match found {
-            Recovered::Running {
-                generation,
-                digest,
+            Found::Running {
                 terms,
                 for_,
                 was_ready,
                 going,
-                restarts,
             } => {
-                service.generation = generation;
                 service.restarts = restarts;
                 let changed = digest != service.definition.digest;
                 service.digest = Some(digest);
@@ -90,15 +94,7 @@ impl Machine {
                 });
                 service.note("adopted");
             }
-            Recovered::NotKnown {
-                generation,
-                digest,
-                terms,
-                going,
-                restarts,
-                why,
-            } => {
-                service.generation = generation;
+            Found::NotKnown { terms, going, why } => {
                 service.restarts = restarts;
                 let changed = digest != service.definition.digest;
                 service.digest = Some(digest);
@@ -113,16 +109,12 @@ impl Machine {
                 service.note(why.clone());
                 service.absence = Some(Absence::new(Lost::Contact(why), now));
             }
-            Recovered::Ended {
-                generation,
-                digest,
+            Found::Ended {
                 ended,
                 failed,
                 fresh,
                 was_ready,
-                restarts,
             } => {
-                service.generation = generation;
                 service.digest = Some(digest);
                 service.restarts = restarts;
                 service.ended = Some(ended.clone());
@@ -158,15 +150,7 @@ impl Machine {
                     });
                 }
             }
-            Recovered::Failed {
-                generation,
-                digest,
-                ended,
-                cause,
-                reason,
-                restarts,
-            } => {
-                service.generation = generation;
+            Found::Failed { ended, cause, reason } => {
                 service.digest = Some(digest);
                 service.restarts = restarts;
                 service.ended = ended;
@@ -175,8 +159,7 @@ impl Machine {
                     false => Rest::Stopped,
                 });
             }
-            Recovered::Rebooted { generation } => {
-                service.generation = generation;
+            Found::Rebooted => {
                 let again = matches!(
                     service.definition.restart.mode,
                     RestartMode::Always | RestartMode::UnlessStopped
@@ -190,12 +173,8 @@ impl Machine {
                     service.note("the machine was rebooted");
                 }
             }
-            Recovered::Idle { generation } => {
-                service.generation = generation;
-                if wanted {
-                    service.begin_series();
-                }
-            }
+            Found::Idle if wanted => service.begin_series(),
+            Found::Idle => {}
         }
         if let Some(limit) = owed {
             match std::mem::replace(&mut service.phase, Phase::Pending) {
@@ -204,18 +183,6 @@ impl Machine {
                 other => service.phase = other,
             }
         }
-    }
-}
-
-/// The generation that was found.
-pub(super) fn generation_of(found: &Recovered) -> u64 {
-    match found {
-        Recovered::Running { generation, .. }
-        | Recovered::NotKnown { generation, .. }
-        | Recovered::Ended { generation, .. }
-        | Recovered::Failed { generation, .. }
-        | Recovered::Rebooted { generation }
-        | Recovered::Idle { generation } => *generation,
     }
 }
 

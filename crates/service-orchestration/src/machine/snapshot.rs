@@ -5,9 +5,10 @@ use harness_model::spec::{Condition, Dependency};
 use harness_model::{Health, ServiceName, ServiceState};
 
 use super::Machine;
+use super::effect::Effect;
 use super::health::Probing;
 use super::service::{Active, Adrift, Next, Phase, Rest, Service, Stage, StopStage, Stopping};
-use super::types::{Effect, Ended, FailureCause, Time};
+use super::types::{Ended, FailureCause, Time};
 
 /// The state of a service as the rest of the program sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use harness_model::ServiceName;
 use harness_model::spec::Condition;
 
 use super::Machine;
+use super::effect::{Deed, Effect};
 use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Stage, StopStage, Stopping};
-use super::types::{Effect, FailureCause, Hook};
+use super::types::{FailureCause, Hook};
 
 impl Machine {
     /// Marks a generation, so that it is stopped as soon as it is its turn. Does nothing if nothing runs.
@@ -133,26 +134,36 @@ impl Machine {
             return;
         }
         let service = name.clone();
-        let run = |service, hook| Effect::RunHook {
+        let run = |service, hook| Effect::Generation {
             service,
             generation,
-            hook,
+            deed: Deed::RunHook(hook),
         };
         self.actions.push(match stage {
             StopStage::Owed => return,
-            StopStage::Interrupting => Effect::EndHook {
+            StopStage::Interrupting => Effect::Generation {
                 service,
                 generation,
-                hook: Hook::AfterHealthy,
+                deed: Deed::EndHook(Hook::AfterHealthy),
             },
             StopStage::BeforeStop => run(service, Hook::BeforeStop),
-            StopStage::Signalled => Effect::Stop { service, generation },
-            StopStage::Killed => Effect::Kill { service, generation },
+            StopStage::Signalled => Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Stop,
+            },
+            StopStage::Killed => Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Kill,
+            },
             StopStage::AfterHealthy => run(service, Hook::AfterHealthy),
             StopStage::AfterStop => run(service, Hook::AfterStop),
-            StopStage::EndingHooks { .. } | StopStage::EndingAfterStop => {
-                Effect::EndHooks { service, generation }
-            }
+            StopStage::EndingHooks { .. } | StopStage::EndingAfterStop => Effect::Generation {
+                service,
+                generation,
+                deed: Deed::EndHooks,
+            },
         });
     }
 

@@ -136,9 +136,10 @@ impl Bench {
 
     pub fn launched(&mut self, service: &str) {
         let generation = self.view(service).generation;
-        self.give(Event::Launched {
+        self.give(Event::Generation {
             service: name(service),
             generation,
+            happened: Happened::Launched,
         });
     }
 
@@ -148,28 +149,28 @@ impl Bench {
 
     pub fn ended(&mut self, service: &str, ended: Ended) {
         let generation = self.view(service).generation;
-        self.give(Event::Exited {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            ended,
+            happened: Happened::Exited(ended),
         });
     }
 
     pub fn probe(&mut self, service: &str, outcome: ProbeOutcome) {
         let generation = self.view(service).generation;
-        self.give(Event::Probed {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            outcome,
+            happened: Happened::Probed(outcome),
         });
     }
 
     pub fn contact(&mut self, service: &str, lost: Option<&str>) {
         let generation = self.view(service).generation;
-        self.give(Event::Contact {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            lost: lost.map(|why| Lost::Contact(why.to_owned())),
+            happened: Happened::Contact(lost.map(|why| Lost::Contact(why.to_owned()))),
         });
     }
 
@@ -179,40 +180,67 @@ impl Bench {
 
     pub fn matched(&mut self, service: &str, pattern: &str) {
         let generation = self.view(service).generation;
-        self.give(Event::LogMatched {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            pattern: LogPattern(pattern.into()),
+            happened: Happened::LogMatched(LogPattern(pattern.into())),
         });
     }
 
     pub fn hook_finished(&mut self, service: &str, hook: Hook, result: Result<(), &str>) {
         let generation = self.view(service).generation;
-        self.give(Event::HookFinished {
+        self.give(Event::Generation {
             service: name(service),
             generation,
-            hook,
-            result: result.map_err(str::to_owned),
+            happened: Happened::HookFinished {
+                hook,
+                result: result.map_err(str::to_owned),
+            },
         });
     }
 
     pub fn hooks_ended(&mut self, service: &str) {
         let generation = self.view(service).generation;
-        self.give(Event::HooksEnded {
+        self.give(Event::Generation {
             service: name(service),
             generation,
+            happened: Happened::HooksEnded,
         });
     }
 
     /// The launches, stops, kills and hooks that were asked for, in order: `+db -api !x db:before_start db:end`.
     pub fn deeds(&mut self) -> String {
         let deed = |effect: &Effect| match effect {
-            Effect::Launch { service, .. } => Some(format!("+{service}")),
-            Effect::Stop { service, .. } => Some(format!("-{service}")),
-            Effect::Kill { service, .. } => Some(format!("!{service}")),
-            Effect::RunHook { service, hook, .. } => Some(format!("{service}:{hook:?}")),
-            Effect::EndHook { service, hook, .. } => Some(format!("{service}:end{hook:?}")),
-            Effect::EndHooks { service, .. } => Some(format!("{service}:end")),
+            Effect::Generation {
+                service,
+                deed: Deed::Launch(_),
+                ..
+            } => Some(format!("+{service}")),
+            Effect::Generation {
+                service,
+                deed: Deed::Stop,
+                ..
+            } => Some(format!("-{service}")),
+            Effect::Generation {
+                service,
+                deed: Deed::Kill,
+                ..
+            } => Some(format!("!{service}")),
+            Effect::Generation {
+                service,
+                deed: Deed::RunHook(hook),
+                ..
+            } => Some(format!("{service}:{hook:?}")),
+            Effect::Generation {
+                service,
+                deed: Deed::EndHook(hook),
+                ..
+            } => Some(format!("{service}:end{hook:?}")),
+            Effect::Generation {
+                service,
+                deed: Deed::EndHooks,
+                ..
+            } => Some(format!("{service}:end")),
             _ => None,
         };
         let deeds: Vec<String> = self.effects.iter().filter_map(deed).collect();

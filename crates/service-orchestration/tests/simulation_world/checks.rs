@@ -6,8 +6,8 @@ use std::time::Duration;
 use harness_model::spec::{Condition, RestartMode};
 use harness_model::{ExitStatus, Health, ServiceName, ServiceState};
 use service_orchestration::machine::{
-    CONTACT_TIMEOUT, Change, Definition, Effect, Ended, Event, FailureCause, HealthPolicy, Hook, LogPattern,
-    Lost, Machine, OperationId, Outcome, ProbeOutcome, Snapshot, Terms, Time,
+    CONTACT_TIMEOUT, Change, Deed, Definition, Effect, Ended, Event, FailureCause, Happened, HealthPolicy,
+    Hook, LogPattern, Lost, Machine, OperationId, Outcome, ProbeOutcome, Snapshot, Terms, Time,
 };
 
 use super::hooks_check::HooksCheck;
@@ -66,6 +66,67 @@ impl View {
         }
     }
 
+    fn happened(&mut self, happened: &Happened, now: Time) {
+        match happened {
+            Happened::Launched => {
+                self.back(now);
+                self.unknown = false;
+                self.launched = Some(now);
+            }
+            Happened::Progressed(_) => self.back(now),
+            Happened::HealthFound { policy, .. } => self.found_health = Some(policy.clone()),
+            Happened::Contact(_) if !self.live() => {}
+            Happened::Contact(Some(Lost::Contact(_))) => {
+                self.lost_since.get_or_insert(now);
+            }
+            Happened::Contact(Some(Lost::Paused(_))) => {
+                self.back(now);
+                self.paused = true;
+            }
+            Happened::Contact(None) => {
+                self.back(now);
+                (self.unknown, self.bad_in_a_row) = (true, 0);
+            }
+            Happened::LaunchFailed(_) => {
+                self.back(now);
+                self.over = true;
+            }
+            Happened::Exited(ended) => {
+                self.back(now);
+                self.over = true;
+                // Only one-shots that are done end in the second way.
+                let well = matches!(
+                    ended,
+                    Ended::Exit(ExitStatus::Code(0)) | Ended::Unsupervised(ExitStatus::Code(0))
+                );
+                self.exited_well = well && !self.stop_asked;
+                if self
+                    .launched
+                    .is_some_and(|at| now.since(at) >= Duration::from_secs(10))
+                {
+                    self.row = 0;
+                }
+            }
+            Happened::Probed(outcome) => {
+                self.probing = false;
+                let vague = self.lost_since.is_some() || self.paused;
+                match outcome {
+                    ProbeOutcome::Unhealthy(_) if vague => self.unknown = true,
+                    ProbeOutcome::Healthy => {
+                        self.was_healthy = true;
+                        (self.unknown, self.bad_in_a_row) = (false, 0);
+                    }
+                    ProbeOutcome::Unhealthy(_) => self.bad_in_a_row += 1,
+                    ProbeOutcome::Unknown(_) => self.unknown = true,
+                }
+            }
+            Happened::LogMatched(pattern) => {
+                self.matched.insert(pattern.clone());
+            }
+            Happened::HookFinished { .. } | Happened::HooksEnded => {}
+        }
+    }
+
     fn health<'a>(&'a self, definition: Option<&'a Definition>) -> Option<&'a HealthPolicy> {
         definition
             .and_then(|d| d.health.as_ref())
@@ -109,109 +170,13 @@ impl Checker {
         self.submitting = matches!(event, Event::Submit { .. });
         self.hooks.event(event);
         match event {
-            Event::Launched { service, generation } => {
-                if let Some(view) = self.of(service, *generation) {
-                    view.back(now);
-                    view.unknown = false;
-                    view.launched = Some(now);
-                }
-            }
-            Event::Progressed {
-                service, generation, ..
-            } => {
-                if let Some(view) = self.of(service, *generation) {
-                    view.back(now);
-                }
-            }
-            Event::HealthFound {
+            Event::Generation {
                 service,
                 generation,
-                policy,
-                ..
+                happened,
             } => {
                 if let Some(view) = self.of(service, *generation) {
-                    view.found_health = Some(policy.clone());
-                }
-            }
-            Event::Contact {
-                service,
-                generation,
-                lost,
-            } => {
-                if let Some(view) = self.of(service, *generation).filter(|view| view.live()) {
-                    match lost {
-                        Some(Lost::Contact(_)) => {
-                            view.lost_since.get_or_insert(now);
-                        }
-                        Some(Lost::Paused(_)) => {
-                            view.back(now);
-                            view.paused = true;
-                        }
-                        None => {
-                            view.back(now);
-                            view.unknown = true;
-                            view.bad_in_a_row = 0;
-                        }
-                    }
-                }
-            }
-            Event::LaunchFailed {
-                service, generation, ..
-            } => {
-                if let Some(view) = self.of(service, *generation) {
-                    view.back(now);
-                    view.over = true;
-                }
-            }
-            Event::Exited {
-                service,
-                generation,
-                ended,
-            } => {
-                if let Some(view) = self.of(service, *generation) {
-                    view.back(now);
-                    view.over = true;
-                    // Only one-shots that are done end in the second way.
-                    let well = matches!(
-                        ended,
-                        Ended::Exit(ExitStatus::Code(0)) | Ended::Unsupervised(ExitStatus::Code(0))
-                    );
-                    view.exited_well = well && !view.stop_asked;
-                    if view
-                        .launched
-                        .is_some_and(|at| now.since(at) >= Duration::from_secs(10))
-                    {
-                        view.row = 0;
-                    }
-                }
-            }
-            Event::Probed {
-                service,
-                generation,
-                outcome,
-            } => {
-                if let Some(view) = self.of(service, *generation) {
-                    view.probing = false;
-                    let vague = view.lost_since.is_some() || view.paused;
-                    match outcome {
-                        ProbeOutcome::Unhealthy(_) if vague => view.unknown = true,
-                        ProbeOutcome::Healthy => {
-                            view.was_healthy = true;
-                            view.unknown = false;
-                            view.bad_in_a_row = 0;
-                        }
-                        ProbeOutcome::Unhealthy(_) => view.bad_in_a_row += 1,
-                        ProbeOutcome::Unknown(_) => view.unknown = true,
-                    }
-                }
-            }
-            Event::LogMatched {
-                service,
-                generation,
-                pattern,
-            } => {
-                if let Some(view) = self.of(service, *generation) {
-                    view.matched.insert(pattern.clone());
+                    view.happened(happened, now);
                 }
             }
             Event::Submit { operation, .. } => {
@@ -262,25 +227,41 @@ impl Checker {
     /// One effect, in order.
     pub fn effect(&mut self, machine: &Machine, effect: &Effect, now: Time) -> Verdict {
         let desired = match effect {
-            Effect::Launch { service, .. } => machine.definition(service).map(Terms::of),
+            Effect::Generation {
+                service,
+                deed: Deed::Launch(_),
+                ..
+            } => machine.definition(service).map(Terms::of),
             _ => None,
         };
         self.hooks.effect(effect, desired)?;
         self.must_be_reached(effect)?;
         match effect {
-            Effect::Launch {
+            Effect::Generation {
                 service,
                 generation,
-                digest,
+                deed: Deed::Launch(digest),
             } => self.launch(machine, service, *generation, digest, now),
-            Effect::RunHook {
+            Effect::Generation {
                 service,
-                hook: Hook::BeforeStop,
+                deed: Deed::RunHook(Hook::BeforeStop),
                 ..
             } => self.begin_stop(machine, service, now),
-            Effect::Stop { service, generation } => self.stop(machine, service, *generation, now),
-            Effect::Kill { service, generation } => self.must_be_live("kill", service, *generation),
-            Effect::Probe { service, generation } => {
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Stop,
+            } => self.stop(machine, service, *generation, now),
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Kill,
+            } => self.must_be_live("kill", service, *generation),
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::Probe,
+            } => {
                 self.must_be_live("probe", service, *generation)?;
                 let view = self.views.get_mut(service).unwrap();
                 let fine = view.runs() && !view.probing;
@@ -289,8 +270,10 @@ impl Checker {
                     format!("probe of {service} while one is in flight or it is not up")
                 })
             }
-            Effect::WatchLog {
-                service, generation, ..
+            Effect::Generation {
+                service,
+                generation,
+                deed: Deed::WatchLog(_),
             } => self.must_be_live("watch", service, *generation),
             Effect::Finished { operation, outcome } => {
                 let Some(targets) = self.open.remove(operation) else {
@@ -321,15 +304,12 @@ impl Checker {
 
     /// Nothing is ordered of what cannot be reached.
     fn must_be_reached(&self, effect: &Effect) -> Verdict {
-        let (Effect::Launch { service, .. }
-        | Effect::Stop { service, .. }
-        | Effect::Kill { service, .. }
-        | Effect::RunHook { service, .. }
-        | Effect::EndHook { service, .. }
-        | Effect::EndHooks { service, .. }) = effect
-        else {
+        let Effect::Generation { service, deed, .. } = effect else {
             return Ok(());
         };
+        if matches!(deed, Deed::Probe | Deed::WatchLog(_)) {
+            return Ok(());
+        }
         let lost = self
             .views
             .get(service)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness_model::ServiceName;
-use service_orchestration::machine::{Event, Hook, Terms};
+use service_orchestration::machine::{Event, Happened, Hook, Terms};
 
 use super::World;
 
@@ -68,11 +68,10 @@ impl World {
         let delay = self.rng.millis(0, longest);
         self.later(
             delay,
-            Event::HookFinished {
+            Event::Generation {
                 service,
                 generation,
-                hook,
-                result,
+                happened: Happened::HookFinished { hook, result },
             },
         );
     }

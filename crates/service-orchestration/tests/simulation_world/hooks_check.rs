@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness_model::{ServiceName, ServiceState};
-use service_orchestration::machine::{Effect, Event, Hook, Terms};
+use service_orchestration::machine::{Deed, Effect, Event, Happened, Hook, Terms};
 
 #[derive(Default)]
 pub struct HooksCheck {
@@ -28,19 +28,18 @@ type Verdict = Result<(), String>;
 impl HooksCheck {
     /// Before the machine hears of it.
     pub fn event(&mut self, event: &Event) {
-        match event {
-            Event::LaunchFailed {
-                service, generation, ..
-            } => self.process_ended(service, *generation, false),
-            Event::Exited {
-                service, generation, ..
-            } => self.process_ended(service, *generation, true),
-            Event::HookFinished {
-                service,
-                generation,
-                hook,
-                ..
-            } => {
+        let Event::Generation {
+            service,
+            generation,
+            happened,
+        } = event
+        else {
+            return;
+        };
+        match happened {
+            Happened::LaunchFailed(_) => self.process_ended(service, *generation, false),
+            Happened::Exited(_) => self.process_ended(service, *generation, true),
+            Happened::HookFinished { hook, .. } => {
                 let of = self.of.entry(service.clone()).or_default();
                 if !of.running.remove(&(*generation, *hook)) {
                     return;
@@ -52,7 +51,7 @@ impl HooksCheck {
                     }
                 }
             }
-            Event::HooksEnded { service, generation } => {
+            Happened::HooksEnded => {
                 let of = self.of.entry(service.clone()).or_default();
                 if of.running.contains(&(*generation, Hook::AfterStop)) {
                     of.owed = None;
@@ -87,10 +86,16 @@ impl HooksCheck {
 
     /// `terms` are those of the desired definition.
     pub fn effect(&mut self, effect: &Effect, terms: Option<Terms>) -> Verdict {
-        match effect {
-            Effect::Launch {
-                service, generation, ..
-            } => {
+        let Effect::Generation {
+            service,
+            generation,
+            deed,
+        } = effect
+        else {
+            return Ok(());
+        };
+        match deed {
+            Deed::Launch(_) => {
                 let of = self.of.entry(service.clone()).or_default();
                 of.begins(service, *generation)?;
                 of.process = Some(*generation);
@@ -98,11 +103,7 @@ impl HooksCheck {
                     .insert(*generation, terms.ok_or("launch of an unknown service")?);
                 Ok(())
             }
-            Effect::RunHook {
-                service,
-                generation,
-                hook,
-            } => {
+            Deed::RunHook(hook) => {
                 let of = self.of.entry(service.clone()).or_default();
                 let what = format!("{service}.{generation}: {hook:?}");
                 if let Some((other, _)) = of.running.first() {

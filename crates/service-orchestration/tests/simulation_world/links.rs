@@ -7,7 +7,8 @@ use std::time::Duration;
 use harness_model::ServiceName;
 use harness_model::resolve::SpecDigest;
 use service_orchestration::machine::{
-    Definition, Ended, Event, FailureCause, HealthPolicy, Lost, ProbeOutcome, Recovered, Terms, Time,
+    Definition, Ended, Event, FailureCause, Found, Happened, HealthPolicy, Lost, ProbeOutcome, Recovered,
+    Terms, Time,
 };
 
 use super::{Due, Flaw, World};
@@ -58,8 +59,18 @@ impl Links {
     /// The daemon died: of what it had not heard of, only what really happened stays.
     pub fn daemon_died(&mut self) {
         for link in self.0.values_mut() {
-            link.held
-                .retain(|event| matches!(event, Event::Exited { .. } | Event::Launched { .. }));
+            link.held.retain(|event| {
+                matches!(
+                    event,
+                    Event::Generation {
+                        happened: Happened::Exited(_),
+                        ..
+                    } | Event::Generation {
+                        happened: Happened::Launched,
+                        ..
+                    }
+                )
+            });
         }
     }
 
@@ -75,50 +86,30 @@ impl Links {
 
     /// Keeps an event until the link is back; returns it if it is heard of at once.
     pub fn hold(&mut self, event: Event) -> Option<Event> {
-        let (service, generation) = match &event {
-            Event::Launched { service, generation }
-            | Event::LaunchFailed {
-                service, generation, ..
-            }
-            | Event::Progressed {
-                service, generation, ..
-            }
-            | Event::HealthFound {
-                service, generation, ..
-            }
-            | Event::Exited {
-                service, generation, ..
-            }
-            | Event::LogMatched {
-                service, generation, ..
-            }
-            | Event::HookFinished {
-                service, generation, ..
-            }
-            | Event::HooksEnded { service, generation }
-            | Event::Probed {
-                service, generation, ..
-            } => (service, *generation),
-            _ => return Some(event),
-        };
-        let Some(link) = self
-            .0
-            .get_mut(service)
-            .filter(|link| link.generation == generation)
+        let Event::Generation {
+            service,
+            generation,
+            happened,
+        } = &event
         else {
             return Some(event);
         };
-        if let Event::Probed {
-            service, generation, ..
-        } = event
-        {
+        let link = self.0.get_mut(service);
+        let Some(link) = link.filter(|link| link.generation == *generation) else {
+            return Some(event);
+        };
+        match happened {
+            Happened::Contact(_) => return Some(event),
             // Probes are sent from here.
-            let outcome = ProbeOutcome::Unhealthy("no route".into());
-            return Some(Event::Probed {
-                service,
-                generation,
-                outcome,
-            });
+            Happened::Probed(_) => {
+                let no_route = ProbeOutcome::Unhealthy("no route".into());
+                return Some(Event::Generation {
+                    service: service.clone(),
+                    generation: *generation,
+                    happened: Happened::Probed(no_route),
+                });
+            }
+            _ => {}
         }
         link.held.push(event);
         None
@@ -180,10 +171,10 @@ impl World {
     }
 
     fn contact(&mut self, service: &ServiceName, generation: u64, lost: Option<Lost>) -> Result<(), String> {
-        let event = Event::Contact {
+        let event = Event::Generation {
             service: service.clone(),
             generation,
-            lost,
+            happened: Happened::Contact(lost),
         };
         if self.flaw == Flaw::UnheededLoss {
             self.checker.event(&event, self.now);
@@ -207,7 +198,16 @@ impl World {
         let answers = |event: &Event| {
             matches!(
                 event,
-                Event::Launched { .. } | Event::Exited { .. } | Event::LaunchFailed { .. }
+                Event::Generation {
+                    happened: Happened::Launched,
+                    ..
+                } | Event::Generation {
+                    happened: Happened::Exited(_),
+                    ..
+                } | Event::Generation {
+                    happened: Happened::LaunchFailed(_),
+                    ..
+                }
             )
         };
         let silently = link.held.first().is_some_and(answers) && self.rng.percent(50);
@@ -239,14 +239,25 @@ impl World {
             restarts,
             found_health,
         } = unseen;
-        if held.iter().any(|event| matches!(event, Event::Launched { .. })) {
+        if held.iter().any(|event| {
+            matches!(
+                event,
+                Event::Generation {
+                    happened: Happened::Launched,
+                    ..
+                }
+            )
+        }) {
             let now = self.now;
             self.with(service, generation, |process| {
                 process.launched_at.get_or_insert(now);
             });
         }
         let exited = held.iter().find_map(|event| match event {
-            Event::Exited { ended, .. } => Some(ended.clone()),
+            Event::Generation {
+                happened: Happened::Exited(ended),
+                ..
+            } => Some(ended.clone()),
             _ => None,
         });
         let launched_at = self
@@ -255,48 +266,56 @@ impl World {
             .and_then(|process| process.launched_at);
         let found = match (exited, launched_at) {
             (Some(ended), _) => {
-                let event = Event::Exited {
+                let event = Event::Generation {
                     service: service.clone(),
                     generation,
-                    ended: ended.clone(),
+                    happened: Happened::Exited(ended.clone()),
                 };
                 if self.is_true(&event) {
                     self.checker.event(&event, self.now);
                 }
-                Recovered::Ended {
+                Recovered {
                     generation,
                     digest,
-                    ended,
-                    failed,
-                    fresh: true,
-                    was_ready: was_healthy,
                     restarts,
+                    found: Found::Ended {
+                        ended,
+                        failed,
+                        fresh: true,
+                        was_ready: was_healthy,
+                    },
                 }
             }
             (None, Some(at)) => {
                 self.checker.adopted(service, at, was_ready);
-                Recovered::Running {
+                Recovered {
                     generation,
                     digest,
-                    terms,
-                    for_: self.now.since(at),
-                    was_ready,
-                    going,
                     restarts,
+                    found: Found::Running {
+                        terms,
+                        for_: self.now.since(at),
+                        was_ready,
+                        going,
+                    },
                 }
             }
             (None, None) => {
                 self.kill_silently(service);
-                Recovered::Idle { generation }
+                Recovered {
+                    generation,
+                    digest,
+                    restarts: 0,
+                    found: Found::Idle,
+                }
             }
         };
-        let runs = matches!(found, Recovered::Running { .. });
+        let runs = matches!(found.found, Found::Running { .. });
         if let Some(policy) = found_health.filter(|_| runs) {
-            self.step(Event::HealthFound {
+            self.step(Event::Generation {
                 service: service.clone(),
                 generation,
-                policy,
-                needs: None,
+                happened: Happened::HealthFound { policy, needs: None },
             })?;
         }
         let owed = (!runs).then(|| self.hooks.owed.get(service).copied()).flatten();
@@ -316,10 +335,10 @@ impl World {
     }
 
     pub(super) fn ended_by(&mut self, service: ServiceName, generation: u64, ended: Ended, delay: Duration) {
-        let event = Event::Exited {
+        let event = Event::Generation {
             service,
             generation,
-            ended,
+            happened: Happened::Exited(ended),
         };
         self.later(delay, event);
     }

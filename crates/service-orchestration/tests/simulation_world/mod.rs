@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use harness_model::{ExitStatus, ServiceName, ServiceState};
 use service_orchestration::machine::{
-    Definition, Effect, Ended, Event, HealthPolicy, Machine, OperationId, OperationRequest, ProbeOutcome,
-    Recovered, Terms, Time,
+    Deed, Definition, Effect, Ended, Event, Found, Happened, HealthPolicy, Machine, OperationId,
+    OperationRequest, ProbeOutcome, Recovered, Terms, Time,
 };
 
 use checks::Checker;
@@ -268,30 +268,27 @@ impl World {
     /// Whether something that was scheduled can still happen; marks it as happened.
     fn is_true(&mut self, event: &Event) -> bool {
         let now = self.now;
-        match event {
-            Event::Launched { service, generation } => self.with(service, *generation, |process| {
+        let Event::Generation {
+            service,
+            generation,
+            happened,
+        } = event
+        else {
+            return true;
+        };
+        match happened {
+            Happened::Launched => self.with(service, *generation, |process| {
                 process.launched_at.get_or_insert(now);
             }),
-            Event::LaunchFailed {
-                service, generation, ..
-            }
-            | Event::Exited {
-                service, generation, ..
-            } => {
-                let failed = matches!(event, Event::LaunchFailed { .. });
+            Happened::LaunchFailed(_) | Happened::Exited(_) => {
                 let happens = self.with(service, *generation, |process| process.gone = true);
-                if happens && failed {
+                if happens && matches!(happened, Happened::LaunchFailed(_)) {
                     self.hooks.owed.remove(service);
                 }
                 happens
             }
-            Event::HookFinished {
-                service,
-                generation,
-                hook,
-                ..
-            } => self.hooks.finished(service, *generation, *hook),
-            Event::HooksEnded { service, generation } => {
+            Happened::HookFinished { hook, .. } => self.hooks.finished(service, *generation, *hook),
+            Happened::HooksEnded => {
                 self.hooks.ended(service, *generation);
                 true
             }
@@ -361,24 +358,39 @@ impl World {
         match (self.flaw, event) {
             (
                 Flaw::LyingProbe,
-                Event::Probed {
-                    service, generation, ..
+                Event::Generation {
+                    service,
+                    generation,
+                    happened: Happened::Probed(_),
                 },
-            ) => Event::Probed {
+            ) => Event::Generation {
                 service,
                 generation,
-                outcome: ProbeOutcome::Healthy,
+                happened: Happened::Probed(ProbeOutcome::Healthy),
             },
             (
                 Flaw::HookLeft,
-                Event::HookFinished {
-                    service, generation, ..
+                Event::Generation {
+                    service,
+                    generation,
+                    happened: Happened::HookFinished { .. },
                 },
-            ) => Event::HooksEnded { service, generation },
-            (Flaw::FalseExit, Event::Launched { service, generation }) => Event::Exited {
+            ) => Event::Generation {
                 service,
                 generation,
-                ended: Ended::Exit(ExitStatus::Code(1)),
+                happened: Happened::HooksEnded,
+            },
+            (
+                Flaw::FalseExit,
+                Event::Generation {
+                    service,
+                    generation,
+                    happened: Happened::Launched,
+                },
+            ) => Event::Generation {
+                service,
+                generation,
+                happened: Happened::Exited(Ended::Exit(ExitStatus::Code(1))),
             },
             (_, event) => event,
         }
@@ -395,76 +407,11 @@ impl World {
 
     fn perform(&mut self, effect: &Effect) {
         match effect.clone() {
-            Effect::Launch {
+            Effect::Generation {
                 service,
                 generation,
-                digest,
-            } => self.launch(service, generation, digest),
-            Effect::Stop { service, generation } => {
-                let stubborn = self
-                    .processes
-                    .get(&service)
-                    .is_none_or(|process| process.stubborn);
-                self.may_lose(&service, generation, 8, 300);
-                if !stubborn {
-                    self.signal(service, generation, false);
-                }
-            }
-            Effect::Kill { service, generation } => {
-                let immortal = self
-                    .processes
-                    .get(&service)
-                    .is_none_or(|process| process.immortal);
-                self.may_lose(&service, generation, 8, 30);
-                if !immortal {
-                    self.signal(service, generation, true);
-                }
-            }
-            Effect::Probe { service, generation } => self.probe(service, generation),
-            Effect::WatchLog {
-                service,
-                generation,
-                pattern,
-            } => {
-                if self.rng.percent(85) {
-                    let delay = self.rng.millis(0, 1500);
-                    self.later(
-                        delay,
-                        Event::LogMatched {
-                            service,
-                            generation,
-                            pattern,
-                        },
-                    );
-                }
-            }
-            Effect::RunHook {
-                service,
-                generation,
-                hook,
-            } => self.run_hook(service, generation, hook),
-            Effect::EndHook {
-                service,
-                generation,
-                hook,
-            } => {
-                let delay = self.rng.millis(0, 100);
-                let result = Err("it was ended".into());
-                self.later(
-                    delay,
-                    Event::HookFinished {
-                        service,
-                        generation,
-                        hook,
-                        result,
-                    },
-                );
-            }
-            Effect::EndHooks { service, generation } => {
-                let slow = self.rng.percent(3);
-                let delay = self.rng.millis(0, if slow { 12_000 } else { 100 });
-                self.later(delay, Event::HooksEnded { service, generation });
-            }
+                deed,
+            } => self.perform_deed(service, generation, deed),
             Effect::Changed { service, .. } => {
                 if let Some(definition) = self.machine.definition(&service) {
                     self.recorded.insert(service, definition.clone());
@@ -475,6 +422,71 @@ impl World {
                 self.checker.published.remove(&service);
             }
             Effect::Planned { .. } | Effect::Finished { .. } => {}
+        }
+    }
+
+    fn perform_deed(&mut self, service: ServiceName, generation: u64, deed: Deed) {
+        match deed {
+            Deed::Launch(digest) => self.launch(service, generation, digest),
+            Deed::Stop => {
+                let stubborn = self
+                    .processes
+                    .get(&service)
+                    .is_none_or(|process| process.stubborn);
+                self.may_lose(&service, generation, 8, 300);
+                if !stubborn {
+                    self.signal(service, generation, false);
+                }
+            }
+            Deed::Kill => {
+                let immortal = self
+                    .processes
+                    .get(&service)
+                    .is_none_or(|process| process.immortal);
+                self.may_lose(&service, generation, 8, 30);
+                if !immortal {
+                    self.signal(service, generation, true);
+                }
+            }
+            Deed::Probe => self.probe(service, generation),
+            Deed::WatchLog(pattern) => {
+                if self.rng.percent(85) {
+                    let delay = self.rng.millis(0, 1500);
+                    self.later(
+                        delay,
+                        Event::Generation {
+                            service,
+                            generation,
+                            happened: Happened::LogMatched(pattern),
+                        },
+                    );
+                }
+            }
+            Deed::RunHook(hook) => self.run_hook(service, generation, hook),
+            Deed::EndHook(hook) => {
+                let delay = self.rng.millis(0, 100);
+                let result = Err("it was ended".into());
+                self.later(
+                    delay,
+                    Event::Generation {
+                        service,
+                        generation,
+                        happened: Happened::HookFinished { hook, result },
+                    },
+                );
+            }
+            Deed::EndHooks => {
+                let slow = self.rng.percent(3);
+                let delay = self.rng.millis(0, if slow { 12_000 } else { 100 });
+                self.later(
+                    delay,
+                    Event::Generation {
+                        service,
+                        generation,
+                        happened: Happened::HooksEnded,
+                    },
+                );
+            }
         }
     }
 
@@ -509,10 +521,10 @@ impl World {
                 let doing = format!("pulling part {part}");
                 self.later(
                     delay,
-                    Event::Progressed {
+                    Event::Generation {
                         service: service.clone(),
                         generation,
-                        doing,
+                        happened: Happened::Progressed(doing),
                     },
                 );
             }
@@ -537,10 +549,10 @@ impl World {
                 let reason = "no such file".to_owned();
                 return self.later(
                     delay,
-                    Event::LaunchFailed {
+                    Event::Generation {
                         service,
                         generation,
-                        reason,
+                        happened: Happened::LaunchFailed(reason),
                     },
                 );
             }
@@ -552,11 +564,10 @@ impl World {
             let needs = self.rng.percent(30).then(|| self.rng.millis(2000, 20_000));
             self.later(
                 delay,
-                Event::HealthFound {
+                Event::Generation {
                     service: service.clone(),
                     generation,
-                    policy,
-                    needs,
+                    happened: Happened::HealthFound { policy, needs },
                 },
             );
         }
@@ -577,19 +588,20 @@ impl World {
         if !(exit.is_some() && self.rng.percent(5)) {
             self.later(
                 delay,
-                Event::Launched {
+                Event::Generation {
                     service: service.clone(),
                     generation,
+                    happened: Happened::Launched,
                 },
             );
         }
         if let Some((after, ended)) = exit {
             self.later(
                 delay + after,
-                Event::Exited {
+                Event::Generation {
                     service,
                     generation,
-                    ended,
+                    happened: Happened::Exited(ended),
                 },
             );
         }
@@ -613,10 +625,10 @@ impl World {
         }
         self.later(
             delay,
-            Event::Probed {
+            Event::Generation {
                 service,
                 generation,
-                outcome,
+                happened: Happened::Probed(outcome),
             },
         );
     }
@@ -629,7 +641,13 @@ impl World {
         let before = std::mem::replace(&mut self.machine, Machine::new(seed));
         // Events that nobody heard are lost; processes go on ending.
         self.queue.retain(|_, due| match due {
-            Due::Event(event) => matches!(event, Event::Exited { .. }),
+            Due::Event(event) => matches!(
+                event,
+                Event::Generation {
+                    happened: Happened::Exited(_),
+                    ..
+                }
+            ),
             _ => true,
         });
         self.links.daemon_died();
@@ -657,14 +675,16 @@ impl World {
             let was_healthy = view.is_some_and(|view| view.generation == generation && view.was_healthy);
             let going = last.state == ServiceState::Stopping;
             let failed = last.failure.clone().zip(last.error.clone()).filter(|_| going);
-            let ended = |ended, fresh| Recovered::Ended {
+            let ended = |ended, fresh| Recovered {
                 generation,
                 digest: digest.clone(),
-                ended,
-                failed: failed.clone(),
-                fresh,
-                was_ready: was_healthy,
                 restarts,
+                found: Found::Ended {
+                    ended,
+                    failed: failed.clone(),
+                    fresh,
+                    was_ready: was_healthy,
+                },
             };
             let ran = |process: &&Process| process.generation == generation && process.launched_at.is_some();
             let ran = self.processes.get(&service).is_some_and(|process| ran(&process));
@@ -678,7 +698,12 @@ impl World {
             let found = match (process, last.state) {
                 (Some(_), _) if reboot => {
                     self.kill_silently(&service);
-                    Recovered::Rebooted { generation }
+                    Recovered {
+                        generation,
+                        digest: digest.clone(),
+                        restarts: 0,
+                        found: Found::Rebooted,
+                    }
                 }
                 (Some(process), _) if unseen => {
                     let going = last.state == ServiceState::Stopping && last.failure.is_none() && last.wanted;
@@ -699,28 +724,32 @@ impl World {
                         self.plan(self.now.after(lasts), Due::Return(service.clone()));
                     }
                     self.checker.not_known(&service, self.now);
-                    Recovered::NotKnown {
+                    Recovered {
                         generation,
                         digest: process.digest,
-                        terms: process.terms,
-                        going,
                         restarts,
-                        why: "its place does not answer".into(),
+                        found: Found::NotKnown {
+                            terms: process.terms,
+                            going,
+                            why: "its place does not answer".into(),
+                        },
                     }
                 }
                 (Some(process), _) => match process.launched_at {
                     Some(at) => {
                         self.checker.adopted(&service, at, was_ready);
-                        Recovered::Running {
+                        Recovered {
                             generation,
                             digest: process.digest,
-                            terms: process.terms,
-                            for_: self.now.since(at),
-                            was_ready,
-                            going: last.state == ServiceState::Stopping
-                                && last.failure.is_none()
-                                && last.wanted,
                             restarts,
+                            found: Found::Running {
+                                terms: process.terms,
+                                for_: self.now.since(at),
+                                was_ready,
+                                going: last.state == ServiceState::Stopping
+                                    && last.failure.is_none()
+                                    && last.wanted,
+                            },
                         }
                     }
                     None => {
@@ -729,13 +758,15 @@ impl World {
                     }
                 },
                 (None, ServiceState::Completed) => ended(Ended::Exit(ExitStatus::Code(0)), false),
-                (None, ServiceState::Failed) => Recovered::Failed {
+                (None, ServiceState::Failed) => Recovered {
                     generation,
                     digest: digest.clone(),
-                    ended: last.ended.clone(),
-                    cause: last.failure.clone().ok_or("failed without a cause")?,
-                    reason: last.error.clone().ok_or("failed without an error")?,
                     restarts,
+                    found: Found::Failed {
+                        ended: last.ended.clone(),
+                        cause: last.failure.clone().ok_or("failed without a cause")?,
+                        reason: last.error.clone().ok_or("failed without an error")?,
+                    },
                 },
                 (None, ServiceState::Restarting) if ran => {
                     ended(last.ended.clone().ok_or("restarting without an end")?, true)
@@ -743,14 +774,19 @@ impl World {
                 (None, ServiceState::Stopping) if ran && (failed.is_some() || last.ended_well) => {
                     ended(last.ended.clone().ok_or("over without an end")?, true)
                 }
-                (None, _) => Recovered::Idle { generation },
+                (None, _) => Recovered {
+                    generation,
+                    digest: digest.clone(),
+                    restarts: 0,
+                    found: Found::Idle,
+                },
             };
             let owed = match self.flaw {
                 Flaw::ForgottenDebt => None,
                 _ => self.hooks.owed.get(&service).copied(),
             };
             self.recorded.insert(service.clone(), definition.clone());
-            let runs = matches!(found, Recovered::Running { .. });
+            let runs = matches!(found.found, Found::Running { .. });
             let found_health = self
                 .processes
                 .get(&service)
@@ -770,11 +806,10 @@ impl World {
             }
             let found_health = found_health.filter(|_| runs);
             let effects = found_health.map(|policy| {
-                let event = Event::HealthFound {
+                let event = Event::Generation {
                     service: of,
                     generation,
-                    policy,
-                    needs: None,
+                    happened: Happened::HealthFound { policy, needs: None },
                 };
                 self.machine.step(event, self.now)
             });

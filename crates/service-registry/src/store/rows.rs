@@ -60,6 +60,8 @@ pub(super) struct StatusRow {
     waiting: Vec<Waiting>,
     #[serde(default)]
     failure: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<serde_json::Value>,
     #[serde(default)]
     ended_well: bool,
     #[serde(default)]
@@ -108,6 +110,7 @@ impl StatusRow {
             last_probe: record.last_probe.clone(),
             waiting: record.waiting.clone(),
             failure: record.failure.clone(),
+            ended: record.ended.clone(),
             ended_well: record.ended_well,
             is_masked: record.is_masked,
             image_health: record.image_health.clone(),
@@ -156,6 +159,7 @@ pub(super) fn join(
         last_probe: status.last_probe,
         waiting: status.waiting,
         failure: status.failure,
+        ended: status.ended,
         ended_well: status.ended_well,
         is_masked: status.is_masked,
         is_unreached: false,
