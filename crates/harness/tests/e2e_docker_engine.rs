@@ -77,7 +77,10 @@ fn is_whole(sandbox: &DockerSandbox, rounds: usize, all: Option<u32>, lost: &[u3
 
 /// Waits until this round's container talks.
 fn chats(sandbox: &DockerSandbox) {
-    sandbox.await_state("chat", "running/none");
+    // A one-shot that was launched is `starting` until it has completed.
+    eventually("it is launched", || {
+        sandbox.service("chat")["pid"].as_u64().map(drop)
+    });
     eventually("it chats", || {
         let id = sandbox.id("chat")?;
         let logs = format!("/containers/{id}/logs?stdout=1");

@@ -213,6 +213,8 @@ impl Checker {
         if let Some(view) = self.views.get_mut(service) {
             view.lost_since = Some(now);
             view.probing = false;
+            // Its place tells that as well, if it runs.
+            view.found_health = None;
             view.stop_begun = false;
             view.row = 0;
         }

@@ -133,10 +133,12 @@ impl World {
     }
 
     pub(super) fn how_long(&mut self) -> Duration {
-        match self.rng.below(10) {
-            0..4 => self.rng.millis(1, 3_000),
-            4..8 => self.rng.millis(3_000, 40_000),
-            _ => self.rng.millis(40_000, 200_000),
+        match self.rng.below(20) {
+            0..8 => self.rng.millis(1, 3_000),
+            8..15 => self.rng.millis(3_000, 40_000),
+            15..18 => self.rng.millis(40_000, 200_000),
+            // For good, as far as any order can wait.
+            _ => Duration::from_secs(10_000),
         }
     }
 
