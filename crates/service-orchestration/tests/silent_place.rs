@@ -28,6 +28,7 @@ use service_registry::address::Wants;
 /// Runs services of a type of its own on this machine, behind a link that can be cut.
 #[derive(Clone)]
 struct Far {
+    types: &'static [&'static str],
     processes: Arc<ProcessExecutor>,
     home: PathBuf,
     /// Closed while the link is whole.
@@ -48,6 +49,7 @@ impl Far {
         let here = Arc::new(Local::new(shim(), &home));
         let processes = Arc::new(ProcessExecutor::new(here, &home));
         let far = Self {
+            types: &["far"],
             processes,
             home,
             link,
@@ -84,7 +86,7 @@ impl Far {
 
 impl KindOf for Far {
     fn types(&self) -> &'static [&'static str] {
-        &["far"]
+        self.types
     }
 
     fn wants(&self, _: &ServiceSpec) -> Wants {
@@ -219,8 +221,17 @@ fn a_silent_place_delays_neither_the_daemon_nor_another_service() {
         first.cut().await;
 
         let (executor, link) = Far::new(home.path());
+        // Another one is as silent, and has no service that one could wait for.
+        let farther = Far {
+            types: &["farther"],
+            home: home.path().join("farther"),
+            ..executor.clone()
+        };
         let began = Instant::now();
-        let second = Heart::with(home.path(), &spawn, |with| with.with(Arc::new(executor))).await;
+        let second = Heart::with(home.path(), &spawn, |with| {
+            with.with(Arc::new(executor)).with(Arc::new(farther))
+        })
+        .await;
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         assert_eq!(second.running("db").await, db);
         assert_eq!(second.record("far").state, ServiceState::Unknown);

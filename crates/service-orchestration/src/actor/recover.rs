@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, WeakSender};
 use blocking::unblock;
@@ -105,7 +105,8 @@ impl Driver {
     /// Looks for every recorded service, all at once, and tells the machines before the first order is taken. A place
     /// that does not answer in time delays nobody.
     pub(super) async fn recover(&mut self) {
-        let late = async_io::Timer::after(SILENCE);
+        let deadline = Instant::now() + SILENCE;
+        let late = || async_io::Timer::at(deadline);
         let mut searches = self.searches();
         let layout = self.layout.clone();
         self.spawn(unblock(move || {
@@ -142,9 +143,8 @@ impl Driver {
                 said.insert(answer.key, answer.said);
             }
         };
-        let mut late = std::pin::pin!(late);
         all.or(async {
-            (&mut late).await;
+            late().await;
         })
         .await;
         let unanswered: BTreeSet<usize> = sought
@@ -161,7 +161,7 @@ impl Driver {
                 }
             };
             let listed = listed.or(async {
-                (&mut late).await;
+                late().await;
                 None
             });
             match listed.await {
