@@ -25,6 +25,8 @@ pub(crate) struct Stat {
     pub(crate) parent: u32,
     /// Its session.
     pub(crate) session: u32,
+    /// How many threads it has, those included that are about to exit.
+    pub(crate) threads: u32,
     /// Its start time, in clock ticks since boot.
     pub(crate) start_time: u64,
     /// How it ended, as `waitpid` reports it. 0 for those who may not know, and for a running process.
@@ -53,8 +55,10 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         // Field 6 of proc_pid_stat(5); the parent was field 4.
         let session = fields.nth(1)?.parse().ok()?;
+        // Field 20.
+        let threads = fields.nth(13)?.parse().ok()?;
         // Field 22.
-        let start_time = fields.nth(15)?.parse().ok()?;
+        let start_time = fields.nth(1)?.parse().ok()?;
         // Field 52, the last one.
         let exit_code = fields.nth(29).and_then(|code| code.parse().ok());
         Some(Self {
@@ -62,14 +66,16 @@ impl Stat {
             state,
             parent,
             session,
+            threads,
             start_time,
             exit_code,
         })
     }
 
-    /// Whether nothing of it runs any more, and only its exit status waits to be collected.
+    /// Whether nothing of it runs any more, and only its exit status waits to be collected. A process with a first
+    /// thread that has exited looks like that too, but has other threads: they run, or have not closed its files yet.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 }
 
@@ -320,6 +326,16 @@ mod tests {
         let text = b"7 (a) b) (c) T 3 7 5 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 99123 1 2";
         let stat = Stat::parse(7, text).unwrap();
         assert_eq!((stat.state, stat.parent, stat.start_time), (b'T', 3, 99123));
+    }
+
+    #[test]
+    fn who_has_lost_only_its_first_thread_is_not_gone() {
+        for (threads, is_gone) in [(0, true), (1, true), (2, false)] {
+            let text = format!("7 (a) Z 3 7 5 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 99123 1 2");
+            let stat = Stat::parse(7, text.as_bytes()).unwrap();
+            assert_eq!((stat.threads, stat.start_time), (threads, 99123));
+            assert_eq!(stat.is_gone(), is_gone, "{threads}");
+        }
     }
 
     #[test]

@@ -26,8 +26,17 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    let Some((_, rest)) = stat.rsplit_once(") ") else {
+        return false;
+    };
+    let mut fields = rest.split(' ');
+    let has_exited = matches!(fields.next(), Some("Z" | "X"));
+    // Field 20. If only the first thread has exited, the others still hold its files and locks.
+    let threads: u32 = fields
+        .nth(16)
+        .and_then(|threads| threads.parse().ok())
+        .unwrap_or(0);
+    !has_exited || threads > 1
 }
 
 /// The living processes, except this one, that have this path in their arguments, environment or working directory.
