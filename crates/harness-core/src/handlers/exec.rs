@@ -12,7 +12,7 @@ use service_orchestration::machine::CONTACT_TIMEOUT;
 use service_orchestration::words::chain;
 use service_registry::record::ServiceRecord;
 
-use super::{Answer, Context, internal, invalid, stream};
+use super::{Answer, Context, internal, invalid, not_reached, stream};
 
 pub(super) async fn exec(context: &Context, request: ExecRequest, responder: &Responder) -> Answer {
     if request.command.is_empty() {
@@ -75,20 +75,6 @@ fn refused(error: &LaunchError) -> ErrorBody {
     ErrorBody {
         code,
         ..invalid(chain(error))
-    }
-}
-
-/// The error for a service whose place does not answer.
-pub(super) fn not_reached(record: &ServiceRecord) -> ErrorBody {
-    let within = CONTACT_TIMEOUT.as_secs();
-    let why = match &record.error {
-        Some(error) if record.is_unreached => error,
-        _ => "its place does not answer",
-    };
-    ErrorBody {
-        code: ErrorCode::NotReached,
-        message: format!("{} was not reached for {within}s: {why}", record.name),
-        hint: None,
     }
 }
 

@@ -32,8 +32,10 @@ use harness_wire::server::Responder;
 use harness_wire::tls::TlsDir;
 use service_orchestration::Orchestrator;
 use service_orchestration::layout::Layout;
+use service_orchestration::machine::CONTACT_TIMEOUT;
 use service_orchestration::words::chain;
 use service_registry::Registry;
+use service_registry::record::ServiceRecord;
 
 use crate::action::{ActionContext, Actions};
 use crate::daemon_info::DaemonInfo;
@@ -157,6 +159,20 @@ fn invalid(message: impl Into<String>) -> ErrorBody {
     ErrorBody {
         code: ErrorCode::Invalid,
         message: message.into(),
+        hint: None,
+    }
+}
+
+/// The error for a service whose place does not answer.
+fn not_reached(record: &ServiceRecord) -> ErrorBody {
+    let within = CONTACT_TIMEOUT.as_secs();
+    let why = match &record.error {
+        Some(error) if record.is_unreached => error,
+        _ => "its place does not answer",
+    };
+    ErrorBody {
+        code: ErrorCode::NotReached,
+        message: format!("{} was not reached for {within}s: {why}", record.name),
         hint: None,
     }
 }

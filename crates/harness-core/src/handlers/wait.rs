@@ -14,8 +14,7 @@ use service_orchestration::machine::CONTACT_TIMEOUT;
 use service_registry::Item;
 use service_registry::record::ServiceRecord;
 
-use super::exec::not_reached;
-use super::{Answer, Context, stream};
+use super::{Answer, Context, not_reached, stream};
 use crate::convert;
 
 pub(super) async fn wait(context: &Context, request: &WaitRequest, responder: &Responder) -> Answer {

@@ -268,16 +268,7 @@ impl Driver {
         self.spawn(async move {
             let contact = async {
                 loop {
-                    let lost = watched.contact().await;
-                    let (project, service) = of.clone();
-                    let event = Event::Generation {
-                        service,
-                        generation,
-                        happened: Happened::Contact(lost),
-                    };
-                    let Some(inbox) = inbox.upgrade() else { return };
-                    // The inbox is closed when the daemon ends. The next daemon finds out for itself.
-                    let _ = inbox.send(Message::Machine { project, event }).await;
+                    tell_contact(&inbox, &of, generation, watched.contact().await);
                 }
             };
             let ended = async {
@@ -303,25 +294,33 @@ impl Driver {
 }
 
 /// Waits until it is known what became of a generation. If that is not known yet, the machine is told why.
-pub(super) async fn settled(
+async fn settled(
     fate: Fate,
+    inbox: &WeakSender<Message>,
+    of: &(ProjectName, ServiceName),
+    generation: u64,
+) -> Known {
+    fate.settled(|why| tell_contact(inbox, of, generation, Some(Lost::Contact(why))))
+        .await
+}
+
+/// Tells the machine that the state of a generation has become unknown, or known again.
+pub(super) fn tell_contact(
     inbox: &WeakSender<Message>,
     (project, service): &(ProjectName, ServiceName),
     generation: u64,
-) -> Known {
-    fate.settled(|why| {
-        let event = Event::Generation {
-            service: service.clone(),
-            generation,
-            happened: Happened::Contact(Some(Lost::Contact(why))),
-        };
-        let project = project.clone();
-        if let Some(inbox) = inbox.upgrade() {
-            // The inbox is unbounded, and closed when the daemon ends.
-            let _ = inbox.try_send(Message::Machine { project, event });
-        }
-    })
-    .await
+    lost: Option<Lost>,
+) {
+    let (project, service) = (project.clone(), service.clone());
+    let event = Event::Generation {
+        service,
+        generation,
+        happened: Happened::Contact(lost),
+    };
+    if let Some(inbox) = inbox.upgrade() {
+        // The inbox is unbounded. It is closed when the daemon ends, and the next daemon finds out for itself.
+        let _ = inbox.try_send(Message::Machine { project, event });
+    }
 }
 
 /// Passes on the progress that a launch reports.

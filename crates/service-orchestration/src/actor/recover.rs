@@ -22,11 +22,12 @@ use service_registry::record::ServiceRecord;
 use super::Message;
 use super::driver::{Driver, Prepared};
 use super::found::{found_again, prepared, redact_strings};
+use super::launching::tell_contact;
 use super::orders::StopOrder;
 use super::start::new_project;
 use crate::executor::{Executor, Fate, Known, LaunchError, Order, Stray};
 use crate::layout::remove_discarded;
-use crate::machine::{Event, Happened, Lost};
+use crate::machine::Lost;
 
 /// How long a daemon that begins waits for a place. Then it serves without it.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -81,23 +82,12 @@ pub(super) struct Silent {
 
 impl Silent {
     /// Waits until a launch is safe. Meanwhile its service is out of contact.
-    pub(super) async fn wait(&self, inbox: &WeakSender<Message>, (project, service): &Key, generation: u64) {
-        let tell = |lost| {
-            let (project, service) = (project.clone(), service.clone());
-            let event = Event::Generation {
-                service,
-                generation,
-                happened: Happened::Contact(lost),
-            };
-            if let Some(inbox) = inbox.upgrade() {
-                // The inbox is unbounded, and closed when the daemon ends.
-                let _ = inbox.try_send(Message::Machine { project, event });
-            }
-        };
-        tell(Some(Lost::Contact(SILENT.to_owned())));
+    pub(super) async fn wait(&self, inbox: &WeakSender<Message>, of: &Key, generation: u64) {
+        let lost = Lost::Contact(SILENT.to_owned());
+        tell_contact(inbox, of, generation, Some(lost));
         // Nothing is ever sent; it is closed.
         let _ = self.answered.recv().await;
-        tell(None);
+        tell_contact(inbox, of, generation, None);
     }
 }
 
