@@ -13,10 +13,6 @@ use super::words;
 impl Machine {
     pub(super) fn launched(&mut self, name: &ServiceName, generation: u64) {
         let now = self.now;
-        if self.current(name, generation).is_none() {
-            return;
-        }
-        self.reached(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
@@ -72,10 +68,6 @@ impl Machine {
     /// extra time is taken back.
     pub(super) fn progressed(&mut self, name: &ServiceName, generation: u64, said: String) {
         let now = self.now;
-        if self.current(name, generation).is_none() {
-            return;
-        }
-        self.reached(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
@@ -95,10 +87,6 @@ impl Machine {
 
     pub(super) fn launch_failed(&mut self, name: &ServiceName, generation: u64, reason: String) {
         let now = self.now;
-        if self.current(name, generation).is_none() {
-            return;
-        }
-        self.windows_go_on(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
@@ -135,10 +123,6 @@ impl Machine {
 
     pub(super) fn exited(&mut self, name: &ServiceName, generation: u64, ended: Ended) {
         let now = self.now;
-        if self.current(name, generation).is_none() {
-            return;
-        }
-        self.windows_go_on(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };
@@ -196,10 +180,6 @@ impl Machine {
 
     /// The `before_start` hook of the current attempt has ended.
     pub(super) fn prepared(&mut self, name: &ServiceName, generation: u64, result: Result<(), String>) {
-        if self.current(name, generation).is_none() {
-            return;
-        }
-        self.reached(name);
         let Some(service) = self.current(name, generation) else {
             return;
         };

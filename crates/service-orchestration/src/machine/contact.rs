@@ -18,9 +18,9 @@ use std::time::Duration;
 use harness_model::ServiceName;
 
 use super::Machine;
-use super::event::{Found, Recovered};
+use super::event::{Found, Happened, Recovered};
 use super::operations::Operation;
-use super::service::{Absence, Active, Phase, Service, Stage, StopStage, Stopping, Up};
+use super::service::{Absence, Active, Phase, Service, Stage, Stopping, Up};
 use super::types::{CONTACT_TIMEOUT, Ended, Lost, OperationId, Time};
 
 impl Machine {
@@ -188,12 +188,11 @@ impl Machine {
                 }
                 self.reached(name);
             }
-            Found::Ended { ended, .. } => self.exited(name, generation, ended),
-            Found::Rebooted => {
-                self.exited(name, generation, Ended::Rebooted);
-            }
+            Found::Ended { ended, .. } => self.happened(name, generation, Happened::Exited(ended)),
+            Found::Rebooted => self.happened(name, generation, Happened::Exited(Ended::Rebooted)),
             Found::Failed { .. } | Found::Idle => {
-                self.launch_failed(name, generation, "it never started".to_owned());
+                let reason = "it never started".to_owned();
+                self.happened(name, generation, Happened::LaunchFailed(reason));
             }
             Found::NotKnown { .. } => {}
         }
@@ -227,12 +226,5 @@ impl Service {
             }) => *before = before.map(|until| until.after(pause)),
             _ => {}
         }
-    }
-}
-
-impl StopStage {
-    /// Whether a hook runs in this stage. It must not be run twice.
-    fn runs_hook(self) -> bool {
-        matches!(self, Self::BeforeStop | Self::AfterHealthy | Self::AfterStop)
     }
 }

@@ -10,7 +10,8 @@
 use harness_model::ServiceName;
 
 use super::Machine;
-use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Service, StopStage, Stopping};
+use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Service, Stopping};
+use super::stop_stage::StopStage;
 use super::types::Hook;
 
 impl Machine {

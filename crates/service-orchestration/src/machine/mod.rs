@@ -71,6 +71,7 @@ mod recovery;
 mod restart;
 mod service;
 mod snapshot;
+mod stop_stage;
 mod stopping;
 mod terms;
 mod types;
@@ -208,6 +209,16 @@ impl Machine {
     }
 
     fn happened(&mut self, service: &ServiceName, generation: u64, happened: Happened) {
+        if self.current(service, generation).is_none() {
+            return;
+        }
+        // Whoever answers is reached.
+        match &happened {
+            Happened::Exited(_) | Happened::LaunchFailed(_) => drop(self.windows_go_on(service)),
+            Happened::Launched | Happened::Progressed(_) => self.reached(service),
+            Happened::HookFinished { hook, .. } if *hook == Hook::BeforeStart => self.reached(service),
+            _ => {}
+        }
         match happened {
             Happened::Launched => self.launched(service, generation),
             Happened::Progressed(doing) => self.progressed(service, generation, doing),

@@ -24,8 +24,9 @@ use super::event::{Found, Recovered};
 use super::health::Probing;
 use super::restart::STABLE;
 use super::service::{
-    Absence, Active, Failure, Halt, Next, Phase, Rest, SETTLE, Service, Stage, StopStage, Stopping, Up,
+    Absence, Active, Failure, Halt, Next, Phase, Rest, SETTLE, Service, Stage, Stopping, Up,
 };
+use super::stop_stage::StopStage;
 use super::terms::Terms;
 use super::types::{Definition, FailureCause, Hook, Lost, Time};
 use super::words;

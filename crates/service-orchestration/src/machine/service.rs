@@ -9,6 +9,7 @@ use harness_model::{Health, ServiceName, ServiceState};
 
 use super::health::Probing;
 use super::snapshot::Snapshot;
+use super::stop_stage::StopStage;
 use super::terms::Terms;
 use super::types::{
     CONTACT_TIMEOUT, Definition, Ended, FailureCause, HealthPolicy, Hook, LogPattern, Lost, Time,
@@ -183,28 +184,6 @@ pub(super) struct Stopping {
     pub(super) next: Next,
     pub(super) launched_at: Option<Time>,
     pub(super) terms: Terms,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StopStage {
-    /// An `after_healthy` hook that still runs is being ended.
-    Interrupting,
-    /// The `before_stop` hook runs.
-    BeforeStop,
-    /// The stop was ordered.
-    Signalled,
-    /// The kill was ordered.
-    Killed,
-    /// It is a one-shot that has completed, and the `after_healthy` hook runs.
-    AfterHealthy,
-    /// Its process is gone, or there was none. What runs or is left of its hooks is being ended.
-    EndingHooks { ran: bool },
-    /// A former daemon saw it begin, and its `after_stop` hook has not run yet.
-    Owed,
-    /// Everything else is gone, and the `after_stop` hook runs.
-    AfterStop,
-    /// The `after_stop` hook did not end in its time, and is being ended.
-    EndingAfterStop,
 }
 
 /// A generation that could not be stopped.
@@ -474,40 +453,6 @@ impl Service {
                 .flatten()
                 .min(),
             },
-        }
-    }
-}
-
-impl StopStage {
-    /// Whether a process of the generation may still run in this stage.
-    pub(super) fn may_be_live(self) -> bool {
-        matches!(
-            self,
-            Self::Interrupting | Self::BeforeStop | Self::Signalled | Self::Killed
-        )
-    }
-
-    /// How long this stage may take. Whoever carries it out keeps its own time limit; the machine waits a little
-    /// longer.
-    pub(super) fn patience(self, terms: &Terms) -> Duration {
-        match self {
-            Self::Owed => Duration::ZERO,
-            Self::Killed => MARGIN,
-            Self::Signalled => terms.shutdown_timeout.saturating_add(MARGIN),
-            Self::BeforeStop => terms.limit(Hook::BeforeStop).saturating_add(MARGIN),
-            Self::AfterHealthy => terms.limit(Hook::AfterHealthy).saturating_add(MARGIN),
-            Self::AfterStop => terms.limit(Hook::AfterStop).saturating_add(MARGIN),
-            Self::Interrupting | Self::EndingHooks { .. } | Self::EndingAfterStop => HOOKS_GONE,
-        }
-    }
-
-    fn doing(self) -> Option<&'static str> {
-        match self {
-            Self::BeforeStop => Some("running its before_stop hook"),
-            Self::AfterHealthy => Some("running its after_healthy hook"),
-            Self::AfterStop => Some("running its after_stop hook"),
-            Self::Interrupting | Self::EndingHooks { .. } | Self::EndingAfterStop => Some("ending its hooks"),
-            Self::Signalled | Self::Killed | Self::Owed => None,
         }
     }
 }

@@ -7,7 +7,8 @@ use harness_model::{Health, ServiceName, ServiceState};
 use super::Machine;
 use super::effect::Effect;
 use super::health::Probing;
-use super::service::{Active, Adrift, Next, Phase, Rest, Service, Stage, StopStage, Stopping};
+use super::service::{Active, Adrift, Next, Phase, Rest, Service, Stage, Stopping};
+use super::stop_stage::StopStage;
 use super::types::{Ended, FailureCause, Time};
 
 /// The state of a service as the rest of the program sees it.

@@ -8,7 +8,8 @@ use harness_model::spec::Condition;
 
 use super::Machine;
 use super::effect::{Deed, Effect};
-use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Stage, StopStage, Stopping};
+use super::service::{Active, Adrift, Failure, Halt, Next, Phase, Rest, Stage, Stopping};
+use super::stop_stage::StopStage;
 use super::types::{FailureCause, Hook};
 
 impl Machine {
