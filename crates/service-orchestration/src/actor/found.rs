@@ -10,9 +10,9 @@ use service_registry::record::ServiceRecord;
 
 use super::driver::{Driver, Last, Live, Prepared, Service};
 use super::hooks::{Hooks, terms};
+use super::prepare::definition;
 use super::probes::Prober;
 use super::recover::{Said, Sought};
-use super::start::definition;
 use crate::executor::{Instance, Known};
 use crate::machine::{Ended, Event, FailureCause, Found, Hook, Recovered};
 

@@ -23,6 +23,7 @@ mod misplaced;
 mod order_queue;
 mod orders;
 mod perform;
+mod prepare;
 mod probes;
 mod projects;
 mod rebuild;
